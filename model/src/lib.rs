@@ -1,0 +1,13 @@
+//! The words of the domain, shared by every crate of the house.
+//!
+//! A leaf: knows no sibling, no runtime, no wire format.
+#![forbid(unsafe_code)]
+
+pub mod labels;
+pub mod matcher;
+pub mod metadata;
+pub mod regex;
+pub mod sample;
+pub mod tenant;
+pub mod text;
+pub mod time;
