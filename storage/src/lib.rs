@@ -1,1 +1,4 @@
-//! placeholder
+//! Time series storage: a write-ahead log, an in-memory head and their index.
+#![deny(unsafe_code)]
+
+pub mod append;

@@ -1,0 +1,92 @@
+//! Where the engine gets its series from. The engine asks; whoever embeds it answers.
+
+use model::labels::Labels;
+use model::matcher::Matcher;
+use model::sample::{Sample, SampleColumns};
+
+/// Which samples a selector needs: those with `after_ms < t <= until_ms`.
+#[derive(Debug, Clone, Copy)]
+pub struct SelectRequest<'a> {
+    /// All must hold.
+    pub matchers: &'a [Matcher],
+    /// Milliseconds since the Unix epoch, exclusive.
+    pub after_ms: i64,
+    /// Milliseconds since the Unix epoch, inclusive.
+    pub until_ms: i64,
+    /// The largest number of series the query may still touch; more is an error of the source.
+    pub series_max: usize,
+}
+
+/// Why series could not be had.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SourceError {
+    /// More series match than the query may touch.
+    #[error("the query selects more than {series_max} series")]
+    TooManySeries {
+        /// The bound that was passed.
+        series_max: usize,
+    },
+    /// Storage failed.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// A consistent view of stored series for the length of one query.
+pub trait SeriesSource: Send + Sync {
+    /// The series that satisfy `request` and may have samples in its range, in any order.
+    ///
+    /// # Errors
+    /// Too many series, or storage failed.
+    fn select(&self, request: &SelectRequest<'_>) -> Result<Box<dyn SeriesSet>, SourceError>;
+}
+
+/// Names the timestamps that a read returned: equal tokens from one set and one range mean equal timestamps, so that
+/// window boundaries need to be computed only once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TimelineToken(pub u64);
+
+/// Selected series, addressed by index; any thread may read any of them at any time.
+pub trait SeriesSet: Send + Sync {
+    /// How many series were selected.
+    fn len(&self) -> usize;
+
+    /// Whether none was.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The labels of one series.
+    fn labels(&self, index: usize) -> Labels;
+
+    /// The labels of one series restricted to `names` (sorted): cheaper than [`SeriesSet::labels`] for aggregations.
+    fn labels_among(&self, index: usize, names: &[&str]) -> Labels {
+        self.labels(index).filter(|name| names.binary_search(&name).is_ok())
+    }
+
+    /// Replaces the content of `into` by the samples of one series with `after_ms < t <= until_ms`, in order of time,
+    /// stale markers included.
+    ///
+    /// # Errors
+    /// Storage failed.
+    fn read(
+        &self,
+        index: usize,
+        after_ms: i64,
+        until_ms: i64,
+        into: &mut SampleColumns,
+    ) -> Result<Option<TimelineToken>, SourceError>;
+
+    /// The newest sample of one series with `after_ms < t <= at_ms`, stale marker included.
+    ///
+    /// # Errors
+    /// Storage failed.
+    fn latest(&self, index: usize, after_ms: i64, at_ms: i64) -> Result<Option<Sample>, SourceError> {
+        let mut columns = SampleColumns::default();
+        self.read(index, after_ms, at_ms, &mut columns)?;
+        Ok(columns
+            .timestamps_ms
+            .last()
+            .zip(columns.values.last())
+            .map(|(&timestamp_ms, &value)| Sample { timestamp_ms, value }))
+    }
+}

@@ -1,0 +1,119 @@
+//! What goes into the engine: rows of known series, and what became of each.
+//!
+//! A writer first turns label sets into [`SeriesRef`]s (by [`LabelHash`], so that the labels of a known series are never
+//! parsed), then hands over [`Rows`]. The engine logs them, waits for the disk, appends them to the head in the order of the
+//! log, and only then reports the [`AppendOutcome`].
+
+use xxhash_rust::xxh3::xxh3_128;
+
+/// Identity of a label set: XXH3-128 (unseeded) over its canonical bytes.
+///
+/// Canonical bytes are those of remote write 1.0: for each label in ascending order of names, with empty values left
+/// out, the protobuf field `labels = 1` of `TimeSeries`: `0a LEN 0a LEN name 12 LEN value`, lengths as minimal varints. So the
+/// bytes of a well-behaved sender are hashed as they lie in the request. The low bits choose the shard; two sets with one
+/// hash would be one series, which at ten million series has a probability below 2⁻⁸⁰.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LabelHash(pub u128);
+
+impl LabelHash {
+    /// The hash of bytes that are canonical already.
+    #[must_use]
+    pub fn of_canonical(bytes: &[u8]) -> Self {
+        Self(xxh3_128(bytes))
+    }
+
+    /// The hash of label pairs in ascending order of names; `scratch` is overwritten with their canonical bytes.
+    #[must_use]
+    pub fn of_pairs<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>, scratch: &mut Vec<u8>) -> Self {
+        scratch.clear();
+        for (name, value) in pairs {
+            push_canonical(scratch, name, value);
+        }
+        Self::of_canonical(scratch)
+    }
+}
+
+/// Appends one label in canonical form; an empty value adds nothing.
+pub fn push_canonical(out: &mut Vec<u8>, name: &str, value: &str) {
+    if value.is_empty() {
+        return;
+    }
+    let inner = 2 + varint_len(name.len()) + name.len() + varint_len(value.len()) + value.len();
+    out.push(0x0a);
+    push_varint(out, inner);
+    out.push(0x0a);
+    push_varint(out, name.len());
+    out.extend_from_slice(name.as_bytes());
+    out.push(0x12);
+    push_varint(out, value.len());
+    out.extend_from_slice(value.as_bytes());
+}
+
+fn varint_len(n: usize) -> usize {
+    (usize::BITS - (n | 1).leading_zeros()).div_ceil(7) as usize
+}
+
+fn push_varint(out: &mut Vec<u8>, mut n: usize) {
+    while n >= 0x80 {
+        out.push(n as u8 | 0x80);
+        n >>= 7;
+    }
+    out.push(n as u8);
+}
+
+/// Names one series of the head for as long as the process lives and across restarts: the low bits are the shard, the
+/// rest the slot in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SeriesRef(pub u32);
+
+/// Float samples of known series as three columns of equal length, in any order.
+#[derive(Debug, Clone, Default)]
+pub struct Rows {
+    /// Whose sample it is.
+    pub series: Vec<SeriesRef>,
+    /// Milliseconds since the Unix epoch.
+    pub timestamps_ms: Vec<i64>,
+    /// Any f64, bit for bit; the stale marker included.
+    pub values: Vec<f64>,
+}
+
+impl Rows {
+    /// Appends one row.
+    pub fn push(&mut self, series: SeriesRef, timestamp_ms: i64, value: f64) {
+        self.series.push(series);
+        self.timestamps_ms.push(timestamp_ms);
+        self.values.push(value);
+    }
+
+    /// How many rows there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.series.len()
+    }
+
+    /// Whether there is no row.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.series.is_empty()
+    }
+}
+
+/// Why one sample was not stored although it was logged. Replaying the log comes to the same verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Rejection {
+    /// The series already has another value at this timestamp.
+    #[error("duplicate sample for timestamp")]
+    ConflictingValue,
+    /// Older than everything that may still be written.
+    #[error("out of bounds")]
+    TooOld,
+}
+
+/// What became of the rows of one append. Rows that repeat a stored sample bit for bit count as written.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AppendOutcome {
+    /// Rows that are stored and durable.
+    pub written: u64,
+    /// Index of each refused row and why, ascending.
+    pub rejected: Vec<(u32, Rejection)>,
+}
