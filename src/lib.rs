@@ -1,1 +1,8 @@
-//! placeholder
+//! Hearth: a Prometheus-compatible metrics backend in one process.
+//!
+//! This package is the composition: everything that touches the world (HTTP, wire formats, configuration, telemetry) and
+//! the wiring of the crates that decide. `app.rs` lists what is started and in which order.
+#![deny(unsafe_code)]
+
+pub mod config;
+pub mod telemetry;

@@ -1,0 +1,301 @@
+//! The YAML file.
+//!
+//! Invariant: a [`Config`] that [`Config::load`] returned is valid as a whole; a running process replaces one by another,
+//! never parts of it.
+
+use super::PromDuration;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Settings that can change while Hearth runs, by `SIGHUP` or `POST /-/reload`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Defaults for everything below.
+    pub global: GlobalConfig,
+    /// Rule files to load: paths with `*`, `?` and `[…]` in any part, relative to the directory of this file.
+    pub rule_files: Vec<String>,
+    /// Where alerts go.
+    pub alerting: AlertingConfig,
+    /// How Hearth collects its own metrics.
+    pub self_scrape: SelfScrapeConfig,
+}
+
+/// Defaults for everything.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct GlobalConfig {
+    /// How often rule groups are evaluated that do not say it themselves.
+    pub evaluation_interval: PromDuration,
+    /// How far rule evaluation looks into the past, for groups that do not say it themselves.
+    pub rule_query_offset: PromDuration,
+    /// How often Hearth collects its own metrics.
+    pub scrape_interval: PromDuration,
+    /// Labels added to alerts that leave this process, where they are absent, and to federated series.
+    pub external_labels: BTreeMap<String, String>,
+}
+
+impl Default for GlobalConfig {
+    fn default() -> Self {
+        Self {
+            evaluation_interval: PromDuration::from_secs(60),
+            rule_query_offset: PromDuration::from_secs(0),
+            scrape_interval: PromDuration::from_secs(15),
+            external_labels: BTreeMap::new(),
+        }
+    }
+}
+
+/// Where alerts go.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AlertingConfig {
+    /// Groups of Alertmanagers; every alert goes to every one of them.
+    pub alertmanagers: Vec<AlertmanagerConfig>,
+}
+
+/// A group of Alertmanagers that are reached alike.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AlertmanagerConfig {
+    /// `http` or `https`.
+    pub scheme: AlertmanagerScheme,
+    /// Put before `/api/v2/alerts`.
+    pub path_prefix: String,
+    /// How long one delivery may take.
+    pub timeout: PromDuration,
+    /// Version of Alertmanager's API; only `v2` exists.
+    pub api_version: String,
+    /// User and password sent with each delivery.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub basic_auth: Option<BasicAuth>,
+    /// Targets by address.
+    pub static_configs: Vec<StaticConfig>,
+}
+
+impl Default for AlertmanagerConfig {
+    fn default() -> Self {
+        Self {
+            scheme: AlertmanagerScheme::Http,
+            path_prefix: String::new(),
+            timeout: PromDuration::from_secs(10),
+            api_version: "v2".into(),
+            basic_auth: None,
+            static_configs: Vec::new(),
+        }
+    }
+}
+
+/// How to talk to an Alertmanager.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum AlertmanagerScheme {
+    /// Without encryption.
+    Http,
+    /// With TLS.
+    Https,
+}
+
+/// User and password.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BasicAuth {
+    /// Who asks.
+    pub username: String,
+    /// Printed as `<secret>`.
+    #[serde(serialize_with = "redact")]
+    pub password: String,
+}
+
+impl std::fmt::Debug for BasicAuth {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BasicAuth").field("username", &self.username).finish_non_exhaustive()
+    }
+}
+
+fn redact<S: serde::Serializer>(_: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str("<secret>")
+}
+
+/// Targets by address.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct StaticConfig {
+    /// `host:port` of each.
+    pub targets: Vec<String>,
+}
+
+/// How Hearth collects its own metrics.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SelfScrapeConfig {
+    /// Whether it does; its metrics remain at `/metrics` either way.
+    pub enabled: bool,
+    /// Value of the label `job`.
+    pub job: String,
+}
+
+impl Default for SelfScrapeConfig {
+    fn default() -> Self {
+        Self { enabled: true, job: "hearth".into() }
+    }
+}
+
+/// Why a file is no configuration: every problem that was found.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("read configuration file {}", path.display())]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The text is not a configuration.
+    #[error("{}{problem}", path.display())]
+    Invalid {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it, and where.
+        problem: ConfigProblem,
+    },
+}
+
+/// What is wrong with a text, and where.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ConfigProblem {
+    /// Line and column, both from 1, when the place is known.
+    pub place: Option<(u64, u64)>,
+    /// What is wrong there.
+    pub message: String,
+}
+
+impl std::fmt::Display for ConfigProblem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some((line, column)) = self.place {
+            write!(f, ":{line}:{column}")?;
+        }
+        write!(f, ": {}", self.message)
+    }
+}
+
+impl Config {
+    /// Reads and checks a file.
+    ///
+    /// # Errors
+    /// The file cannot be read, is no YAML, has an unknown key, or a value is not allowed.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text =
+            std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        Self::parse(&text).map_err(|problem| ConfigError::Invalid { path: path.to_owned(), problem })
+    }
+
+    /// Reads and checks a text.
+    ///
+    /// # Errors
+    /// No YAML, an unknown key, or a value that is not allowed.
+    pub fn parse(text: &str) -> Result<Self, ConfigProblem> {
+        if text.trim().is_empty() {
+            return Ok(Self::default());
+        }
+        let config: Self = serde_yaml::from_str(text).map_err(|error| ConfigProblem {
+            place: error.location().map(|location| (location.line(), location.column())),
+            message: error.to_string(),
+        })?;
+        config.check().map_err(|message| ConfigProblem { place: None, message })?;
+        Ok(config)
+    }
+
+    /// The configuration as YAML, secrets redacted.
+    #[must_use]
+    pub fn to_yaml(&self) -> String {
+        serde_yaml::to_string(self).unwrap_or_else(|error| format!("# cannot be printed: {error}\n"))
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if self.global.evaluation_interval.as_millis() == 0 {
+            return Err("global.evaluation_interval: must be greater than 0".into());
+        }
+        if self.global.scrape_interval.as_millis() == 0 {
+            return Err("global.scrape_interval: must be greater than 0".into());
+        }
+        if let Some(name) = self.global.external_labels.keys().find(|name| !model::labels::is_legacy_label_name(name)) {
+            return Err(format!("global.external_labels: {name:?} is not a valid label name"));
+        }
+        for (i, group) in self.alerting.alertmanagers.iter().enumerate() {
+            group.check().map_err(|message| format!("alerting.alertmanagers[{i}]: {message}"))?;
+        }
+        Ok(())
+    }
+}
+
+impl AlertmanagerConfig {
+    fn check(&self) -> Result<(), String> {
+        if self.api_version != "v2" {
+            return Err(format!("api_version {:?} is not supported, only \"v2\" is", self.api_version));
+        }
+        if self.timeout.as_millis() == 0 {
+            return Err("timeout: must be greater than 0".into());
+        }
+        let targets = self.static_configs.iter().flat_map(|group| &group.targets);
+        for target in targets {
+            if target.is_empty() || target.contains('/') {
+                return Err(format!("{target:?} is not a valid target: expected host:port"));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_in_prometheus_words_is_understood() {
+        let config = Config::parse(
+            "global:\n  evaluation_interval: 30s\n  external_labels: {cluster: lab}\nrule_files: [rules/*.yml]\n\
+             alerting:\n  alertmanagers:\n  - static_configs:\n    - targets: [\"127.0.0.1:9093\"]\n",
+        )
+        .unwrap();
+        assert_eq!(config.global.evaluation_interval, PromDuration::from_secs(30));
+        assert_eq!(config.alerting.alertmanagers[0].static_configs[0].targets, ["127.0.0.1:9093"]);
+    }
+
+    #[test]
+    fn unknown_keys_are_errors_with_their_place() {
+        let problem = Config::parse("global:\n  evaluation_intervall: 30s\n").unwrap_err();
+        assert_eq!(problem.place, Some((2, 3)));
+        assert!(problem.message.contains("evaluation_intervall"), "{problem}");
+    }
+
+    #[test]
+    fn values_that_make_no_sense_are_refused() {
+        for text in [
+            "global: {evaluation_interval: 0s}",
+            "global: {evaluation_interval: 1x}",
+            "global: {external_labels: {\"a-b\": c}}",
+            "alerting: {alertmanagers: [{api_version: v1}]}",
+            "alerting: {alertmanagers: [{static_configs: [{targets: [\"http://a:1\"]}]}]}",
+        ] {
+            assert!(Config::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_empty_file_means_the_defaults_and_they_print_and_parse_again() {
+        let config = Config::parse("\n").unwrap();
+        assert_eq!(config, Config::default());
+        assert_eq!(Config::parse(&config.to_yaml()).unwrap(), config);
+    }
+
+    #[test]
+    fn secrets_are_not_printed() {
+        let text = "alerting: {alertmanagers: [{basic_auth: {username: u, password: hunter2}}]}";
+        let printed = Config::parse(text).unwrap().to_yaml();
+        assert!(printed.contains("<secret>") && !printed.contains("hunter2"), "{printed}");
+    }
+}

@@ -1,0 +1,148 @@
+//! The command line flags of `hearth serve`, in Prometheus' habits. What a flag sets needs a restart to change.
+
+use super::PromDuration;
+use clap::{Args, ValueEnum};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Flags of `hearth serve`.
+#[derive(Debug, Clone, Args)]
+pub struct ServeFlags {
+    /// YAML file with rules, Alertmanagers and external labels; without it Hearth runs on embedded defaults
+    #[arg(long = "config.file", value_name = "FILE", env = "HEARTH_CONFIG_FILE")]
+    pub config_file: Option<PathBuf>,
+
+    /// Check the configuration and its rule files, print the result and exit
+    #[arg(long = "config.check")]
+    pub config_check: bool,
+
+    /// Address to serve the HTTP API, the user pages and remote write on
+    #[arg(
+        long = "web.listen-address",
+        value_name = "HOST:PORT",
+        default_value = "127.0.0.1:9009",
+        env = "HEARTH_LISTEN_ADDRESS"
+    )]
+    pub listen_address: SocketAddr,
+
+    /// URL under which others reach this process; alerts link to it [default: http://<listen address>]
+    #[arg(long = "web.external-url", value_name = "URL")]
+    pub external_url: Option<url::Url>,
+
+    /// Regular expression of origins that browsers may call the API from; the whole origin must match
+    #[arg(long = "web.cors.origin", value_name = "REGEX", default_value = ".*")]
+    pub cors_origin: String,
+
+    /// How long requests in flight may take to finish when the process is told to stop
+    #[arg(long = "web.drain-timeout", value_name = "DURATION", default_value = "30s")]
+    pub drain_timeout: PromDuration,
+
+    /// Directory of all data
+    #[arg(long = "storage.path", value_name = "DIR", default_value = "./data", env = "HEARTH_STORAGE_PATH")]
+    pub storage_path: PathBuf,
+
+    /// How often the head is written to a snapshot, so that the write-ahead log stays short
+    #[arg(long = "storage.snapshot-interval", value_name = "DURATION", default_value = "10m")]
+    pub snapshot_interval: PromDuration,
+
+    /// Largest request body that remote write takes, in bytes after decompression
+    #[arg(long = "remote-write.max-decoded-bytes", value_name = "BYTES", default_value_t = 32 << 20)]
+    pub write_decoded_bytes_max: usize,
+
+    /// Bytes of remote-write requests that may be in work at once; more are answered 503 and retried by the sender
+    #[arg(long = "remote-write.max-inflight-bytes", value_name = "BYTES", default_value_t = 256 << 20)]
+    pub write_inflight_bytes_max: usize,
+
+    /// Longest time a query may take
+    #[arg(long = "query.timeout", value_name = "DURATION", default_value = "2m")]
+    pub query_timeout: PromDuration,
+
+    /// How many queries may be evaluated at once; others wait
+    #[arg(long = "query.max-concurrency", value_name = "N", default_value_t = 20)]
+    pub query_concurrency_max: usize,
+
+    /// How many samples one query may hold in memory at once
+    #[arg(long = "query.max-samples", value_name = "N", default_value_t = 50_000_000)]
+    pub query_samples_max: u64,
+
+    /// How many bytes of samples and results one query may hold in memory at once
+    #[arg(long = "query.max-bytes", value_name = "BYTES", default_value_t = 1 << 30)]
+    pub query_bytes_max: u64,
+
+    /// How many series one query may touch
+    #[arg(long = "query.max-series", value_name = "N", default_value_t = 5_000_000)]
+    pub query_series_max: usize,
+
+    /// How far back an instant selector looks for the newest sample
+    #[arg(long = "query.lookback-delta", value_name = "DURATION", default_value = "5m")]
+    pub query_lookback: PromDuration,
+
+    /// Queries that take longer are written to the log
+    #[arg(long = "query.log-slower-than", value_name = "DURATION", default_value = "10s")]
+    pub query_slow: PromDuration,
+
+    /// Least time between two deliveries of an alert that stays the same
+    #[arg(long = "rules.alert.resend-delay", value_name = "DURATION", default_value = "1m")]
+    pub resend_delay: PromDuration,
+
+    /// How many alerts may wait for each Alertmanager; the oldest are dropped beyond that
+    #[arg(long = "alertmanager.notification-queue-capacity", value_name = "N", default_value_t = 10_000)]
+    pub notification_queue_capacity: usize,
+
+    /// PromQL features to switch on, by Prometheus' names, separated by commas: promql-experimental-functions,
+    /// promql-delayed-name-removal, promql-extended-range-selectors, promql-binop-fill-modifiers
+    #[arg(long = "enable-feature", value_name = "NAME", value_delimiter = ',')]
+    pub enable_feature: Vec<String>,
+
+    /// Which parts of Hearth this process runs
+    #[arg(long = "target", value_name = "PART", value_delimiter = ',', default_value = "all")]
+    pub target: Vec<Target>,
+
+    /// Least severity of messages in the log
+    #[arg(long = "log.level", value_name = "LEVEL", default_value = "info", env = "HEARTH_LOG_LEVEL")]
+    pub log_level: LogLevel,
+
+    /// Form of the log
+    #[arg(long = "log.format", value_name = "FORMAT", default_value = "logfmt", env = "HEARTH_LOG_FORMAT")]
+    pub log_format: LogFormat,
+}
+
+/// A part of Hearth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Target {
+    /// Everything
+    All,
+}
+
+/// Severity of a log message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogLevel {
+    /// Everything, for developers
+    Debug,
+    /// What happens
+    Info,
+    /// What may need attention
+    Warn,
+    /// What failed
+    Error,
+}
+
+/// Form of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// key=value pairs
+    Logfmt,
+    /// One JSON object a line
+    Json,
+}
+
+impl ServeFlags {
+    /// The URL under which others reach this process, without a slash at its end.
+    #[must_use]
+    pub fn external_url(&self) -> String {
+        match &self.external_url {
+            Some(url) => url.as_str().trim_end_matches('/').to_owned(),
+            None => format!("http://{}", self.listen_address),
+        }
+    }
+}

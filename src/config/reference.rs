@@ -1,0 +1,95 @@
+//! Renders `docs/configuration.md` from the declarations of flags and file, so that the page cannot fall behind.
+
+use super::Config;
+use schemars::Schema;
+use serde_json::Value;
+use std::fmt::Write;
+
+/// The whole page.
+#[must_use]
+pub fn markdown(command: &clap::Command) -> String {
+    let mut page = String::from(
+        "# Configuration\n\nGenerated from the declarations in the code by `cargo xtask docs`; a test fails when it is out of date. Durations are\n\
+         written as Prometheus writes them: `1h30m`, `15s`, `100ms`.\n\n## Flags\n\nA change needs a restart.\n\n\
+         | flag | default | environment | meaning |\n|---|---|---|---|\n",
+    );
+    for argument in
+        command.get_arguments().filter(|a| a.get_long().is_some_and(|name| name != "help" && name != "version"))
+    {
+        push_flag(&mut page, argument);
+    }
+    page.push_str(
+        "\n## File\n\nGiven by `--config.file`; `hearth config check FILE` checks one. `SIGHUP` and `POST /-/reload` load it again: when it or one\n\
+         of its rule files is invalid, everything stays as it was. Unknown keys are errors.\n\n| key | type | default | meaning |\n|---|---|---|---|\n",
+    );
+    let schema = schemars::schema_for!(Config);
+    let defaults = serde_json::to_value(Config::default()).unwrap_or(Value::Null);
+    push_object(&mut page, &schema, schema.as_value(), "", Some(&defaults));
+    page
+}
+
+fn push_flag(page: &mut String, argument: &clap::Arg) {
+    let name = argument.get_long().unwrap_or_default();
+    let value =
+        argument.get_value_names().and_then(|names| names.first()).filter(|_| argument.get_action().takes_values());
+    let default: Vec<_> = argument.get_default_values().iter().map(|v| v.to_string_lossy()).collect();
+    let default = if argument.get_action().takes_values() { default.join(",") } else { "off".into() };
+    let environment = argument.get_env().map(|name| format!("`{}`", name.to_string_lossy())).unwrap_or_default();
+    let help = argument.get_help().map(ToString::to_string).unwrap_or_default().replace('\n', " ").replace('|', "\\|");
+    let value = value.map(|name| format!(" {name}")).unwrap_or_default();
+    let default = if default.is_empty() { String::new() } else { format!("`{default}`") };
+    let _ = writeln!(page, "| `--{name}{value}` | {default} | {environment} | {help} |");
+}
+
+fn push_object(page: &mut String, root: &Schema, object: &Value, path: &str, defaults: Option<&Value>) {
+    let Some(properties) = object.get("properties").and_then(Value::as_object) else { return };
+    for (name, property) in properties {
+        let key = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        let target = resolve(root, property);
+        let default = defaults.and_then(|d| d.get(name));
+        let meaning = property.get("description").or_else(|| target.get("description")).and_then(Value::as_str);
+        let meaning = meaning.unwrap_or_default().replace('\n', " ").replace('|', "\\|");
+        let items = target.get("items").map(|items| resolve(root, items));
+        let inner = items.unwrap_or(target);
+        let is_object = inner.get("properties").is_some();
+        let shown = default.filter(|_| !is_object).map(|d| format!("`{d}`")).unwrap_or_default();
+        let _ = writeln!(page, "| `{key}` | {} | {shown} | {meaning} |", type_name(target, items));
+        if is_object {
+            let key = if items.is_some() { format!("{key}[]") } else { key };
+            let element = serde_json::to_value(super::AlertmanagerConfig::default()).ok();
+            let inner_defaults = if items.is_some() { element.as_ref() } else { default };
+            push_object(page, root, inner, &key, inner_defaults);
+        }
+    }
+}
+
+/// Follows `$ref` and the `anyOf` that stands for an option.
+fn resolve<'a>(root: &'a Schema, schema: &'a Value) -> &'a Value {
+    if let Some(reference) = schema.get("$ref").and_then(Value::as_str) {
+        let target = reference.strip_prefix('#').and_then(|pointer| root.as_value().pointer(pointer));
+        return target.unwrap_or(schema);
+    }
+    match schema.get("anyOf").and_then(Value::as_array).and_then(|choices| choices.first()) {
+        Some(choice) => resolve(root, choice),
+        None => schema,
+    }
+}
+
+fn type_name(schema: &Value, items: Option<&Value>) -> String {
+    if let Some(items) = items {
+        return format!("list of {}", type_name(items, None));
+    }
+    if let Some(choices) = schema.get("oneOf").and_then(Value::as_array) {
+        let names: Vec<_> = choices.iter().filter_map(|c| c.get("const")).map(|c| format!("`{c}`")).collect();
+        return names.join(" or ");
+    }
+    if schema.get("title").and_then(Value::as_str) == Some("duration") {
+        return "duration".into();
+    }
+    match schema.get("type").and_then(Value::as_str) {
+        Some("object") if schema.get("properties").is_none() => "map of strings".into(),
+        Some("object") => "section".into(),
+        Some(name) => name.into(),
+        None => "string".into(),
+    }
+}

@@ -1,0 +1,3 @@
+//! How Hearth tells about itself: its log and its own metrics.
+pub mod log;
+pub mod process;
