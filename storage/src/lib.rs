@@ -2,3 +2,5 @@
 #![deny(unsafe_code)]
 
 pub mod append;
+pub mod head;
+pub mod select;
