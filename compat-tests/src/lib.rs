@@ -1,1 +1,10 @@
-//! placeholder
+//! Hearth against real peers, over HTTP only.
+//!
+//! Nothing here knows a crate of Hearth: what these programs and tests see is what a user sees.
+#![forbid(unsafe_code)]
+
+pub mod api;
+pub mod load;
+pub mod peer;
+pub mod remote_write;
+pub mod table;

@@ -1,0 +1,216 @@
+//! Loads servers and asks them, and keeps what it cost.
+
+use crate::queries::{self, Ask, Query};
+use anyhow::{Context, bail};
+use compat_tests::api::{Answer, Api, difference};
+use compat_tests::load::Fleet;
+use compat_tests::peer::{Launch, Server, disk_bytes};
+use compat_tests::remote_write::{self, RequestBody};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// What one server cost.
+#[derive(Debug)]
+pub(crate) struct Measured {
+    /// Which server.
+    pub(crate) name: &'static str,
+    /// Few series, many samples.
+    pub(crate) warm: Load,
+    /// Many series, few samples.
+    pub(crate) cold: Option<Load>,
+    /// Seconds from start after `kill -9` to the first correct answer.
+    pub(crate) restart: Option<f64>,
+    /// In the order of the list of queries.
+    pub(crate) queries: Vec<Asked>,
+}
+
+/// What loading cost.
+#[derive(Debug)]
+pub(crate) struct Load {
+    /// Samples that were acknowledged.
+    pub(crate) samples: usize,
+    /// From the first request to the last answer.
+    pub(crate) wall_seconds: f64,
+    /// User and system time of the server, until it was idle again.
+    pub(crate) cpu_seconds: f64,
+    /// Resident memory before, when idle afterwards, and at its peak.
+    pub(crate) resident_bytes: [u64; 3],
+    /// Below its data directory when idle afterwards.
+    pub(crate) disk_bytes: u64,
+    /// Median and 99th percentile of the time to an answer, in milliseconds.
+    pub(crate) request_ms: [f64; 2],
+}
+
+impl Load {
+    /// CPU microseconds per sample.
+    pub(crate) fn cpu_micros_per_sample(&self) -> f64 {
+        self.cpu_seconds * 1e6 / self.samples as f64
+    }
+}
+
+/// What one query cost.
+#[derive(Debug, Clone)]
+pub(crate) struct Asked {
+    /// Median time to the whole answer in milliseconds.
+    pub(crate) median_ms: f64,
+    /// CPU milliseconds of the server per query.
+    pub(crate) cpu_ms: f64,
+    /// How the answer differs from Prometheus'.
+    pub(crate) difference: Option<String>,
+}
+
+/// Starts a server on an empty directory, sends the whole fleet, waits until it is idle, and stops it.
+pub(crate) async fn load(launch: &Launch, fleet: &Fleet, connections: usize, directory: &Path) -> anyhow::Result<Load> {
+    let server = launch.start().await?;
+    settle(&server).await;
+    let (before, _) = server.resident_bytes();
+    let cpu_before = server.cpu_seconds();
+    let started = Instant::now();
+    let senders =
+        (0..connections).map(|part| tokio::spawn(send_part(server.url.clone(), fleet.part(part, connections))));
+    let mut latencies = Vec::new();
+    let mut samples = 0;
+    for sender in senders.collect::<Vec<_>>() {
+        let (sent, times) = sender.await??;
+        samples += sent;
+        latencies.extend(times);
+    }
+    let wall_seconds = started.elapsed().as_secs_f64();
+    if samples != fleet.samples() {
+        bail!("{}: {samples} of {} samples were acknowledged", server.name, fleet.samples());
+    }
+    settle(&server).await;
+    let cpu_seconds = server.cpu_seconds() - cpu_before;
+    let (after, peak) = server.resident_bytes();
+    latencies.sort_by(f64::total_cmp);
+    let at = |q: f64| latencies.get(((latencies.len() as f64 * q) as usize).min(latencies.len() - 1)).copied();
+    let request_ms = [at(0.5).unwrap_or(0.0), at(0.99).unwrap_or(0.0)];
+    // Killed, not stopped: the restart that follows has to recover. VictoriaMetrics has no log and writes what it holds every
+    // five seconds, so it gets the time to do so.
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    server.kill()?;
+    Ok(Load {
+        samples,
+        wall_seconds,
+        cpu_seconds,
+        resident_bytes: [before, after, peak],
+        disk_bytes: disk_bytes(directory),
+        request_ms,
+    })
+}
+
+async fn send_part(url: String, mut sender: compat_tests::load::Sender) -> anyhow::Result<(usize, Vec<f64>)> {
+    let client = reqwest::Client::new();
+    let url = format!("{url}/api/v1/write");
+    let mut body = RequestBody::default();
+    let (mut sent, mut latencies) = (0, Vec::new());
+    while let Some((request, samples)) = sender.next_request(&mut body) {
+        let started = Instant::now();
+        let (status, text) = remote_write::send(&client, &url, request).await?;
+        latencies.push(started.elapsed().as_secs_f64() * 1000.0);
+        if !(200..300).contains(&status) {
+            bail!("{url} answered {status}: {text}");
+        }
+        sent += samples;
+    }
+    Ok((sent, latencies))
+}
+
+/// Waits until the server used less than 3 % of a core for two seconds, at most a minute.
+async fn settle(server: &Server) {
+    for _ in 0..30 {
+        let before = server.cpu_seconds();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        if server.cpu_seconds() - before < 0.06 {
+            return;
+        }
+    }
+}
+
+/// Starts every server on its killed data, takes the time to the first correct answer, then asks all queries in turn.
+pub(crate) async fn restart_and_query(
+    results: &mut [Measured],
+    root: &Path,
+    fleet: &Fleet,
+    rounds: usize,
+    launch: impl Fn(&str, &Path) -> anyhow::Result<Launch>,
+) -> anyhow::Result<()> {
+    let mut servers = Vec::new();
+    for result in results.iter_mut() {
+        let launch = launch(result.name, &root.join(result.name))?;
+        let (server, seconds) = restart(&launch, fleet).await?;
+        result.restart = Some(seconds);
+        servers.push(server);
+    }
+    for server in &servers {
+        settle(server).await;
+    }
+    for query in queries::list(fleet) {
+        ask_all(results, &servers, &query, rounds).await?;
+    }
+    Ok(())
+}
+
+async fn restart(launch: &Launch, fleet: &Fleet) -> anyhow::Result<(Server, f64)> {
+    let started = Instant::now();
+    let server = launch.spawn()?;
+    let api = Api::new(launch.url());
+    let expected = fleet.targets as f64 * compat_tests::load::SERIES_PER_TARGET as f64;
+    while started.elapsed() < Duration::from_secs(120) {
+        let answer = api.instant("count({__name__!=\"\",cluster!=\"\"})", fleet.end_ms()).await;
+        let count = answer.ok().and_then(|a| a.values().next().and_then(|points| points.first().map(|p| p.1)));
+        if count.is_some_and(|count| count >= expected) {
+            return Ok((server, started.elapsed().as_secs_f64()));
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    bail!("{}: no correct answer two minutes after the restart: {}", launch.name, launch.log_tail())
+}
+
+async fn ask_all(results: &mut [Measured], servers: &[Server], query: &Query, rounds: usize) -> anyhow::Result<()> {
+    let mut times = vec![Vec::new(); servers.len()];
+    let mut cpu = vec![0.0; servers.len()];
+    for round in 0..=rounds {
+        for (i, server) in servers.iter().enumerate() {
+            let api = Api::new(&server.url);
+            let cpu_before = server.cpu_seconds();
+            let started = Instant::now();
+            let (path, parameters) = query.request();
+            let parameters: Vec<_> = parameters.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+            api.get_bytes(path, &parameters).await.with_context(|| format!("{}: {}", server.name, query.name))?;
+            // The first round warms up.
+            if round > 0 {
+                times[i].push(started.elapsed().as_secs_f64() * 1000.0);
+                cpu[i] += (server.cpu_seconds() - cpu_before) * 1000.0;
+            }
+        }
+    }
+    let mut answers: Vec<Option<Answer>> = Vec::new();
+    for server in servers {
+        answers.push(query.answer(&Api::new(&server.url)).await?);
+    }
+    let reference = results.iter().position(|r| r.name == "prometheus").and_then(|i| answers.get(i).cloned().flatten());
+    for ((result, times), (cpu, answer)) in results.iter_mut().zip(&mut times).zip(cpu.iter().zip(&answers)) {
+        times.sort_by(f64::total_cmp);
+        let difference = match (answer, &reference) {
+            (Some(ours), Some(theirs)) => difference(ours, theirs, 1e-6),
+            _ => None,
+        };
+        let median_ms = times.get(times.len() / 2).copied().unwrap_or(f64::NAN);
+        result.queries.push(Asked { median_ms, cpu_ms: cpu / rounds as f64, difference });
+    }
+    Ok(())
+}
+
+impl Query {
+    /// The whole answer, for queries that return samples.
+    async fn answer(&self, api: &Api) -> anyhow::Result<Option<Answer>> {
+        Ok(match &self.ask {
+            Ask::Instant { at_ms } => Some(api.instant(&self.text, *at_ms).await?),
+            Ask::Range { start_ms, end_ms, step_ms } => {
+                Some(api.range(&self.text, *start_ms, *end_ms, *step_ms).await?)
+            }
+            Ask::Metadata { .. } => None,
+        })
+    }
+}

@@ -1,0 +1,155 @@
+//! The questions: what dashboards and alert rules ask.
+
+use compat_tests::api::seconds;
+use compat_tests::load::Fleet;
+
+/// One question.
+#[derive(Debug)]
+pub(crate) struct Query {
+    /// Short name for the table.
+    pub(crate) name: &'static str,
+    /// The expression, or the selector of a metadata question.
+    pub(crate) text: String,
+    /// How to ask it.
+    pub(crate) ask: Ask,
+}
+
+/// How to ask.
+#[derive(Debug)]
+pub(crate) enum Ask {
+    /// At one time.
+    Instant {
+        /// Milliseconds since the Unix epoch.
+        at_ms: i64,
+    },
+    /// Over a range.
+    Range {
+        /// Milliseconds since the Unix epoch.
+        start_ms: i64,
+        /// Milliseconds since the Unix epoch.
+        end_ms: i64,
+        /// Milliseconds.
+        step_ms: i64,
+    },
+    /// About labels and series.
+    Metadata {
+        /// The endpoint.
+        path: &'static str,
+        /// First and last time to look at.
+        range_ms: (i64, i64),
+    },
+}
+
+impl Query {
+    /// Path and parameters of the request.
+    pub(crate) fn request(&self) -> (&'static str, Vec<(String, String)>) {
+        let pair = |name: &str, value: String| (name.to_owned(), value);
+        let mut parameters = vec![pair("nocache", "1".into())];
+        let path = match &self.ask {
+            Ask::Instant { at_ms } => {
+                parameters.extend([pair("query", self.text.clone()), pair("time", seconds(*at_ms))]);
+                "/api/v1/query"
+            }
+            Ask::Range { start_ms, end_ms, step_ms } => {
+                parameters.extend([
+                    pair("query", self.text.clone()),
+                    pair("start", seconds(*start_ms)),
+                    pair("end", seconds(*end_ms)),
+                    pair("step", seconds(*step_ms)),
+                ]);
+                "/api/v1/query_range"
+            }
+            Ask::Metadata { path, range_ms } => {
+                if !self.text.is_empty() {
+                    parameters.push(pair("match[]", self.text.clone()));
+                }
+                parameters.extend([pair("start", seconds(range_ms.0)), pair("end", seconds(range_ms.1))]);
+                path
+            }
+        };
+        (path, parameters)
+    }
+}
+
+const INSTANT: &[(&str, &str)] = &[
+    ("one series", r#"build_info{instance="10.0.0.1:8080",version="1.0.0"}"#),
+    ("100 series of a target", r#"{__name__!="",instance="10.0.0.1:8080"}"#),
+    ("rate of one job", r#"rate(http_requests_total{job="service-001"}[5m])"#),
+    ("sum of all request rates", "sum(rate(http_requests_total[5m]))"),
+    ("count of everything", r#"count({__name__!=""})"#),
+    ("count by name", r#"count by (__name__) ({__name__!=""})"#),
+    ("count by pod", "count by (pod) (queue_length)"),
+    (
+        "histogram quantile by job",
+        "histogram_quantile(0.99, sum by (job, le) (rate(http_request_duration_seconds_bucket[5m])))",
+    ),
+    ("topk of rates", r#"topk(5, rate(http_requests_total{job=~"service-00."}[5m]))"#),
+    ("topk of increase by job", "topk(5, sum by (job) (increase(http_requests_total[20m])))"),
+    ("regex with prefix", r#"queue_length{pod=~"service-00[1-5]-.*"}"#),
+    ("regex without anchor", r#"count(queue_length{pod=~".*-00001"})"#),
+    (
+        "join group_left",
+        r#"queue_length{job="service-001"} * on (instance) group_left (version) build_info{version="1.0.0"}"#,
+    ),
+    (
+        "error ratio",
+        r#"sum by (job) (rate(http_requests_total{code=~"5.."}[5m])) / sum by (job) (rate(http_requests_total[5m]))"#,
+    ),
+    ("absent", r#"absent(queue_length{job="nothing"})"#),
+    ("quantile over time", r#"quantile_over_time(0.9, queue_length{job="service-001"}[20m])"#),
+    ("max over time", r#"max_over_time(process_memory_bytes{type="heap"}[20m])"#),
+    ("subquery", r#"max_over_time(sum by (job) (rate(http_requests_total{job=~"service-00."}[5m]))[20m:1m])"#),
+    ("scan of many samples", "sum(count_over_time(queue_length[25m]))"),
+    ("predict linear", r#"predict_linear(process_memory_bytes{type="heap",namespace="team-01"}[20m], 3600)"#),
+    ("offset", r#"queue_length{job=~"service-00.",queue="q1"} offset 10m"#),
+];
+
+const RANGE: &[(&str, &str)] = &[
+    ("raw series of a job", r#"queue_length{job="service-001",queue="q1"}"#),
+    ("rate of one job", r#"sum(rate(http_requests_total{job="service-001"}[5m]))"#),
+    ("rate by job and code", "sum by (job, code) (rate(http_requests_total[5m]))"),
+    ("max over time", r#"max_over_time(process_memory_bytes{type="heap"}[5m])"#),
+    (
+        "histogram quantile of a job",
+        r#"histogram_quantile(0.99, sum by (le) (rate(http_request_duration_seconds_bucket{job="service-001"}[5m])))"#,
+    ),
+    (
+        "histogram quantile by job",
+        "histogram_quantile(0.99, sum by (job, le) (rate(http_request_duration_seconds_bucket[5m])))",
+    ),
+    ("CPU busy by node", r#"1 - avg by (node) (rate(node_cpu_seconds_total{mode="idle"}[5m]))"#),
+    ("sum of a gauge by namespace", "sum by (namespace) (queue_length)"),
+    ("average over time", r#"avg_over_time(temperature_celsius{namespace="team-01"}[10m])"#),
+];
+
+/// All questions about a fleet that was sent whole.
+pub(crate) fn list(fleet: &Fleet) -> Vec<Query> {
+    let (start_ms, end_ms) = (fleet.start_ms, fleet.end_ms());
+    let span = end_ms - start_ms;
+    let mut queries: Vec<_> = INSTANT
+        .iter()
+        .map(|(name, text)| Query { name, text: (*text).into(), ask: Ask::Instant { at_ms: end_ms } })
+        .collect();
+    // Off the grid of scrapes: where a range ends exactly on a sample, old Prometheus counts both ends.
+    let start = end_ms - span * 9 / 10 + 501;
+    let step_ms = (span / 100 / 1000).max(15) * 1000;
+    let range = |(name, text): &(&'static str, &str)| Query {
+        name,
+        text: (*text).into(),
+        ask: Ask::Range { start_ms: start, end_ms: end_ms + 501, step_ms },
+    };
+    queries.extend(RANGE.iter().map(range));
+    let metadata = |name, text: &str, path| Query {
+        name,
+        text: text.into(),
+        ask: Ask::Metadata { path, range_ms: (start_ms, end_ms) },
+    };
+    queries.extend([
+        metadata("label values: job", "", "/api/v1/label/job/values"),
+        metadata("label values: pod of a metric", "queue_length", "/api/v1/label/pod/values"),
+        metadata("label values: pod", "", "/api/v1/label/pod/values"),
+        metadata("label names", "", "/api/v1/labels"),
+        metadata("series of a job", r#"http_requests_total{job=~"service-00."}"#, "/api/v1/series"),
+    ]);
+    queries
+}

@@ -1,0 +1,129 @@
+//! The tables.
+
+use crate::measure::{Load, Measured};
+use crate::queries::{self, Ask};
+use compat_tests::load::Fleet;
+use compat_tests::table::{Table, short};
+use std::process::Command;
+
+/// Everything, as the README quotes it.
+pub(crate) fn markdown(results: &[Measured], warm: &Fleet, cold: &Fleet) -> String {
+    let mut out = format!("{}\n\n", machine());
+    out.push_str(&format!(
+        "Warm load: {} series × {} scrapes every {} s = {} samples. Cold load: {} new series × {} scrapes. Per server; in brackets the ratio to VictoriaMetrics.\n\n",
+        warm.targets * 100,
+        warm.scrapes,
+        warm.interval_ms / 1000,
+        warm.samples(),
+        cold.targets * 100,
+        cold.scrapes,
+    ));
+    out.push_str(&costs(results));
+    out.push('\n');
+    out.push_str(&queries(results, warm));
+    out
+}
+
+fn costs(results: &[Measured]) -> String {
+    let mut table = Table::new(&titles("", results, &[]));
+    let mut row = |name: &str, of: &dyn Fn(&Measured) -> Option<f64>| {
+        let values: Vec<_> = results.iter().map(of).collect();
+        let base =
+            results.iter().position(|r| r.name == "victoria-metrics").and_then(|i| values.get(i).copied().flatten());
+        let cell = |value: &Option<f64>| match (value, base) {
+            (None, _) => "–".to_owned(),
+            (Some(v), Some(base)) if base > 0.0 => format!("{} ({:.2})", short(*v), v / base),
+            (Some(v), _) => short(*v),
+        };
+        table.row(std::iter::once(name.to_owned()).chain(values.iter().map(cell)));
+    };
+    row("CPU µs per sample", &|r| Some(r.warm.cpu_micros_per_sample()));
+    row("thousand samples/s, wall", &|r| Some(r.warm.samples as f64 / r.warm.wall_seconds / 1e3));
+    row("request ms, median", &|r| r.warm.request_ms.first().copied());
+    row("request ms, 99 %", &|r| r.warm.request_ms.last().copied());
+    row("CPU µs per new series", &|r| cpu_per_new_series(r));
+    row("resident bytes per series over empty, cold load", &|r| r.cold.as_ref().map(resident_per_series));
+    row("resident MiB, warm load, settled", &|r| Some(r.warm.resident_bytes[1] as f64 / 1_048_576.0));
+    row("resident MiB, warm load, peak", &|r| Some(r.warm.resident_bytes[2] as f64 / 1_048_576.0));
+    row("disk bytes per sample, logs included", &|r| Some(r.warm.disk_bytes as f64 / r.warm.samples as f64));
+    row("seconds from start after kill -9 to a correct answer", &|r| r.restart);
+    table.markdown()
+}
+
+/// The cold load less what its samples would have cost on known series.
+fn cpu_per_new_series(result: &Measured) -> Option<f64> {
+    let cold = result.cold.as_ref()?;
+    let known = result.warm.cpu_micros_per_sample() * cold.samples as f64;
+    Some((cold.cpu_seconds * 1e6 - known) / series_of(cold))
+}
+
+fn resident_per_series(load: &Load) -> f64 {
+    (load.resident_bytes[1].saturating_sub(load.resident_bytes[0])) as f64 / series_of(load)
+}
+
+/// The cold load has ten scrapes and no churn within them.
+fn series_of(load: &Load) -> f64 {
+    load.samples as f64 / 10.0
+}
+
+fn queries(results: &[Measured], fleet: &Fleet) -> String {
+    let mut table =
+        Table::new(&titles("query, median ms", results, &["÷ faster peer", "CPU ms, Hearth", "as Prometheus"]));
+    let hearth = results.iter().position(|r| r.name == "hearth");
+    let mut log_ratio_vm = Vec::new();
+    let mut slower = 0;
+    for (i, query) in queries::list(fleet).iter().enumerate() {
+        let medians: Vec<_> =
+            results.iter().map(|r| r.queries.get(i).map_or(f64::NAN, |asked| asked.median_ms)).collect();
+        let ours = hearth.and_then(|h| medians.get(h).copied()).unwrap_or(f64::NAN);
+        let peers = medians.iter().enumerate().filter(|(j, _)| Some(*j) != hearth).map(|(_, m)| *m);
+        let ratio = ours / peers.fold(f64::INFINITY, f64::min);
+        slower += usize::from(ratio > 1.0);
+        if let Some(vm) = results.iter().position(|r| r.name == "victoria-metrics").and_then(|j| medians.get(j)) {
+            log_ratio_vm.push((ours / vm).ln());
+        }
+        let asked = hearth.and_then(|h| results.get(h)).and_then(|r| r.queries.get(i));
+        let agrees = match asked.and_then(|a| a.difference.as_deref()) {
+            Some(difference) => format!("no: {}", difference.chars().take(120).collect::<String>()),
+            None if matches!(query.ask, Ask::Metadata { .. }) => "–".into(),
+            None => "yes".into(),
+        };
+        let kind = match query.ask {
+            Ask::Instant { .. } => "instant",
+            Ask::Range { .. } => "range",
+            Ask::Metadata { .. } => "labels",
+        };
+        let mut cells = vec![format!("{kind}: {}", query.name)];
+        cells.extend(medians.iter().map(|m| short(*m)));
+        cells.extend([short(ratio), asked.map_or_else(String::new, |a| short(a.cpu_ms)), agrees]);
+        table.row(cells);
+    }
+    let mean = (log_ratio_vm.iter().sum::<f64>() / log_ratio_vm.len().max(1) as f64).exp();
+    format!(
+        "{}\nGeometric mean of Hearth ÷ VictoriaMetrics: {mean:.2}; slower than the faster peer: {slower} queries.\n",
+        table.markdown()
+    )
+}
+
+fn titles<'a>(first: &'a str, results: &'a [Measured], more: &[&'a str]) -> Vec<&'a str> {
+    std::iter::once(first).chain(results.iter().map(|r| r.name)).chain(more.iter().copied()).collect()
+}
+
+/// Date, processor and versions.
+fn machine() -> String {
+    let output = |program: &str, arguments: &[&str]| {
+        let output = Command::new(program).args(arguments).output();
+        output.map(|o| String::from_utf8_lossy(&o.stdout).trim().to_owned()).unwrap_or_default()
+    };
+    let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpu.lines().find_map(|l| l.strip_prefix("model name")).unwrap_or_default();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let version = |package: &str| output("dpkg-query", &["-W", "-f=${Version}", package]);
+    format!(
+        "{}, {cores} cores of {}, VictoriaMetrics {}, Prometheus {}.",
+        output("date", &["+%Y-%m-%d"]),
+        model.trim_start_matches(['\t', ':', ' ']),
+        version("victoria-metrics"),
+        version("prometheus"),
+    )
+}
