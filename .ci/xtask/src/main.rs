@@ -1,1 +1,80 @@
-fn main() {}
+//! `cargo xtask ci`: every check that a change has to pass, in one command. `cargo xtask docs` renders generated pages anew.
+#![forbid(unsafe_code)]
+#![allow(clippy::print_stdout, reason = "the report is this program's purpose")]
+
+mod fuzz;
+mod step;
+mod tally;
+
+use std::process::ExitCode;
+use step::{Step, cargo, run};
+use tally::Tally;
+
+/// Debian's packages of the programs that `compat-tests` talks to.
+const PEERS: [(&str, &str); 4] = [
+    ("prometheus", "/usr/bin/prometheus"),
+    ("prometheus-alertmanager", "/usr/bin/amtool"),
+    ("victoria-metrics", "/usr/bin/victoria-metrics"),
+    ("prometheus-node-exporter", "/usr/bin/prometheus-node-exporter"),
+];
+
+fn main() -> ExitCode {
+    let command = std::env::args().nth(1).unwrap_or_default();
+    let outcome = match command.as_str() {
+        "ci" => ci(),
+        "docs" => docs(),
+        _ => {
+            println!("usage: cargo xtask ci | docs");
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            println!("\n{problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Checks that stop at once come first: they are cheap and what they find is plain.
+fn ci() -> Result<(), String> {
+    install_peers()?;
+    run(&Step::new("format", cargo(&["fmt", "--all", "--check"])))?;
+    run(&Step::new("lints", cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"])))?;
+    run(&Step::new("binary", cargo(&["build", "--locked"])))?;
+    let mut tally = Tally::default();
+    tally.count(&run(&Step::tests("tests", cargo(&["test", "--workspace", "--locked", "--no-fail-fast"])))?);
+    tally.add(fuzz::run_all()?);
+    println!("\n{tally}");
+    if tally.failed == 0 { Ok(()) } else { Err("some tests failed".into()) }
+}
+
+fn docs() -> Result<(), String> {
+    run(&Step::new(
+        "pages",
+        cargo(&["test", "--quiet", "--test", "system", "configuration_page"]).env("UPDATE_DOCS", "1"),
+    ))?;
+    Ok(())
+}
+
+/// Installs what is missing, so that a fresh machine needs no preparation.
+fn install_peers() -> Result<(), String> {
+    let missing: Vec<_> =
+        PEERS.iter().filter(|(_, file)| !std::path::Path::new(file).exists()).map(|(package, _)| *package).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    println!("installing {}", missing.join(", "));
+    let apt = |arguments: &[&str]| {
+        let mut all = vec!["apt-get"];
+        all.extend(arguments);
+        let root = std::fs::metadata("/root").is_ok() && step::is_root();
+        if root { step::command(&all) } else { step::command(&[&["sudo"], all.as_slice()].concat()) }
+    };
+    run(&Step::new("package lists", apt(&["update", "-qq"])))?;
+    let mut install = vec!["install", "-y", "-qq", "--no-install-recommends"];
+    install.extend(missing);
+    run(&Step::new("packages", apt(&install).env("DEBIAN_FRONTEND", "noninteractive")))?;
+    Ok(())
+}
