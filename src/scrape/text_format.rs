@@ -190,7 +190,8 @@ mod tests {
              http_requests_total{code=\"200\",path=\"a\\\\b\\n\"} 3 1700000000000\n\nup 1\n{\"a.b\",c=\"d\"} +Inf\n# EOF\nignored",
         )
         .unwrap();
-        let text: Vec<_> = page.samples.iter().map(|s| format!("{} {} {:?}", s.labels, s.value, s.timestamp_ms)).collect();
+        let text: Vec<_> =
+            page.samples.iter().map(|s| format!("{} {} {:?}", s.labels, s.value, s.timestamp_ms)).collect();
         assert_eq!(
             text,
             [
