@@ -28,9 +28,10 @@ pub fn quote(text: &str) -> String {
 
 /// Printable in Go's sense, near enough: no control, no separator but the blank, no private use or noncharacter.
 fn is_printable(c: char) -> bool {
-    !c.is_control()
-        && !(c.is_whitespace() && c != ' ')
-        && !matches!(c as u32, 0xad | 0x200b..=0x200f | 0x202a..=0x202e | 0x2060..=0x206f | 0xe000..=0xf8ff | 0xfeff | 0xfff0..=0xfffb | 0xf0000..)
+    let invisible =
+        matches!(c as u32, 0xad | 0x200b..=0x200f | 0x202a..=0x202e | 0x2060..=0x206f | 0xfeff | 0xfff0..=0xfffb);
+    let private = matches!(c as u32, 0xe000..=0xf8ff | 0xf0000..);
+    c == ' ' || !(c.is_control() || c.is_whitespace() || invisible || private)
 }
 
 /// A float as the Prometheus HTTP API prints sample values: shortest digits that round-trip, exponent form below 1e-6
