@@ -87,7 +87,8 @@ pub enum AtModifier {
 /// A duration as written: known when parsed, or an expression that needs the query's range and step.
 #[derive(Debug, Clone, PartialEq)]
 pub enum DurationValue {
-    /// Milliseconds; may be negative only in offsets.
+    /// Milliseconds; may be negative only in offsets. At most 2^63 nanoseconds. A range written in less than a
+    /// millisecond is 0.
     Fixed(i64),
     /// `[5m * 2]`, `[step()]`
     Expr(Box<DurationExpr>),
@@ -117,11 +118,11 @@ pub enum DurationExpr {
 /// Where and when a selector looks.
 #[derive(Debug, Clone, PartialEq)]
 pub struct VectorSelector {
-    /// The metric name when written before the braces or quoted inside.
+    /// The metric name when written before the braces; one quoted inside is just a matcher.
     pub name: Option<String>,
-    /// All conditions, the one on `__name__` included.
+    /// All conditions as written; that on a `name` before the braces comes last.
     pub matchers: Vec<Matcher>,
-    /// `offset 5m`; `None` when not written.
+    /// `offset 5m`; `None` when not written or zero.
     pub offset: Option<DurationValue>,
     /// `@ …`
     pub at: Option<AtModifier>,
@@ -151,9 +152,9 @@ pub struct Subquery {
     pub expr: Box<Expr>,
     /// How far back from the evaluation time.
     pub range: DurationValue,
-    /// Distance of the steps; `None` means the default.
+    /// Distance of the steps; `None` means the default. Never `Fixed(0)`.
     pub step: Option<DurationValue>,
-    /// `offset 5m`; `None` when not written.
+    /// `offset 5m`; `None` when not written or zero.
     pub offset: Option<DurationValue>,
     /// `@ …`
     pub at: Option<AtModifier>,
@@ -302,7 +303,135 @@ pub struct Paren {
     pub span: Span,
 }
 
+impl ValueType {
+    /// How messages name the type.
+    #[must_use]
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::Scalar => "scalar",
+            Self::String => "string",
+            Self::Vector => "instant vector",
+            Self::Matrix => "range vector",
+        }
+    }
+
+    /// The short name that the HTTP API uses.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Scalar => "scalar",
+            Self::String => "string",
+            Self::Vector => "vector",
+            Self::Matrix => "matrix",
+        }
+    }
+}
+
+impl AggregateOp {
+    /// The word of the language.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sum => "sum",
+            Self::Avg => "avg",
+            Self::Count => "count",
+            Self::Min => "min",
+            Self::Max => "max",
+            Self::Group => "group",
+            Self::Stddev => "stddev",
+            Self::Stdvar => "stdvar",
+            Self::Topk => "topk",
+            Self::Bottomk => "bottomk",
+            Self::CountValues => "count_values",
+            Self::Quantile => "quantile",
+            Self::Limitk => "limitk",
+            Self::LimitRatio => "limit_ratio",
+        }
+    }
+
+    /// The type of its parameter, if it takes one.
+    #[must_use]
+    pub fn param_type(self) -> Option<ValueType> {
+        match self {
+            Self::CountValues => Some(ValueType::String),
+            Self::Topk | Self::Bottomk | Self::Quantile | Self::Limitk | Self::LimitRatio => Some(ValueType::Scalar),
+            Self::Sum | Self::Avg | Self::Count | Self::Min | Self::Max | Self::Group | Self::Stddev | Self::Stdvar => {
+                None
+            }
+        }
+    }
+
+    /// Refused unless experimental functions are enabled.
+    #[must_use]
+    pub fn is_experimental(self) -> bool {
+        matches!(self, Self::Limitk | Self::LimitRatio)
+    }
+}
+
+impl BinaryOp {
+    /// The symbol or word of the language.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Add => "+",
+            Self::Sub => "-",
+            Self::Mul => "*",
+            Self::Div => "/",
+            Self::Mod => "%",
+            Self::Pow => "^",
+            Self::Atan2 => "atan2",
+            Self::Equal => "==",
+            Self::NotEqual => "!=",
+            Self::Less => "<",
+            Self::LessOrEqual => "<=",
+            Self::Greater => ">",
+            Self::GreaterOrEqual => ">=",
+            Self::And => "and",
+            Self::Or => "or",
+            Self::Unless => "unless",
+            Self::TrimUpper => "</",
+            Self::TrimLower => ">/",
+        }
+    }
+
+    /// One that filters, or yields 0 and 1 with `bool`.
+    #[must_use]
+    pub fn is_comparison(self) -> bool {
+        matches!(
+            self,
+            Self::Equal | Self::NotEqual | Self::Less | Self::LessOrEqual | Self::Greater | Self::GreaterOrEqual
+        )
+    }
+
+    /// `and`, `or`, `unless`
+    #[must_use]
+    pub fn is_set(self) -> bool {
+        matches!(self, Self::And | Self::Or | Self::Unless)
+    }
+}
+
+impl DurationExpr {
+    /// Where the expression stands in the query.
+    #[must_use]
+    pub fn span(&self) -> Span {
+        match self {
+            Self::Number(number) => number.span,
+            Self::Step(span)
+            | Self::Range(span)
+            | Self::MinOf(_, _, span)
+            | Self::MaxOf(_, _, span)
+            | Self::Unary(_, _, span)
+            | Self::Binary(_, _, _, span)
+            | Self::Paren(_, span) => *span,
+        }
+    }
+}
+
 impl Expr {
+    /// Stands in for an expression that was moved out.
+    pub(crate) const PLACEHOLDER: Self =
+        Self::Number(NumberLiteral { value: 0.0, is_duration: false, span: Span { start: 0, end: 0 } });
+
     /// Where the expression stands in the query.
     #[must_use]
     pub fn span(&self) -> Span {
