@@ -14,7 +14,7 @@ fn suite_files() -> Option<Vec<(String, String)>> {
         Ok(entries) => entries,
         Err(error) => {
             assert!(std::env::var_os("CI").is_none(), "CI needs the promqltest suite: {}: {error}", dir.display());
-            println!("SKIPPED: no promqltest suite at {} ({error}); set HEARTH_PROMQLTEST_DIR", dir.display());
+            eprintln!("SKIPPED: no promqltest suite at {} ({error}); set HEARTH_PROMQLTEST_DIR", dir.display());
             return None;
         }
     };
