@@ -2,5 +2,6 @@
 #![deny(unsafe_code)]
 
 pub mod append;
+pub mod chunk;
 pub mod head;
 pub mod select;
