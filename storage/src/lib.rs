@@ -4,4 +4,5 @@
 pub mod append;
 pub mod chunk;
 pub mod head;
+mod index;
 pub mod select;

@@ -1,11 +1,14 @@
 //! Reading: series by matchers, their samples, and what labels there are.
 
 use crate::append::SeriesRef;
-use crate::head::Head;
-use model::labels::Labels;
+use crate::head::shard::Shard;
+use crate::head::slot::Slot;
+use crate::head::{Head, HeadError, read};
+use crate::index::{Among, CardinalityTables};
+use model::labels::{Labels, METRIC_NAME};
 use model::matcher::Matcher;
 use model::sample::{Sample, SampleColumns};
-use std::collections::{BTreeMap, BTreeSet};
+use roaring::RoaringBitmap;
 
 /// Why series could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -22,7 +25,7 @@ pub enum SelectError {
         /// Whose chunk.
         series: u32,
         /// What is wrong with it.
-        source: crate::head::HeadError,
+        source: HeadError,
     },
 }
 
@@ -81,7 +84,8 @@ pub struct Selection {
 }
 
 impl Head {
-    /// The series that satisfy all `matchers` and may have samples in the range.
+    /// The series that satisfy all `matchers` and may have samples with `after_ms < t <= until_ms`. Without matchers, all of
+    /// them.
     ///
     /// # Errors
     /// More than `series_max` series match.
@@ -92,17 +96,20 @@ impl Head {
         until_ms: i64,
         series_max: usize,
     ) -> Result<Selection, SelectError> {
-        let _ = (after_ms, until_ms);
         let mut series = Vec::new();
-        for (shard, state) in self.inner.shard.iter().enumerate() {
-            for (slot, (_, labels, _)) in state.read().series.iter().enumerate() {
-                if matchers.iter().all(|m| m.matches(labels.get(m.name()).unwrap_or(""))) {
-                    series.push(SeriesRef((slot * self.shards() + shard) as u32));
-                }
+        for shard in &self.inner.shards {
+            let shard = shard.read();
+            if !shard.overlaps(after_ms, until_ms) {
+                continue;
             }
-        }
-        if series.len() > series_max {
-            return Err(SelectError::TooManySeries { series_max });
+            let slots = shard.matching(matchers);
+            let room = series_max - series.len();
+            let in_range = slots.iter().filter(|slot| shard.slots.get(*slot as usize).may_overlap(after_ms, until_ms));
+            let before = series.len();
+            series.extend(in_range.take(room.saturating_add(1)).map(|slot| shard.series_ref(slot)));
+            if series.len() - before > room {
+                return Err(SelectError::TooManySeries { series_max });
+            }
         }
         Ok(Selection { head: self.clone(), series })
     }
@@ -110,20 +117,20 @@ impl Head {
     /// The label names of the series that satisfy all `matchers` and may have samples in the range.
     ///
     /// # Errors
-    /// None yet known; reading the index may fail in other stores.
+    /// None as long as the index is in memory.
     pub fn label_names(&self, matchers: &[Matcher], range: TimeRange, limit: usize) -> Result<Listing, SelectError> {
-        let all = self.select(matchers, range.after_ms, range.until_ms, usize::MAX)?;
-        let mut names = BTreeSet::new();
-        for i in 0..all.len() {
-            names.extend(all.labels(i).iter().map(|(n, _)| n.to_owned()));
-        }
-        Ok(Listing { truncated: names.len() > limit, items: names.into_iter().take(limit).collect() })
+        let names = |shard: &Shard, series: Option<&RoaringBitmap>, whole: bool| {
+            let in_range = |slot: u32| shard.in_range(slot, range);
+            let among = Among { series, in_range: (!whole).then_some(in_range) };
+            shard.labels.list_names(&among).into_iter().map(str::to_owned).collect()
+        };
+        Ok(self.list(matchers, range, limit, names))
     }
 
     /// The values of one label among the series that satisfy all `matchers` and may have samples in the range.
     ///
     /// # Errors
-    /// As [`Head::label_names`].
+    /// None as long as the index is in memory.
     pub fn label_values(
         &self,
         name: &str,
@@ -131,27 +138,76 @@ impl Head {
         range: TimeRange,
         limit: usize,
     ) -> Result<Listing, SelectError> {
-        let all = self.select(matchers, range.after_ms, range.until_ms, usize::MAX)?;
-        let values: BTreeSet<_> = (0..all.len()).filter_map(|i| all.labels(i).get(name).map(str::to_owned)).collect();
-        Ok(Listing { truncated: values.len() > limit, items: values.into_iter().take(limit).collect() })
+        let values = |shard: &Shard, series: Option<&RoaringBitmap>, whole: bool| {
+            let in_range = |slot: u32| shard.in_range(slot, range);
+            let among = Among { series, in_range: (!whole).then_some(in_range) };
+            let labels_of = |slot: u32| shard.slots.get(slot as usize).labels;
+            let found = shard.labels.list_values(name, &among, limit.saturating_add(1), labels_of);
+            found.into_iter().map(str::to_owned).collect()
+        };
+        Ok(self.list(matchers, range, limit, values))
+    }
+
+    /// Merges what each shard lists, given the series that match (`None` for all) and whether all of them are in range.
+    fn list(
+        &self,
+        matchers: &[Matcher],
+        range: TimeRange,
+        limit: usize,
+        list: impl Fn(&Shard, Option<&RoaringBitmap>, bool) -> Vec<String>,
+    ) -> Listing {
+        let mut items = Vec::new();
+        for shard in &self.inner.shards {
+            let shard = shard.read();
+            if shard.overlaps(range.after_ms, range.until_ms) {
+                let series = (!matchers.is_empty()).then(|| shard.matching(matchers));
+                items.extend(list(&shard, series.as_ref(), shard.within(range)));
+            }
+        }
+        items.sort_unstable();
+        items.dedup();
+        let truncated = items.len() > limit;
+        items.truncate(limit);
+        Listing { items, truncated }
     }
 
     /// What the series are made of: the `top` largest lines of each table.
     #[must_use]
     pub fn cardinality(&self, top: usize) -> Cardinality {
-        let mut pairs: BTreeMap<(String, String), u64> = BTreeMap::new();
-        for state in &self.inner.shard {
-            for (_, labels, _) in &state.read().series {
-                for (n, v) in labels {
-                    *pairs.entry((n.to_owned(), v.to_owned())).or_default() += 1;
-                }
-            }
+        let mut tables = CardinalityTables::default();
+        self.inner.shards.iter().for_each(|shard| tables.add(&shard.read().labels));
+        let counts = |lines: Vec<(String, u64)>| lines.into_iter().map(|(name, value)| Count { name, value }).collect();
+        Cardinality {
+            label_pairs: tables.pairs(),
+            series_by_metric_name: counts(tables.series_by_value(METRIC_NAME, top)),
+            values_by_label_name: counts(tables.values_by_name(top)),
+            bytes_by_label_name: counts(tables.bytes_by_name(top)),
+            series_by_label_pair: counts(tables.series_by_pair(top)),
         }
-        let by_pair = pairs.iter().map(|((n, v), &c)| Count { name: format!("{n}={v}"), value: c });
-        let mut series_by_label_pair: Vec<_> = by_pair.collect();
-        series_by_label_pair.sort_by_key(|c| std::cmp::Reverse(c.value));
-        series_by_label_pair.truncate(top);
-        Cardinality { label_pairs: pairs.len() as u64, series_by_label_pair, ..Cardinality::default() }
+    }
+}
+
+impl Shard {
+    fn matching(&self, matchers: &[Matcher]) -> RoaringBitmap {
+        self.labels.evaluate(matchers, |slot| self.slots.get(slot as usize).labels)
+    }
+
+    fn in_range(&self, slot: u32, range: TimeRange) -> bool {
+        self.slots.get(slot as usize).may_overlap(range.after_ms, range.until_ms)
+    }
+
+    /// Whether any sample may be in the range.
+    fn overlaps(&self, after_ms: i64, until_ms: i64) -> bool {
+        self.last_ms > after_ms && self.first_ms <= until_ms
+    }
+
+    /// Whether every series is sure to be in the range.
+    fn within(&self, range: TimeRange) -> bool {
+        self.first_ms > range.after_ms && self.last_ms <= range.until_ms
+    }
+
+    fn slot_of(&self, series: SeriesRef) -> &Slot {
+        self.live(series).expect("a selected series is in the head")
     }
 }
 
@@ -177,15 +233,15 @@ impl Selection {
     /// The labels of one series.
     #[must_use]
     pub fn labels(&self, index: usize) -> Labels {
-        let series = self.series[index];
-        let slot = series.0 as usize / self.head.shards();
-        self.head.inner.shard[self.head.shard_of(series)].read().series[slot].1.clone()
+        let shard = self.head.inner.shard_of(self.series[index]).read();
+        Labels::from_sorted(shard.labels.labels(shard.slot_of(self.series[index]).labels))
     }
 
     /// The labels of one series restricted to `names` (sorted).
     #[must_use]
     pub fn labels_among(&self, index: usize, names: &[&str]) -> Labels {
-        self.labels(index).filter(|name| names.binary_search(&name).is_ok())
+        let shard = self.head.inner.shard_of(self.series[index]).read();
+        Labels::from_sorted(shard.labels.labels_among(shard.slot_of(self.series[index]).labels, names))
     }
 
     /// Replaces the content of `into` by the samples with `after_ms < t <= until_ms`, in order of time, stale markers
@@ -200,14 +256,8 @@ impl Selection {
         until_ms: i64,
         into: &mut SampleColumns,
     ) -> Result<Option<u64>, SelectError> {
-        into.clear();
         let series = self.series[index];
-        let slot = series.0 as usize / self.head.shards();
-        let state = self.head.inner.shard[self.head.shard_of(series)].read();
-        for (&t, &v) in state.series[slot].2.iter().filter(|(t, _)| **t > after_ms && **t <= until_ms) {
-            into.push(t, f64::from_bits(v));
-        }
-        Ok(None)
+        read::read(&self.head.inner, series, TimeRange { after_ms, until_ms }, into).map_err(|e| failed(series, e))
     }
 
     /// The newest sample of one series with `after_ms < t <= at_ms`, stale marker included.
@@ -215,12 +265,11 @@ impl Selection {
     /// # Errors
     /// A stored chunk cannot be read.
     pub fn latest(&self, index: usize, after_ms: i64, at_ms: i64) -> Result<Option<Sample>, SelectError> {
-        let mut columns = SampleColumns::default();
-        self.read(index, after_ms, at_ms, &mut columns)?;
-        Ok(columns
-            .timestamps_ms
-            .last()
-            .zip(columns.values.last())
-            .map(|(&timestamp_ms, &value)| Sample { timestamp_ms, value }))
+        let series = self.series[index];
+        read::latest(&self.head.inner, series, TimeRange { after_ms, until_ms: at_ms }).map_err(|e| failed(series, e))
     }
+}
+
+fn failed(series: SeriesRef, source: HeadError) -> SelectError {
+    SelectError::Chunk { series: series.0, source }
 }

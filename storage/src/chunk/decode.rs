@@ -44,6 +44,13 @@ impl Decoded {
         self.values.get(..self.len).unwrap_or_default()
     }
 
+    /// The value at a timestamp.
+    #[must_use]
+    pub fn value_at(&self, timestamp_ms: i64) -> Option<u64> {
+        let at = self.timestamps_ms().binary_search(&timestamp_ms).ok()?;
+        self.values().get(at).map(|value| value.to_bits())
+    }
+
     /// Which rows of the shared timeline have a sample, one bit each; 0 when the timestamps are the chunk's own.
     #[must_use]
     pub fn rows(&self) -> u128 {

@@ -17,6 +17,12 @@ pub fn encode_first(timestamp_ms: i64) -> Code {
     Code::new(timestamp_ms as u64, 64)
 }
 
+/// The first timestamp of a chunk that has its own; `None` when the stream is too short for one.
+#[must_use]
+pub fn first_ms(stream: &[u8]) -> Option<i64> {
+    stream.first_chunk::<8>().map(|first| i64::from_le_bytes(*first))
+}
+
 /// Encodes a timestamp `delta` after the one before it, which came `last_delta` after its own predecessor. Both are below
 /// [`super::WINDOW_MS`].
 #[inline]

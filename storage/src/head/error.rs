@@ -72,6 +72,18 @@ pub enum HeadError {
         /// What is used up.
         what: &'static str,
     },
+    /// A snapshot can only be read into an empty shard.
+    #[error("shard {shard} is not empty")]
+    NotEmpty {
+        /// Which shard.
+        shard: usize,
+    },
+    /// One snapshot of a shard at a time.
+    #[error("a snapshot of shard {shard} is under way")]
+    SnapshotUnderWay {
+        /// Which shard.
+        shard: usize,
+    },
     /// The options contradict themselves or the stored head.
     #[error("head options: {0}")]
     Options(String),
@@ -84,8 +96,8 @@ impl HeadError {
         match self {
             Self::Io { .. } | Self::SnapshotIo { .. } => HeadErrorKind::Unavailable,
             Self::Corrupt { .. } | Self::NewerFormat { .. } | Self::SeriesConflict { .. } => HeadErrorKind::Corrupt,
-            Self::Full { .. } => HeadErrorKind::Limited,
-            Self::Options(_) => HeadErrorKind::Invalid,
+            Self::Full { .. } | Self::SnapshotUnderWay { .. } => HeadErrorKind::Limited,
+            Self::Options(_) | Self::NotEmpty { .. } => HeadErrorKind::Invalid,
         }
     }
 }

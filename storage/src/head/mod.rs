@@ -1,16 +1,41 @@
-//! The head: recent series and samples in memory.
+//! The head: recent series and their samples, in memory and in mapped chunk files.
+//!
+//! Series are spread over shards by the low bits of their label hash; a shard is one [`shard::Shard`] behind one lock.
+//! One thread appends, in the order of the log; any thread looks up, creates and reads. What survives the process is
+//! the log and, per shard, a snapshot with the chunk files it refers to: the head itself promises nothing.
+//!
+//! Where to begin: `slot.rs` (what is kept of a series), `appender.rs` (how a sample gets in), `read.rs` (how samples get
+//! out), `snapshot/`. The label index is in [`crate::index`], the codec in [`crate::chunk`].
 
+mod appender;
+mod cells;
+mod chunk_file;
+mod chunk_link;
 mod error;
+mod frame;
+mod hash_index;
+mod late;
+mod map;
+mod meta;
+mod paged;
+pub(crate) mod read;
+pub(crate) mod shard;
+pub(crate) mod slot;
+mod snapshot;
+mod stats;
+mod timeline;
+pub(crate) mod varint;
 
 pub use error::{HeadError, HeadErrorKind, Notice};
+pub use snapshot::FrozenShard;
+pub use stats::{HeadMemory, HeadStats};
 
-use crate::append::{AppendOutcome, LabelHash, Rejection, Rows, SeriesRef};
-use model::labels::Labels;
-use parking_lot::RwLock;
-use std::collections::{BTreeMap, HashMap};
-use std::io::{Read, Write};
+use crate::append::{AppendOutcome, LabelHash, Rows, SeriesRef};
+use parking_lot::{Mutex, RwLock};
+use shard::Shard;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How a head is opened.
 #[derive(Debug, Clone)]
@@ -23,12 +48,18 @@ pub struct HeadOptions {
     pub out_of_order_bytes_max: usize,
 }
 
+/// More shards than this cost memory (each has its own symbols) and gain nothing while one thread appends.
+const SHARDS_DEFAULT_MAX: usize = 16;
+/// The largest number of shards: references keep 24 bits for slots.
+const SHARDS_MAX: usize = 256;
+
 impl HeadOptions {
-    /// The defaults for a head below `dir`: one shard per core up to 16.
+    /// The defaults for a head below `dir`: one shard per core up to 16, 64 MiB of out-of-order samples.
     #[must_use]
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { dir: dir.into(), shards: cores.next_power_of_two().min(16), out_of_order_bytes_max: 64 << 20 }
+        let shards = cores.next_power_of_two().min(SHARDS_DEFAULT_MAX);
+        Self { dir: dir.into(), shards, out_of_order_bytes_max: 64 << 20 }
     }
 }
 
@@ -40,90 +71,78 @@ pub struct Head {
 
 #[derive(Debug)]
 pub(crate) struct Inner {
-    shards: usize,
-    pub(crate) shard: Vec<RwLock<Naive>>,
+    /// Tells heads of one process apart.
+    pub(crate) id: u64,
+    pub(crate) shards: Vec<RwLock<Shard>>,
+    /// Held while rows are appended: one thread at a time.
+    by_shard: Mutex<Grouping>,
 }
 
-#[derive(Debug, Default)]
-pub(crate) struct Naive {
-    by_hash: HashMap<LabelHash, u32>,
-    pub(crate) series: Vec<(LabelHash, Labels, BTreeMap<i64, u64>)>,
-}
-
-/// A point in time of one shard, to be written out while the shard goes on.
-#[derive(Debug)]
-pub struct FrozenShard {
-    shard: usize,
-    bytes: Vec<u8>,
-}
-
-impl FrozenShard {
-    /// Which shard it is.
-    #[must_use]
-    pub fn shard(&self) -> usize {
-        self.shard
+impl Inner {
+    #[inline]
+    pub(crate) fn shard_of(&self, series: SeriesRef) -> &RwLock<Shard> {
+        &self.shards[series.0 as usize & (self.shards.len() - 1)]
     }
-
-    /// Makes the chunk files it refers to durable, then writes the state.
-    ///
-    /// # Errors
-    /// The stream or a chunk file failed.
-    pub fn write(self, out: &mut dyn Write) -> Result<(), HeadError> {
-        out.write_all(&self.bytes).map_err(|source| HeadError::SnapshotIo { step: "write", shard: self.shard, source })
-    }
-}
-
-/// Everything an operator needs to know about the head.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct HeadStats {
-    /// Series held.
-    pub series: u64,
-    /// Rows stored since the process started, duplicates not counted.
-    pub samples_appended: u64,
-    /// Earliest and latest timestamp held, in milliseconds since the Unix epoch; `None` when there is no sample.
-    pub time_range_ms: Option<(i64, i64)>,
 }
 
 impl Head {
-    /// Opens the head below `options.dir`, empty until it is restored.
+    /// Opens the head below `options.dir`. It is empty until snapshots are read and series restored; chunk files that no
+    /// snapshot vouches for are removed when their shard writes its first own, because the log brings their samples again.
     ///
     /// # Errors
-    /// The directory or a file in it cannot be used.
+    /// The options are wrong, or the directory or a file in it cannot be used.
     pub fn open(options: HeadOptions) -> Result<(Self, Vec<Notice>), HeadError> {
-        if !options.shards.is_power_of_two() {
-            return Err(HeadError::Options(format!("{} shards is not a power of two", options.shards)));
+        if !options.shards.is_power_of_two() || options.shards > SHARDS_MAX {
+            let shards = options.shards;
+            return Err(HeadError::Options(format!("{shards} shards is not a power of two up to {SHARDS_MAX}")));
         }
-        let shard = (0..options.shards).map(|_| RwLock::default()).collect();
-        Ok((Self { inner: Arc::new(Inner { shards: options.shards, shard }) }, Vec::new()))
+        let mut notices = Vec::new();
+        let shards = meta::open_dir(&options.dir, options.shards)?;
+        if shards != options.shards {
+            let wanted = options.shards;
+            notices.push(Notice { message: format!("the head keeps its {shards} shards, {wanted} were asked for") });
+        }
+        let open = |number| Shard::open(&options.dir, number, shards, options.out_of_order_bytes_max).map(RwLock::new);
+        let shards = (0..shards).map(open).collect::<Result<_, _>>()?;
+        static HEADS: AtomicU64 = AtomicU64::new(1);
+        let id = HEADS.fetch_add(1, Ordering::Relaxed);
+        Ok((Self { inner: Arc::new(Inner { id, shards, by_shard: Mutex::default() }) }, notices))
     }
 
     /// How many shards there are: a power of two.
     #[must_use]
     pub fn shards(&self) -> usize {
-        self.inner.shards
+        self.inner.shards.len()
     }
 
     /// The shard of a series.
     #[must_use]
     pub fn shard_of(&self, series: SeriesRef) -> usize {
-        series.0 as usize & (self.inner.shards - 1)
+        series.0 as usize & (self.shards() - 1)
     }
 
     /// Whether the head holds this series.
     #[must_use]
     pub fn contains(&self, series: SeriesRef) -> bool {
-        self.slot(series) < self.inner.shard[self.shard_of(series)].read().series.len()
+        self.inner.shard_of(series).read().live(series).is_some()
     }
 
-    fn slot(&self, series: SeriesRef) -> usize {
-        series.0 as usize / self.inner.shards
-    }
-
-    /// Finds the series of many label sets; `out` has the length of `hashes`.
+    /// Finds the series of many label sets; each shard is locked once.
+    ///
+    /// # Panics
+    /// If `out` is shorter than `hashes`.
     pub fn lookup(&self, hashes: &[LabelHash], out: &mut [Option<SeriesRef>]) {
-        for (hash, out) in hashes.iter().zip(out) {
-            let shard = hash.0 as usize & (self.inner.shards - 1);
-            *out = self.inner.shard[shard].read().by_hash.get(hash).map(|&at| SeriesRef(at));
+        let mut grouping = Grouping::default();
+        grouping.group(self.shards(), hashes.iter().map(|hash| hash.0 as usize));
+        for (shard, picks) in self.inner.shards.iter().zip(grouping.groups()) {
+            if picks.is_empty() {
+                continue;
+            }
+            let shard = shard.read();
+            for &pick in picks {
+                let found = shard.hashes.get(hashes[pick as usize]);
+                out[pick as usize] = found.map(|slot| shard.series_ref(slot));
+            }
         }
     }
 
@@ -138,16 +157,7 @@ impl Head {
         labels: &[(&str, &str)],
         log: impl FnOnce(SeriesRef),
     ) -> Result<(SeriesRef, bool), HeadError> {
-        let shard = hash.0 as usize & (self.inner.shards - 1);
-        let mut state = self.inner.shard[shard].write();
-        if let Some(&at) = state.by_hash.get(&hash) {
-            return Ok((SeriesRef(at), false));
-        }
-        let series = SeriesRef((state.series.len() * self.inner.shards + shard) as u32);
-        log(series);
-        state.by_hash.insert(hash, series.0);
-        state.series.push((hash, Labels::from_sorted(labels.iter().copied()), BTreeMap::new()));
-        Ok((series, true))
+        self.inner.shards[hash.0 as usize & (self.shards() - 1)].write().create(hash, labels, log)
     }
 
     /// Puts back a series under the reference it had; to repeat it is harmless.
@@ -155,113 +165,80 @@ impl Head {
     /// # Errors
     /// The reference or the labels belong to another series already.
     pub fn restore_series(&self, series: SeriesRef, hash: LabelHash, labels: &[(&str, &str)]) -> Result<(), HeadError> {
-        let (made, _) = self.create(hash, labels, |_| {})?;
-        if made == series { Ok(()) } else { Err(HeadError::SeriesConflict { series: series.0 }) }
+        if self.shard_of(series) != hash.0 as usize & (self.shards() - 1) {
+            return Err(HeadError::SeriesConflict { series: series.0 });
+        }
+        self.inner.shard_of(series).write().restore_series(series, hash, labels)
     }
 
     /// Appends rows of series that exist. One thread at a time calls this, in the order of the log: the verdicts follow
     /// from that order alone.
+    ///
+    /// # Panics
+    /// If a row is of a series that the head does not hold.
     pub fn append(&self, rows: &Rows) -> AppendOutcome {
         let mut outcome = AppendOutcome::default();
-        for (i, &series) in rows.series.iter().enumerate() {
-            let mut state = self.inner.shard[self.shard_of(series)].write();
-            let bits = rows.values[i].to_bits();
-            let slot = self.slot(series);
-            let stored = *state.series[slot].2.entry(rows.timestamps_ms[i]).or_insert(bits);
-            if stored == bits {
-                outcome.written += 1;
-            } else {
-                outcome.rejected.push((i as u32, Rejection::ConflictingValue));
+        let mut grouping = self.inner.by_shard.lock();
+        grouping.group(self.shards(), rows.series.iter().map(|series| series.0 as usize));
+        for (shard, picks) in self.inner.shards.iter().zip(grouping.groups()) {
+            if !picks.is_empty() {
+                outcome.written += shard.write().append(rows, picks, &mut outcome.rejected);
             }
         }
+        outcome.rejected.sort_unstable_by_key(|rejected| rejected.0);
         outcome
     }
 
-    /// Takes a point in time of one shard, in microseconds; writing it out is the caller's, on any thread.
-    ///
-    /// # Errors
-    /// Chunks that wait to be written could not be.
-    pub fn freeze_shard(&self, shard: usize) -> Result<FrozenShard, HeadError> {
-        let state = self.inner.shard[shard].read();
-        let mut bytes = Vec::new();
-        for (hash, labels, samples) in &state.series {
-            bytes.extend(hash.0.to_le_bytes());
-            bytes.extend((labels.iter().count() as u32).to_le_bytes());
-            for text in labels.iter().flat_map(|(n, v)| [n, v]) {
-                bytes.extend((text.len() as u32).to_le_bytes());
-                bytes.extend(text.as_bytes());
-            }
-            bytes.extend((samples.len() as u32).to_le_bytes());
-            for (t, v) in samples {
-                bytes.extend(t.to_le_bytes());
-                bytes.extend(v.to_le_bytes());
-            }
-        }
-        Ok(FrozenShard { shard, bytes })
-    }
-
-    /// Freezes a shard and writes it.
-    ///
-    /// # Errors
-    /// As [`Head::freeze_shard`] and [`FrozenShard::write`].
-    pub fn write_shard_snapshot(&self, shard: usize, out: &mut dyn Write) -> Result<(), HeadError> {
-        self.freeze_shard(shard)?.write(out)
-    }
-
-    /// Replaces the state of an empty shard by a snapshot.
-    ///
-    /// # Errors
-    /// The stream failed or does not hold a snapshot of this shard; the shard is then still empty.
-    pub fn read_shard_snapshot(&self, shard: usize, from: &mut dyn Read) -> Result<Vec<Notice>, HeadError> {
-        let io = |source| HeadError::SnapshotIo { step: "read", shard, source };
-        let mut bytes = Vec::new();
-        from.read_to_end(&mut bytes).map_err(io)?;
-        let mut rest = bytes.as_slice();
-        let mut state = Naive::default();
-        while !rest.is_empty() {
-            let hash = LabelHash(u128::from_le_bytes(take(&mut rest).map_err(io)?));
-            let count = u32::from_le_bytes(take(&mut rest).map_err(io)?);
-            let mut texts = Vec::new();
-            for _ in 0..count * 2 {
-                let length = u32::from_le_bytes(take(&mut rest).map_err(io)?) as usize;
-                let (text, after) = rest.split_at(length);
-                texts.push(String::from_utf8_lossy(text).into_owned());
-                rest = after;
-            }
-            let mut samples = BTreeMap::new();
-            for _ in 0..u32::from_le_bytes(take(&mut rest).map_err(io)?) {
-                let at = i64::from_le_bytes(take(&mut rest).map_err(io)?);
-                samples.insert(at, u64::from_le_bytes(take(&mut rest).map_err(io)?));
-            }
-            let labels = Labels::from_sorted(texts.chunks_exact(2).map(|p| (p[0].as_str(), p[1].as_str())));
-            state.by_hash.insert(hash, (state.series.len() * self.inner.shards + shard) as u32);
-            state.series.push((hash, labels, samples));
-        }
-        *self.inner.shard[shard].write() = state;
-        Ok(Vec::new())
+    /// Forgets the chunk files all of whose samples are older than `before_ms`; returns the bytes that this frees on disk once
+    /// readers are done with them.
+    pub fn expire_chunks(&self, before_ms: i64) -> u64 {
+        self.inner.shards.iter().map(|shard| shard.write().files.expire(before_ms)).sum()
     }
 
     /// Figures for the operator.
     #[must_use]
     pub fn stats(&self) -> HeadStats {
         let mut stats = HeadStats::default();
-        for shard in &self.inner.shard {
-            let state = shard.read();
-            stats.series += state.series.len() as u64;
-            stats.samples_appended += state.series.iter().map(|s| s.2.len() as u64).sum::<u64>();
-            let first = state.series.iter().filter_map(|s| s.2.keys().next()).min();
-            let last = state.series.iter().filter_map(|s| s.2.keys().next_back()).max();
-            if let (Some(&first), Some(&last)) = (first, last) {
-                let (a, b) = stats.time_range_ms.unwrap_or((first, last));
-                stats.time_range_ms = Some((a.min(first), b.max(last)));
-            }
-        }
+        self.inner.shards.iter().for_each(|shard| stats.add(&shard.read()));
         stats
     }
 }
 
-fn take<const N: usize>(rest: &mut &[u8]) -> std::io::Result<[u8; N]> {
-    let mut out = [0; N];
-    rest.read_exact(&mut out)?;
-    Ok(out)
+/// Indices grouped by shard, in their order within each group.
+#[derive(Debug, Default)]
+struct Grouping {
+    order: Vec<u32>,
+    /// Where each group ends.
+    ends: Vec<usize>,
+}
+
+impl Grouping {
+    /// Groups the indices of `keys` by their low bits.
+    fn group(&mut self, shards: usize, keys: impl Iterator<Item = usize> + Clone) {
+        let mask = shards - 1;
+        self.ends.clear();
+        self.ends.resize(shards, 0);
+        let mut len = 0;
+        for key in keys.clone() {
+            self.ends[key & mask] += 1;
+            len += 1;
+        }
+        let mut start = 0;
+        for end in &mut self.ends {
+            start += std::mem::replace(end, start);
+        }
+        self.order.clear();
+        self.order.resize(len, 0);
+        for (i, key) in keys.enumerate() {
+            let end = &mut self.ends[key & mask];
+            self.order[*end] = i as u32;
+            *end += 1;
+        }
+    }
+
+    /// The groups in order of shards.
+    fn groups(&self) -> impl Iterator<Item = &[u32]> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(start, end)| &self.order[start..*end])
+    }
 }

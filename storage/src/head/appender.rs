@@ -1,0 +1,401 @@
+//! Appends samples to the series of a shard.
+//!
+//! The verdict on a sample follows from the samples stored before it alone, never from how chunks, timelines or files
+//! happen to be cut: replaying a log comes to the same verdicts.
+
+use super::cells::Cells;
+use super::chunk_file::ChunkFiles;
+use super::chunk_link::ChunkLink;
+use super::frame::{Frame, FrameKind};
+use super::late::BUFFER_MAX;
+use super::shard::{Counters, Shard};
+use super::slot::{NONE, Slot};
+use super::timeline::{Place, Timelines};
+use crate::append::{Rejection, Rows};
+use crate::chunk::bits::{Code, push_tail};
+use crate::chunk::decode::Times;
+use crate::chunk::value::{encode, encode_first, gap_code};
+use crate::chunk::{SAMPLES_MAX, segment, timestamp, window_of};
+
+/// Slots are touched this many rows ahead, so that their cache misses overlap.
+const AHEAD: usize = 8;
+/// A series leaves its timeline for good when it has had so many rows and filled less than half of them, or left within
+/// fewer.
+const PROBATION_ROWS: u32 = 16;
+
+/// What became of one sample.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    InOrder,
+    OutOfOrder,
+    Repeated,
+    Refused(Rejection),
+}
+
+impl Shard {
+    /// Appends the rows with the given indices, all of series of this shard; returns how many are stored.
+    pub(crate) fn append(&mut self, rows: &Rows, picks: &[u32], rejected: &mut Vec<(u32, Rejection)>) -> u64 {
+        let mut written = 0;
+        let mut touched = 0;
+        for (i, &pick) in picks.iter().enumerate() {
+            if let Some(&next) = picks.get(i + AHEAD) {
+                touched ^= self.slots.get(self.slot_number(rows.series[next as usize]) as usize).count;
+            }
+            let row = pick as usize;
+            let slot = self.slot_number(rows.series[row]);
+            match self.append_sample(slot, rows.timestamps_ms[row], rows.values[row].to_bits()) {
+                Verdict::InOrder => self.counters.in_order += 1,
+                Verdict::OutOfOrder => self.counters.out_of_order += 1,
+                Verdict::Repeated => self.counters.repeated += 1,
+                Verdict::Refused(why) => {
+                    self.counters.conflicting += 1;
+                    rejected.push((pick, why));
+                    continue;
+                }
+            }
+            written += 1;
+        }
+        std::hint::black_box(touched);
+        self.files.write_if_due();
+        written
+    }
+
+    #[inline]
+    fn append_sample(&mut self, number: u32, timestamp_ms: i64, bits: u64) -> Verdict {
+        let slot = self.slots.get_mut(number as usize);
+        if !slot.has(Slot::HAS_SAMPLE) {
+            slot.note_first(timestamp_ms);
+            self.first_ms = self.first_ms.min(timestamp_ms);
+        } else if timestamp_ms <= slot.last_ms {
+            return match (timestamp_ms == slot.last_ms, slot.last_bits == bits) {
+                (true, true) => Verdict::Repeated,
+                (true, false) => Verdict::Refused(Rejection::ConflictingValue),
+                (false, _) => self.append_late(number, timestamp_ms, bits),
+            };
+        }
+        let mut open = OpenChunk {
+            number,
+            slot,
+            cells: &mut self.cells,
+            timelines: &mut self.timelines,
+            files: &mut self.files,
+            counters: &mut self.counters,
+            stream: &mut self.stream,
+        };
+        open.append(timestamp_ms, bits);
+        self.last_ms = self.last_ms.max(timestamp_ms);
+        Verdict::InOrder
+    }
+
+    #[cold]
+    fn append_late(&mut self, number: u32, timestamp_ms: i64, bits: u64) -> Verdict {
+        if let Some(stored) = self.stored_before(number, timestamp_ms) {
+            return if stored == bits { Verdict::Repeated } else { Verdict::Refused(Rejection::ConflictingValue) };
+        }
+        let slot = self.slots.get_mut(number as usize);
+        slot.flags |= Slot::HAS_OUT_OF_ORDER;
+        slot.note_first(timestamp_ms);
+        self.first_ms = self.first_ms.min(timestamp_ms);
+        let late = self.late.entry(number).or_default();
+        if let Err(at) = late.find(timestamp_ms) {
+            late.buffer.insert(at, (timestamp_ms, bits));
+            self.late_buffered += 1;
+        }
+        if late.buffer.len() >= BUFFER_MAX {
+            self.late_buffered -= late.buffer.len();
+            self.counters.late_chunks_cut += late.cut(number, &mut self.files) as u64;
+        } else if self.late_buffered > self.late_buffered_max {
+            self.cut_late_buffers();
+        }
+        Verdict::OutOfOrder
+    }
+
+    /// All buffers together are too large: the fuller ones become chunks, or all of them.
+    fn cut_late_buffers(&mut self) {
+        for fill in [BUFFER_MAX / 4, 1] {
+            for (&number, late) in self.late.iter_mut().filter(|(_, late)| late.buffer.len() >= fill) {
+                self.late_buffered -= late.buffer.len();
+                self.counters.late_chunks_cut += late.cut(number, &mut self.files) as u64;
+            }
+            if self.late_buffered <= self.late_buffered_max / 2 {
+                return;
+            }
+        }
+    }
+
+    /// The value that a series has at a timestamp older than its newest.
+    fn stored_before(&mut self, number: u32, timestamp_ms: i64) -> Option<u64> {
+        let slot = *self.slots.get(number as usize);
+        if timestamp_ms < slot.earliest_ms() {
+            return None;
+        }
+        if let Some(late) = self.late.get(&number) {
+            if let Ok(bits) = late.find(timestamp_ms) {
+                return Some(bits);
+            }
+            let chunks: Vec<_> = late.chunks_within(timestamp_ms, timestamp_ms).map(|chunk| chunk.link).collect();
+            for link in chunks {
+                if let Some(bits) = self.value_in_chunk(link, timestamp_ms) {
+                    return Some(bits);
+                }
+            }
+        }
+        self.value_in_open_chunk(&slot, timestamp_ms).or_else(|| self.value_in_order(number, &slot, timestamp_ms))
+    }
+
+    fn value_in_open_chunk(&mut self, slot: &Slot, timestamp_ms: i64) -> Option<u64> {
+        if slot.count == 0 || window_of(timestamp_ms) != window_of(slot.last_ms) {
+            return None;
+        }
+        let scratch = &mut self.late_scratch;
+        scratch.link = ChunkLink::NONE;
+        self.stream.clear();
+        self.cells.copy_to(&slot.chain(), &mut self.stream);
+        push_tail(&mut self.stream, slot.tail());
+        let count = usize::from(slot.count);
+        let decoded = if slot.segment == NONE {
+            scratch.decoded.decode(&self.stream, count, Times::Own)
+        } else {
+            let times = self.timelines.segment(slot.segment).times();
+            scratch.decoded.decode(&self.stream, count, Times::Shared(times.as_slice()))
+        };
+        decoded.expect("an open chunk is as it was encoded");
+        scratch.decoded.value_at(timestamp_ms)
+    }
+
+    /// Follows the chain of chunks back to the one that may hold the timestamp.
+    fn value_in_order(&mut self, number: u32, slot: &Slot, timestamp_ms: i64) -> Option<u64> {
+        let known_first = self.late.get(&number).and_then(|late| late.in_order_first_ms);
+        if known_first.is_some_and(|first_ms| timestamp_ms < first_ms) {
+            return None;
+        }
+        let (mut link, mut first_ms) = (slot.link, None);
+        while !link.is_none() {
+            let Ok(frame) = self.files.frame(link) else { break };
+            if timestamp_ms > frame.last_ms {
+                return None;
+            }
+            if timestamp_ms >= frame.first_ms {
+                return self.value_in_chunk(link, timestamp_ms);
+            }
+            (link, first_ms) = (frame.previous, Some(frame.first_ms));
+        }
+        if let Some(first_ms) = first_ms {
+            self.late.entry(number).or_default().in_order_first_ms = Some(first_ms);
+        }
+        None
+    }
+
+    /// An unreadable chunk holds nothing: the sample is stored, and readers hear of the damage.
+    fn value_in_chunk(&mut self, link: ChunkLink, timestamp_ms: i64) -> Option<u64> {
+        let scratch = &mut self.late_scratch;
+        if scratch.link != link {
+            scratch.link = ChunkLink::NONE;
+            let frame = self.files.frame(link).ok()?;
+            let count = usize::from(frame.count);
+            if frame.kind == FrameKind::Shared {
+                let rows = self.files.frame(frame.segment).ok()?;
+                let mut times = segment::SegmentTimes::default();
+                times.unpack(rows.first_ms, rows.payload).ok()?;
+                scratch.decoded.decode(frame.payload, count, Times::Shared(times.as_slice())).ok()?;
+            } else {
+                scratch.decoded.decode(frame.payload, count, Times::Own).ok()?;
+            }
+            scratch.link = link;
+        }
+        scratch.decoded.value_at(timestamp_ms)
+    }
+}
+
+/// One series with what its open chunk needs: the parts of a shard, borrowed apart.
+struct OpenChunk<'a> {
+    number: u32,
+    slot: &'a mut Slot,
+    cells: &'a mut Cells,
+    timelines: &'a mut Timelines,
+    files: &'a mut ChunkFiles,
+    counters: &'a mut Counters,
+    stream: &'a mut Vec<u8>,
+}
+
+impl OpenChunk<'_> {
+    /// Appends a sample that is newer than all others of the series.
+    #[inline]
+    fn append(&mut self, timestamp_ms: i64, bits: u64) {
+        if self.slot.count > 0 && self.slot.segment != NONE {
+            match self.timelines.place(self.slot.segment, usize::from(self.slot.rows), timestamp_ms) {
+                Place::Here(row) => self.push_shared(row, bits),
+                place => self.move_on(place, timestamp_ms, bits),
+            }
+        } else if self.slot.count > 0
+            && usize::from(self.slot.count) < SAMPLES_MAX
+            && window_of(timestamp_ms) == window_of(self.slot.last_ms)
+        {
+            self.push_own(timestamp_ms, bits);
+        } else {
+            self.begin(timestamp_ms, bits);
+        }
+        self.slot.last_ms = timestamp_ms;
+        self.slot.last_bits = bits;
+        self.slot.flags |= Slot::HAS_SAMPLE;
+    }
+
+    /// The timeline has no row for the sample, or has it in a newer segment.
+    #[cold]
+    fn move_on(&mut self, place: Place, timestamp_ms: i64, bits: u64) {
+        let rows = u32::from(self.slot.rows) - self.slot.aside;
+        let sparse = rows >= PROBATION_ROWS && u32::from(self.slot.count) * 2 < rows;
+        match place {
+            Place::Elsewhere { segment, row } if !sparse => {
+                // Counted before the cut, which may free the old segment, but never this one.
+                self.timelines.acquire(segment);
+                self.cut();
+                self.begin_shared(segment, row, bits);
+            }
+            Place::Elsewhere { .. } => {
+                self.leave_timeline();
+                self.begin_own(timestamp_ms, bits);
+            }
+            Place::Nowhere | Place::Here(_) => {
+                if rows < PROBATION_ROWS {
+                    self.leave_timeline();
+                } else {
+                    self.cut();
+                }
+                self.counters.detached += 1;
+                self.begin_own(timestamp_ms, bits);
+            }
+        }
+    }
+
+    fn leave_timeline(&mut self) {
+        self.cut();
+        self.slot.flags |= Slot::LONER;
+    }
+
+    /// Begins a chunk, on the timeline if it has a row for the sample.
+    fn begin(&mut self, timestamp_ms: i64, bits: u64) {
+        self.cut();
+        let place = if self.slot.has(Slot::LONER) || self.slot.timeline == NONE {
+            None
+        } else {
+            self.timelines.place_new(self.slot.timeline, timestamp_ms, false)
+        };
+        match place {
+            Some((segment, row)) => {
+                self.timelines.acquire(segment);
+                self.begin_shared(segment, row, bits);
+            }
+            None => self.begin_own(timestamp_ms, bits),
+        }
+    }
+
+    fn begin_shared(&mut self, segment: u32, row: usize, bits: u64) {
+        self.slot.segment = segment;
+        self.slot.aside = row as u32;
+        self.push_shared(row, bits);
+    }
+
+    fn begin_own(&mut self, timestamp_ms: i64, bits: u64) {
+        self.slot.segment = NONE;
+        self.slot.aside = 0;
+        self.push(timestamp::encode_first(timestamp_ms));
+        self.push_value(bits);
+    }
+
+    #[inline]
+    fn push_shared(&mut self, row: usize, bits: u64) {
+        let gap = row - usize::from(self.slot.rows);
+        if gap > 0 {
+            self.push(gap_code(gap));
+        }
+        self.push_value(bits);
+        self.slot.rows = row as u8 + 1;
+    }
+
+    fn push_own(&mut self, timestamp_ms: i64, bits: u64) {
+        let delta = u32::try_from(timestamp_ms - self.slot.last_ms).expect("a window is shorter than 2^32 ms");
+        self.push(timestamp::encode(self.slot.aside, delta));
+        self.slot.aside = delta;
+        self.push_value(bits);
+    }
+
+    #[inline]
+    fn push_value(&mut self, bits: u64) {
+        let code = if self.slot.count == 0 {
+            let before = self.slot.has(Slot::HAS_SAMPLE).then_some(self.slot.last_bits);
+            encode_first(&mut self.slot.values, before, bits)
+        } else {
+            encode(&mut self.slot.values, self.slot.last_bits, bits)
+        };
+        self.push(code);
+        self.slot.count += 1;
+    }
+
+    #[inline]
+    fn push(&mut self, code: Code) {
+        let (mut tail, mut chain) = (self.slot.tail(), self.slot.chain());
+        tail.push(code, |word| self.cells.push(&mut chain, word));
+        self.slot.set_tail(tail);
+        self.slot.set_chain(chain);
+    }
+
+    /// Moves the open chunk, if there is one, to the chunk file.
+    fn cut(&mut self) {
+        if self.slot.count == 0 {
+            return;
+        }
+        self.stream.clear();
+        let mut chain = self.slot.chain();
+        self.cells.copy_to(&chain, self.stream);
+        push_tail(self.stream, self.slot.tail());
+        let shared = self.slot.segment != NONE;
+        let first_ms = if shared {
+            self.timelines.segment(self.slot.segment).row_ms(self.slot.aside as usize)
+        } else {
+            timestamp::first_ms(self.stream).expect("a chunk begins with its first timestamp")
+        };
+        let segment = if shared { self.segment_link() } else { ChunkLink::NONE };
+        self.slot.link = self.files.append(&Frame {
+            kind: if shared { FrameKind::Shared } else { FrameKind::Own },
+            count: self.slot.count,
+            owner: self.number,
+            first_ms,
+            last_ms: self.slot.last_ms,
+            previous: self.slot.link,
+            segment,
+            payload: self.stream,
+        });
+        self.cells.release(&mut chain);
+        self.slot.set_chain(chain);
+        self.slot.set_tail(Default::default());
+        if shared {
+            self.timelines.release(self.slot.segment);
+        }
+        (self.slot.count, self.slot.rows, self.slot.segment) = (0, 0, NONE);
+        self.counters.chunks_cut += 1;
+    }
+
+    /// The segment's copy in the chunk files. One that still grows is copied as it is, for this chunk alone.
+    fn segment_link(&mut self) -> ChunkLink {
+        let segment = self.timelines.segment_mut(self.slot.segment);
+        if !segment.link.is_none() {
+            return segment.link;
+        }
+        let link = self.files.append(&Frame {
+            kind: FrameKind::Segment,
+            count: segment.offsets.len() as u8,
+            owner: segment.timeline,
+            first_ms: segment.base_ms,
+            last_ms: segment.last_ms(),
+            previous: ChunkLink::NONE,
+            segment: ChunkLink::NONE,
+            payload: &segment::pack(&segment.offsets),
+        });
+        self.counters.segments_written += 1;
+        if segment.closed {
+            segment.link = link;
+        }
+        link
+    }
+}

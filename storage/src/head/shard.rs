@@ -1,0 +1,177 @@
+//! A shard: the series whose hashes agree in the low bits, with everything they need, behind one lock.
+
+use super::cells::Cells;
+use super::chunk_file::ChunkFiles;
+use super::chunk_link::ChunkLink;
+use super::error::{HeadError, Notice};
+use super::hash_index::HashIndex;
+use super::late::LateSamples;
+use super::paged::Paged;
+use super::slot::{SLOTS_PAGE, Slot};
+use super::snapshot::Loaded;
+use super::timeline::Timelines;
+use crate::append::{LabelHash, SeriesRef};
+use crate::chunk::decode::Decoded;
+use crate::index::LabelIndex;
+use hashbrown::HashMap;
+use std::path::Path;
+
+/// See the head of the file.
+#[derive(Debug)]
+pub(crate) struct Shard {
+    pub(crate) number: usize,
+    shard_bits: u32,
+    pub(crate) slots: Paged<Slot, SLOTS_PAGE>,
+    pub(crate) cells: Cells,
+    pub(crate) timelines: Timelines,
+    pub(crate) hashes: HashIndex,
+    pub(crate) labels: LabelIndex,
+    pub(crate) files: ChunkFiles,
+    pub(crate) late: HashMap<u32, LateSamples>,
+    /// Samples in the buffers of `late`.
+    pub(crate) late_buffered: usize,
+    /// Buffers are cut when they hold more samples than this together.
+    pub(crate) late_buffered_max: usize,
+    pub(crate) counters: Counters,
+    /// Timestamps of the samples.
+    pub(crate) first_ms: i64,
+    pub(crate) last_ms: i64,
+    /// A snapshot is under way.
+    pub(crate) frozen: bool,
+    /// The chunk that was decoded last for an out-of-order sample.
+    pub(super) late_scratch: LateScratch,
+    /// Bytes of a chunk that is being cut.
+    pub(super) stream: Vec<u8>,
+}
+
+/// What has happened to a shard since the process started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Counters {
+    pub(crate) series_created: u64,
+    pub(crate) in_order: u64,
+    pub(crate) out_of_order: u64,
+    pub(crate) repeated: u64,
+    pub(crate) conflicting: u64,
+    pub(crate) chunks_cut: u64,
+    pub(crate) late_chunks_cut: u64,
+    pub(crate) segments_written: u64,
+    pub(crate) detached: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct LateScratch {
+    pub(super) link: ChunkLink,
+    pub(super) decoded: Box<Decoded>,
+}
+
+impl Shard {
+    /// An empty shard; chunk files of an earlier life count once a snapshot vouches for them.
+    pub(crate) fn open(dir: &Path, number: usize, shards: usize, late_bytes_max: usize) -> Result<Self, HeadError> {
+        Ok(Self {
+            number,
+            shard_bits: shards.trailing_zeros(),
+            slots: Paged::default(),
+            cells: Cells::default(),
+            timelines: Timelines::default(),
+            hashes: HashIndex::default(),
+            labels: LabelIndex::default(),
+            files: ChunkFiles::open(dir, number)?,
+            late: HashMap::new(),
+            late_buffered: 0,
+            late_buffered_max: late_bytes_max / shards / size_of::<(i64, u64)>(),
+            counters: Counters::default(),
+            first_ms: i64::MAX,
+            last_ms: i64::MIN,
+            frozen: false,
+            late_scratch: LateScratch { link: ChunkLink::NONE, decoded: Box::default() },
+            stream: Vec::new(),
+        })
+    }
+
+    /// The slot of a series of this shard.
+    #[inline]
+    pub(crate) fn slot_number(&self, series: SeriesRef) -> u32 {
+        series.0 >> self.shard_bits
+    }
+
+    /// The reference of a slot.
+    #[inline]
+    pub(crate) fn series_ref(&self, slot: u32) -> SeriesRef {
+        SeriesRef(slot << self.shard_bits | self.number as u32)
+    }
+
+    /// The slot of a series that exists.
+    pub(crate) fn live(&self, series: SeriesRef) -> Option<&Slot> {
+        let number = self.slot_number(series) as usize;
+        (number < self.slots.len()).then(|| self.slots.get(number)).filter(|slot| slot.has(Slot::LIVE))
+    }
+
+    /// Finds or makes a series; `log` sees a new one's reference first.
+    pub(crate) fn create(
+        &mut self,
+        hash: LabelHash,
+        labels: &[(&str, &str)],
+        log: impl FnOnce(SeriesRef),
+    ) -> Result<(SeriesRef, bool), HeadError> {
+        if let Some(slot) = self.hashes.get(hash) {
+            return Ok((self.series_ref(slot), false));
+        }
+        let slot = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
+        self.add(slot, hash, labels)?;
+        self.counters.series_created += 1;
+        let series = self.series_ref(slot);
+        log(series);
+        Ok((series, true))
+    }
+
+    /// Puts a series back under its reference.
+    pub(crate) fn restore_series(
+        &mut self,
+        series: SeriesRef,
+        hash: LabelHash,
+        labels: &[(&str, &str)],
+    ) -> Result<(), HeadError> {
+        let slot = self.slot_number(series);
+        match self.hashes.get(hash) {
+            Some(found) if found == slot => Ok(()),
+            None if self.live(series).is_none() => {
+                while self.slots.len() < slot as usize {
+                    self.slots.push(Slot::default());
+                }
+                self.add(slot, hash, labels)
+            }
+            Some(_) | None => Err(HeadError::SeriesConflict { series: series.0 }),
+        }
+    }
+
+    /// Takes over the state that a snapshot holds.
+    pub(crate) fn replace_empty(&mut self, loaded: Loaded) -> Result<Vec<Notice>, HeadError> {
+        if self.slots.len() > 0 {
+            return Err(HeadError::NotEmpty { shard: self.number });
+        }
+        let notices = self.files.adopt(loaded.files)?;
+        (self.first_ms, self.last_ms) = (loaded.first_ms, loaded.last_ms);
+        (self.slots, self.cells, self.timelines) = (loaded.slots, loaded.cells, loaded.timelines);
+        (self.hashes, self.labels) = (loaded.hashes, loaded.labels);
+        self.late_buffered = loaded.late.values().map(|late| late.buffer.len()).sum();
+        self.late = loaded.late;
+        Ok(notices)
+    }
+
+    fn add(&mut self, slot: u32, hash: LabelHash, labels: &[(&str, &str)]) -> Result<(), HeadError> {
+        let full = |what| HeadError::Full { shard: self.number, what };
+        if slot >= u32::MAX >> self.shard_bits {
+            return Err(full("series"));
+        }
+        let added = self.labels.add(slot, labels).map_err(|_| full("label"))?;
+        let timeline = self.timelines.of_group(added.group);
+        let made = Slot::new(added.labels, timeline);
+        if slot as usize == self.slots.len() {
+            self.slots.push(made);
+        } else {
+            *self.slots.get_mut(slot as usize) = made;
+        }
+        self.hashes.insert(hash, slot);
+        Ok(())
+    }
+}

@@ -1,0 +1,90 @@
+//! Lists label names and values without building label sets.
+
+use super::LabelIndex;
+use crate::index::Address;
+use roaring::RoaringBitmap;
+
+/// Which series count for a listing.
+pub(crate) struct Among<'a, F> {
+    /// Those that satisfy the matchers; `None` for all.
+    pub(crate) series: Option<&'a RoaringBitmap>,
+    /// Whether a series may have samples in the range; `None` when all have.
+    pub(crate) in_range: Option<F>,
+}
+
+impl<F: Fn(u32) -> bool> Among<'_, F> {
+    fn is_everything(&self) -> bool {
+        self.series.is_none() && self.in_range.is_none()
+    }
+
+    fn in_range(&self, slot: u32) -> bool {
+        self.in_range.as_ref().is_none_or(|in_range| in_range(slot))
+    }
+}
+
+/// Looking one series up in the postings of a value costs about this many times less than finding its value.
+const LABELS_COST: u64 = 2;
+
+impl LabelIndex {
+    /// The names of labels that series have, in no order.
+    pub(crate) fn list_names<F: Fn(u32) -> bool>(&self, among: &Among<'_, F>) -> Vec<&str> {
+        let used = |name: &&super::Name| match among.series {
+            _ if among.is_everything() => !name.present.is_empty(),
+            Some(series) if among.in_range.is_none() => !series.is_disjoint(&name.present),
+            Some(series) => series.iter().any(|slot| name.present.contains(slot) && among.in_range(slot)),
+            None => name.present.iter().any(|slot| among.in_range(slot)),
+        };
+        self.names.iter().filter(used).map(|name| self.text.get(name.text)).collect()
+    }
+
+    /// The first `limit` values of a label that series have, in ascending order; `labels_of` gives the label set of a slot.
+    pub(crate) fn list_values<F: Fn(u32) -> bool>(
+        &self,
+        name: &str,
+        among: &Among<'_, F>,
+        limit: usize,
+        labels_of: impl Fn(u32) -> Address,
+    ) -> Vec<&str> {
+        let Some(name) = self.name_number(name) else { return Vec::new() };
+        match among.series {
+            Some(series) if series.len() < self.names[name as usize].value_count() as u64 * LABELS_COST => {
+                self.values_of_series(name, series, among, limit, labels_of)
+            }
+            _ => self.values_with_series(name, among, limit),
+        }
+    }
+
+    /// Goes through the values in order and asks for each whether a series has it.
+    fn values_with_series<F: Fn(u32) -> bool>(&self, name: u32, among: &Among<'_, F>, limit: usize) -> Vec<&str> {
+        let pairs = self.names[name as usize].in_order(|pair| self.value(pair));
+        let everything = among.is_everything();
+        pairs
+            .into_iter()
+            .filter(|pair| {
+                let postings = &self.postings[*pair as usize];
+                everything || postings.any_in(among.series, |slot| among.in_range(slot))
+            })
+            .take(limit)
+            .map(|pair| self.value(pair))
+            .collect()
+    }
+
+    /// Goes through the series and collects their values.
+    fn values_of_series<F: Fn(u32) -> bool>(
+        &self,
+        name: u32,
+        series: &RoaringBitmap,
+        among: &Among<'_, F>,
+        limit: usize,
+        labels_of: impl Fn(u32) -> Address,
+    ) -> Vec<&str> {
+        let in_range = series.iter().filter(|slot| among.in_range(*slot));
+        let mut pairs: Vec<u32> = in_range.filter_map(|slot| self.pair_of(labels_of(slot), name)).collect();
+        pairs.sort_unstable();
+        pairs.dedup();
+        let mut values: Vec<&str> = pairs.into_iter().map(|pair| self.value(pair)).collect();
+        values.sort_unstable();
+        values.truncate(limit);
+        values
+    }
+}

@@ -1,0 +1,210 @@
+//! The label index of a shard: which label pairs there are, which series have them, and the pairs of each series.
+//!
+//! A label set is stored as the numbers of its pairs. Each pair has postings, each name the set of series that have it at all
+//! (so "absent" needs no search) and its values in order. Everything is append-only: queries read what a shard's lock
+//! protects, series are added one at a time.
+
+mod arena;
+mod cardinality;
+mod listing;
+mod matching;
+mod names;
+mod postings;
+mod restore;
+
+pub(crate) use arena::Address;
+pub(crate) use cardinality::CardinalityTables;
+pub(crate) use listing::Among;
+pub(crate) use restore::IndexExtent;
+
+use crate::head::varint;
+use arena::{ArenaFull, ByteArena, Text, TextArena};
+use hashbrown::HashTable;
+use names::Name;
+use postings::Postings;
+use roaring::RoaringBitmap;
+use std::hash::BuildHasher;
+
+/// The name whose value names the metric's target, with [`INSTANCE`] the group that shares a timeline.
+const JOB: &str = "job";
+const INSTANCE: &str = "instance";
+/// No pair.
+const NO_PAIR: u32 = u32::MAX;
+
+/// One (name, value) pair.
+#[derive(Debug, Clone, Copy)]
+struct Pair {
+    name: u32,
+    value: Text,
+    /// How many series have it.
+    series: u32,
+}
+
+/// See the head of the file.
+#[derive(Debug, Default)]
+pub(crate) struct LabelIndex {
+    text: TextArena,
+    names: Vec<Name>,
+    name_numbers: HashTable<u32>,
+    pairs: Vec<Pair>,
+    pair_numbers: HashTable<u32>,
+    postings: Vec<Postings>,
+    sets: ByteArena,
+    all: RoaringBitmap,
+    hasher: foldhash::fast::RandomState,
+}
+
+/// Where a new series' labels are and which group it belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Added {
+    pub(crate) labels: Address,
+    /// Its `job` and `instance` pairs.
+    pub(crate) group: (u32, u32),
+}
+
+/// What of the index takes how many bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct IndexBytes {
+    pub(crate) label_sets: usize,
+    pub(crate) pairs: usize,
+    pub(crate) postings: usize,
+}
+
+impl LabelIndex {
+    /// Adds a series, whose slot is not in the index yet. Names ascend, values are not empty.
+    pub(crate) fn add(&mut self, slot: u32, labels: &[(&str, &str)]) -> Result<Added, ArenaFull> {
+        let mut set = Vec::with_capacity(4 * labels.len() + 2);
+        let mut group = (NO_PAIR, NO_PAIR);
+        varint::push(&mut set, labels.len() as u64);
+        for (name, value) in labels {
+            let pair = self.intern(name, value)?;
+            varint::push(&mut set, u64::from(pair));
+            match *name {
+                JOB => group.0 = pair,
+                INSTANCE => group.1 = pair,
+                _ => {}
+            }
+        }
+        let labels = self.sets.push(&set)?;
+        for pair in pairs_of(&set) {
+            self.post(pair, slot);
+        }
+        self.all.insert(slot);
+        Ok(Added { labels, group })
+    }
+
+    fn post(&mut self, pair: u32, slot: u32) {
+        let known = &mut self.pairs[pair as usize];
+        self.postings[pair as usize].insert(slot, known.series);
+        known.series += 1;
+        self.names[known.name as usize].present.insert(slot);
+    }
+
+    /// The number of a pair, given out when it is new.
+    fn intern(&mut self, name: &str, value: &str) -> Result<u32, ArenaFull> {
+        let name = self.intern_name(name)?;
+        self.intern_value(name, value)
+    }
+
+    fn intern_value(&mut self, name: u32, value: &str) -> Result<u32, ArenaFull> {
+        let hash = self.hasher.hash_one((name, value));
+        let (pairs, text) = (&self.pairs, &self.text);
+        let same = |&pair: &u32| {
+            let known = &pairs[pair as usize];
+            known.name == name && text.get(known.value) == value
+        };
+        if let Some(&pair) = self.pair_numbers.find(hash, same) {
+            return Ok(pair);
+        }
+        let stored = self.text.push(value)?;
+        Ok(self.add_pair(hash, name, stored))
+    }
+
+    fn add_pair(&mut self, hash: u64, name: u32, value: Text) -> u32 {
+        let number = self.pairs.len() as u32;
+        self.pairs.push(Pair { name, value, series: 0 });
+        self.postings.push(Postings::default());
+        let (pairs, text, hasher) = (&self.pairs, &self.text, &self.hasher);
+        self.pair_numbers.insert_unique(hash, number, |&pair| {
+            let known = &pairs[pair as usize];
+            hasher.hash_one((known.name, text.get(known.value)))
+        });
+        self.names[name as usize].add_value(number, |pair| text.get(pairs[pair as usize].value));
+        number
+    }
+
+    fn intern_name(&mut self, name: &str) -> Result<u32, ArenaFull> {
+        if let Some(number) = self.name_number(name) {
+            return Ok(number);
+        }
+        let number = self.names.len() as u32;
+        self.names.push(Name::new(self.text.push(name)?));
+        let (names, text, hasher) = (&self.names, &self.text, &self.hasher);
+        self.name_numbers.insert_unique(hasher.hash_one(name), number, |&number| {
+            hasher.hash_one(text.get(names[number as usize].text))
+        });
+        Ok(number)
+    }
+
+    fn name_number(&self, name: &str) -> Option<u32> {
+        let same = |&number: &u32| self.text.get(self.names[number as usize].text) == name;
+        self.name_numbers.find(self.hasher.hash_one(name), same).copied()
+    }
+
+    fn pair_number(&self, name: u32, value: &str) -> Option<u32> {
+        let same = |&pair: &u32| {
+            let known = &self.pairs[pair as usize];
+            known.name == name && self.text.get(known.value) == value
+        };
+        self.pair_numbers.find(self.hasher.hash_one((name, value)), same).copied()
+    }
+
+    fn value(&self, pair: u32) -> &str {
+        self.text.get(self.pairs[pair as usize].value)
+    }
+
+    fn name_text(&self, name: u32) -> &str {
+        self.text.get(self.names[name as usize].text)
+    }
+
+    /// The labels of a set in ascending order of names.
+    pub(crate) fn labels(&self, labels: Address) -> impl Iterator<Item = (&str, &str)> {
+        pairs_of(self.sets.from(labels)).map(|pair| {
+            let pair = &self.pairs[pair as usize];
+            (self.name_text(pair.name), self.text.get(pair.value))
+        })
+    }
+
+    /// The labels of a set whose names are among `names`, which ascend.
+    pub(crate) fn labels_among<'a>(
+        &'a self,
+        labels: Address,
+        names: &'a [&str],
+    ) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.labels(labels).filter(|(name, _)| names.binary_search(name).is_ok())
+    }
+
+    /// Distinct pairs.
+    pub(crate) fn pair_count(&self) -> usize {
+        self.pairs.len()
+    }
+
+    /// Bytes of memory by part.
+    pub(crate) fn bytes(&self) -> IndexBytes {
+        let postings: usize = self.postings.iter().map(Postings::bytes).sum();
+        let names: usize = self.names.iter().map(Name::bytes).sum();
+        IndexBytes {
+            label_sets: self.sets.bytes(),
+            pairs: self.text.bytes()
+                + self.pairs.capacity() * size_of::<Pair>()
+                + (self.pair_numbers.capacity() + self.name_numbers.capacity()) * 8 / 7 * 5,
+            postings: postings + names + self.postings.capacity() * size_of::<Postings>(),
+        }
+    }
+}
+
+/// The pair numbers of a stored label set.
+fn pairs_of(mut set: &[u8]) -> impl Iterator<Item = u32> {
+    let count = varint::take_u32(&mut set).unwrap_or(0);
+    (0..count).map_while(move |_| varint::take_u32(&mut set))
+}
