@@ -5,14 +5,23 @@
 
 mod binder;
 mod check;
+mod eval;
+mod evaluator;
 mod lowering;
+mod plan;
+mod query_error;
 mod tokens;
 
+pub mod annotation;
 pub mod ast;
+pub mod budget;
 pub mod duration;
+pub mod engine;
 pub mod functions;
 pub mod literal;
 pub mod parse;
 pub mod source;
+pub mod value;
 
+pub use engine::{Engine, EngineOptions, QueryContext, QueryError, QueryErrorKind};
 pub use parse::{ParseError, ParseOptions, parse};

@@ -63,6 +63,12 @@ pub trait SeriesSet: Send + Sync {
         self.labels(index).filter(|name| names.binary_search(&name).is_ok())
     }
 
+    /// Whether any of the selected series may have the label; `false` lets the engine skip work that only matters for
+    /// series that differ in it.
+    fn may_have_label(&self, _name: &str) -> bool {
+        true
+    }
+
     /// Replaces the content of `into` by the samples of one series with `after_ms < t <= until_ms`, in order of time,
     /// stale markers included.
     ///

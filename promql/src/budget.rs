@@ -1,0 +1,192 @@
+//! What one query may use, and whether it should stop.
+//!
+//! The engine knows no clock: whoever runs a query watches the deadline and the client, and calls [`Budget::expire`] or
+//! [`Budget::cancel`] from any thread. The evaluator looks at the signal once per series, so a stopped query ends within
+//! the time that one series takes. Invariant: what was charged is released when its holder is dropped; peaks only grow.
+
+use crate::query_error::QueryError;
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+
+/// Upper bounds of one query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BudgetLimits {
+    /// Samples held in memory at once: results, intermediate results and the samples of the series being read.
+    pub samples_max: usize,
+    /// Bytes held at once by results and intermediate results, labels included.
+    pub bytes_max: usize,
+    /// Series that all selectors of the query may touch together.
+    pub series_max: usize,
+}
+
+impl Default for BudgetLimits {
+    /// Prometheus' 50 million samples; no bound on bytes and series.
+    fn default() -> Self {
+        Self { samples_max: 50_000_000, bytes_max: usize::MAX, series_max: usize::MAX }
+    }
+}
+
+const RUNNING: u8 = 0;
+const CANCELED: u8 = 1;
+const EXPIRED: u8 = 2;
+
+/// The account of one query, shared between the query and whoever may stop it.
+#[derive(Debug, Default)]
+pub struct Budget {
+    limits: BudgetLimits,
+    signal: AtomicU8,
+    samples: AtomicUsize,
+    samples_peak: AtomicUsize,
+    bytes: AtomicUsize,
+    bytes_peak: AtomicUsize,
+    series: AtomicUsize,
+}
+
+impl Budget {
+    /// An account on which nothing is charged yet.
+    #[must_use]
+    pub fn new(limits: BudgetLimits) -> Self {
+        Self { limits, ..Self::default() }
+    }
+
+    /// Stops the query: its client went away or an operator said so.
+    pub fn cancel(&self) {
+        self.stop(CANCELED);
+    }
+
+    /// Stops the query: its time is over.
+    pub fn expire(&self) {
+        self.stop(EXPIRED);
+    }
+
+    /// The first reason to stop counts.
+    fn stop(&self, reason: u8) {
+        let _ = self.signal.compare_exchange(RUNNING, reason, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// Whether the query may go on.
+    ///
+    /// # Errors
+    /// It was cancelled or its time is over.
+    pub fn check(&self) -> Result<(), QueryError> {
+        match self.signal.load(Ordering::Relaxed) {
+            RUNNING => Ok(()),
+            CANCELED => Err(QueryError::Canceled),
+            _ => Err(QueryError::TimedOut),
+        }
+    }
+
+    /// The bounds.
+    #[must_use]
+    pub fn limits(&self) -> BudgetLimits {
+        self.limits
+    }
+
+    /// The most samples held at once so far.
+    #[must_use]
+    pub fn samples_peak(&self) -> usize {
+        self.samples_peak.load(Ordering::Relaxed)
+    }
+
+    /// The most bytes held at once so far.
+    #[must_use]
+    pub fn bytes_peak(&self) -> usize {
+        self.bytes_peak.load(Ordering::Relaxed)
+    }
+
+    /// Series touched so far.
+    #[must_use]
+    pub fn series(&self) -> usize {
+        self.series.load(Ordering::Relaxed)
+    }
+
+    /// Series that may still be selected.
+    pub(crate) fn series_left(&self) -> usize {
+        self.limits.series_max.saturating_sub(self.series())
+    }
+
+    /// Counts selected series.
+    pub(crate) fn touch_series(&self, count: usize) -> Result<(), QueryError> {
+        let total = self.series.fetch_add(count, Ordering::Relaxed).saturating_add(count);
+        if total > self.limits.series_max {
+            return Err(QueryError::TooManySeries { series_max: self.limits.series_max });
+        }
+        Ok(())
+    }
+
+    fn charge_samples(&self, count: usize) -> Result<(), QueryError> {
+        let held = self.samples.fetch_add(count, Ordering::Relaxed).saturating_add(count);
+        self.samples_peak.fetch_max(held, Ordering::Relaxed);
+        if held > self.limits.samples_max { Err(QueryError::TooManySamples) } else { Ok(()) }
+    }
+
+    fn charge_bytes(&self, count: usize) -> Result<(), QueryError> {
+        let held = self.bytes.fetch_add(count, Ordering::Relaxed).saturating_add(count);
+        self.bytes_peak.fetch_max(held, Ordering::Relaxed);
+        if held > self.limits.bytes_max {
+            return Err(QueryError::TooManyBytes { bytes_max: self.limits.bytes_max });
+        }
+        Ok(())
+    }
+}
+
+/// Samples and bytes that something holds; released when dropped.
+#[derive(Debug)]
+pub(crate) struct Charge<'b> {
+    budget: &'b Budget,
+    samples: usize,
+    bytes: usize,
+}
+
+impl<'b> Charge<'b> {
+    /// Holds nothing yet.
+    pub(crate) fn none(budget: &'b Budget) -> Self {
+        Self { budget, samples: 0, bytes: 0 }
+    }
+
+    /// Adds to what is held.
+    pub(crate) fn add(&mut self, samples: usize, bytes: usize) -> Result<(), QueryError> {
+        // Counted first, so that a refused charge is released too.
+        self.samples += samples;
+        self.bytes += bytes;
+        let samples = self.budget.charge_samples(samples);
+        let bytes = self.budget.charge_bytes(bytes);
+        samples.and(bytes)
+    }
+
+    /// Makes the samples held at least `samples`.
+    pub(crate) fn raise_samples_to(&mut self, samples: usize) -> Result<(), QueryError> {
+        if samples > self.samples { self.add(samples - self.samples, 0) } else { Ok(()) }
+    }
+}
+
+impl Drop for Charge<'_> {
+    fn drop(&mut self) {
+        self.budget.samples.fetch_sub(self.samples, Ordering::Relaxed);
+        self.budget.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_reason_to_stop_counts() {
+        let budget = Budget::default();
+        assert_eq!(budget.check(), Ok(()));
+        budget.expire();
+        budget.cancel();
+        assert_eq!(budget.check(), Err(QueryError::TimedOut));
+    }
+
+    #[test]
+    fn refused_charge_is_released_and_the_peak_stays() {
+        let budget = Budget::new(BudgetLimits { samples_max: 10, ..BudgetLimits::default() });
+        let mut charge = Charge::none(&budget);
+        assert_eq!(charge.add(10, 80), Ok(()));
+        assert_eq!(charge.add(1, 8), Err(QueryError::TooManySamples));
+        drop(charge);
+        assert_eq!(Charge::none(&budget).add(10, 0), Ok(()));
+        assert_eq!((budget.samples_peak(), budget.bytes_peak()), (11, 80));
+    }
+}

@@ -1,0 +1,123 @@
+//! Aggregations: which series form a group, and how a group becomes one series.
+//!
+//! A group's series are cut into segments by their number alone; segments are folded on any thread, each series as it is
+//! evaluated, and merged in order. So nothing is held but one accumulator per segment, and results do not depend on the
+//! number of threads.
+
+pub(crate) mod accumulators;
+pub(crate) mod grouping;
+pub(crate) mod limit;
+pub(crate) mod quantile;
+pub(crate) mod ranked;
+pub(crate) mod values;
+
+use super::exec::Exec;
+use super::row::Row;
+use super::vector::{SeriesVector, Table, Vector};
+use crate::query_error::QueryError;
+use accumulators::Accumulator;
+use grouping::Groups;
+use std::sync::Arc;
+
+/// Groups of at most this many series are folded in one go, exactly as a plain loop would.
+const SEGMENT_LEAST: usize = 512;
+/// Larger groups are cut into at most this many segments.
+const SEGMENTS_MAX: usize = 64;
+
+/// Consecutive members of one group.
+#[derive(Debug, Clone, Copy)]
+struct Segment {
+    group: usize,
+    /// Positions in [`Groups::members`].
+    start: usize,
+    end: usize,
+}
+
+fn segments(groups: &Groups) -> Vec<Segment> {
+    let mut segments = Vec::new();
+    for group in 0..groups.len() {
+        let range = groups.range(group);
+        let size = SEGMENT_LEAST.max(range.len().div_ceil(SEGMENTS_MAX));
+        let mut start = range.start;
+        while start < range.end {
+            let end = range.end.min(start + size);
+            segments.push(Segment { group, start, end });
+            start = end;
+        }
+    }
+    segments
+}
+
+/// Segments that make up one task: about as much work as the largest single segment may be.
+fn tasks(segments: &[Segment]) -> Vec<std::ops::Range<usize>> {
+    let mut tasks = Vec::new();
+    let (mut start, mut series) = (0, 0);
+    for (i, segment) in segments.iter().enumerate() {
+        series += segment.end - segment.start;
+        if series >= SEGMENT_LEAST {
+            tasks.push(start..i + 1);
+            (start, series) = (i + 1, 0);
+        }
+    }
+    if start < segments.len() {
+        tasks.push(start..segments.len());
+    }
+    tasks
+}
+
+/// Folds every group of `inner` with an accumulator made by `make`.
+pub(crate) fn fold<'q, A: Accumulator>(
+    inner: &dyn SeriesVector,
+    groups: Groups,
+    steps: usize,
+    make: impl Fn() -> A + Sync,
+    exec: &Exec<'q>,
+) -> Result<Vector<'q>, QueryError> {
+    let segments = segments(&groups);
+    let tasks = tasks(&segments);
+    let folded: Vec<Vec<A>> = exec.map(tasks.len(), |task, worker| {
+        let mut row = worker.take_row();
+        let mut accumulators = Vec::with_capacity(tasks[task].len());
+        for segment in &segments[tasks[task].clone()] {
+            let mut accumulator = make();
+            for position in segment.start..segment.end {
+                inner.row(groups.member(position), worker, &mut row)?;
+                accumulator.add(&row);
+            }
+            accumulators.push(accumulator);
+        }
+        worker.give_row(row);
+        Ok(accumulators)
+    })?;
+    let mut folded = folded.into_iter().flatten();
+    let mut segments = segments.iter().peekable();
+    let mut rows = Vec::with_capacity(groups.len());
+    while let Some(segment) = segments.next() {
+        let mut whole = folded.next().expect("every segment was folded");
+        while segments.next_if(|next| next.group == segment.group).is_some() {
+            whole.merge(folded.next().expect("every segment was folded"));
+        }
+        let mut row = Row::absent(steps);
+        whole.finish(&mut row);
+        let drops_name = groups.drops_name(segment.group, inner);
+        rows.push((groups.labels(segment.group).clone(), drops_name, row));
+    }
+    Ok(Arc::new(Table::from_rows(steps, rows, exec)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_are_cut_by_their_size_alone() {
+        let sizes = [3, 512, 513, 100_000];
+        let groups = Groups::of_sizes(&sizes);
+        let segments = segments(&groups);
+        let per_group = |group| segments.iter().filter(|segment| segment.group == group).count();
+        assert_eq!((0..4).map(per_group).collect::<Vec<_>>(), [1, 1, 2, 64]);
+        let tasks = tasks(&segments);
+        assert_eq!(tasks[0], 0..2);
+        assert_eq!(tasks.iter().map(|task| task.len()).sum::<usize>(), segments.len());
+    }
+}

@@ -1,0 +1,147 @@
+//! Which series belong together.
+
+use crate::eval::exec::Exec;
+use crate::eval::vector::SeriesVector;
+use crate::query_error::QueryError;
+use hashbrown::HashMap;
+use model::labels::{Labels, METRIC_NAME};
+
+/// `by (…)` or `without (…)`; names are sorted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Grouping {
+    pub(crate) names: Vec<String>,
+    pub(crate) without: bool,
+}
+
+impl Grouping {
+    /// The labels of the group that a series belongs to.
+    pub(crate) fn key(&self, vector: &dyn SeriesVector, index: usize, names: &[&str]) -> Labels {
+        if self.without { self.keep(&vector.labels(index)) } else { vector.labels_among(index, names) }
+    }
+
+    /// The labels of the group that a series with these labels belongs to.
+    pub(crate) fn keep(&self, labels: &Labels) -> Labels {
+        let listed = |name: &str| self.names.binary_search_by(|n| n.as_str().cmp(name)).is_ok();
+        if self.without { labels.filter(|name| name != METRIC_NAME && !listed(name)) } else { labels.filter(listed) }
+    }
+
+    /// The names as borrowed strings.
+    pub(crate) fn borrowed(&self) -> Vec<&str> {
+        self.names.iter().map(String::as_str).collect()
+    }
+
+    /// Whether all series form one group without labels.
+    fn is_everything(&self) -> bool {
+        self.names.is_empty() && !self.without
+    }
+}
+
+/// The series of a vector by group; groups in the order in which they first occur, series of a group in theirs.
+#[derive(Debug)]
+pub(crate) struct Groups {
+    labels: Vec<Labels>,
+    /// Indices of series, group by group; `None` when the one group has all of them in order.
+    members: Option<Vec<u32>>,
+    /// Where each group's members begin, and where the last ends.
+    starts: Vec<usize>,
+}
+
+impl Groups {
+    /// Groups the series of `vector`.
+    pub(crate) fn find(vector: &dyn SeriesVector, grouping: &Grouping, exec: &Exec<'_>) -> Result<Self, QueryError> {
+        let len = vector.len();
+        if len == 0 {
+            return Ok(Self { labels: Vec::new(), members: None, starts: vec![0] });
+        }
+        if grouping.is_everything() {
+            return Ok(Self { labels: vec![Labels::empty()], members: None, starts: vec![0, len] });
+        }
+        let names = grouping.borrowed();
+        let keys: Vec<Vec<Labels>> = exec
+            .map_chunks(len, 1024, |range, _| Ok(range.map(|index| grouping.key(vector, index, &names)).collect()))?;
+        let mut numbers: HashMap<Labels, u32, foldhash::fast::RandomState> = HashMap::default();
+        let mut labels = Vec::new();
+        let mut group_of = Vec::with_capacity(len);
+        for key in keys.into_iter().flatten() {
+            let number = match numbers.get(&key) {
+                Some(number) => *number,
+                None => {
+                    let number = labels.len() as u32;
+                    labels.push(key.clone());
+                    numbers.insert(key, number);
+                    number
+                }
+            };
+            group_of.push(number);
+        }
+        let (members, starts) = by_group(&group_of, labels.len());
+        Ok(Self { labels, members: Some(members), starts })
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    pub(crate) fn labels(&self, group: usize) -> &Labels {
+        &self.labels[group]
+    }
+
+    /// The positions of a group's members.
+    pub(crate) fn range(&self, group: usize) -> std::ops::Range<usize> {
+        self.starts[group]..self.starts[group + 1]
+    }
+
+    /// The series at one position.
+    pub(crate) fn member(&self, position: usize) -> usize {
+        self.members.as_ref().map_or(position, |members| members[position] as usize)
+    }
+
+    /// The series of one group.
+    pub(crate) fn members(&self, group: usize) -> impl Iterator<Item = usize> + '_ {
+        self.range(group).map(|position| self.member(position))
+    }
+
+    /// Whether the group's name is to be removed: when any member's is.
+    pub(crate) fn drops_name(&self, group: usize, vector: &dyn SeriesVector) -> bool {
+        self.members(group).any(|index| vector.drops_name(index))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn of_sizes(sizes: &[usize]) -> Self {
+        let mut starts = vec![0];
+        for size in sizes {
+            starts.push(starts[starts.len() - 1] + size);
+        }
+        Self { labels: vec![Labels::empty(); sizes.len()], members: None, starts }
+    }
+}
+
+/// Sorts series by group, stably.
+fn by_group(group_of: &[u32], groups: usize) -> (Vec<u32>, Vec<usize>) {
+    let mut starts = vec![0; groups + 1];
+    for group in group_of {
+        starts[*group as usize + 1] += 1;
+    }
+    for group in 0..groups {
+        starts[group + 1] += starts[group];
+    }
+    let mut next = starts.clone();
+    let mut members = vec![0; group_of.len()];
+    for (index, group) in group_of.iter().enumerate() {
+        let at = &mut next[*group as usize];
+        members[*at] = index as u32;
+        *at += 1;
+    }
+    (members, starts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_keep_their_order_within_a_group() {
+        let (members, starts) = by_group(&[0, 1, 0, 2, 1], 3);
+        assert_eq!((members, starts), (vec![0, 2, 1, 4, 3], vec![0, 2, 4, 5]));
+    }
+}

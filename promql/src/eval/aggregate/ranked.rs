@@ -1,0 +1,191 @@
+//! `topk` and `bottomk`: at each step the `k` series of a group with the largest or smallest values.
+//!
+//! A heap per group and step holds values and the numbers of their series; rows are not kept. Of equal values the earlier
+//! series stays. NaN ranks below everything.
+
+use super::grouping::Groups;
+use super::{segments, tasks};
+use crate::budget::Charge;
+use crate::eval::exec::Exec;
+use crate::eval::row::Row;
+use crate::eval::vector::{SeriesVector, Table, Vector};
+use crate::query_error::QueryError;
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+/// Which end counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rank {
+    Top,
+    Bottom,
+}
+
+impl Rank {
+    /// `Less` when `a` ranks before `b`: better value, then earlier series.
+    fn order(self, a: &Entry, b: &Entry) -> Ordering {
+        let by_value = match (a.value.is_nan(), b.value.is_nan()) {
+            (true, true) => Ordering::Equal,
+            (true, false) => Ordering::Greater,
+            (false, true) => Ordering::Less,
+            (false, false) => {
+                let ascending = a.value.partial_cmp(&b.value).unwrap_or(Ordering::Equal);
+                if self == Self::Top { ascending.reverse() } else { ascending }
+            }
+        };
+        by_value.then(a.series.cmp(&b.series))
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    value: f64,
+    series: u32,
+}
+
+/// The best entries of one group at one step: a heap with the worst at its root.
+#[derive(Debug, Clone, Default)]
+struct Best {
+    entries: Vec<Entry>,
+}
+
+impl Best {
+    fn offer(&mut self, entry: Entry, k: usize, rank: Rank) {
+        if self.entries.len() < k {
+            self.entries.push(entry);
+            self.rise(rank);
+        } else if k > 0 && rank.order(&entry, &self.entries[0]) == Ordering::Less {
+            self.entries[0] = entry;
+            self.sink(rank);
+        }
+    }
+
+    fn rise(&mut self, rank: Rank) {
+        let mut at = self.entries.len() - 1;
+        while at > 0 {
+            let parent = (at - 1) / 2;
+            if rank.order(&self.entries[at], &self.entries[parent]) != Ordering::Greater {
+                return;
+            }
+            self.entries.swap(at, parent);
+            at = parent;
+        }
+    }
+
+    fn sink(&mut self, rank: Rank) {
+        let mut at = 0;
+        loop {
+            let mut worst = at;
+            for child in [2 * at + 1, 2 * at + 2] {
+                if child < self.entries.len()
+                    && rank.order(&self.entries[child], &self.entries[worst]) == Ordering::Greater
+                {
+                    worst = child;
+                }
+            }
+            if worst == at {
+                return;
+            }
+            self.entries.swap(at, worst);
+            at = worst;
+        }
+    }
+}
+
+/// Ranks the series of `inner`; `k` holds how many to keep at each step.
+pub(crate) fn ranked<'q>(
+    inner: &Vector<'q>,
+    groups: &Groups,
+    k: &[usize],
+    rank: Rank,
+    exec: &Exec<'q>,
+) -> Result<Vector<'q>, QueryError> {
+    let segments = segments(groups);
+    let tasks = tasks(&segments);
+    let found = exec.map(tasks.len(), |task, worker| {
+        let mut row = worker.take_row();
+        let mut found = Vec::new();
+        let mut charge = Charge::none(exec.budget);
+        for segment in &segments[tasks[task].clone()] {
+            let mut best = vec![Best::default(); k.len()];
+            for position in segment.start..segment.end {
+                let index = groups.member(position);
+                inner.row(index, worker, &mut row)?;
+                for (step, value) in row.iter() {
+                    best[step].offer(Entry { value, series: index as u32 }, k[step], rank);
+                }
+            }
+            let held: usize = best.iter().map(|best| best.entries.len()).sum();
+            charge.add(held, held * size_of::<Entry>())?;
+            found.push(best);
+        }
+        worker.give_row(row);
+        Ok((found, charge))
+    })?;
+    let (found, _charges): (Vec<Vec<Vec<Best>>>, Vec<Charge<'_>>) = found.into_iter().unzip();
+    let mut winners: Vec<Vec<(usize, Entry)>> = Vec::new();
+    let mut last_group = None;
+    let mut merged: Vec<Best> = Vec::new();
+    for (segment, best) in segments.iter().zip(found.into_iter().flatten()) {
+        if last_group == Some(segment.group) {
+            for ((merged, best), k) in merged.iter_mut().zip(best).zip(k) {
+                best.entries.into_iter().for_each(|entry| merged.offer(entry, *k, rank));
+            }
+        } else {
+            winners.push(in_order(std::mem::replace(&mut merged, best), rank));
+            last_group = Some(segment.group);
+        }
+    }
+    winners.push(in_order(merged, rank));
+    Ok(Arc::new(table(inner.as_ref(), winners.concat(), k.len(), exec)?))
+}
+
+/// The winners with their steps, best first.
+fn in_order(best: Vec<Best>, rank: Rank) -> Vec<(usize, Entry)> {
+    let mut winners = Vec::new();
+    for (step, mut best) in best.into_iter().enumerate() {
+        best.entries.sort_by(|a, b| rank.order(a, b));
+        winners.extend(best.entries.into_iter().map(|entry| (step, entry)));
+    }
+    winners
+}
+
+/// The winners as series, in the order in which they first win.
+fn table<'q>(
+    inner: &dyn SeriesVector,
+    winners: Vec<(usize, Entry)>,
+    steps: usize,
+    exec: &Exec<'q>,
+) -> Result<Table<'q>, QueryError> {
+    let mut at: hashbrown::HashMap<u32, usize> = hashbrown::HashMap::new();
+    let mut rows: Vec<(u32, Row)> = Vec::new();
+    for (step, entry) in winners {
+        let row = *at.entry(entry.series).or_insert_with(|| {
+            rows.push((entry.series, Row::absent(steps)));
+            rows.len() - 1
+        });
+        rows[row].1.set(step, entry.value);
+    }
+    let rows = rows.into_iter().map(|(series, row)| {
+        let index = series as usize;
+        (inner.labels(index), inner.drops_name(index), row)
+    });
+    Table::from_rows(steps, rows, exec)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nan_loses_and_the_earlier_of_equals_stays() {
+        let values = [1.0, f64::NAN, 3.0, 3.0, 2.0];
+        for (rank, expected) in [(Rank::Top, vec![2, 3, 4]), (Rank::Bottom, vec![0, 4, 2])] {
+            let mut best = Best::default();
+            for (series, value) in (0..).zip(values) {
+                best.offer(Entry { value, series }, 3, rank);
+            }
+            let series: Vec<u32> = in_order(vec![best], rank).iter().map(|(_, entry)| entry.series).collect();
+            assert_eq!(series, expected);
+        }
+    }
+}

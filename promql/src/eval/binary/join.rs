@@ -1,0 +1,316 @@
+//! Arithmetic and comparison between two vectors.
+//!
+//! Where a match group has one series on each side (or one on the "one" side and results that cannot collide), the pair is
+//! evaluated when asked for. Other groups are entangled: which series match may change from step to step, and may be an
+//! error at some of them, so they are evaluated at once, step by step.
+
+use super::matching::{Group, MatchGroups, Pairing, Signature};
+use super::with_scalar::change_each;
+use crate::ast::{BinaryOp, Cardinality, VectorMatching};
+use crate::eval::exec::{Exec, Worker};
+use crate::eval::names::{OnEqual, settle};
+use crate::eval::row::{Row, has_bit, unite_bits, words_for};
+use crate::eval::vector::{SeriesVector, Table, Vector};
+use crate::query_error::QueryError;
+use hashbrown::HashMap;
+use model::labels::Labels;
+use std::sync::Arc;
+
+/// `lhs op rhs`
+pub(crate) fn join<'q>(
+    op: BinaryOp,
+    (lhs, rhs): (Vector<'q>, Vector<'q>),
+    matching: &VectorMatching,
+    return_bool: bool,
+    steps: usize,
+    exec: &Exec<'q>,
+) -> Result<Vector<'q>, QueryError> {
+    let pairing = Pairing {
+        op,
+        signature: Signature::of(matching),
+        matching: matching.clone(),
+        return_bool,
+        delayed_name_removal: exec.settings.delayed_name_removal,
+    };
+    let (many, one) = if pairing.is_swapped() { (rhs, lhs) } else { (lhs, rhs) };
+    let has_fill = matching.fill_left.is_some() || matching.fill_right.is_some();
+    if !has_fill && (many.len() == 0 || one.len() == 0) {
+        return Ok(Arc::new(crate::eval::vector::Nothing));
+    }
+    let matched = MatchGroups::find(&pairing.signature, many.as_ref(), one.as_ref(), exec)?;
+    let mut sorted = Sorted::default();
+    for (number, group) in matched.groups.iter().enumerate() {
+        sorted.place(number, group, has_fill, &pairing, many.as_ref(), one.as_ref());
+    }
+    let one: Vector<'q> =
+        if sorted.shares_one { Arc::new(Table::evaluate(one.as_ref(), steps, true, exec)?) } else { one };
+    let mut entanglement = Entanglement { pairing: &pairing, many: &many, one: &one, steps, many_seen: None };
+    let mut rows = Table::builder(steps, exec);
+    for number in sorted.entangled {
+        entanglement.resolve(&matched.groups[number], &matched.labels[number], exec, &mut rows)?;
+    }
+    let unique = pairing.keeps_labels_unique(many.as_ref()) && rows.is_empty();
+    let joined: Vector<'q> = Arc::new(Joined { many, one, pairs: sorted.pairs, resolved: rows.finish(), pairing });
+    if unique { Ok(joined) } else { settle(joined, steps, OnEqual::Merge, exec) }
+}
+
+/// Match groups by how they are evaluated.
+#[derive(Default)]
+struct Sorted {
+    pairs: Vec<(u32, u32)>,
+    entangled: Vec<usize>,
+    /// Whether a series of the "one" side occurs in several pairs.
+    shares_one: bool,
+}
+
+impl Sorted {
+    fn place(
+        &mut self,
+        number: usize,
+        group: &Group,
+        has_fill: bool,
+        pairing: &Pairing,
+        many: &dyn SeriesVector,
+        one: &dyn SeriesVector,
+    ) {
+        if has_fill {
+            self.entangled.push(number);
+            return;
+        }
+        match (group.many.as_slice(), group.one.as_slice()) {
+            (_, []) => {}
+            ([], [_]) => {}
+            ([many], [one]) => self.pairs.push((*many, *one)),
+            (members, [partner]) if !pairing.is_one_to_one() => {
+                let mut seen = hashbrown::HashSet::new();
+                let distinct = members.iter().all(|index| {
+                    let labels = many.labels(*index as usize);
+                    seen.insert(pairing.labels(&labels, || one.labels(*partner as usize)))
+                });
+                if distinct {
+                    self.shares_one = true;
+                    self.pairs.extend(members.iter().map(|index| (*index, *partner)));
+                } else {
+                    self.entangled.push(number);
+                }
+            }
+            _ => self.entangled.push(number),
+        }
+    }
+}
+
+/// The evaluation of entangled groups.
+struct Entanglement<'a, 'q> {
+    pairing: &'a Pairing,
+    many: &'a Vector<'q>,
+    one: &'a Vector<'q>,
+    steps: usize,
+    /// Steps at which the whole "many" side has any series; found when an error depends on it.
+    many_seen: Option<Vec<u64>>,
+}
+
+impl<'q> Entanglement<'_, 'q> {
+    fn resolve(
+        &mut self,
+        group: &Group,
+        labels: &Labels,
+        exec: &Exec<'q>,
+        into: &mut crate::eval::vector::TableBuilder<'q>,
+    ) -> Result<(), QueryError> {
+        let rows = |vector: &Vector<'q>, members: &[u32]| -> Result<Vec<Row>, QueryError> {
+            let mut worker = exec.worker();
+            members
+                .iter()
+                .map(|index| {
+                    let mut row = Row::default();
+                    vector.row(*index as usize, &mut worker, &mut row).map(|()| row)
+                })
+                .collect()
+        };
+        let many_rows = rows(self.many, &group.many)?;
+        let one_rows = rows(self.one, &group.one)?;
+        let mut results = Results { steps: self.steps, rows: Vec::new(), at: HashMap::new() };
+        for step in 0..self.steps {
+            let partner = self.partner(step, group, labels, &many_rows, &one_rows, exec)?;
+            self.match_step(step, partner, group, labels, (&many_rows, &one_rows), &mut results)?;
+        }
+        let drops_name = self.pairing.return_bool && self.pairing.delayed_name_removal;
+        for (labels, row) in results.rows {
+            into.push(labels, drops_name, &row)?;
+        }
+        Ok(())
+    }
+
+    /// The series of the "one" side that is present; several are an error, unless the other side is empty.
+    fn partner(
+        &mut self,
+        step: usize,
+        group: &Group,
+        labels: &Labels,
+        many_rows: &[Row],
+        one_rows: &[Row],
+        exec: &Exec<'q>,
+    ) -> Result<Option<usize>, QueryError> {
+        let mut present = (0..one_rows.len()).filter(|i| one_rows[*i].is_present(step));
+        let first = present.next();
+        let (Some(first_at), Some(second_at)) = (first, present.next()) else { return Ok(first) };
+        let matching = &self.pairing.matching;
+        let has_fill = matching.fill_left.is_some() || matching.fill_right.is_some();
+        let matters = has_fill || many_rows.iter().any(|row| row.is_present(step)) || self.many_present(step, exec)?;
+        if !matters {
+            return Ok(None);
+        }
+        let name = |at: usize| self.one.labels(group.one[at] as usize).to_string();
+        let mut names = [name(first_at), name(second_at)];
+        names.sort();
+        let [first, second] = names;
+        let side = if matching.cardinality == Cardinality::OneToMany { "left" } else { "right" };
+        Err(QueryError::DuplicateMatch { group: labels.to_string(), side, first, second })
+    }
+
+    fn many_present(&mut self, step: usize, exec: &Exec<'q>) -> Result<bool, QueryError> {
+        if self.many_seen.is_none() {
+            let mut seen = vec![0; words_for(self.steps)];
+            let mut worker = exec.worker();
+            let mut row = worker.take_row();
+            for index in 0..self.many.len() {
+                self.many.row(index, &mut worker, &mut row)?;
+                unite_bits(&mut seen, row.present());
+            }
+            worker.give_row(row);
+            self.many_seen = Some(seen);
+        }
+        Ok(self.many_seen.as_ref().is_some_and(|seen| has_bit(seen, step)))
+    }
+
+    fn match_step(
+        &self,
+        step: usize,
+        partner: Option<usize>,
+        group: &Group,
+        labels: &Labels,
+        (many_rows, one_rows): (&[Row], &[Row]),
+        results: &mut Results,
+    ) -> Result<(), QueryError> {
+        let (pairing, matching) = (self.pairing, &self.pairing.matching);
+        let one_labels = || match partner {
+            Some(at) => self.one.labels(group.one[at] as usize),
+            None => labels.clone(),
+        };
+        // Which operand a fill value stands for is decided before the sides are swapped, as Prometheus does it.
+        let one_value = partner.and_then(|at| one_rows[at].get(step)).or(matching.fill_right);
+        let mut matched = false;
+        if let Some(one_value) = one_value {
+            for (row, index) in many_rows.iter().zip(&group.many) {
+                let Some(value) = row.get(step) else { continue };
+                if pairing.is_one_to_one() && matched {
+                    return Err(QueryError::ImplicitManyToOne);
+                }
+                matched = true;
+                let labels = pairing.labels(&self.many.labels(*index as usize), one_labels);
+                results.add(step, labels, pairing.combine(value, one_value))?;
+            }
+        }
+        if let (false, Some(fill), Some(at)) = (matched, matching.fill_left, partner) {
+            let one_value = one_rows[at].get(step).unwrap_or(f64::NAN);
+            let labels = pairing.labels(labels, one_labels);
+            results.add(step, labels, pairing.combine(fill, one_value))?;
+        }
+        Ok(())
+    }
+}
+
+/// Results of one group by labels.
+struct Results {
+    steps: usize,
+    rows: Vec<(Labels, Row)>,
+    at: HashMap<Labels, (usize, Option<usize>)>,
+}
+
+impl Results {
+    /// Notes a match; `value` is `None` when a comparison filtered it, which counts as a match all the same.
+    fn add(&mut self, step: usize, labels: Labels, value: Option<f64>) -> Result<(), QueryError> {
+        let (at, last_step) = self.at.entry(labels).or_insert_with_key(|labels| {
+            self.rows.push((labels.clone(), Row::absent(self.steps)));
+            (self.rows.len() - 1, None)
+        });
+        if last_step.replace(step) == Some(step) {
+            return Err(QueryError::GroupingNotUnique);
+        }
+        if let Some(value) = value {
+            self.rows[*at].1.set(step, value);
+        }
+        Ok(())
+    }
+}
+
+/// Pairs, then the rows of entangled groups.
+struct Joined<'q> {
+    many: Vector<'q>,
+    one: Vector<'q>,
+    pairs: Vec<(u32, u32)>,
+    resolved: Table<'q>,
+    pairing: Pairing,
+}
+
+impl SeriesVector for Joined<'_> {
+    fn len(&self) -> usize {
+        self.pairs.len() + self.resolved.len()
+    }
+
+    fn labels(&self, index: usize) -> Labels {
+        match self.pairs.get(index) {
+            Some((many, one)) => {
+                self.pairing.labels(&self.many.labels(*many as usize), || self.one.labels(*one as usize))
+            }
+            None => self.resolved.labels(index - self.pairs.len()),
+        }
+    }
+
+    fn drops_name(&self, index: usize) -> bool {
+        match self.pairs.get(index) {
+            Some(_) => self.pairing.return_bool && self.pairing.delayed_name_removal,
+            None => self.resolved.drops_name(index - self.pairs.len()),
+        }
+    }
+
+    fn has_one_name(&self) -> bool {
+        self.pairing.matching.include.is_empty() && self.many.has_one_name() && self.resolved.len() == 0
+    }
+
+    fn row(&self, index: usize, worker: &mut Worker<'_, '_>, out: &mut Row) -> Result<(), QueryError> {
+        let Some((many, one)) = self.pairs.get(index) else {
+            return self.resolved.row(index - self.pairs.len(), worker, out);
+        };
+        self.many.row(*many as usize, worker, out)?;
+        let mut other = worker.take_row();
+        self.one.row(*one as usize, worker, &mut other)?;
+        for (into, from) in out.present_mut().iter_mut().zip(other.present()) {
+            *into &= from;
+        }
+        combine_rows(&self.pairing, out, &other);
+        worker.give_row(other);
+        Ok(())
+    }
+}
+
+/// Combines the steps present in both; `out` holds the "many" side and gets the result.
+fn combine_rows(pairing: &Pairing, out: &mut Row, one: &Row) {
+    let ones = one.values();
+    match (pairing.op, pairing.is_swapped()) {
+        (BinaryOp::Add, _) => change_each(out, |step, many| many + ones[step]),
+        (BinaryOp::Mul, _) => change_each(out, |step, many| many * ones[step]),
+        (BinaryOp::Sub, false) => change_each(out, |step, many| many - ones[step]),
+        (BinaryOp::Div, false) => change_each(out, |step, many| many / ones[step]),
+        _ if pairing.return_bool || super::changes_metric(pairing.op) => {
+            change_each(out, |step, many| pairing.combine(many, ones[step]).unwrap_or(f64::NAN));
+        }
+        _ => {
+            out.retain(|step, many| pairing.combine(many, ones[step]).is_some());
+            if pairing.is_swapped() {
+                // A comparison returns its left operand.
+                change_each(out, |step, _| ones[step]);
+            }
+        }
+    }
+}

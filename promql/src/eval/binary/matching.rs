@@ -1,0 +1,153 @@
+//! How the series of two vectors find each other, and what labels a pair gets.
+
+use super::changes_metric;
+use crate::ast::{BinaryOp, Cardinality, VectorMatching};
+use crate::eval::exec::Exec;
+use crate::eval::vector::SeriesVector;
+use crate::query_error::QueryError;
+use hashbrown::HashMap;
+use model::labels::{Labels, METRIC_NAME, METRIC_TYPE, METRIC_UNIT};
+use smallvec::SmallVec;
+
+/// Series of both sides that share the labels they are matched by.
+#[derive(Debug, Default)]
+pub(crate) struct Group {
+    pub(crate) many: SmallVec<[u32; 2]>,
+    pub(crate) one: SmallVec<[u32; 2]>,
+}
+
+/// All match groups, in the order in which they first occur.
+pub(crate) struct MatchGroups {
+    pub(crate) labels: Vec<Labels>,
+    pub(crate) groups: Vec<Group>,
+}
+
+/// The labels that series are matched by: `on (…)` or `ignoring (…)`; names sorted.
+pub(crate) struct Signature {
+    names: Vec<String>,
+    on: bool,
+}
+
+impl Signature {
+    pub(crate) fn of(matching: &VectorMatching) -> Self {
+        let mut names = matching.labels.clone();
+        names.sort();
+        names.dedup();
+        Self { names, on: matching.on }
+    }
+
+    fn lists(&self, name: &str) -> bool {
+        self.names.binary_search_by(|n| n.as_str().cmp(name)).is_ok()
+    }
+
+    /// The signature of each series.
+    pub(crate) fn all(&self, vector: &dyn SeriesVector, exec: &Exec<'_>) -> Result<Vec<Labels>, QueryError> {
+        let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
+        let chunks = exec.map_chunks(vector.len(), 1024, |range, _| {
+            let signature = |index| {
+                if self.on {
+                    return vector.labels_among(index, &names);
+                }
+                vector.labels(index).filter(|name| name != METRIC_NAME && !self.lists(name))
+            };
+            Ok(range.map(signature).collect::<Vec<_>>())
+        })?;
+        Ok(chunks.into_iter().flatten().collect())
+    }
+
+    /// Whether pairs of distinct signatures may get equal labels once name, type and unit are removed.
+    fn lists_reserved(&self) -> bool {
+        self.on && [METRIC_NAME, METRIC_TYPE, METRIC_UNIT].iter().any(|name| self.lists(name))
+    }
+}
+
+impl MatchGroups {
+    /// Matches the series of both sides.
+    pub(crate) fn find(
+        signature: &Signature,
+        many: &dyn SeriesVector,
+        one: &dyn SeriesVector,
+        exec: &Exec<'_>,
+    ) -> Result<Self, QueryError> {
+        let mut found = Self { labels: Vec::new(), groups: Vec::new() };
+        let mut numbers: HashMap<Labels, usize, foldhash::fast::RandomState> = HashMap::default();
+        for (side, vector) in [many, one].into_iter().enumerate() {
+            for (index, labels) in signature.all(vector, exec)?.into_iter().enumerate() {
+                let number = *numbers.entry(labels).or_insert_with_key(|labels| {
+                    found.labels.push(labels.clone());
+                    found.groups.push(Group::default());
+                    found.groups.len() - 1
+                });
+                let group = &mut found.groups[number];
+                let members = if side == 0 { &mut group.many } else { &mut group.one };
+                members.push(index as u32);
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// How a pair of series becomes one.
+pub(crate) struct Pairing {
+    pub(crate) op: BinaryOp,
+    pub(crate) matching: VectorMatching,
+    pub(crate) signature: Signature,
+    pub(crate) return_bool: bool,
+    pub(crate) delayed_name_removal: bool,
+}
+
+impl Pairing {
+    /// Whether the "many" side is the right operand.
+    pub(crate) fn is_swapped(&self) -> bool {
+        self.matching.cardinality == Cardinality::OneToMany
+    }
+
+    pub(crate) fn is_one_to_one(&self) -> bool {
+        self.matching.cardinality == Cardinality::OneToOne
+    }
+
+    fn removes_name(&self) -> bool {
+        changes_metric(self.op) || (self.return_bool && !self.delayed_name_removal)
+    }
+
+    /// The labels of a pair; `one` is only asked for when labels are copied from there.
+    pub(crate) fn labels(&self, many: &Labels, one: impl FnOnce() -> Labels) -> Labels {
+        let mut labels = many.clone();
+        if self.removes_name() {
+            labels = labels.without_metric_name();
+        }
+        if self.is_one_to_one() {
+            labels = labels.filter(|name| self.signature.lists(name) == self.signature.on);
+        }
+        if !self.matching.include.is_empty() {
+            let one = one();
+            for name in &self.matching.include {
+                labels = labels.with(name, one.get(name).unwrap_or_default());
+            }
+        }
+        labels
+    }
+
+    /// Whether distinct pairs are known to get distinct labels.
+    pub(crate) fn keeps_labels_unique(&self, many: &dyn SeriesVector) -> bool {
+        let names_matter = self.removes_name() && !many.has_one_name();
+        match (self.is_one_to_one(), self.signature.on) {
+            (true, true) => !(self.removes_name() && self.signature.lists_reserved()),
+            (true, false) => !names_matter,
+            (false, _) => self.matching.include.is_empty() && !names_matter,
+        }
+    }
+
+    /// The result of the operator between a value of the "many" side and one of the "one" side; `None` when a comparison
+    /// filters it.
+    #[inline(always)]
+    pub(crate) fn combine(&self, many: f64, one: f64) -> Option<f64> {
+        use crate::eval::scalar::{arithmetic, compare, is_comparison};
+        let (left, right) = if self.is_swapped() { (one, many) } else { (many, one) };
+        if !is_comparison(self.op) {
+            return Some(arithmetic(self.op, left, right));
+        }
+        let holds = compare(self.op, left, right);
+        if self.return_bool { Some(f64::from(u8::from(holds))) } else { holds.then_some(left) }
+    }
+}

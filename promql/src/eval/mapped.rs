@@ -1,0 +1,46 @@
+//! A vector whose rows are changed one by one, labels untouched.
+
+use super::exec::Worker;
+use super::row::Row;
+use super::vector::{SeriesVector, Vector};
+use crate::query_error::QueryError;
+use model::labels::Labels;
+use std::sync::Arc;
+
+/// `inner` with every row passed through `change`.
+pub(crate) fn mapped<'q>(inner: Vector<'q>, change: impl Fn(&mut Row) + Send + Sync + 'q) -> Vector<'q> {
+    Arc::new(Mapped { inner, change })
+}
+
+struct Mapped<'q, F> {
+    inner: Vector<'q>,
+    change: F,
+}
+
+impl<F: Fn(&mut Row) + Send + Sync> SeriesVector for Mapped<'_, F> {
+    fn len(&self) -> usize {
+        self.inner.len()
+    }
+
+    fn labels(&self, index: usize) -> Labels {
+        self.inner.labels(index)
+    }
+
+    fn labels_among(&self, index: usize, names: &[&str]) -> Labels {
+        self.inner.labels_among(index, names)
+    }
+
+    fn drops_name(&self, index: usize) -> bool {
+        self.inner.drops_name(index)
+    }
+
+    fn has_one_name(&self) -> bool {
+        self.inner.has_one_name()
+    }
+
+    fn row(&self, index: usize, worker: &mut Worker<'_, '_>, out: &mut Row) -> Result<(), QueryError> {
+        self.inner.row(index, worker, out)?;
+        (self.change)(out);
+        Ok(())
+    }
+}

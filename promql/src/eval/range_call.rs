@@ -1,0 +1,310 @@
+//! Calls of functions over range vectors: reads each series, cuts its samples into windows and folds them.
+//!
+//! Input is either stored series or the result of a subquery, which is evaluated series by series too. Stale markers are
+//! no samples here.
+
+use super::exec::{Counting, Exec, Worker};
+use super::extended::Extension;
+use super::range::{RangeFunction, WindowInput};
+use super::row::Row;
+use super::scalar::ScalarRow;
+use super::select::Selection;
+use super::steps::{LookTimes, Steps};
+use super::vector::{SeriesVector, Vector};
+use super::windows::Windows;
+use crate::annotation::Severity;
+use crate::ast::Span;
+use crate::query_error::QueryError;
+use crate::source::TimelineToken;
+use model::labels::{Labels, METRIC_TYPE};
+use model::sample::{STALE_MARKER_BITS, SampleColumns};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Where samples come from.
+pub(crate) enum RangeInput<'q> {
+    /// Stored series.
+    Stored(Selection),
+    /// A vector evaluated on a grid of its own.
+    Subquery {
+        /// What was evaluated.
+        vector: Vector<'q>,
+        /// The grid.
+        steps: Steps,
+    },
+}
+
+impl RangeInput<'_> {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Stored(selection) => selection.set.len(),
+            Self::Subquery { vector, .. } => vector.len(),
+        }
+    }
+
+    pub(crate) fn labels(&self, index: usize) -> Labels {
+        match self {
+            Self::Stored(selection) => selection.set.labels(index),
+            Self::Subquery { vector, .. } => vector.labels(index),
+        }
+    }
+
+    /// The metric's name of one series.
+    pub(crate) fn metric_name(&self, index: usize) -> Option<String> {
+        match self {
+            Self::Stored(selection) => selection.metric_name(index),
+            Self::Subquery { vector, .. } => super::vector::metric_name(vector.as_ref(), index),
+        }
+    }
+
+    /// Fills `columns` with the samples of one series in `after_ms < t <= until_ms`, without stale markers. The token
+    /// names their timestamps.
+    pub(crate) fn load(
+        &self,
+        index: usize,
+        after_ms: i64,
+        until_ms: i64,
+        worker: &mut Worker<'_, '_>,
+        columns: &mut SampleColumns,
+    ) -> Result<Option<TimelineToken>, QueryError> {
+        let token = match self {
+            Self::Stored(selection) => {
+                let token = selection.set.read(index, after_ms, until_ms, columns)?;
+                if without_stale_markers(columns) { token } else { None }
+            }
+            Self::Subquery { vector, steps } => {
+                let mut row = worker.take_row();
+                vector.row(index, worker, &mut row)?;
+                let full = present_samples(&row, steps, columns);
+                worker.give_row(row);
+                // Rows without a gap all have the grid's timestamps.
+                full.then_some(TimelineToken(0))
+            }
+        };
+        worker.hold_samples(columns.len())?;
+        Ok(token)
+    }
+}
+
+/// Removes stale markers; whether there was none.
+pub(crate) fn without_stale_markers(columns: &mut SampleColumns) -> bool {
+    let is_stale = |value: &f64| value.to_bits() == STALE_MARKER_BITS;
+    if !columns.values.iter().fold(false, |any, value| any | is_stale(value)) {
+        return true;
+    }
+    let mut kept = 0;
+    for i in 0..columns.values.len() {
+        if !is_stale(&columns.values[i]) {
+            columns.values[kept] = columns.values[i];
+            columns.timestamps_ms[kept] = columns.timestamps_ms[i];
+            kept += 1;
+        }
+    }
+    columns.values.truncate(kept);
+    columns.timestamps_ms.truncate(kept);
+    false
+}
+
+/// Turns the present steps of a row into samples; whether all steps are present.
+fn present_samples(row: &Row, steps: &Steps, columns: &mut SampleColumns) -> bool {
+    columns.clear();
+    if row.is_full() {
+        columns.values.extend_from_slice(row.values());
+        columns.timestamps_ms.extend((0..row.steps()).map(|step| steps.time(step)));
+        return true;
+    }
+    for (step, value) in row.iter() {
+        columns.push(steps.time(step), value);
+    }
+    false
+}
+
+/// A call.
+pub(crate) struct RangeCall<'q> {
+    pub(crate) input: RangeInput<'q>,
+    pub(crate) function: RangeFunction,
+    pub(crate) parameters: Vec<ScalarRow>,
+    pub(crate) range_ms: i64,
+    /// How the bounds of windows are treated, when not left open and plain.
+    pub(crate) extension: Option<Extension>,
+    /// When windows end.
+    pub(crate) look: LookTimes,
+    pub(crate) steps: Steps,
+    pub(crate) counting: Counting,
+    /// The call's place in the plan.
+    pub(crate) ordinal: u32,
+    /// The first argument, which remarks are about.
+    pub(crate) argument: Span,
+    pub(crate) remarks: Remarks,
+}
+
+/// Remarks that a call makes at most once each.
+#[derive(Debug, Default)]
+pub(crate) struct Remarks {
+    /// For `rate` and `increase` of series that share a name: said already, or needless.
+    counter_settled: AtomicBool,
+    /// Quantiles out of range, the steps that use them, and whether that was said.
+    bad_quantiles: Vec<(f64, Vec<usize>, AtomicBool)>,
+}
+
+impl Remarks {
+    /// Looks for remarks that follow from the parameters.
+    pub(crate) fn prepare(function: RangeFunction, parameters: &[ScalarRow], steps: &Steps) -> Self {
+        let mut remarks = Self::default();
+        if function == RangeFunction::Quantile
+            && let Some(q) = parameters.first()
+        {
+            for (step, q) in q.values(steps.count).enumerate().filter(|(_, q)| !(0.0..=1.0).contains(q)) {
+                match remarks.bad_quantiles.iter_mut().find(|(known, _, _)| known.to_bits() == q.to_bits()) {
+                    Some((_, steps, _)) => steps.push(step),
+                    None => remarks.bad_quantiles.push((q, vec![step], AtomicBool::new(false))),
+                }
+            }
+        }
+        remarks
+    }
+}
+
+impl RangeCall<'_> {
+    /// The part of time that the first and last windows span.
+    pub(crate) fn span_read(
+        look: &LookTimes,
+        range_ms: i64,
+        extension: Option<Extension>,
+        lookback_ms: i64,
+    ) -> (i64, i64) {
+        let (before, after) = extension.map_or((0, 0), |extension| extension.margins(lookback_ms));
+        let after_ms = look.first().saturating_sub(range_ms).saturating_sub(before);
+        (after_ms, look.last().saturating_add(after))
+    }
+
+    fn fold(
+        &self,
+        index: usize,
+        worker: &mut Worker<'_, '_>,
+        columns: &mut SampleColumns,
+        out: &mut Row,
+    ) -> Result<(), QueryError> {
+        let lookback_ms = worker.exec.settings.lookback_ms;
+        let (after_ms, until_ms) = Self::span_read(&self.look, self.range_ms, self.extension, lookback_ms);
+        let token = self.input.load(index, after_ms, until_ms, worker, columns)?;
+        if columns.is_empty() {
+            out.reset(self.steps.count);
+            return Ok(());
+        }
+        if let Some(extension) = self.extension {
+            extension.fold(self, columns, lookback_ms, out);
+            worker.exec.tally.add(self.counting, columns.len() as u64, 1, |_| columns.len() as u64);
+            return Ok(());
+        }
+        let times = &columns.timestamps_ms;
+        let windows = worker.windows().get(self.ordinal, token, || Windows::find(times, &self.look, self.range_ms));
+        let input = WindowInput {
+            timestamps_ms: times,
+            values: &columns.values,
+            windows: &windows,
+            look: &self.look,
+            steps: &self.steps,
+            range_ms: self.range_ms,
+        };
+        self.function.fold(&input, &self.parameters, out)?;
+        worker.exec.tally.add(self.counting, windows.total(), self.steps.count, |step| windows.samples(step));
+        Ok(())
+    }
+
+    fn remark(&self, index: usize, exec: &Exec<'_>, out: &Row) {
+        if matches!(self.function, RangeFunction::Rate | RangeFunction::Increase) && !out.is_empty() {
+            self.remark_on_counter(index, exec);
+        }
+        for (q, steps, said) in &self.remarks.bad_quantiles {
+            if !said.load(Ordering::Relaxed) && steps.iter().any(|step| out.is_present(*step)) {
+                said.store(true, Ordering::Relaxed);
+                exec.annotate(Severity::Warning, bad_quantile(*q), self.ordinal, self.argument);
+            }
+        }
+    }
+
+    fn remark_on_counter(&self, index: usize, exec: &Exec<'_>) {
+        if self.remarks.counter_settled.load(Ordering::Relaxed) {
+            return;
+        }
+        let typed = exec.settings.type_and_unit_labels;
+        if !typed && matches!(&self.input, RangeInput::Stored(selection) if selection.name.is_some()) {
+            self.remarks.counter_settled.store(true, Ordering::Relaxed);
+        }
+        let Some(name) = self.input.metric_name(index) else { return };
+        let message = if typed {
+            let kind = self.labels_among(index, &[METRIC_TYPE]).get(METRIC_TYPE).unwrap_or_default().to_owned();
+            (kind != "counter" && kind != "histogram").then(|| {
+                format!(
+                    "metric might not be a counter, __type__ label is not set to \"counter\" or \"histogram\", \
+                     got {}: {}",
+                    model::text::quote(&kind),
+                    model::text::quote(&name)
+                )
+            })
+        } else {
+            let is_counter = ["_total", "_sum", "_count", "_bucket"].iter().any(|suffix| name.ends_with(suffix));
+            (!is_counter).then(|| {
+                format!(
+                    "metric might not be a counter, name does not end in _total/_sum/_count/_bucket: {}",
+                    model::text::quote(&name)
+                )
+            })
+        };
+        if let Some(message) = message {
+            exec.annotate(Severity::Info, message, self.ordinal, self.argument);
+        }
+    }
+}
+
+/// What is said about a quantile out of range.
+pub(crate) fn bad_quantile(q: f64) -> String {
+    format!("quantile value should be between 0 and 1, got {}", crate::annotation::format_g(q, None))
+}
+
+impl SeriesVector for RangeCall<'_> {
+    fn len(&self) -> usize {
+        self.input.len()
+    }
+
+    fn labels(&self, index: usize) -> Labels {
+        self.input.labels(index)
+    }
+
+    fn labels_among(&self, index: usize, names: &[&str]) -> Labels {
+        match &self.input {
+            RangeInput::Stored(selection) => selection.set.labels_among(index, names),
+            RangeInput::Subquery { vector, .. } => vector.labels_among(index, names),
+        }
+    }
+
+    fn drops_name(&self, index: usize) -> bool {
+        match &self.input {
+            RangeInput::Stored(_) => false,
+            RangeInput::Subquery { vector, .. } => vector.drops_name(index),
+        }
+    }
+
+    fn has_one_name(&self) -> bool {
+        match &self.input {
+            RangeInput::Stored(selection) => selection.has_one_name(),
+            RangeInput::Subquery { vector, .. } => vector.has_one_name(),
+        }
+    }
+
+    fn row(&self, index: usize, worker: &mut Worker<'_, '_>, out: &mut Row) -> Result<(), QueryError> {
+        worker.exec.budget.check()?;
+        let mut columns = worker.take_columns();
+        let folded = self.fold(index, worker, &mut columns, out);
+        worker.give_columns(columns);
+        folded?;
+        self.remark(index, worker.exec, out);
+        Ok(())
+    }
+}
+
+/// A vector for [`RangeCall`].
+pub(crate) fn vector<'q>(call: RangeCall<'q>) -> Vector<'q> {
+    Arc::new(call)
+}

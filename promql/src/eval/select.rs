@@ -1,0 +1,173 @@
+//! Instant selectors: at each step the newest sample of each series within the lookback, unless it is a stale marker.
+
+use super::exec::{Counting, Exec, Worker};
+use super::row::Row;
+use super::steps::LookTimes;
+use super::vector::{Nothing, SeriesVector, Vector};
+use super::windows::Windows;
+use crate::query_error::QueryError;
+use crate::source::{SelectRequest, SeriesSet};
+use model::labels::{Labels, METRIC_NAME, METRIC_TYPE, METRIC_UNIT};
+use model::matcher::{MatchOp, Matcher};
+use model::sample::is_stale_marker;
+use std::sync::Arc;
+
+/// Selected series and what is known of all of them.
+pub(crate) struct Selection {
+    pub(crate) set: Box<dyn SeriesSet>,
+    /// The name that all series have, when the matchers say so.
+    pub(crate) name: Option<String>,
+    /// Whether no series has a type or unit label.
+    untyped: bool,
+}
+
+impl Selection {
+    /// Asks the source for series with samples in `after_ms < t <= until_ms`; `None` when no series matches.
+    pub(crate) fn of(
+        matchers: &[Matcher],
+        after_ms: i64,
+        until_ms: i64,
+        exec: &Exec<'_>,
+    ) -> Result<Option<Self>, QueryError> {
+        exec.budget.check()?;
+        let series_max = exec.budget.series_left();
+        let set = exec.source.select(&SelectRequest { matchers, after_ms, until_ms, series_max })?;
+        if set.is_empty() {
+            return Ok(None);
+        }
+        exec.budget.touch_series(set.len())?;
+        let name = matchers
+            .iter()
+            .find(|matcher| matcher.name() == METRIC_NAME && matcher.op() == MatchOp::Equal)
+            .map(|matcher| matcher.value().to_owned())
+            .filter(|name| !name.is_empty());
+        let untyped = ![METRIC_TYPE, METRIC_UNIT].iter().any(|label| set.may_have_label(label));
+        Ok(Some(Self { set, name, untyped }))
+    }
+
+    /// Whether removing name, type and unit makes no two series equal.
+    pub(crate) fn has_one_name(&self) -> bool {
+        self.name.is_some() && self.untyped
+    }
+
+    /// The metric's name of one series.
+    pub(crate) fn metric_name(&self, index: usize) -> Option<String> {
+        match &self.name {
+            Some(name) => Some(name.clone()),
+            None => self.set.labels_among(index, &[METRIC_NAME]).metric_name().map(str::to_owned),
+        }
+    }
+}
+
+/// What an instant selector returns for a sample.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Field {
+    /// Its value.
+    Value,
+    /// Its time in seconds: `timestamp()` of a selector.
+    Time,
+}
+
+/// An instant selector.
+pub(crate) struct InstantSelector {
+    selection: Selection,
+    look: LookTimes,
+    lookback_ms: i64,
+    field: Field,
+    counting: Counting,
+    ordinal: u32,
+}
+
+impl InstantSelector {
+    /// Selects; `ordinal` is that of the selector in the plan.
+    pub(crate) fn build<'q>(
+        matchers: &[Matcher],
+        look: LookTimes,
+        field: Field,
+        counting: Counting,
+        ordinal: u32,
+        exec: &Exec<'_>,
+    ) -> Result<Vector<'q>, QueryError> {
+        let lookback_ms = exec.settings.lookback_ms;
+        let after_ms = look.first().saturating_sub(lookback_ms);
+        Ok(match Selection::of(matchers, after_ms, look.last(), exec)? {
+            Some(selection) => Arc::new(Self { selection, look, lookback_ms, field, counting, ordinal }),
+            None => Arc::new(Nothing),
+        })
+    }
+
+    /// One look: the source knows the newest sample best.
+    fn look_once(&self, index: usize, out: &mut Row) -> Result<(), QueryError> {
+        let at_ms = self.look.first();
+        let newest = self.selection.set.latest(index, at_ms.saturating_sub(self.lookback_ms), at_ms)?;
+        match newest.filter(|sample| !is_stale_marker(sample.value)) {
+            Some(sample) => {
+                let value = self.field.of(sample.timestamp_ms, sample.value);
+                out.reset_to(self.look.count(), value);
+            }
+            None => out.reset(self.look.count()),
+        }
+        Ok(())
+    }
+
+    fn look_at_each_step(&self, index: usize, worker: &mut Worker<'_, '_>, out: &mut Row) -> Result<(), QueryError> {
+        let after_ms = self.look.first().saturating_sub(self.lookback_ms);
+        let mut columns = worker.take_columns();
+        let token = self.selection.set.read(index, after_ms, self.look.last(), &mut columns)?;
+        worker.hold_samples(columns.len())?;
+        let windows = worker
+            .windows()
+            .get(self.ordinal, token, || Windows::find(&columns.timestamps_ms, &self.look, self.lookback_ms));
+        out.reset(self.look.count());
+        for (step, (low, high)) in windows.bounds().iter().enumerate() {
+            if low < high {
+                let newest = *high as usize - 1;
+                let value = columns.values[newest];
+                if !is_stale_marker(value) {
+                    out.set(step, self.field.of(columns.timestamps_ms[newest], value));
+                }
+            }
+        }
+        worker.give_columns(columns);
+        Ok(())
+    }
+}
+
+impl Field {
+    fn of(self, timestamp_ms: i64, value: f64) -> f64 {
+        match self {
+            Self::Value => value,
+            Self::Time => timestamp_ms as f64 / 1000.0,
+        }
+    }
+}
+
+impl SeriesVector for InstantSelector {
+    fn len(&self) -> usize {
+        self.selection.set.len()
+    }
+
+    fn labels(&self, index: usize) -> Labels {
+        self.selection.set.labels(index)
+    }
+
+    fn labels_among(&self, index: usize, names: &[&str]) -> Labels {
+        self.selection.set.labels_among(index, names)
+    }
+
+    fn has_one_name(&self) -> bool {
+        self.selection.has_one_name()
+    }
+
+    fn row(&self, index: usize, worker: &mut Worker<'_, '_>, out: &mut Row) -> Result<(), QueryError> {
+        worker.exec.budget.check()?;
+        if self.look.is_fixed() {
+            self.look_once(index, out)?;
+        } else {
+            self.look_at_each_step(index, worker, out)?;
+        }
+        let present = |step: usize| u64::from(out.is_present(step));
+        worker.exec.tally.add(self.counting, out.count() as u64, out.steps(), present);
+        Ok(())
+    }
+}

@@ -1,0 +1,257 @@
+//! A set of series, each evaluated when somebody asks for it.
+//!
+//! Every operator that works series by series wraps the vector it works on, so that nothing is held but the row being
+//! computed; operators that need all series at once (joins, ranks) hold what they must in a [`Table`]. Any thread may
+//! evaluate any series in any order. Invariant: labels of a vector's series may repeat only while their names are yet to be
+//! removed or where two series are never present at one step.
+
+use super::exec::{Exec, Worker};
+use super::row::{Row, words_for};
+use crate::budget::Charge;
+use crate::query_error::QueryError;
+use model::labels::Labels;
+use std::sync::Arc;
+
+/// Series by index.
+pub(crate) trait SeriesVector: Send + Sync {
+    /// How many series there are; some may turn out to have no value.
+    fn len(&self) -> usize;
+
+    /// The labels of one series.
+    fn labels(&self, index: usize) -> Labels;
+
+    /// The labels of one series restricted to `names`, which are sorted.
+    fn labels_among(&self, index: usize, names: &[&str]) -> Labels {
+        self.labels(index).filter(|name| names.binary_search(&name).is_ok())
+    }
+
+    /// Whether the metric's name is to be removed at the end of the query.
+    fn drops_name(&self, _index: usize) -> bool {
+        false
+    }
+
+    /// Whether all series are known to have the same name, type and unit, so that removing them makes no two equal.
+    fn has_one_name(&self) -> bool {
+        false
+    }
+
+    /// Evaluates one series over all steps.
+    fn row(&self, index: usize, worker: &mut Worker<'_, '_>, out: &mut Row) -> Result<(), QueryError>;
+}
+
+/// A vector whose parts live as long as the query.
+pub(crate) type Vector<'q> = Arc<dyn SeriesVector + 'q>;
+
+/// The metric's name of one series.
+pub(crate) fn metric_name(vector: &dyn SeriesVector, index: usize) -> Option<String> {
+    vector.labels_among(index, &[model::labels::METRIC_NAME]).metric_name().map(str::to_owned)
+}
+
+/// No series.
+pub(crate) struct Nothing;
+
+impl SeriesVector for Nothing {
+    fn len(&self) -> usize {
+        0
+    }
+
+    fn labels(&self, _index: usize) -> Labels {
+        Labels::empty()
+    }
+
+    fn has_one_name(&self) -> bool {
+        true
+    }
+
+    fn row(&self, _index: usize, _worker: &mut Worker<'_, '_>, out: &mut Row) -> Result<(), QueryError> {
+        out.reset(0);
+        Ok(())
+    }
+}
+
+/// A vector evaluated at one step, repeated over many.
+pub(crate) struct Repeated<'q> {
+    pub(crate) once: Vector<'q>,
+    pub(crate) steps: usize,
+}
+
+impl SeriesVector for Repeated<'_> {
+    fn len(&self) -> usize {
+        self.once.len()
+    }
+
+    fn labels(&self, index: usize) -> Labels {
+        self.once.labels(index)
+    }
+
+    fn labels_among(&self, index: usize, names: &[&str]) -> Labels {
+        self.once.labels_among(index, names)
+    }
+
+    fn drops_name(&self, index: usize) -> bool {
+        self.once.drops_name(index)
+    }
+
+    fn has_one_name(&self) -> bool {
+        self.once.has_one_name()
+    }
+
+    fn row(&self, index: usize, worker: &mut Worker<'_, '_>, out: &mut Row) -> Result<(), QueryError> {
+        self.once.row(index, worker, out)?;
+        out.repeat_first(self.steps);
+        Ok(())
+    }
+}
+
+/// Evaluated series. Rows lie one after the other in blocks, each made by one task.
+pub(crate) struct Table<'q> {
+    steps: usize,
+    /// Index of each block's first series.
+    starts: Vec<usize>,
+    blocks: Vec<Block<'q>>,
+    len: usize,
+}
+
+/// Some consecutive series of a table.
+struct Block<'q> {
+    labels: Vec<Labels>,
+    drops_name: Vec<bool>,
+    values: Vec<f64>,
+    present: Vec<u64>,
+    charge: Charge<'q>,
+}
+
+impl<'q> Block<'q> {
+    fn empty(exec: &Exec<'q>) -> Self {
+        Self {
+            labels: Vec::new(),
+            drops_name: Vec::new(),
+            values: Vec::new(),
+            present: Vec::new(),
+            charge: Charge::none(exec.budget),
+        }
+    }
+
+    fn push(&mut self, labels: Labels, drops_name: bool, row: &Row) -> Result<(), QueryError> {
+        let bytes = labels.packed_len() + size_of::<Labels>() + (row.values().len() + row.present().len()) * 8;
+        self.charge.add(row.count(), bytes)?;
+        self.labels.push(labels);
+        self.drops_name.push(drops_name);
+        self.values.extend_from_slice(row.values());
+        self.present.extend_from_slice(row.present());
+        Ok(())
+    }
+}
+
+impl<'q> Table<'q> {
+    /// Evaluates all series of `vector`; those without any value are left out unless `keep_empty`.
+    pub(crate) fn evaluate(
+        vector: &dyn SeriesVector,
+        steps: usize,
+        keep_empty: bool,
+        exec: &Exec<'q>,
+    ) -> Result<Self, QueryError> {
+        let least = (1 << 14) / steps.max(1);
+        let blocks = exec.map_chunks(vector.len(), least, |range, worker| {
+            let mut block = Block::empty(exec);
+            let mut row = worker.take_row();
+            for index in range {
+                vector.row(index, worker, &mut row)?;
+                if keep_empty || !row.is_empty() {
+                    block.push(vector.labels(index), vector.drops_name(index), &row)?;
+                }
+            }
+            worker.give_row(row);
+            Ok(block)
+        })?;
+        Ok(Self::from_blocks(steps, blocks))
+    }
+
+    /// Holds rows that exist already; those without any value are left out.
+    pub(crate) fn from_rows(
+        steps: usize,
+        rows: impl IntoIterator<Item = (Labels, bool, Row)>,
+        exec: &Exec<'q>,
+    ) -> Result<Self, QueryError> {
+        let mut builder = Self::builder(steps, exec);
+        for (labels, drops_name, row) in rows {
+            builder.push(labels, drops_name, &row)?;
+        }
+        Ok(builder.finish())
+    }
+
+    /// A table to be filled row by row.
+    pub(crate) fn builder(steps: usize, exec: &Exec<'q>) -> TableBuilder<'q> {
+        TableBuilder { steps, block: Block::empty(exec) }
+    }
+
+    fn from_blocks(steps: usize, blocks: Vec<Block<'q>>) -> Self {
+        let mut starts = Vec::with_capacity(blocks.len());
+        let mut len = 0;
+        for block in &blocks {
+            starts.push(len);
+            len += block.labels.len();
+        }
+        Self { steps, starts, blocks, len }
+    }
+
+    fn find(&self, index: usize) -> (&Block<'q>, usize) {
+        let block = self.starts.partition_point(|start| *start <= index) - 1;
+        (&self.blocks[block], index - self.starts[block])
+    }
+
+    /// Values and bits of one series.
+    pub(crate) fn columns(&self, index: usize) -> (&[f64], &[u64]) {
+        let (block, at) = self.find(index);
+        let words = words_for(self.steps);
+        (&block.values[at * self.steps..][..self.steps], &block.present[at * words..][..words])
+    }
+
+    /// The labels of one series.
+    pub(crate) fn labels_ref(&self, index: usize) -> &Labels {
+        let (block, at) = self.find(index);
+        &block.labels[at]
+    }
+}
+
+/// A table being filled; what it holds is charged as it comes.
+pub(crate) struct TableBuilder<'q> {
+    steps: usize,
+    block: Block<'q>,
+}
+
+impl<'q> TableBuilder<'q> {
+    /// Adds a series, unless it has no value.
+    pub(crate) fn push(&mut self, labels: Labels, drops_name: bool, row: &Row) -> Result<(), QueryError> {
+        if row.is_empty() { Ok(()) } else { self.block.push(labels, drops_name, row) }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.block.labels.is_empty()
+    }
+
+    pub(crate) fn finish(self) -> Table<'q> {
+        Table::from_blocks(self.steps, vec![self.block])
+    }
+}
+
+impl SeriesVector for Table<'_> {
+    fn len(&self) -> usize {
+        self.len
+    }
+
+    fn labels(&self, index: usize) -> Labels {
+        self.labels_ref(index).clone()
+    }
+
+    fn drops_name(&self, index: usize) -> bool {
+        let (block, at) = self.find(index);
+        block.drops_name[at]
+    }
+
+    fn row(&self, index: usize, _worker: &mut Worker<'_, '_>, out: &mut Row) -> Result<(), QueryError> {
+        let (values, present) = self.columns(index);
+        out.copy_from(values, present);
+        Ok(())
+    }
+}

@@ -1,0 +1,429 @@
+//! Plan to values: puts the parts of `eval/` together, node by node.
+//!
+//! A vector that comes back has not been evaluated yet, except where an operator needs all of its input at once. Every
+//! method handles one kind of node and recurses through [`Evaluator::evaluate`]; the depth is that of the query, which the
+//! parser bounds.
+
+use crate::annotation::Severity;
+use crate::ast::{AggregateOp, ValueType};
+use crate::eval::aggregate::accumulators::{Avg, Count, Extreme, Sum, Variance};
+use crate::eval::aggregate::grouping::{Grouping, Groups};
+use crate::eval::aggregate::{self, limit, quantile, ranked, values};
+use crate::eval::binary::{join, set, with_scalar};
+use crate::eval::exec::{Counting, Exec};
+use crate::eval::extended::{Extension, SmoothedSelector};
+use crate::eval::functions::{absent, info};
+use crate::eval::mapped::mapped;
+use crate::eval::names::{OnEqual, drop_names};
+use crate::eval::range_call::{self, RangeCall, RangeInput, Remarks};
+use crate::eval::scalar::{ScalarRow, between_scalars, go_max, go_min};
+use crate::eval::select::{Field, InstantSelector, Selection};
+use crate::eval::steps::{LookTimes, Steps};
+use crate::eval::vector::{Nothing, Repeated, Vector};
+use crate::plan::{Aggregate, Kind, Node, RangeCallNode, RangeNode, RangeSource, Selector, When};
+use crate::query_error::QueryError;
+use std::sync::Arc;
+
+mod calls;
+
+/// What a node gives.
+pub(crate) enum Value<'q> {
+    Scalar(ScalarRow),
+    Text(Vec<u8>),
+    Vector(Vector<'q>),
+}
+
+/// The times a node is evaluated at, and to which steps its samples count.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Scope {
+    pub(crate) steps: Steps,
+    pub(crate) counting: Counting,
+}
+
+/// Evaluates the nodes of one query.
+#[derive(Clone, Copy)]
+pub(crate) struct Evaluator<'e, 'q> {
+    pub(crate) exec: &'e Exec<'q>,
+}
+
+type Result<T> = std::result::Result<T, QueryError>;
+
+impl<'q> Evaluator<'_, 'q> {
+    /// Evaluates a node over the steps of `scope`.
+    pub(crate) fn evaluate(&self, node: &Node, scope: Scope) -> Result<Value<'q>> {
+        match &node.kind {
+            Kind::Number(value) => Ok(Value::Scalar(ScalarRow::Constant(*value))),
+            Kind::Text(text) => Ok(Value::Text(text.clone())),
+            Kind::Select(selector) => self.select(node, selector, Field::Value, scope).map(Value::Vector),
+            Kind::Range(_) => unreachable!("only the engine handles a range vector that is the result"),
+            Kind::Invariant(inner) => self.invariant(inner, scope),
+            Kind::Negate(inner) => self.negate(inner, scope),
+            Kind::Scalars { op, operands } => {
+                let (a, b) = (self.scalar(&operands.0, scope)?, self.scalar(&operands.1, scope)?);
+                Ok(Value::Scalar(a.zip(b, |a, b| between_scalars(*op, a, b))))
+            }
+            Kind::VectorScalar { .. } => self.vector_scalar(node, scope).map(Value::Vector),
+            Kind::Join { .. } | Kind::Set { .. } => self.vector_vector(node, scope).map(Value::Vector),
+            Kind::Aggregate(aggregate) => self.aggregate(aggregate, node, scope).map(Value::Vector),
+            Kind::RangeCall(call) => self.range_call(call, node, scope).map(Value::Vector),
+            Kind::Call(call) => self.call(call, node, scope),
+            Kind::Info(info) => {
+                let base = self.vector(&info.base, scope)?;
+                let Scope { steps, counting } = scope;
+                let selector = info.selector.as_deref();
+                info::info(base.as_ref(), selector, info.when, &steps, counting, node.ordinal, self.exec)
+                    .map(Value::Vector)
+            }
+        }
+    }
+
+    /// Evaluates a node that the type check found to be a vector.
+    pub(crate) fn vector(&self, node: &Node, scope: Scope) -> Result<Vector<'q>> {
+        match self.evaluate(node, scope)? {
+            Value::Vector(vector) => Ok(vector),
+            Value::Scalar(_) | Value::Text(_) => unreachable!("the type check lets only vectors stand here"),
+        }
+    }
+
+    /// Evaluates a node that the type check found to be a scalar.
+    pub(crate) fn scalar(&self, node: &Node, scope: Scope) -> Result<ScalarRow> {
+        match self.evaluate(node, scope)? {
+            Value::Scalar(scalar) => Ok(scalar),
+            Value::Vector(_) | Value::Text(_) => unreachable!("the type check lets only scalars stand here"),
+        }
+    }
+
+    fn select(&self, node: &Node, selector: &Selector, field: Field, scope: Scope) -> Result<Vector<'q>> {
+        let look = look(selector.when, &scope.steps);
+        if selector.extension != Some(Extension::Smoothed) {
+            return InstantSelector::build(&selector.matchers, look, field, scope.counting, node.ordinal, self.exec);
+        }
+        let (before, after) = Extension::Smoothed.margins(self.exec.settings.lookback_ms);
+        let after_ms = look.first().saturating_sub(before);
+        let until_ms = look.last().saturating_add(after);
+        Ok(match Selection::of(&selector.matchers, after_ms, until_ms, self.exec)? {
+            Some(selection) => Arc::new(SmoothedSelector { selection, look }),
+            None => Arc::new(Nothing),
+        })
+    }
+
+    fn invariant(&self, inner: &Node, scope: Scope) -> Result<Value<'q>> {
+        let counting = if scope.counting == Counting::PerStep { Counting::EveryStep } else { scope.counting };
+        let once = Scope { steps: scope.steps.first_only(), counting };
+        let steps = scope.steps.count;
+        Ok(match self.evaluate(inner, once)? {
+            Value::Scalar(ScalarRow::PerStep(values)) => {
+                Value::Scalar(ScalarRow::Constant(values.first().copied().unwrap_or(f64::NAN)))
+            }
+            Value::Vector(once) if steps != 1 => Value::Vector(Arc::new(Repeated { once, steps })),
+            other => other,
+        })
+    }
+
+    fn negate(&self, inner: &Node, scope: Scope) -> Result<Value<'q>> {
+        Ok(match self.evaluate(inner, scope)? {
+            Value::Scalar(scalar) => Value::Scalar(scalar.map(|value| -value)),
+            Value::Vector(vector) => {
+                let negated = mapped(vector, |row| row.map(|value| -value));
+                Value::Vector(drop_names(negated, scope.steps.count, OnEqual::Merge, self.exec)?)
+            }
+            Value::Text(_) => unreachable!("the type check lets no text have a sign"),
+        })
+    }
+
+    fn vector_scalar(&self, node: &Node, scope: Scope) -> Result<Vector<'q>> {
+        let Kind::VectorScalar { op, vector, scalar, scalar_first, return_bool } = &node.kind else {
+            unreachable!("called for this kind alone");
+        };
+        let operands = (self.vector(vector, scope)?, self.scalar(scalar, scope)?);
+        with_scalar::apply(node, *op, operands, *scalar_first, *return_bool, scope.steps.count, self.exec)
+    }
+
+    fn vector_vector(&self, node: &Node, scope: Scope) -> Result<Vector<'q>> {
+        let steps = scope.steps.count;
+        let both = |operands: &(Node, Node)| -> Result<_> {
+            Ok((self.vector(&operands.0, scope)?, self.vector(&operands.1, scope)?))
+        };
+        match &node.kind {
+            Kind::Set { op, operands, matching } => set::set(*op, both(operands)?, matching, steps, self.exec),
+            Kind::Join { op, operands, matching, return_bool } => {
+                let joined = join::join(*op, both(operands)?, matching, *return_bool, steps, self.exec)?;
+                Ok(with_scalar::without_trimmed(joined, *op, node))
+            }
+            _ => unreachable!("called for these kinds alone"),
+        }
+    }
+
+    fn aggregate(&self, aggregate: &Aggregate, node: &Node, scope: Scope) -> Result<Vector<'q>> {
+        let steps = scope.steps.count;
+        let grouping = Grouping { names: aggregate.grouping.clone(), without: aggregate.without };
+        if aggregate.op == AggregateOp::CountValues {
+            return self.count_values(aggregate, grouping, scope);
+        }
+        let parameter = aggregate.parameter.as_ref().map(|node| self.scalar(node, scope)).transpose()?;
+        let inner = self.vector(&aggregate.inner, scope)?;
+        let exec = self.exec;
+        let groups = || Groups::find(inner.as_ref(), &grouping, exec);
+        let by_parameter = |parameter: Option<ScalarRow>| {
+            parameter.unwrap_or_else(|| unreachable!("the type check demands a parameter"))
+        };
+        match aggregate.op {
+            AggregateOp::Sum => aggregate::fold(inner.as_ref(), groups()?, steps, || Sum::new(steps), exec),
+            AggregateOp::Avg => aggregate::fold(inner.as_ref(), groups()?, steps, || Avg::new(steps), exec),
+            AggregateOp::Count => aggregate::fold(inner.as_ref(), groups()?, steps, || Count::new(steps, false), exec),
+            AggregateOp::Group => aggregate::fold(inner.as_ref(), groups()?, steps, || Count::new(steps, true), exec),
+            AggregateOp::Min => {
+                let make = || Extreme::new(steps, |new: f64, best: f64| new < best);
+                aggregate::fold(inner.as_ref(), groups()?, steps, make, exec)
+            }
+            AggregateOp::Max => {
+                let make = || Extreme::new(steps, |new: f64, best: f64| new > best);
+                aggregate::fold(inner.as_ref(), groups()?, steps, make, exec)
+            }
+            AggregateOp::Stdvar => {
+                aggregate::fold(inner.as_ref(), groups()?, steps, || Variance::new(steps, false), exec)
+            }
+            AggregateOp::Stddev => {
+                aggregate::fold(inner.as_ref(), groups()?, steps, || Variance::new(steps, true), exec)
+            }
+            AggregateOp::Topk | AggregateOp::Bottomk | AggregateOp::Limitk => {
+                self.first_k(aggregate.op, inner.clone(), &grouping, &by_parameter(parameter), steps)
+            }
+            AggregateOp::LimitRatio => self.limit_ratio(aggregate, node, inner.clone(), by_parameter(parameter), steps),
+            AggregateOp::Quantile => {
+                let q = by_parameter(parameter);
+                self.remark_on_quantiles(&q, aggregate, node, steps);
+                quantile::quantile(inner.as_ref(), &groups()?, &q, steps, exec)
+            }
+            AggregateOp::CountValues => unreachable!("handled above"),
+        }
+    }
+
+    fn count_values(&self, aggregate: &Aggregate, mut grouping: Grouping, scope: Scope) -> Result<Vector<'q>> {
+        let Some(Node { kind: Kind::Text(name), .. }) = &aggregate.parameter else {
+            unreachable!("the type check demands a text");
+        };
+        let name = match std::str::from_utf8(name) {
+            Ok(name) if !name.is_empty() => name,
+            _ => return Err(QueryError::LabelName { role: "label name ", name: quote_bytes(name) }),
+        };
+        if !grouping.without && !grouping.names.iter().any(|listed| listed == name) {
+            grouping.names.push(name.to_owned());
+            grouping.names.sort();
+        }
+        let inner = self.vector(&aggregate.inner, scope)?;
+        values::count_values(inner.as_ref(), name, &grouping, scope.steps.count, self.exec)
+    }
+
+    /// `topk`, `bottomk`, `limitk`
+    fn first_k(
+        &self,
+        op: AggregateOp,
+        inner: Vector<'q>,
+        grouping: &Grouping,
+        parameter: &ScalarRow,
+        steps: usize,
+    ) -> Result<Vector<'q>> {
+        let range = ParameterRange::of(parameter, steps);
+        if range.max < 1.0 {
+            return Ok(Arc::new(Nothing));
+        }
+        if range.has_nan {
+            return Err(QueryError::ParameterNan);
+        }
+        const LIMIT: f64 = 9_223_372_036_854_775_808.0;
+        for (outside, value, direction) in
+            [(range.min <= -LIMIT, range.min, "underflows"), (range.max >= LIMIT, range.max, "overflows")]
+        {
+            if outside {
+                let value = crate::annotation::format_g(value, None);
+                return Err(QueryError::ParameterRange { value, direction });
+            }
+        }
+        let k: Vec<usize> =
+            parameter.values(steps).map(|k| if k < 1.0 { 0 } else { (k as usize).min(inner.len()) }).collect();
+        let groups = Groups::find(inner.as_ref(), grouping, self.exec)?;
+        match op {
+            AggregateOp::Topk => ranked::ranked(&inner, &groups, &k, ranked::Rank::Top, self.exec),
+            AggregateOp::Bottomk => ranked::ranked(&inner, &groups, &k, ranked::Rank::Bottom, self.exec),
+            _ => limit::first(&inner, &groups, &k, self.exec),
+        }
+    }
+
+    fn limit_ratio(
+        &self,
+        aggregate: &Aggregate,
+        node: &Node,
+        inner: Vector<'q>,
+        ratio: ScalarRow,
+        steps: usize,
+    ) -> Result<Vector<'q>> {
+        let range = ParameterRange::of(&ratio, steps);
+        if range.max == 0.0 && range.min == 0.0 {
+            return Ok(Arc::new(Nothing));
+        }
+        if range.has_nan {
+            return Err(QueryError::RatioNan);
+        }
+        let span = aggregate.parameter.as_ref().map_or(node.span, |parameter| parameter.span);
+        for (outside, value, bound) in [(range.max > 1.0, range.max, 1.0), (range.min < -1.0, range.min, -1.0)] {
+            if outside {
+                let message = format!(
+                    "ratio value should be between -1 and 1, got {}, capping to {}",
+                    crate::annotation::format_g(value, None),
+                    crate::annotation::format_g(bound, None)
+                );
+                self.exec.annotate(Severity::Warning, message, node.ordinal, span);
+            }
+        }
+        Ok(Arc::new(limit::HashShare { inner, ratio }))
+    }
+
+    fn remark_on_quantiles(&self, q: &ScalarRow, aggregate: &Aggregate, node: &Node, steps: usize) {
+        let range = ParameterRange::of(q, steps);
+        let span = aggregate.parameter.as_ref().map_or(node.span, |parameter| parameter.span);
+        let remarks = [(range.has_nan, f64::NAN), (range.max > 1.0, range.max), (range.min < 0.0, range.min)];
+        for (_, value) in remarks.iter().filter(|(applies, _)| *applies) {
+            self.exec.annotate(Severity::Warning, range_call::bad_quantile(*value), node.ordinal, span);
+        }
+    }
+
+    fn range_call(&self, call: &RangeCallNode, node: &Node, scope: Scope) -> Result<Vector<'q>> {
+        let steps = scope.steps.count;
+        let Some(folded) = self.folded_range(call, node, scope)? else { return self.without_range(call, scope) };
+        if call.name == "absent_over_time" {
+            return absent::absent(folded.as_ref(), absent_labels(&call.range), steps, self.exec);
+        }
+        if call.function.keeps_name() {
+            return Ok(folded);
+        }
+        drop_names(folded, steps, OnEqual::Refuse, self.exec)
+    }
+
+    /// The result of a function over no series at all.
+    fn without_range(&self, call: &RangeCallNode, scope: Scope) -> Result<Vector<'q>> {
+        if call.name == "absent_over_time" {
+            return absent::absent(&Nothing, absent_labels(&call.range), scope.steps.count, self.exec);
+        }
+        Ok(Arc::new(Nothing))
+    }
+
+    /// The function applied to each series, names as they were; `None` when no series is selected.
+    fn folded_range(&self, call: &RangeCallNode, node: &Node, scope: Scope) -> Result<Option<Vector<'q>>> {
+        let range_ms = call.range.range_ms;
+        let look = look(call.range.when(), &scope.steps);
+        let subquery_input = match &call.range.source {
+            RangeSource::Subquery { .. } => Some(self.subquery(&call.range, &look, Counting::Off)?),
+            RangeSource::Selector(_) => None,
+        };
+        let parameters: Vec<ScalarRow> =
+            call.parameters.iter().map(|parameter| self.scalar(parameter, scope)).collect::<Result<_>>()?;
+        let mut extension = None;
+        let input = match (&call.range.source, subquery_input) {
+            (_, Some(input)) => input,
+            (RangeSource::Selector(selector), None) => {
+                extension = selector.extension;
+                if let Some(extension) = extension {
+                    extension.check(call.name)?;
+                }
+                let lookback_ms = self.exec.settings.lookback_ms;
+                let (after_ms, until_ms) = RangeCall::span_read(&look, range_ms, extension, lookback_ms);
+                match Selection::of(&selector.matchers, after_ms, until_ms, self.exec)? {
+                    Some(selection) => RangeInput::Stored(selection),
+                    None => return Ok(None),
+                }
+            }
+            (RangeSource::Subquery { .. }, None) => unreachable!("evaluated above"),
+        };
+        let remarks = Remarks::prepare(call.function, &parameters, &scope.steps);
+        Ok(Some(range_call::vector(RangeCall {
+            input,
+            function: call.function,
+            parameters,
+            range_ms,
+            extension,
+            look,
+            steps: scope.steps,
+            counting: scope.counting,
+            ordinal: node.ordinal,
+            argument: call.first_argument,
+            remarks,
+        })))
+    }
+
+    /// Evaluates the inside of a subquery on its own grid: multiples of its step after the first window's start, up to
+    /// the last window's end.
+    pub(crate) fn subquery(&self, range: &RangeNode, look: &LookTimes, counting: Counting) -> Result<RangeInput<'q>> {
+        let RangeSource::Subquery { inner, step_ms, .. } = &range.source else {
+            unreachable!("called for subqueries alone");
+        };
+        let step_ms = step_ms.unwrap_or(self.exec.settings.subquery_step_ms).max(1);
+        let start_ms = look.first().saturating_sub(range.range_ms);
+        let first_ms = start_ms.div_euclid(step_ms).saturating_add(1).saturating_mul(step_ms);
+        let steps = Steps::range(first_ms, look.last(), step_ms);
+        // A row of each series over the grid has to fit, present or not.
+        if steps.count > self.exec.budget.limits().samples_max.max(SUBQUERY_STEPS_MIN) {
+            return Err(QueryError::TooManySamples);
+        }
+        let vector: Vector<'q> =
+            if steps.count == 0 { Arc::new(Nothing) } else { self.vector(inner, Scope { steps, counting })? };
+        Ok(RangeInput::Subquery { vector, steps })
+    }
+}
+
+/// A subquery may always have this many steps, however small the sample budget is.
+const SUBQUERY_STEPS_MIN: usize = 100_000;
+
+/// When a selector looks at each step.
+fn look(when: When, steps: &Steps) -> LookTimes {
+    LookTimes::new(steps, when.at_ms, when.offset_ms)
+}
+
+/// The labels of what is absent, as far as the selector says them.
+fn absent_labels(range: &RangeNode) -> model::labels::Labels {
+    match &range.source {
+        RangeSource::Selector(selector) => absent::labels_of(&selector.matchers),
+        RangeSource::Subquery { .. } => model::labels::Labels::empty(),
+    }
+}
+
+/// The extent of an aggregation's parameter over the steps.
+struct ParameterRange {
+    min: f64,
+    max: f64,
+    has_nan: bool,
+}
+
+impl ParameterRange {
+    fn of(parameter: &ScalarRow, steps: usize) -> Self {
+        let start = Self { min: f64::MAX, max: -f64::MAX, has_nan: false };
+        let whole = parameter.values(steps).fold(start, |range, value| Self {
+            min: go_min(range.min, value),
+            max: go_max(range.max, value),
+            has_nan: range.has_nan || value.is_nan(),
+        });
+        match parameter {
+            ScalarRow::Constant(value) => Self { min: *value, max: *value, has_nan: value.is_nan() },
+            ScalarRow::PerStep(_) => whole,
+        }
+    }
+}
+
+/// Quotes bytes as Go does; those that are no UTF-8 as `\xNN`.
+fn quote_bytes(bytes: &[u8]) -> String {
+    let mut out = String::from("\"");
+    for chunk in bytes.utf8_chunks() {
+        let quoted = model::text::quote(chunk.valid());
+        out.push_str(quoted.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or_default());
+        for byte in chunk.invalid() {
+            out.push_str(&format!("\\x{byte:02x}"));
+        }
+    }
+    out.push('"');
+    out
+}
+
+/// Whether a node is a vector.
+fn is_vector(node: &Node) -> bool {
+    node.value_type == ValueType::Vector
+}

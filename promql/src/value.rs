@@ -1,0 +1,81 @@
+//! Answers of queries, in columns, so that whoever prints them walks slices.
+//!
+//! Values are floats. A native histogram will get a column of its own beside them; the types here are built by the engine
+//! alone, so that adding it changes no caller that only reads floats.
+
+use crate::annotation::Annotations;
+use model::labels::Labels;
+use std::sync::Arc;
+
+/// What a query returned.
+#[derive(Debug, Clone, PartialEq)]
+pub enum QueryValue {
+    /// One number; of instant queries only.
+    Scalar {
+        /// The evaluation time, in milliseconds.
+        timestamp_ms: i64,
+        /// The number.
+        value: f64,
+    },
+    /// A text; of instant queries only.
+    String {
+        /// The evaluation time, in milliseconds.
+        timestamp_ms: i64,
+        /// Its bytes; escapes of the language may have made them invalid UTF-8.
+        value: Vec<u8>,
+    },
+    /// A set of series with one value each, all at the evaluation time; of instant queries only. In the order that the
+    /// query asked for, else in no particular one.
+    Vector {
+        /// The evaluation time, in milliseconds.
+        timestamp_ms: i64,
+        /// The series.
+        samples: Vec<VectorSample>,
+    },
+    /// A set of series with many values each, sorted by labels: range queries, and instant queries of range vectors.
+    Matrix(Vec<MatrixSeries>),
+}
+
+/// One series of a vector.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VectorSample {
+    /// Its labels.
+    pub labels: Labels,
+    /// Its value.
+    pub value: f64,
+}
+
+/// One series of a matrix: two columns of equal length.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MatrixSeries {
+    /// Its labels.
+    pub labels: Labels,
+    /// Milliseconds since the Unix epoch, ascending. Series that have a value at every step share one column.
+    pub timestamps_ms: Arc<[i64]>,
+    /// One value per timestamp.
+    pub values: Vec<f64>,
+}
+
+/// What answering cost.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct QueryStats {
+    /// Samples that selectors handed to the expression, counted once per step that used them.
+    pub samples_total: u64,
+    /// The same per step, when asked for: the time of the step in milliseconds and its samples.
+    pub samples_per_step: Option<Vec<(i64, u64)>>,
+    /// The most samples held in memory at once.
+    pub samples_peak: usize,
+    /// Series that selectors touched.
+    pub series: usize,
+}
+
+/// An answer with all that belongs to it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct QueryResult {
+    /// The answer.
+    pub value: QueryValue,
+    /// Remarks on it.
+    pub annotations: Annotations,
+    /// What it cost.
+    pub stats: QueryStats,
+}
