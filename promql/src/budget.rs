@@ -187,6 +187,6 @@ mod tests {
         assert_eq!(charge.add(1, 8), Err(QueryError::TooManySamples));
         drop(charge);
         assert_eq!(Charge::none(&budget).add(10, 0), Ok(()));
-        assert_eq!((budget.samples_peak(), budget.bytes_peak()), (11, 80));
+        assert_eq!((budget.samples_peak(), budget.bytes_peak()), (11, 88));
     }
 }
