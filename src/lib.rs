@@ -7,3 +7,4 @@
 pub mod config;
 pub mod scrape;
 pub mod telemetry;
+pub mod wire;

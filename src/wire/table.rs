@@ -1,0 +1,393 @@
+//! What one body says, as columns: the samples, which series they belong to, and where in the body the rest lies.
+//!
+//! A [`WriteTable`] holds no bytes of the body, only places in it, so its memory can be used for the next request; methods
+//! that hand out labels or texts take the body that was decoded. Bounds: [`Limits`], because two bytes of a hostile
+//! body can stand for a series.
+#![cfg_attr(not(test), warn(clippy::indexing_slicing))]
+
+use super::canonical::push_label;
+use super::fields::label;
+use super::reader::{DELIMITED, Reader, VARINT, WireError, WireErrorKind, key};
+use super::{Protocol, v2};
+use model::metadata::MetricType;
+use std::ops::Range;
+use storage::append::LabelHash;
+
+/// Bytes of a body from `start` to before `end`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Span {
+    pub(super) start: u32,
+    pub(super) end: u32,
+}
+
+impl Span {
+    #[inline(always)]
+    pub(super) fn of(self, body: &[u8]) -> &[u8] {
+        body.get(self.start as usize..self.end as usize).unwrap_or_default()
+    }
+}
+
+/// How much of each thing one request may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Entries of `timeseries`.
+    pub series: usize,
+    /// Float samples, and native histograms and exemplars together.
+    pub samples: usize,
+    /// Strings of the symbol table.
+    pub symbols: usize,
+    /// Entries of metadata.
+    pub metadata: usize,
+}
+
+impl Limits {
+    /// Limits that no honest body of at most `bytes` reaches, and that keep the table below about three times as much memory.
+    #[must_use]
+    pub fn for_decoded_bytes(bytes: usize) -> Self {
+        const FLOOR: usize = 1 << 12;
+        Self {
+            series: (bytes / 32).max(FLOOR),
+            samples: (bytes / 16).max(FLOOR),
+            symbols: (bytes / 8).max(FLOOR),
+            metadata: (bytes / 32).max(FLOOR),
+        }
+    }
+}
+
+/// What a series carries besides float samples.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OtherKind {
+    /// A native histogram.
+    Histogram,
+    /// An exemplar.
+    Exemplar,
+}
+
+/// A native histogram or exemplar, of which only the time is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Other {
+    /// Which of them.
+    pub kind: OtherKind,
+    /// Milliseconds since the Unix epoch.
+    pub timestamp_ms: i64,
+}
+
+/// Why a series of version 2.0 names no labels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RefProblem {
+    /// A name without a value.
+    #[error("{0} label references do not form pairs")]
+    Odd(u32),
+    /// A reference to no symbol.
+    #[error("reference to symbol {0}, which the request does not have")]
+    OutOfRange(u32),
+}
+
+/// One entry of `timeseries`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Entry {
+    pub(super) message: Span,
+    /// Version 1.0: all label fields, if nothing lies between them.
+    pub(super) labels: Option<Span>,
+    /// Behind the last of its samples in the columns.
+    pub(super) samples_end: u32,
+    /// Behind the last of its histograms and exemplars.
+    pub(super) others_end: u32,
+    pub(super) has_metadata: bool,
+    pub(super) problem: Option<RefProblem>,
+}
+
+/// What is said about one metric, as places in the body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct MetadataEntry {
+    pub(super) name: Span,
+    pub(super) metric_type: i32,
+    pub(super) help: Span,
+    pub(super) unit: Span,
+}
+
+/// What is said about one metric. Nothing of it is checked to be UTF-8.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RawMetadata<'b> {
+    /// Version 1.0: the name of the family. Version 2.0: the name of a series' metric.
+    pub name: &'b [u8],
+    /// Types that do not exist are unknown.
+    pub metric_type: MetricType,
+    /// One sentence for people.
+    pub help: &'b [u8],
+    /// Base unit.
+    pub unit: &'b [u8],
+}
+
+/// One decoded request.
+#[derive(Debug)]
+pub struct WriteTable {
+    pub(super) protocol: Protocol,
+    pub(super) entries: Vec<Entry>,
+    pub(super) hashes: Vec<LabelHash>,
+    pub(super) timestamps_ms: Vec<i64>,
+    pub(super) values: Vec<f64>,
+    pub(super) newest_ms: i64,
+    pub(super) others: Vec<Other>,
+    pub(super) metadata: Vec<MetadataEntry>,
+    /// Version 2.0: the symbol table.
+    pub(super) symbols: Vec<Span>,
+    /// Version 2.0, by symbol: one more than the last metadata of the metric with this name.
+    pub(super) last_metadata: Vec<u32>,
+    pub(super) refs: Vec<u32>,
+    pub(super) scratch: Vec<u8>,
+}
+
+impl Default for WriteTable {
+    fn default() -> Self {
+        Self {
+            protocol: Protocol::V1,
+            entries: Vec::new(),
+            hashes: Vec::new(),
+            timestamps_ms: Vec::new(),
+            values: Vec::new(),
+            newest_ms: i64::MIN,
+            others: Vec::new(),
+            metadata: Vec::new(),
+            symbols: Vec::new(),
+            last_metadata: Vec::new(),
+            refs: Vec::new(),
+            scratch: Vec::new(),
+        }
+    }
+}
+
+impl WriteTable {
+    /// How many entries of `timeseries` there are.
+    #[must_use]
+    pub fn series_count(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Per entry, the hash of its label bytes as they lie in the body; canonical when the sender keeps to the rules.
+    #[must_use]
+    pub fn hashes(&self) -> &[LabelHash] {
+        &self.hashes
+    }
+
+    /// How many float samples there are.
+    #[must_use]
+    pub fn sample_count(&self) -> usize {
+        self.timestamps_ms.len()
+    }
+
+    /// The float samples, those of one entry beside each other, entries in order: timestamps and values.
+    #[must_use]
+    pub fn samples(&self) -> (&[i64], &[f64]) {
+        (&self.timestamps_ms, &self.values)
+    }
+
+    /// The newest timestamp of all float samples; `i64::MIN` without any.
+    #[must_use]
+    pub fn newest_ms(&self) -> i64 {
+        self.newest_ms
+    }
+
+    /// Where the samples of an entry are in the columns.
+    #[must_use]
+    #[inline]
+    pub fn samples_of(&self, entry: usize) -> Range<usize> {
+        let start = entry.checked_sub(1).and_then(|before| self.entries.get(before)).map_or(0, |e| e.samples_end);
+        let end = self.entries.get(entry).map_or(start, |e| e.samples_end);
+        start as usize..end as usize
+    }
+
+    /// Which entry a sample of the columns belongs to.
+    #[must_use]
+    pub fn entry_of_sample(&self, sample: usize) -> usize {
+        self.entries.partition_point(|entry| entry.samples_end as usize <= sample)
+    }
+
+    /// How many native histograms and exemplars there are.
+    #[must_use]
+    pub fn other_count(&self) -> usize {
+        self.others.len()
+    }
+
+    /// The native histograms and exemplars of an entry.
+    #[must_use]
+    pub fn others_of(&self, entry: usize) -> &[Other] {
+        let start = entry.checked_sub(1).and_then(|before| self.entries.get(before)).map_or(0, |e| e.others_end);
+        let end = self.entries.get(entry).map_or(start, |e| e.others_end);
+        self.others.get(start as usize..end as usize).unwrap_or_default()
+    }
+
+    /// Whether an entry says something about its metric.
+    #[must_use]
+    pub fn has_metadata(&self, entry: usize) -> bool {
+        self.entries.get(entry).is_some_and(|e| e.has_metadata)
+    }
+
+    /// Why an entry names no labels, or metadata that does not exist.
+    #[must_use]
+    pub fn problem_of(&self, entry: usize) -> Option<RefProblem> {
+        self.entries.get(entry).and_then(|e| e.problem)
+    }
+
+    /// Parses the labels of an entry into `out`, in the order of the body; nothing of them is checked. A reference that
+    /// [`WriteTable::problem_of`] reports is left out.
+    ///
+    /// # Errors
+    /// Version 1.0: what lies in a label field is no label, so that the whole body is no message.
+    pub fn labels_of<'b>(
+        &self,
+        body: &'b [u8],
+        entry: usize,
+        out: &mut Vec<(&'b [u8], &'b [u8])>,
+    ) -> Result<(), WireError> {
+        out.clear();
+        let Some(entry) = self.entries.get(entry) else { return Ok(()) };
+        let mut reader = Reader::at(body, entry.labels.unwrap_or(entry.message), 1);
+        match self.protocol {
+            Protocol::V1 => {
+                while !reader.is_empty() {
+                    match reader.key()? {
+                        LABEL_FIELD => out.push(label(reader.delimited()?)?),
+                        other => reader.skip(other, |_| false)?,
+                    }
+                }
+            }
+            Protocol::V2 => {
+                let mut refs = Vec::with_capacity(32);
+                v2::label_refs(reader, &mut refs)?;
+                let symbol = |index: u32| self.symbols.get(index as usize).map(|span| span.of(body));
+                for pair in refs.chunks_exact(2) {
+                    if let [name, value] = pair
+                        && let (Some(name), Some(value)) = (symbol(*name), symbol(*value))
+                    {
+                        out.push((name, value));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Overwrites `out` with the encoded labels of an entry, in the order of the body.
+    pub fn encoded_labels_of(&self, body: &[u8], entry: usize, out: &mut Vec<u8>) {
+        out.clear();
+        if self.protocol == Protocol::V1
+            && let Some(span) = self.entries.get(entry).and_then(|e| e.labels)
+        {
+            out.extend_from_slice(span.of(body));
+            return;
+        }
+        let mut pairs = Vec::new();
+        // What cannot be parsed is not shown; the caller knows the error already.
+        if self.labels_of(body, entry, &mut pairs).is_ok() {
+            for (name, value) in pairs {
+                push_label(out, name, value);
+            }
+        }
+    }
+
+    /// What the request says about metrics; once per metric unless it contradicts itself.
+    pub fn metadata<'b>(&self, body: &'b [u8]) -> impl ExactSizeIterator<Item = RawMetadata<'b>> {
+        self.metadata.iter().map(move |entry| RawMetadata {
+            name: entry.name.of(body),
+            metric_type: metric_type(entry.metric_type),
+            help: entry.help.of(body),
+            unit: entry.unit.of(body),
+        })
+    }
+
+    /// Bytes of memory that the table holds on to.
+    #[must_use]
+    pub fn capacity_bytes(&self) -> usize {
+        fn of<T>(column: &Vec<T>) -> usize {
+            column.capacity() * size_of::<T>()
+        }
+        of(&self.entries)
+            + of(&self.hashes)
+            + of(&self.timestamps_ms)
+            + of(&self.values)
+            + of(&self.others)
+            + of(&self.metadata)
+            + of(&self.symbols)
+            + of(&self.last_metadata)
+            + of(&self.refs)
+            + of(&self.scratch)
+    }
+
+    pub(super) fn clear(&mut self, protocol: Protocol) {
+        self.protocol = protocol;
+        self.entries.clear();
+        self.hashes.clear();
+        self.timestamps_ms.clear();
+        self.values.clear();
+        self.newest_ms = i64::MIN;
+        self.others.clear();
+        self.metadata.clear();
+        self.symbols.clear();
+        self.last_metadata.clear();
+    }
+
+    #[inline(always)]
+    pub(super) fn push_sample(
+        &mut self,
+        sample: (i64, f64),
+        limits: &Limits,
+        reader: &Reader<'_>,
+    ) -> Result<(), WireError> {
+        if self.timestamps_ms.len() >= limits.samples {
+            return Err(reader.error(WireErrorKind::TooMany { what: "samples", limit: limits.samples }));
+        }
+        self.timestamps_ms.push(sample.0);
+        self.values.push(sample.1);
+        self.newest_ms = self.newest_ms.max(sample.0);
+        Ok(())
+    }
+
+    pub(super) fn push_other(
+        &mut self,
+        kind: OtherKind,
+        timestamp_ms: i64,
+        limits: &Limits,
+        reader: &Reader<'_>,
+    ) -> Result<(), WireError> {
+        if self.others.len() >= limits.samples {
+            let what = "native histograms and exemplars";
+            return Err(reader.error(WireErrorKind::TooMany { what, limit: limits.samples }));
+        }
+        self.others.push(Other { kind, timestamp_ms });
+        Ok(())
+    }
+
+    pub(super) fn push_metadata(
+        &mut self,
+        entry: MetadataEntry,
+        limits: &Limits,
+        reader: &Reader<'_>,
+    ) -> Result<(), WireError> {
+        if self.metadata.len() >= limits.metadata {
+            return Err(reader.error(WireErrorKind::TooMany { what: "metadata entries", limit: limits.metadata }));
+        }
+        self.metadata.push(entry);
+        Ok(())
+    }
+}
+
+/// The field of a label in `TimeSeries` of version 1.0.
+pub(super) const LABEL_FIELD: u32 = key(1, DELIMITED);
+
+/// The type's number, which both versions share.
+fn metric_type(number: i32) -> MetricType {
+    match number {
+        1 => MetricType::Counter,
+        2 => MetricType::Gauge,
+        3 => MetricType::Histogram,
+        4 => MetricType::GaugeHistogram,
+        5 => MetricType::Summary,
+        6 => MetricType::Info,
+        7 => MetricType::StateSet,
+        _ => MetricType::Unknown,
+    }
+}
+
+/// Keys of `MetricMetadata` and `Metadata` alike.
+pub(super) const METADATA_TYPE: u32 = key(1, VARINT);
