@@ -1,0 +1,246 @@
+//! One request from its compressed body to the account of what became of it: runs the work, waits for the store, counts.
+
+use super::appender::{AppendError, Appender};
+use super::inflight::Hold;
+use super::ledger::Refusal;
+use super::prepare::{Prepared, Refused, Source, look_up, prepare};
+use super::reason::Reason;
+use super::report::{WriteError, WriteReport};
+use super::scratch::Scratch;
+use super::{Ingest, Inner};
+use crate::wire::compression::{Encoding, declared_len};
+use crate::wire::{Protocol, canonical, decode};
+use bytes::Bytes;
+use model::metadata::Metadata;
+use model::tenant::TenantId;
+use std::sync::Arc;
+use storage::append::{AppendOutcome, Rejection, Rows};
+use tokio::sync::oneshot;
+
+/// A request as it came, headers understood.
+#[derive(Debug, Clone)]
+pub struct WriteRequest {
+    /// Which message the body holds.
+    pub protocol: Protocol,
+    /// How it is compressed.
+    pub encoding: Encoding,
+    /// The compressed body.
+    pub body: Bytes,
+    /// Whose samples they are.
+    pub tenant: TenantId,
+    /// This machine's clock, milliseconds since the Unix epoch.
+    pub now_ms: i64,
+}
+
+/// So many series that are not known by their bytes are resolved between two awaits; more take a thread of their own,
+/// since parsing and creating them takes microseconds each.
+const INLINE_MISSING_MAX: usize = 64;
+
+/// A request that was decoded and whose series were looked up.
+struct Decoded {
+    protocol: Protocol,
+    now_ms: i64,
+    scratch: Scratch,
+    /// Length of the decompressed body in the scratch.
+    body_len: usize,
+    missing: Vec<u32>,
+    /// Counts its memory until it is done with.
+    _hold: Hold,
+}
+
+impl Ingest {
+    /// Stores what a request says, as far as it is valid, and returns once that is durable.
+    ///
+    /// `hold` counts the compressed body already; the memory for the rest is added.
+    ///
+    /// # Errors
+    /// Nothing was stored: the body is no message, or there is no room or no store for it now.
+    pub async fn write(&self, request: WriteRequest, mut hold: Hold) -> Result<WriteReport, WriteError> {
+        let options = &self.inner.options;
+        let declared = declared_len(request.encoding, &request.body, options.decoded_bytes_max)?;
+        // Without a declaration: what zstd usually makes of such bodies.
+        let usual = || request.body.len().saturating_mul(16).min(options.decoded_bytes_max);
+        let expected = declared.unwrap_or_else(usual);
+        hold.grow(expected + expected / 2)?;
+
+        let tenant = request.tenant.clone();
+        let inner = Arc::clone(&self.inner);
+        let decoded = run(expected <= options.inline_bytes_max, move || inner.decode(&request, hold)).await??;
+        let inner = Arc::clone(&self.inner);
+        let few = decoded.missing.len() <= INLINE_MISSING_MAX;
+        let (decoded, mut prepared) = run(few, move || inner.sort_out(decoded)).await??;
+
+        let (metadata, hashes) = std::mem::take(&mut prepared.metadata).into_parts();
+        let (appended, told) = tokio::join!(
+            self.inner.append(std::mem::take(&mut prepared.rows)),
+            self.inner.put_metadata(metadata, &hashes)
+        );
+        let failure = appended.as_ref().err().or(told.as_ref().err()).cloned();
+        let account = Account { inner: &self.inner, decoded: &decoded, tenant: &tenant };
+        let report = account.settle(prepared, appended.unwrap_or_default(), failure);
+        self.inner.pool.give_back(decoded.scratch);
+        Ok(report)
+    }
+}
+
+/// Runs CPU work here if it is short, else on a thread where it keeps nobody waiting.
+async fn run<T: Send + 'static>(short: bool, work: impl FnOnce() -> T + Send + 'static) -> Result<T, AppendError> {
+    if short {
+        return Ok(work());
+    }
+    let broke_down = |_| AppendError::unavailable("the thread that worked on the request broke down");
+    tokio::task::spawn_blocking(work).await.map_err(broke_down)
+}
+
+impl Inner {
+    /// Decompresses, walks and looks up; waits for nothing.
+    fn decode(&self, request: &WriteRequest, hold: Hold) -> Result<Decoded, WriteError> {
+        let store = self.route.store()?;
+        let mut scratch = self.pool.take();
+        match self.decode_into(&mut scratch, request, store) {
+            Ok((body_len, missing)) => {
+                self.metrics.count_bytes(request.body.len(), body_len);
+                let WriteRequest { protocol, now_ms, .. } = *request;
+                Ok(Decoded { protocol, now_ms, scratch, body_len, missing, _hold: hold })
+            }
+            Err(error) => {
+                self.pool.give_back(scratch);
+                Err(error)
+            }
+        }
+    }
+
+    fn decode_into(
+        &self,
+        scratch: &mut Scratch,
+        request: &WriteRequest,
+        store: &dyn Appender,
+    ) -> Result<(usize, Vec<u32>), WriteError> {
+        let Scratch { decompressor, table, refs } = scratch;
+        let body_len = decompressor.decompress(request.encoding, &request.body, self.options.decoded_bytes_max)?;
+        decode(request.protocol, decompressor.bytes(body_len), &self.limits, table)?;
+        Ok((body_len, look_up(store, table, refs)))
+    }
+
+    /// Resolves series that are not known by their bytes and makes the rows.
+    fn sort_out(&self, mut decoded: Decoded) -> Result<(Decoded, Prepared), WriteError> {
+        let store = self.route.store()?;
+        let missing = std::mem::take(&mut decoded.missing);
+        let Scratch { decompressor, table, refs } = &mut decoded.scratch;
+        let body = decompressor.bytes(decoded.body_len);
+        let source = Source { protocol: decoded.protocol, body, table, now_ms: decoded.now_ms };
+        match prepare(self, store, &source, missing, refs) {
+            Ok(prepared) => {
+                self.metrics.count_lookups(&prepared.tally);
+                Ok((decoded, prepared))
+            }
+            Err(error) => {
+                self.pool.give_back(decoded.scratch);
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Hands rows to the store and waits until they are durable.
+    pub(super) async fn append(&self, rows: Rows) -> Result<AppendOutcome, AppendError> {
+        if rows.is_empty() {
+            return Ok(AppendOutcome::default());
+        }
+        let store = self.route.store()?;
+        answer_of(|done| store.append(rows, done)).await
+    }
+
+    /// Tells the store about metrics and waits until it will not forget.
+    pub(super) async fn put_metadata(
+        &self,
+        entries: Vec<(String, Metadata)>,
+        hashes: &[u128],
+    ) -> Result<(), AppendError> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let store = self.route.store()?;
+        answer_of(|done| store.put_metadata(entries, done)).await?;
+        self.told.remember(hashes);
+        Ok(())
+    }
+}
+
+/// Calls the store and waits until it answers.
+async fn answer_of<T: Send + 'static>(call: impl FnOnce(super::appender::Done<T>)) -> Result<T, AppendError> {
+    let (tell, told) = oneshot::channel();
+    // A request that was given up has nobody to be told.
+    call(Box::new(move |outcome| drop(tell.send(outcome))));
+    told.await.unwrap_or_else(|_| Err(AppendError::unavailable("the store stopped before it answered")))
+}
+
+/// Makes the account of a request.
+struct Account<'a> {
+    inner: &'a Inner,
+    decoded: &'a Decoded,
+    tenant: &'a TenantId,
+}
+
+impl Account<'_> {
+    fn settle(&self, mut prepared: Prepared, outcome: AppendOutcome, failure: Option<AppendError>) -> WriteReport {
+        for (row, rejection) in &outcome.rejected {
+            let refused = self.refused_row(prepared.sample_of_row(*row), *rejection);
+            prepared.refused.push(refused);
+        }
+        let retry = failure.or(prepared.blocked.take());
+        let metrics = &self.inner.metrics;
+        metrics.count_samples(outcome.written);
+        let mut report = WriteReport::new(self.decoded.protocol, outcome.written, retry);
+        if report.retry.is_none() && !prepared.refused.is_empty() {
+            self.keep(&prepared.refused);
+            let mut labels = Vec::new();
+            for refused in &prepared.refused {
+                metrics.count_refused(refused.reason, refused.count);
+                report.add(refused.reason, refused.count, || {
+                    self.encoded_labels(refused, &mut labels);
+                    (canonical::to_text(Refusal::kept_part(&labels)), refused.timestamp_ms)
+                });
+            }
+        }
+        report
+    }
+
+    fn refused_row(&self, sample: usize, rejection: Rejection) -> Refused {
+        let table = &self.decoded.scratch.table;
+        let (timestamps, values) = table.samples();
+        Refused {
+            entry: Some(table.entry_of_sample(sample) as u32),
+            timestamp_ms: timestamps.get(sample).copied(),
+            value: values.get(sample).copied(),
+            count: 1,
+            reason: Reason::from(rejection),
+        }
+    }
+
+    /// Enters the refusals into the ledger, as far as it has room.
+    fn keep(&self, refused: &[Refused]) {
+        let ledger = &self.inner.ledger;
+        let last = refused.get(refused.len().saturating_sub(ledger.capacity())..).unwrap_or_default();
+        let mut labels = Vec::new();
+        ledger.record(last.iter().map(|refused| {
+            self.encoded_labels(refused, &mut labels);
+            Refusal {
+                refused_at_ms: self.decoded.now_ms,
+                tenant: self.tenant.clone(),
+                encoded_labels: Box::from(Refusal::kept_part(&labels)),
+                timestamp_ms: refused.timestamp_ms,
+                value: refused.value,
+                count: refused.count,
+                reason: refused.reason,
+            }
+        }));
+    }
+
+    fn encoded_labels(&self, refused: &Refused, out: &mut Vec<u8>) {
+        let body = self.decoded.scratch.decompressor.bytes(self.decoded.body_len);
+        match refused.entry {
+            Some(entry) => self.decoded.scratch.table.encoded_labels_of(body, entry as usize, out),
+            None => out.clear(),
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! What this process writes itself: results of rules and its own metrics. Labels are valid and canonical by their type.
+
+use super::Ingest;
+use super::appender::AppendError;
+use model::labels::Labels;
+use model::metadata::Metadata;
+use model::sample::Sample;
+use storage::append::{AppendOutcome, LabelHash, Rows};
+
+/// A sample of a series.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OwnSample {
+    /// Which series.
+    pub labels: Labels,
+    /// When and what.
+    pub sample: Sample,
+}
+
+impl Ingest {
+    /// Stores samples and returns once they are durable; the indexes of the outcome are those of `samples`.
+    ///
+    /// # Errors
+    /// A series cannot be created, or the store takes nothing now. Nothing of `samples` is then known to be stored.
+    pub async fn write_own(&self, samples: &[OwnSample]) -> Result<AppendOutcome, AppendError> {
+        let mut rows = Rows::default();
+        {
+            let store = self.inner.route.store()?;
+            let mut scratch = Vec::new();
+            let hashes: Vec<LabelHash> =
+                samples.iter().map(|own| LabelHash::of_pairs(&own.labels, &mut scratch)).collect();
+            let mut found = vec![None; hashes.len()];
+            store.lookup(&hashes, &mut found);
+            for ((own, hash), found) in samples.iter().zip(hashes).zip(found) {
+                let series = match found {
+                    Some(series) => series,
+                    None => store.create(hash, &own.labels.iter().collect::<Vec<_>>())?.0,
+                };
+                rows.push(series, own.sample.timestamp_ms, own.sample.value);
+            }
+        }
+        let outcome = self.inner.append(rows).await?;
+        self.inner.metrics.count_samples(outcome.written);
+        for (_, rejection) in &outcome.rejected {
+            self.inner.metrics.count_refused((*rejection).into(), 1);
+        }
+        Ok(outcome)
+    }
+
+    /// Tells the store what is known about metrics, by name, and returns once it is durable.
+    ///
+    /// # Errors
+    /// The store takes nothing now.
+    pub async fn write_own_metadata(&self, entries: Vec<(String, Metadata)>) -> Result<(), AppendError> {
+        self.inner.put_metadata(entries, &[]).await
+    }
+}

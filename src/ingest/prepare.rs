@@ -1,0 +1,313 @@
+//! From a decoded request to rows: finds or makes the series, and sorts out what cannot be stored.
+//!
+//! All of the CPU work between a decompressed body and the store's queue; waits for nothing. Nothing is created before every
+//! label set of the request has been read, so a body that turns out to be no message leaves no trace.
+
+use super::Inner;
+use super::appender::{AppendError, AppendErrorKind, Appender};
+use super::reason::Reason;
+use super::told_metadata::NewMetadata;
+use super::validate::canonicalize;
+use crate::wire::table::OtherKind;
+use crate::wire::{Protocol, WireError, WriteTable, canonical};
+use std::ops::Range;
+use storage::append::{LabelHash, Rows, SeriesRef};
+
+/// What is refused of one entry, for one reason.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Refused {
+    /// Index of the entry in the table; `None` for metadata.
+    pub(super) entry: Option<u32>,
+    /// Of the first thing refused, in milliseconds since the Unix epoch.
+    pub(super) timestamp_ms: Option<i64>,
+    pub(super) value: Option<f64>,
+    pub(super) count: u64,
+    pub(super) reason: Reason,
+}
+
+/// A request that is ready for the store.
+#[derive(Debug, Default)]
+pub(super) struct Prepared {
+    pub(super) rows: Rows,
+    /// Of each row, its index among the samples of the table; empty when all samples became rows.
+    pub(super) origin: Vec<u32>,
+    pub(super) refused: Vec<Refused>,
+    pub(super) metadata: NewMetadata,
+    /// Why some series could not be made now; their samples are neither rows nor refused.
+    pub(super) blocked: Option<AppendError>,
+    pub(super) tally: Tally,
+}
+
+/// How the series of a request were found.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Tally {
+    /// By the hash of their bytes.
+    pub(super) known: u64,
+    /// By a remembered alias.
+    pub(super) aliased: u64,
+    /// Their labels were parsed.
+    pub(super) parsed: u64,
+    /// Of those, were new.
+    pub(super) created: u64,
+}
+
+impl Prepared {
+    /// The index among the samples of the table of the row with this index.
+    pub(super) fn sample_of_row(&self, row: u32) -> usize {
+        self.origin.get(row as usize).copied().unwrap_or(row) as usize
+    }
+}
+
+/// A decoded request.
+pub(super) struct Source<'a> {
+    pub(super) protocol: Protocol,
+    pub(super) body: &'a [u8],
+    pub(super) table: &'a WriteTable,
+    /// This machine's clock, milliseconds since the Unix epoch.
+    pub(super) now_ms: i64,
+}
+
+/// Finds the series of a request by the hashes of their label bytes; returns the entries that were not found.
+pub(super) fn look_up(store: &dyn Appender, table: &WriteTable, refs: &mut Vec<Option<SeriesRef>>) -> Vec<u32> {
+    refs.clear();
+    refs.resize(table.series_count(), None);
+    store.lookup(table.hashes(), refs);
+    (0u32..).zip(refs.iter()).filter(|(_, found)| found.is_none()).map(|(entry, _)| entry).collect()
+}
+
+/// Sorts out a decoded request; `missing` are the entries without a series in `refs`.
+///
+/// # Errors
+/// What lies in a label field is no label: the body is no message.
+pub(super) fn prepare(
+    inner: &Inner,
+    store: &dyn Appender,
+    source: &Source<'_>,
+    missing: Vec<u32>,
+    refs: &mut [Option<SeriesRef>],
+) -> Result<Prepared, WireError> {
+    let &Source { protocol, body, table, now_ms } = source;
+    let mut prepared = Prepared::default();
+    prepared.tally.known = (table.series_count() - missing.len()) as u64;
+
+    let one_sample_each = has_one_sample_each(table);
+    if !one_sample_each {
+        refuse_other_content(table, &mut prepared.refused);
+    }
+    if !missing.is_empty() {
+        let resolver = Resolver { inner, store, body, table };
+        resolver.resolve(missing, refs, &mut prepared)?;
+    }
+    prepared.metadata = inner.told.select(protocol, body, table);
+    if prepared.metadata.invalid > 0 {
+        let (count, reason) = (prepared.metadata.invalid, Reason::InvalidMetadata);
+        prepared.refused.push(Refused { entry: None, timestamp_ms: None, value: None, count, reason });
+    }
+    let newest_allowed_ms = now_ms.saturating_add(inner.options.ahead_max.as_millis() as i64);
+    if one_sample_each && table.newest_ms() <= newest_allowed_ms && refs.iter().all(Option::is_some) {
+        prepared.rows = all_rows(table, refs);
+    } else {
+        some_rows(table, refs, newest_allowed_ms, &mut prepared);
+    }
+    Ok(prepared)
+}
+
+/// The shape of nearly all requests: no histograms, no exemplars, and exactly one sample in each entry.
+fn has_one_sample_each(table: &WriteTable) -> bool {
+    table.other_count() == 0
+        && table.sample_count() == table.series_count()
+        && (0..table.series_count()).all(|entry| table.samples_of(entry).end == entry + 1)
+}
+
+fn all_rows(table: &WriteTable, refs: &[Option<SeriesRef>]) -> Rows {
+    let (timestamps, values) = table.samples();
+    Rows {
+        series: refs.iter().copied().flatten().collect(),
+        timestamps_ms: timestamps.to_vec(),
+        values: values.to_vec(),
+    }
+}
+
+fn some_rows(table: &WriteTable, refs: &[Option<SeriesRef>], newest_allowed_ms: i64, prepared: &mut Prepared) {
+    let (timestamps, values) = table.samples();
+    for (entry, series) in refs.iter().enumerate() {
+        let Some(series) = series else { continue };
+        for sample in table.samples_of(entry) {
+            let (Some(&timestamp_ms), Some(&value)) = (timestamps.get(sample), values.get(sample)) else { continue };
+            if timestamp_ms > newest_allowed_ms {
+                prepared.refused.push(Refused {
+                    entry: Some(entry as u32),
+                    timestamp_ms: Some(timestamp_ms),
+                    value: Some(value),
+                    count: 1,
+                    reason: Reason::TooFarAhead,
+                });
+            } else {
+                prepared.rows.push(*series, timestamp_ms, value);
+                prepared.origin.push(sample as u32);
+            }
+        }
+    }
+}
+
+/// Native histograms, exemplars, and entries that carry nothing at all. That is decided without looking at the labels.
+fn refuse_other_content(table: &WriteTable, refused: &mut Vec<Refused>) {
+    for entry in 0..table.series_count() {
+        let others = table.others_of(entry);
+        for (kind, reason) in [(OtherKind::Histogram, Reason::NativeHistogram), (OtherKind::Exemplar, Reason::Exemplar)]
+        {
+            let mut of_kind = others.iter().filter(|other| other.kind == kind);
+            if let Some(first) = of_kind.next() {
+                refused.push(Refused {
+                    entry: Some(entry as u32),
+                    timestamp_ms: Some(first.timestamp_ms),
+                    value: None,
+                    count: 1 + of_kind.count() as u64,
+                    reason,
+                });
+            }
+        }
+        if table.samples_of(entry).is_empty() && others.is_empty() && !table.has_metadata(entry) {
+            let (entry, reason) = (Some(entry as u32), Reason::NoSamples);
+            refused.push(Refused { entry, timestamp_ms: None, value: None, count: 1, reason });
+        }
+    }
+}
+
+/// Finds the series of entries that are not known by the hash of their bytes.
+struct Resolver<'a> {
+    inner: &'a Inner,
+    store: &'a dyn Appender,
+    body: &'a [u8],
+    table: &'a WriteTable,
+}
+
+/// A valid label set that is to be looked up once more, and created.
+struct Unknown {
+    entry: u32,
+    hash: LabelHash,
+    /// Place of its pairs among those of all unknown series.
+    pairs: Range<usize>,
+}
+
+impl<'a> Resolver<'a> {
+    fn resolve(
+        &self,
+        missing: Vec<u32>,
+        refs: &mut [Option<SeriesRef>],
+        prepared: &mut Prepared,
+    ) -> Result<(), WireError> {
+        let missing = self.resolve_aliases(missing, refs, &mut prepared.tally);
+        let mut pairs = Vec::new();
+        let unknown = self.parse(&missing, &mut pairs, prepared)?;
+        self.create(&unknown, &pairs, refs, prepared);
+        Ok(())
+    }
+
+    /// Looks up the entries whose bytes were met before in a form that is not canonical; returns the others.
+    fn resolve_aliases(&self, missing: Vec<u32>, refs: &mut [Option<SeriesRef>], tally: &mut Tally) -> Vec<u32> {
+        let alias = |entry: &u32| self.inner.aliases.get(self.hash_of(*entry).0);
+        let (aliased, canonical): (Vec<u32>, Vec<LabelHash>) =
+            missing.iter().filter_map(|entry| Some((*entry, alias(entry)?))).unzip();
+        if aliased.is_empty() {
+            return missing;
+        }
+        let mut found = vec![None; aliased.len()];
+        self.store.lookup(&canonical, &mut found);
+        for (entry, series) in aliased.iter().zip(found) {
+            if let Some(slot) = refs.get_mut(*entry as usize) {
+                *slot = series;
+                tally.aliased += u64::from(series.is_some());
+            }
+        }
+        missing.into_iter().filter(|entry| matches!(refs.get(*entry as usize), Some(None))).collect()
+    }
+
+    /// Reads and checks the labels of entries; those with samples are returned. `pairs` takes the labels of them all.
+    fn parse(
+        &self,
+        missing: &[u32],
+        pairs: &mut Vec<(&'a str, &'a str)>,
+        prepared: &mut Prepared,
+    ) -> Result<Vec<Unknown>, WireError> {
+        let mut unknown = Vec::with_capacity(missing.len());
+        let (mut raw, mut labels, mut bytes) = (Vec::new(), Vec::new(), Vec::new());
+        for &entry in missing {
+            self.table.labels_of(self.body, entry as usize, &mut raw)?;
+            prepared.tally.parsed += 1;
+            let verdict = match self.table.problem_of(entry as usize) {
+                Some(_) => Err(Reason::BadReference),
+                None => canonicalize(&raw, &self.inner.options.labels, &mut labels),
+            };
+            if let Err(reason) = verdict {
+                self.refuse(entry, reason, &mut prepared.refused);
+                continue;
+            }
+            if self.table.samples_of(entry as usize).is_empty() {
+                continue;
+            }
+            bytes.clear();
+            for (name, value) in &labels {
+                canonical::push_label(&mut bytes, name.as_bytes(), value.as_bytes());
+            }
+            let start = pairs.len();
+            pairs.extend_from_slice(&labels);
+            unknown.push(Unknown { entry, hash: LabelHash::of_canonical(&bytes), pairs: start..pairs.len() });
+        }
+        Ok(unknown)
+    }
+
+    /// Creates the series that are really new. Stops at the first that the store cannot make now.
+    fn create(
+        &self,
+        unknown: &[Unknown],
+        pairs: &[(&str, &str)],
+        refs: &mut [Option<SeriesRef>],
+        prepared: &mut Prepared,
+    ) {
+        for Unknown { entry, hash, pairs: range } in unknown {
+            let labels = pairs.get(range.clone()).unwrap_or_default();
+            match self.store.create(*hash, labels) {
+                Ok((series, new)) => {
+                    prepared.tally.created += u64::from(new);
+                    if let Some(slot) = refs.get_mut(*entry as usize) {
+                        *slot = Some(series);
+                    }
+                    let raw = self.hash_of(*entry);
+                    if raw != *hash {
+                        self.inner.aliases.insert(raw.0, *hash);
+                    }
+                }
+                Err(error) if error.kind() == AppendErrorKind::Invalid => {
+                    self.refuse(*entry, Reason::SeriesRefused, &mut prepared.refused);
+                }
+                Err(error) => {
+                    prepared.blocked = Some(error);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Refuses all samples of an entry. One without any is refused for that already, unless it is there for its metadata.
+    fn refuse(&self, entry: u32, reason: Reason, refused: &mut Vec<Refused>) {
+        let index = entry as usize;
+        let samples = self.table.samples_of(index);
+        let refused_already = !self.table.has_metadata(index) || !self.table.others_of(index).is_empty();
+        if samples.is_empty() && refused_already {
+            return;
+        }
+        let (timestamps, values) = self.table.samples();
+        refused.push(Refused {
+            entry: Some(entry),
+            timestamp_ms: timestamps.get(samples.start).copied().filter(|_| !samples.is_empty()),
+            value: values.get(samples.start).copied().filter(|_| samples.len() == 1),
+            count: samples.len().max(1) as u64,
+            reason,
+        });
+    }
+
+    fn hash_of(&self, entry: u32) -> LabelHash {
+        self.table.hashes().get(entry as usize).copied().unwrap_or(LabelHash(0))
+    }
+}
