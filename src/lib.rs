@@ -6,6 +6,7 @@
 
 pub mod cluster;
 pub mod config;
+pub mod http;
 pub mod ingest;
 pub mod scrape;
 pub mod telemetry;

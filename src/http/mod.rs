@@ -1,0 +1,4 @@
+//! The HTTP interface.
+
+pub mod rejected_samples;
+pub mod remote_write;
