@@ -3,7 +3,13 @@
 //! Most patterns that people write are literals, alternations of literals or prefixes; those are recognised here so that
 //! an index can answer them without running the automaton over every value.
 
+mod dialect;
+mod search;
+
+pub use search::Search;
+
 use regex_automata::meta;
+use std::fmt;
 use std::sync::Arc;
 
 /// Why a pattern is refused.
@@ -11,6 +17,12 @@ use std::sync::Arc;
 #[error("{message}")]
 pub struct RegexError {
     message: String,
+}
+
+impl RegexError {
+    fn new(message: impl fmt::Display) -> Self {
+        Self { message: message.to_string() }
+    }
 }
 
 /// A compiled, fully anchored expression. Cheap to clone.
@@ -32,8 +44,8 @@ impl Regex {
     /// # Errors
     /// Not RE2 syntax, or the automaton would exceed its memory limit.
     pub fn new(pattern: &str) -> Result<Self, RegexError> {
-        let anchored = format!("^(?s:{pattern})$");
-        let automaton = meta::Regex::new(&anchored).map_err(|error| RegexError { message: error.to_string() })?;
+        let anchored = format!("^(?s:{})$", dialect::translate(pattern)?);
+        let automaton = meta::Regex::new(&anchored).map_err(RegexError::new)?;
         Ok(Self { shape: Arc::new(Shape { automaton, literals: None, prefix: String::new() }) })
     }
 

@@ -27,7 +27,8 @@ pub fn quote(text: &str) -> String {
 }
 
 /// Printable in Go's sense, near enough: no control, no separator but the blank, no private use or noncharacter.
-fn is_printable(c: char) -> bool {
+#[must_use]
+pub fn is_printable(c: char) -> bool {
     let invisible =
         matches!(c as u32, 0xad | 0x200b..=0x200f | 0x202a..=0x202e | 0x2060..=0x206f | 0xfeff | 0xfff0..=0xfffb);
     let private = matches!(c as u32, 0xe000..=0xf8ff | 0xf0000..);
