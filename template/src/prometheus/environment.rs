@@ -1,0 +1,156 @@
+//! What Prometheus' functions take, and who answers them.
+
+use super::{QueryFn, functions};
+use crate::call::{CallError, FunctionNames, Functions, Signature, Type};
+use crate::value::Value;
+use model::regex::Search;
+use std::cell::RefCell;
+
+pub(super) const FUNCTION_NAMES: FunctionNames<'static> = FunctionNames::new(&[
+    "args",
+    "externalURL",
+    "first",
+    "graphLink",
+    "humanize",
+    "humanize1024",
+    "humanizeDuration",
+    "humanizePercentage",
+    "humanizeTimestamp",
+    "label",
+    "match",
+    "now",
+    "parseDuration",
+    "pathPrefix",
+    "query",
+    "reReplaceAll",
+    "safeHtml",
+    "sortByLabel",
+    "stripDomain",
+    "stripPort",
+    "strvalue",
+    "tableLink",
+    "title",
+    "toDuration",
+    "toLower",
+    "toTime",
+    "toUpper",
+    "urlQueryEscape",
+    "value",
+]);
+
+/// The type of what `query` returns, and of its items.
+pub(super) const RESULT_TYPE: &str = "template.queryResult";
+pub(super) const SAMPLE_TYPE: &str = "*template.sample";
+
+/// Steps of a query: no template asks more than a thousand.
+const QUERY_COST: u32 = 1_000;
+/// Steps of compiling an expression and running it over 64 bytes.
+const REGEX_COST: u32 = 64;
+/// Longest regular expression, in bytes.
+const REGEX_BYTES_MAX: usize = 4_096;
+/// Longest text that `reReplaceAll` makes, in bytes.
+const REPLACED_BYTES_MAX: usize = 1 << 20;
+
+const RESULT: Type = Type::Named(RESULT_TYPE);
+const SAMPLE: Type = Type::Named(SAMPLE_TYPE);
+
+/// One expansion's surroundings.
+pub(super) struct Environment<'a> {
+    query: &'a QueryFn<'a>,
+    external_url: &'a str,
+    now_ms: i64,
+    /// The expression used last: templates loop over results with the same one.
+    last_regex: RefCell<Option<(String, Search)>>,
+}
+
+impl<'a> Environment<'a> {
+    pub(super) fn new(query: &'a QueryFn<'a>, external_url: &'a str, now_ms: i64) -> Self {
+        Self { query, external_url, now_ms, last_regex: RefCell::new(None) }
+    }
+
+    fn regex(&self, pattern: &str) -> Result<Search, CallError> {
+        if let Some((known, search)) = self.last_regex.borrow().as_ref()
+            && known == pattern
+        {
+            return Ok(search.clone());
+        }
+        if pattern.len() > REGEX_BYTES_MAX {
+            return Err(CallError::failed(format!("regular expression is longer than {REGEX_BYTES_MAX} bytes")));
+        }
+        let search = Search::new(pattern).map_err(|error| CallError::failed(error.to_string()))?;
+        *self.last_regex.borrow_mut() = Some((pattern.to_owned(), search.clone()));
+        Ok(search)
+    }
+
+    /// Functions of texts; `None` when `name` is none of them.
+    fn call_on_texts(&self, name: &str, arguments: &[Value]) -> Option<Result<Value, CallError>> {
+        let text = |index: usize| arguments.get(index).and_then(Value::as_text).unwrap_or_default();
+        let first = text(0);
+        Some(match name {
+            "query" => (self.query)(first).map(functions::query_result).map_err(CallError::Failed),
+            "reReplaceAll" => self.regex(first).and_then(|regex| {
+                let replaced = regex.replace_all(text(2), text(1), REPLACED_BYTES_MAX);
+                replaced.map(Value::from).ok_or(CallError::TooLong)
+            }),
+            "match" => self.regex(first).map(|regex| Value::Bool(regex.is_match(text(1)))),
+            "parseDuration" => functions::parse_duration(first),
+            "graphLink" => Ok(Value::from(crate::functions::graph_link(first))),
+            "tableLink" => Ok(Value::from(crate::functions::table_link(first))),
+            "safeHtml" => Ok(Value::from(first)),
+            "stripPort" => Ok(Value::from(super::net::strip_port(first))),
+            "stripDomain" => Ok(Value::from(super::net::strip_domain(first))),
+            "title" => Ok(Value::from(super::title::title(first))),
+            "toLower" => Ok(Value::from(super::title::lower(first))),
+            "toUpper" => Ok(Value::from(super::title::upper(first))),
+            "urlQueryEscape" => Ok(Value::from(functions::url_query_escape(first))),
+            _ => return None,
+        })
+    }
+}
+
+impl Functions for Environment<'_> {
+    fn signature(&self, name: &str) -> Option<Signature> {
+        Some(match name {
+            "query" => Signature::fixed(&[Type::String]).costing(QUERY_COST),
+            "reReplaceAll" => Signature::fixed(&[Type::String, Type::String, Type::String]).costing(REGEX_COST),
+            "match" => Signature::fixed(&[Type::String, Type::String]).costing(REGEX_COST),
+            "first" => Signature::fixed(&[RESULT]),
+            "label" => Signature::fixed(&[Type::String, SAMPLE]),
+            "value" | "strvalue" => Signature::fixed(&[SAMPLE]),
+            "sortByLabel" => Signature::fixed(&[Type::String, RESULT]).costing(8),
+            "args" => Signature::variadic(&[], Type::Any),
+            "humanize" | "humanize1024" | "humanizeDuration" | "humanizePercentage" | "humanizeTimestamp"
+            | "toTime" | "toDuration" => Signature::fixed(&[Type::Any]),
+            "externalURL" | "now" | "pathPrefix" => Signature::fixed(&[]),
+            "graphLink" | "parseDuration" | "safeHtml" | "stripDomain" | "stripPort" | "tableLink" | "title"
+            | "toLower" | "toUpper" | "urlQueryEscape" => Signature::fixed(&[Type::String]),
+            _ => return None,
+        })
+    }
+
+    fn call(&self, name: &str, arguments: &[Value]) -> Result<Value, CallError> {
+        if let Some(result) = self.call_on_texts(name, arguments) {
+            return result;
+        }
+        let value = |index: usize| arguments.get(index).unwrap_or(&Value::NoValue);
+        match name {
+            "first" => functions::first(value(0)),
+            "label" => functions::label(value(0), value(1)),
+            "value" => functions::value(value(0)),
+            "strvalue" => functions::label(&Value::from("__value__"), value(0)),
+            "sortByLabel" => functions::sort_by_label(value(0), value(1)),
+            "args" => Ok(functions::args(arguments)),
+            "humanize" => super::humanize::si(value(0)),
+            "humanize1024" => super::humanize::binary(value(0)),
+            "humanizeDuration" => super::humanize::duration(value(0)),
+            "humanizePercentage" => super::humanize::percentage(value(0)),
+            "humanizeTimestamp" => super::humanize::timestamp(value(0)),
+            "toTime" => super::humanize::to_time(value(0)),
+            "toDuration" => super::humanize::to_duration(value(0)),
+            "now" => Ok(Value::Float(self.now_ms as f64 / 1000.0)),
+            "externalURL" => Ok(Value::from(self.external_url)),
+            "pathPrefix" => Ok(Value::from(super::net::url_path(self.external_url))),
+            _ => Err(CallError::failed(format!("no function {name}"))),
+        }
+    }
+}
