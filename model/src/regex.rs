@@ -9,19 +9,40 @@ mod search;
 pub use search::Search;
 
 use regex_automata::meta;
-use std::fmt;
 use std::sync::Arc;
 
-/// Why a pattern is refused.
+/// Why a pattern is refused, in the words of Go's `regexp` where it has some.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
+#[error("error parsing regexp: {message}")]
 pub struct RegexError {
     message: String,
 }
 
 impl RegexError {
-    fn new(message: impl fmt::Display) -> Self {
-        Self { message: message.to_string() }
+    fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into() }
+    }
+
+    /// What the automaton's compiler says about `pattern`.
+    fn of_build(pattern: &str, error: &meta::BuildError) -> Self {
+        use regex_syntax::ast::ErrorKind;
+        let reason = match error.syntax_error() {
+            None if error.size_limit().is_some() => "expression too large".to_owned(),
+            None => error.to_string(),
+            Some(regex_syntax::Error::Parse(error)) => match error.kind() {
+                ErrorKind::GroupUnclosed => "missing closing )".into(),
+                ErrorKind::GroupUnopened => "unexpected )".into(),
+                ErrorKind::RepetitionMissing => "missing argument to repetition operator".into(),
+                ErrorKind::RepetitionCountInvalid => "invalid repeat count".into(),
+                ErrorKind::NestLimitExceeded(_) => "expression nests too deeply".into(),
+                ErrorKind::GroupNameInvalid | ErrorKind::GroupNameEmpty => "invalid named capture".into(),
+                ErrorKind::GroupNameDuplicate { .. } => "duplicate capture group name".into(),
+                kind => kind.to_string(),
+            },
+            Some(regex_syntax::Error::Translate(error)) => error.kind().to_string(),
+            Some(error) => error.to_string(),
+        };
+        Self { message: format!("{reason}: `{pattern}`") }
     }
 }
 
@@ -45,7 +66,7 @@ impl Regex {
     /// Not RE2 syntax, or the automaton would exceed its memory limit.
     pub fn new(pattern: &str) -> Result<Self, RegexError> {
         let anchored = format!("^(?s:{})$", dialect::translate(pattern)?);
-        let automaton = meta::Regex::new(&anchored).map_err(RegexError::new)?;
+        let automaton = meta::Regex::new(&anchored).map_err(|error| RegexError::of_build(pattern, &error))?;
         Ok(Self { shape: Arc::new(Shape { automaton, literals: None, prefix: String::new() }) })
     }
 

@@ -9,17 +9,28 @@ use std::fmt::Write;
 use std::iter::Peekable;
 use std::str::Chars;
 
+/// Largest count in a repetition.
+const REPEAT_MAX: u32 = 1_000;
+
 /// The same expression in the syntax of the crate.
 pub(super) fn translate(pattern: &str) -> Result<String, RegexError> {
-    let mut translator =
-        Translator { rest: pattern.chars().peekable(), out: String::with_capacity(pattern.len() + 16) };
+    let out = String::with_capacity(pattern.len() + 16);
+    let mut translator = Translator { rest: pattern.chars().peekable(), out, after_repetition: false };
     while let Some(c) = translator.rest.next() {
+        let after_repetition = std::mem::take(&mut translator.after_repetition);
         match c {
             '\\' => translator.escape()?,
             '[' => translator.class()?,
             '(' => translator.group()?,
-            '{' => translator.brace(),
+            '{' => translator.brace()?,
+            '*' | '+' | '?' => {
+                translator.out.push(c);
+                translator.repetition();
+            }
             c => translator.out.push(c),
+        }
+        if after_repetition && translator.after_repetition {
+            return Err(RegexError::new(format!("invalid nested repetition operator: `{pattern}`")));
         }
     }
     Ok(translator.out)
@@ -28,6 +39,8 @@ pub(super) fn translate(pattern: &str) -> Result<String, RegexError> {
 struct Translator<'p> {
     rest: Peekable<Chars<'p>>,
     out: String,
+    /// Whether the last thing was a repetition, which must not be repeated itself.
+    after_repetition: bool,
 }
 
 /// What an escape sequence stands for.
@@ -244,14 +257,32 @@ impl Translator<'_> {
         Ok(())
     }
 
+    /// Behind a repetition, to which a question mark may belong.
+    fn repetition(&mut self) {
+        if self.rest.next_if_eq(&'?').is_some() {
+            self.out.push('?');
+        }
+        self.after_repetition = true;
+    }
+
     /// Behind an opening brace, which stands for itself unless a repetition follows.
-    fn brace(&mut self) {
-        let ahead: String = self.rest.clone().take_while(|c| *c != '}').take(12).collect();
-        let (low, high) = ahead.split_once(',').unwrap_or((&ahead, "0"));
-        let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    fn brace(&mut self) -> Result<(), RegexError> {
+        let ahead: String = self.rest.clone().take_while(|c| *c != '}').take(24).collect();
         let closed = self.rest.clone().nth(ahead.chars().count()) == Some('}');
-        let is_repetition = closed && is_number(low) && (high.is_empty() || is_number(high));
-        self.out.push_str(if is_repetition { "{" } else { r"\{" });
+        let (low, high) = ahead.split_once(',').unwrap_or((&ahead, &ahead));
+        let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        if !closed || !is_number(low) || !(high.is_empty() || is_number(high)) {
+            self.out.push_str(r"\{");
+            return Ok(());
+        }
+        let count = |text: &str| text.parse::<u32>().unwrap_or(u32::MAX);
+        if count(low) > REPEAT_MAX || (!high.is_empty() && (count(high) > REPEAT_MAX || count(high) < count(low))) {
+            return Err(RegexError::new(format!("invalid repeat count: `{{{ahead}}}`")));
+        }
+        self.out.push('{');
+        self.out.extend(self.rest.by_ref().take(ahead.chars().count() + 1));
+        self.repetition();
+        Ok(())
     }
 }
 
@@ -346,6 +377,11 @@ mod tests {
             "[",
             "[a",
             "[b-a]",
+            "a**",
+            "a{2}{3}",
+            "a+?*",
+            "a{2,1}",
+            "a{1001}",
             "*",
             r"\",
             r"\1",

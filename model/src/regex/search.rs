@@ -16,7 +16,8 @@ impl Search {
     /// # Errors
     /// Not RE2 syntax, or the automaton would exceed its memory limit.
     pub fn new(pattern: &str) -> Result<Self, RegexError> {
-        let automaton = meta::Regex::new(&dialect::translate(pattern)?).map_err(RegexError::new)?;
+        let translated = dialect::translate(pattern)?;
+        let automaton = meta::Regex::new(&translated).map_err(|error| RegexError::of_build(pattern, &error))?;
         Ok(Self { automaton })
     }
 

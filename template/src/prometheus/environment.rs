@@ -82,16 +82,21 @@ impl<'a> Environment<'a> {
         Ok(search)
     }
 
+    fn replace_all(&self, pattern: &str, replacement: &str, text: &str) -> Result<Value, CallError> {
+        let regex = self.regex(pattern).map_err(|error| match error {
+            CallError::Failed(message) => CallError::failed(format!("regexp: Compile(`{pattern}`): {message}")),
+            CallError::TooLong => error,
+        })?;
+        regex.replace_all(text, replacement, REPLACED_BYTES_MAX).map(Value::from).ok_or(CallError::TooLong)
+    }
+
     /// Functions of texts; `None` when `name` is none of them.
     fn call_on_texts(&self, name: &str, arguments: &[Value]) -> Option<Result<Value, CallError>> {
         let text = |index: usize| arguments.get(index).and_then(Value::as_text).unwrap_or_default();
         let first = text(0);
         Some(match name {
             "query" => (self.query)(first).map(functions::query_result).map_err(CallError::Failed),
-            "reReplaceAll" => self.regex(first).and_then(|regex| {
-                let replaced = regex.replace_all(text(2), text(1), REPLACED_BYTES_MAX);
-                replaced.map(Value::from).ok_or(CallError::TooLong)
-            }),
+            "reReplaceAll" => self.replace_all(first, text(1), text(2)),
             "match" => self.regex(first).map(|regex| Value::Bool(regex.is_match(text(1)))),
             "parseDuration" => functions::parse_duration(first),
             "graphLink" => Ok(Value::from(crate::functions::graph_link(first))),
