@@ -3,6 +3,9 @@
 
 pub mod append;
 pub mod chunk;
+pub mod disk;
+pub mod error;
 pub mod head;
 mod index;
 pub mod select;
+pub mod wal;
