@@ -11,7 +11,23 @@
 //! everything of an earlier batch is durable; a segment gets records only after the one before is durable as a whole.
 //! So whatever a crash leaves is a prefix of the log, and any other gap is damage. Byte layouts: `docs/formats/wal.md`.
 
-mod cursor;
-pub mod payload;
 pub mod record;
+
+pub mod payload;
 pub mod samples;
+
+pub mod segment;
+
+pub(crate) mod queue;
+
+pub(crate) mod writer;
+
+pub(crate) mod pool;
+
+pub mod replay;
+
+pub(crate) mod cursor;
+pub mod stats;
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,8 @@ use super::cursor::Cursor;
 
 /// Bytes of a record before its payload.
 pub const HEADER_BYTES: usize = 24;
+/// Where in a record its number is.
+pub const LSN_OFFSET: usize = 16;
 /// Records start at multiples of this.
 pub const ALIGNMENT: usize = 8;
 /// The largest payload, stored and unpacked.
@@ -154,12 +156,6 @@ pub fn stored_bytes(payload: usize) -> usize {
 pub fn claimed_bytes(bytes: &[u8]) -> Option<usize> {
     let payload = Cursor::new(bytes).u32()? as usize;
     (1..=PAYLOAD_BYTES_MAX).contains(&payload).then(|| stored_bytes(payload))
-}
-
-/// The position that the header at the front of `bytes` claims.
-#[must_use]
-pub fn claimed_lsn(bytes: &[u8]) -> Option<u64> {
-    Cursor::new(bytes.get(16..)?).u64()
 }
 
 /// Verifies the record at the front of `bytes`, which may go on behind it.
