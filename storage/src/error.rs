@@ -1,5 +1,6 @@
 //! What can go wrong in storage, and what a caller can do about it.
 
+use crate::head::{HeadError, HeadErrorKind};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -95,6 +96,12 @@ pub enum Error {
         /// The bound, see `Options::metadata_bytes_max`.
         bytes_max: usize,
     },
+    /// The head failed.
+    #[error("the head failed")]
+    Head {
+        /// How.
+        source: Arc<HeadError>,
+    },
     /// An option has a value that cannot work.
     #[error("option {option}: {why}")]
     Option {
@@ -123,6 +130,12 @@ impl Error {
             | Self::LogFailed { .. }
             | Self::Closed => ErrorKind::Unavailable,
             Self::Damaged { .. } => ErrorKind::Corrupt,
+            Self::Head { source } => match source.kind() {
+                HeadErrorKind::Invalid => ErrorKind::Invalid,
+                HeadErrorKind::Limited => ErrorKind::Limited,
+                HeadErrorKind::Unavailable => ErrorKind::Unavailable,
+                HeadErrorKind::Corrupt => ErrorKind::Corrupt,
+            },
         }
     }
 
@@ -132,12 +145,34 @@ impl Error {
         move |source| Self::Io { step, path, source: Arc::new(source) }
     }
 
-    /// The failure with its causes in one line, for logs and for `Error::LogFailed`.
+    /// The failure with its causes in one line, for logs and answers.
     #[must_use]
     pub fn to_line(&self) -> String {
-        match self {
-            Self::Io { source, .. } => format!("{self}: {source}"),
-            _ => self.to_string(),
+        let mut line = self.to_string();
+        let mut source = std::error::Error::source(self);
+        while let Some(cause) = source {
+            line.push_str(": ");
+            line.push_str(&cause.to_string());
+            source = cause.source();
         }
+        line
+    }
+}
+
+impl From<HeadError> for Error {
+    fn from(error: HeadError) -> Self {
+        Self::Head { source: Arc::new(error) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_names_every_cause() {
+        let error = Error::io("open log segment", "/data/wal/1")(io::Error::other("no such device"));
+        assert_eq!(error.to_line(), "open log segment /data/wal/1: no such device");
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
     }
 }

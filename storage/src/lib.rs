@@ -4,8 +4,11 @@
 pub mod append;
 pub mod chunk;
 pub mod disk;
+pub mod engine;
 pub mod error;
 pub mod head;
 mod index;
+mod metadata;
 pub mod select;
+pub mod snapshot;
 pub mod wal;

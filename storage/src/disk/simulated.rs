@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 const SECTOR: usize = 512;
 
@@ -24,6 +25,8 @@ pub enum Fault {
     Write,
     /// Every read fails.
     Read,
+    /// `sync_data` waits until this is no longer set.
+    Stall,
 }
 
 /// A handle to one simulated disk; clones share it.
@@ -309,6 +312,9 @@ impl DiskFile for SimulatedFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        while self.disk.lock().fails(Fault::Stall) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         let mut state = self.disk.lock();
         state.step()?;
         if state.fails(Fault::Sync) {

@@ -116,12 +116,13 @@ impl State {
         let covered: Vec<Sealed> =
             self.sealed.iter().filter(|sealed| sealed.last_lsn <= self.covered_lsn).copied().collect();
         // Recycling first: it may give the space that preparing needs. Unless it fails: the log must go on.
-        if !covered.is_empty() && !(self.recycling_failed && self.next.is_none()) {
-            Step::Recycle(covered)
-        } else if self.next.is_none() {
-            Step::Prepare { sequence: self.last_sequence + 1, spare: self.spares.last().copied() }
-        } else {
-            Step::Wait
+        let prepare_first = covered.is_empty() || self.recycling_failed;
+        match &self.next {
+            None if prepare_first => {
+                Step::Prepare { sequence: self.last_sequence + 1, spare: self.spares.last().copied() }
+            }
+            Some(_) if covered.is_empty() => Step::Wait,
+            _ => Step::Recycle(covered),
         }
     }
 }
@@ -199,11 +200,11 @@ impl SegmentPool {
         self.shared.changed.notify_all();
     }
 
-    /// Bytes of the sealed segments that no snapshot covers.
-    pub(crate) fn sealed_bytes(&self) -> u64 {
+    /// Bytes of the full segments with records above `lsn`.
+    pub(crate) fn sealed_bytes_above(&self, lsn: u64) -> u64 {
         let state = self.shared.state.lock();
-        let uncovered = state.sealed.iter().filter(|sealed| sealed.last_lsn > state.covered_lsn).count();
-        uncovered as u64 * self.shared.options.segment_bytes
+        let above = state.sealed.iter().filter(|sealed| sealed.last_lsn > lsn).count();
+        above as u64 * self.shared.options.segment_bytes
     }
 }
 

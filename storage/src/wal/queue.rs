@@ -8,9 +8,9 @@ use model::metadata::Metadata;
 use parking_lot::{Condvar, Mutex};
 
 /// Called once, when the samples are durable and in the head, or when they never will be.
-pub type AppendDone = Box<dyn FnOnce(Result<AppendOutcome, Error>) + Send>;
+pub(crate) type AppendDone = Box<dyn FnOnce(Result<AppendOutcome, Error>) + Send>;
 /// Called once, when the work is durable and applied, or when it never will be.
-pub type Done = Box<dyn FnOnce(Result<(), Error>) + Send>;
+pub(crate) type Done = Box<dyn FnOnce(Result<(), Error>) + Send>;
 
 /// One thing to log.
 pub(crate) enum Work {
@@ -22,8 +22,6 @@ pub(crate) enum Work {
     Metadata { entries: Vec<(String, Metadata)>, done: Done },
     /// A snapshot was published.
     Checkpoint(Checkpoint),
-    /// Nothing; it is done when everything before it is.
-    Barrier(Done),
 }
 
 impl Work {
@@ -38,7 +36,7 @@ impl Work {
                     .iter()
                     .map(|(metric, metadata)| OVERHEAD + metric.len() + metadata.help.len() + metadata.unit.len())
                     .sum(),
-                Self::Checkpoint(_) | Self::Barrier(_) => 0,
+                Self::Checkpoint(_) => 0,
             }
     }
 
@@ -46,7 +44,7 @@ impl Work {
     pub(crate) fn refuse(self, error: Error) {
         match self {
             Self::Rows { done, .. } => done(Err(error)),
-            Self::Metadata { done, .. } | Self::Barrier(done) => done(Err(error)),
+            Self::Metadata { done, .. } => done(Err(error)),
             Self::Series(_) | Self::Checkpoint(_) => {}
         }
     }
@@ -143,6 +141,16 @@ impl LogQueue {
             }
             self.ready.wait(&mut state);
         }
+    }
+
+    /// Everything that waits, without blocking.
+    pub(crate) fn take_now(&self) -> Vec<Work> {
+        std::mem::take(&mut self.state.lock().work)
+    }
+
+    /// Why nothing is taken any more, if so.
+    pub(crate) fn refusal(&self) -> Option<Error> {
+        self.state.lock().refusal.clone()
     }
 
     /// Work of this size is done.

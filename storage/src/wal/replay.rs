@@ -294,7 +294,12 @@ impl Replay<'_> {
     fn accept(&mut self, path: &Path, offset: u64, record: &Record<'_>) {
         let lsn = record.head.lsn;
         if lsn > self.expected {
-            self.note_missing(path, offset, lsn - self.expected);
+            self.decoder.lose_step();
+            // What snapshots cover is not missed.
+            let missed = lsn.saturating_sub(self.expected.max(self.covered_lsn + 1));
+            if missed > 0 {
+                self.note_missing(path, offset, missed);
+            }
         }
         self.deliver(path, offset, record);
         self.expected = lsn + 1;
@@ -305,7 +310,6 @@ impl Replay<'_> {
 
     /// Reports missing records at the place where they should have been.
     fn note_missing(&mut self, path: &Path, offset: u64, count: u64) {
-        self.decoder.lose_step();
         let at_start = offset == SEGMENT_HEADER_BYTES as u64;
         match self.ended.take().filter(|_| at_start) {
             Some((before, end)) => {

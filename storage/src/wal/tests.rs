@@ -138,7 +138,7 @@ impl TestLog {
                         done(Ok(()));
                     }
                     Work::Checkpoint(checkpoint) => durable.checkpoints.push(checkpoint),
-                    Work::Series(_) | Work::Barrier(_) => {}
+                    Work::Series(_) => {}
                 }
             }
         });

@@ -167,7 +167,6 @@ impl LogWriter {
                 if bytes.is_empty() { Ok(()) } else { self.encode_whole(RecordType::Metadata, &bytes, deliver) }
             }
             Work::Checkpoint(checkpoint) => self.encode_whole(RecordType::Checkpoint, &checkpoint.to_bytes(), deliver),
-            Work::Barrier(_) => Ok(()),
         }
     }
 
