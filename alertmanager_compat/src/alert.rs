@@ -33,19 +33,31 @@ impl PostableAlert {
         }
         self
     }
+
+    /// Bytes of its texts, roughly what it takes in memory and in a request.
+    #[must_use]
+    pub fn size_bytes(&self) -> usize {
+        let annotations: usize = self.annotations.iter().map(|(name, text)| name.len() + text.len()).sum();
+        self.labels.packed_len() + annotations + self.generator_url.len()
+    }
 }
 
+/// Fields in the order in which Prometheus writes them; annotations and link only if there are any.
 impl Serialize for PostableAlert {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut alert = serializer.serialize_struct("PostableAlert", 5)?;
-        alert.serialize_field("labels", &Pairs(|| self.labels.iter()))?;
-        alert.serialize_field(
-            "annotations",
-            &Pairs(|| self.annotations.iter().map(|(n, v)| (n.as_str(), v.as_str()))),
-        )?;
-        alert.serialize_field("startsAt", &rfc3339(self.starts_at_ms))?;
+        let optional = [self.annotations.is_empty(), self.generator_url.is_empty()];
+        let fields = 5 - optional.iter().filter(|absent| **absent).count();
+        let mut alert = serializer.serialize_struct("PostableAlert", fields)?;
+        if !self.annotations.is_empty() {
+            let pairs = || self.annotations.iter().map(|(name, text)| (name.as_str(), text.as_str()));
+            alert.serialize_field("annotations", &Pairs(pairs))?;
+        }
         alert.serialize_field("endsAt", &rfc3339(self.ends_at_ms))?;
-        alert.serialize_field("generatorURL", &*self.generator_url)?;
+        alert.serialize_field("startsAt", &rfc3339(self.starts_at_ms))?;
+        if !self.generator_url.is_empty() {
+            alert.serialize_field("generatorURL", &*self.generator_url)?;
+        }
+        alert.serialize_field("labels", &Pairs(|| self.labels.iter()))?;
         alert.end()
     }
 }
@@ -63,16 +75,16 @@ impl<'a, I: Iterator<Item = (&'a str, &'a str)>, F: Fn() -> I> Serialize for Pai
     }
 }
 
-/// In UTC, with as many decimals as it needs. A time beyond the year 9999 prints as the last one before it.
+/// In UTC with milliseconds. A time beyond the years 0 to 9999 prints as the last one within.
 fn rfc3339(ms: i64) -> String {
-    let time = jiff::Timestamp::from_millisecond(ms).unwrap_or(if ms < 0 {
-        jiff::Timestamp::MIN
-    } else {
-        jiff::Timestamp::MAX
-    });
+    const YEAR_0_MS: i64 = -62_167_219_200_000;
+    const YEAR_9999_END_MS: i64 = 253_402_207_200_000;
+    let ms = ms.clamp(YEAR_0_MS, YEAR_9999_END_MS);
+    // Within what a timestamp can hold, so the default is never taken.
+    let time = jiff::Timestamp::from_millisecond(ms).unwrap_or_default();
     let mut text = String::new();
     // Printing to a string cannot fail.
-    let _ = DateTimePrinter::new().print_timestamp(&time, &mut text);
+    let _ = DateTimePrinter::new().precision(Some(3)).print_timestamp(&time, &mut text);
     text
 }
 
@@ -95,8 +107,20 @@ mod tests {
         let json = serde_json::to_string(&[alert("High", 1_700_000_240_000)]).unwrap();
         assert_eq!(
             json,
-            r#"[{"labels":{"alertname":"High","job":"a\"b"},"annotations":{"summary":"It is\nhigh."},"startsAt":"2023-11-14T22:13:20.123Z","endsAt":"2023-11-14T22:17:20Z","generatorURL":"http://h/graph?g0.expr=up&g0.tab=1"}]"#
+            r#"[{"annotations":{"summary":"It is\nhigh."},"endsAt":"2023-11-14T22:17:20.000Z","startsAt":"2023-11-14T22:13:20.123Z","generatorURL":"http://h/graph?g0.expr=up&g0.tab=1","labels":{"alertname":"High","job":"a\"b"}}]"#
         );
+        let bare = PostableAlert { annotations: [].into(), generator_url: "".into(), ..alert("High", 0) };
+        assert_eq!(
+            serde_json::to_string(&bare).unwrap(),
+            r#"{"endsAt":"1970-01-01T00:00:00.000Z","startsAt":"2023-11-14T22:13:20.123Z","labels":{"alertname":"High","job":"a\"b"}}"#
+        );
+    }
+
+    #[test]
+    fn times_stay_within_four_digit_years() {
+        assert_eq!(rfc3339(i64::MIN), "0000-01-01T00:00:00.000Z");
+        assert_eq!(rfc3339(-1), "1969-12-31T23:59:59.999Z");
+        assert!(rfc3339(i64::MAX).starts_with("9999-12-3"), "{}", rfc3339(i64::MAX));
     }
 
     #[test]
