@@ -94,9 +94,9 @@ impl Annotations {
                     old.merge(new);
                 }
                 // A repair keeps the place of its first report, everything else takes that of its last.
-                if new.repair.is_none() && new.ordinal >= old.ordinal {
-                    (old.ordinal, old.start) = (new.ordinal, new.start);
-                } else if new.ordinal < old.ordinal && new.repair.is_some() {
+                let is_repair = new.repair.is_some();
+                let decides = if is_repair { new.ordinal < old.ordinal } else { new.ordinal >= old.ordinal };
+                if decides {
                     (old.ordinal, old.start) = (new.ordinal, new.start);
                 }
             }

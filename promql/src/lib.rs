@@ -21,6 +21,7 @@ pub mod functions;
 pub mod literal;
 pub mod parse;
 pub mod source;
+pub mod testing;
 pub mod value;
 
 pub use engine::{Engine, EngineOptions, QueryContext, QueryError, QueryErrorKind};

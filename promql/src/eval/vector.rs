@@ -2,8 +2,8 @@
 //!
 //! Every operator that works series by series wraps the vector it works on, so that nothing is held but the row being
 //! computed; operators that need all series at once (joins, ranks) hold what they must in a [`Table`]. Any thread may
-//! evaluate any series in any order. Invariant: labels of a vector's series may repeat only while their names are yet to be
-//! removed or where two series are never present at one step.
+//! evaluate any series in any order, but each only once: evaluating leaves remarks and counts samples.
+//! Invariant: no two series of a vector have equal labels; what may break it is settled (`names.rs`) before it is seen.
 
 use super::exec::{Exec, Worker};
 use super::row::{Row, words_for};

@@ -6,6 +6,7 @@
 use crate::annotation::{MonotonicityRepair, Severity};
 use crate::ast::Span;
 use crate::eval::exec::{Exec, Worker};
+use crate::eval::names::{OnEqual, settle};
 use crate::eval::row::{Row, has_bit};
 use crate::eval::scalar::ScalarRow;
 use crate::eval::steps::Steps;
@@ -75,7 +76,9 @@ pub(crate) fn ask<'q>(
     for histogram in &mut histograms {
         histogram.buckets.sort_by(|a, b| a.0.total_cmp(&b.0));
     }
-    Ok(Arc::new(Answers { inner, histograms, question, steps, place }))
+    let labels_may_repeat = matches!(question, Question::Quantiles { .. });
+    let answers: Vector<'q> = Arc::new(Answers { inner, histograms, question, steps, place });
+    if labels_may_repeat { settle(answers, steps.count, OnEqual::Merge, exec) } else { Ok(answers) }
 }
 
 /// A bucket's bound; overflow is no number, as for Go.
@@ -137,7 +140,7 @@ impl Answers<'_> {
         }
     }
 
-    fn answer(&self, index: usize, step: usize, buckets: &mut Vec<Bucket>, repairs: &mut Repairs) -> Option<f64> {
+    fn answer(&self, index: usize, step: usize, buckets: &mut [Bucket], repairs: &mut Repairs) -> Option<f64> {
         let q = match &self.question {
             Question::Fraction { lower, upper } => return Some(fraction(lower.at(step), upper.at(step), buckets)),
             Question::Quantile(q) => q.at(step),
@@ -276,7 +279,7 @@ fn quantile(q: f64, buckets: &mut [Bucket]) -> (f64, Option<Repair>) {
         return (f64::NAN, repair);
     }
     let mut rank = q * observations;
-    let at = buckets[..last].partition_point(|bucket| !(bucket.count >= rank));
+    let at = buckets[..last].partition_point(|bucket| bucket.count < rank || bucket.count.is_nan());
     let value = if at == last {
         buckets[last - 1].bound
     } else if at == 0 && buckets[0].bound <= 0.0 {

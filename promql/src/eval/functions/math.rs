@@ -62,7 +62,9 @@ pub(crate) fn round(vector: Vector<'_>, to: ScalarRow) -> Vector<'_> {
 /// `clamp` and its kin; a step at which `max < min` has no result.
 pub(crate) fn clamp(vector: Vector<'_>, min: ScalarRow, max: ScalarRow) -> Vector<'_> {
     mapped(vector, move |row| {
-        row.retain(|step, _| !(max.at(step) < min.at(step)));
+        // NaN bounds are no contradiction: they make the result NaN.
+        let crossed = |step| max.at(step) < min.at(step);
+        row.retain(|step, _| !crossed(step));
         change_each(row, |step, value| go_max(min.at(step), go_min(max.at(step), value)));
     })
 }

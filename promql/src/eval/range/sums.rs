@@ -57,10 +57,10 @@ fn add_side_by_side(values: &[f64], bounds: &[(u32, u32)]) -> ([f64; LANES], [f6
         std::array::from_fn(|lane| &values[bounds[lane].0 as usize..bounds[lane].1 as usize]);
     let shared = windows.iter().map(|window| window.len()).min().unwrap_or(0);
     let (mut sums, mut corrections) = ([0.0; LANES], [0.0; LANES]);
-    let heads: [&[f64]; LANES] = std::array::from_fn(|lane| &windows[lane][..shared]);
-    for i in 0..shared {
-        for lane in 0..LANES {
-            (sums[lane], corrections[lane]) = kahan::add(heads[lane][i], sums[lane], corrections[lane]);
+    let [a, b, c, d]: [&[f64]; LANES] = std::array::from_fn(|lane| &windows[lane][..shared]);
+    for (((a, b), c), d) in a.iter().zip(b).zip(c).zip(d) {
+        for (lane, value) in [a, b, c, d].into_iter().enumerate() {
+            (sums[lane], corrections[lane]) = kahan::add(*value, sums[lane], corrections[lane]);
         }
     }
     for lane in 0..LANES {

@@ -1,0 +1,14 @@
+//! The test language of Prometheus (`promqltest`): a reader, a store to load series into, and a runner.
+//!
+//! The language is described in the README beside the test files. The runner executes every instant `eval` also in the
+//! forms that are defined to be equivalent: pinned with `@` and evaluated at other times, and as the middle step of a range
+//! query.
+
+pub mod memory;
+
+pub mod runner;
+pub mod script;
+
+mod compare;
+mod forms;
+mod notation;

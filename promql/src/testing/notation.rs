@@ -1,0 +1,225 @@
+//! The notation of series in test files: labels, then a sequence of values.
+
+use crate::literal;
+use model::labels::{Labels, METRIC_NAME};
+use model::sample::stale_marker;
+
+/// One item of a sequence of values.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Item {
+    /// No sample.
+    Gap,
+    Float(f64),
+    /// A native histogram; what it looks like does not matter as long as none can be stored.
+    Histogram,
+}
+
+/// Reads `name{label="value"} 1 2+3x4 …`.
+pub(crate) fn parse_series(line: &str) -> Result<(Labels, Vec<Item>), String> {
+    let (labels, rest) = parse_labels(line)?;
+    let mut items = Vec::new();
+    let mut rest = rest.trim_start();
+    while !rest.is_empty() {
+        rest = parse_item(rest, &mut items)?.trim_start();
+    }
+    Ok((labels, items))
+}
+
+/// Reads the labels at the start of `text`; returns what follows.
+pub(crate) fn parse_labels(text: &str) -> Result<(Labels, &str), String> {
+    let end = text.find(|c: char| c == '{' || c.is_whitespace() || c == '@').unwrap_or(text.len());
+    let (name, mut rest) = text.split_at(end);
+    let mut pairs: Vec<(String, String)> = Vec::new();
+    if !name.is_empty() {
+        pairs.push((METRIC_NAME.to_owned(), name.to_owned()));
+    }
+    // `{{` would begin a histogram, not labels.
+    if rest.starts_with('{') && !rest.starts_with("{{") {
+        rest = rest[1..].trim_start();
+        while !rest.starts_with('}') {
+            let (label, after) = parse_word(rest)?;
+            rest = after.trim_start();
+            match rest.strip_prefix('=') {
+                Some(after) => {
+                    let (value, after) = parse_quoted(after.trim_start())?;
+                    pairs.push((label, value));
+                    rest = after.trim_start();
+                }
+                None => pairs.push((METRIC_NAME.to_owned(), label)),
+            }
+            rest = rest.strip_prefix(',').unwrap_or(rest).trim_start();
+            if rest.is_empty() {
+                return Err("unclosed brace".to_owned());
+            }
+        }
+        rest = &rest[1..];
+    }
+    let labels = Labels::from_pairs(pairs).map_err(|error| error.to_string())?;
+    Ok((labels, rest))
+}
+
+fn parse_word(text: &str) -> Result<(String, &str), String> {
+    if text.starts_with(['"', '\'', '`']) {
+        return parse_quoted(text);
+    }
+    let end = text.find(|c: char| !c.is_alphanumeric() && c != '_' && c != ':').unwrap_or(text.len());
+    if end == 0 {
+        return Err(format!("expected a label at `{text}`"));
+    }
+    Ok((text[..end].to_owned(), &text[end..]))
+}
+
+/// Reads a quoted text; returns what follows.
+pub(crate) fn parse_quoted(text: &str) -> Result<(String, &str), String> {
+    let quote = text.chars().next().filter(|c| matches!(c, '"' | '\'' | '`'));
+    let quote = quote.ok_or_else(|| format!("expected a quoted text at `{text}`"))?;
+    let mut escaped = false;
+    for (at, c) in text.char_indices().skip(1) {
+        if escaped {
+            escaped = false;
+        } else if c == '\\' && quote != '`' {
+            escaped = true;
+        } else if c == quote {
+            let bytes = literal::unquote(&text[..=at]).map_err(|error| format!("{error:?}"))?;
+            let value = String::from_utf8(bytes).map_err(|error| error.to_string())?;
+            return Ok((value, &text[at + 1..]));
+        }
+    }
+    Err(format!("unclosed quote at `{text}`"))
+}
+
+/// Reads one item, which may stand for many; returns what follows.
+fn parse_item<'t>(text: &'t str, into: &mut Vec<Item>) -> Result<&'t str, String> {
+    if text.starts_with("{{") {
+        return parse_histograms(text, into);
+    }
+    let end = text.find(char::is_whitespace).unwrap_or(text.len());
+    let (item, rest) = text.split_at(end);
+    if item == "_" {
+        into.push(Item::Gap);
+    } else if let Some(count) = item.strip_prefix("_x") {
+        into.extend(std::iter::repeat_n(Item::Gap, parse_count(count)?));
+    } else if item == "stale" {
+        into.push(Item::Float(stale_marker()));
+    } else {
+        parse_floats(item, into)?;
+    }
+    Ok(rest)
+}
+
+fn parse_count(text: &str) -> Result<usize, String> {
+    text.parse().map_err(|_| format!("`{text}` is no count"))
+}
+
+/// `A`, `AxN`, `A+BxN`, `A-BxN`: the last three stand for N + 1 values.
+fn parse_floats(item: &str, into: &mut Vec<Item>) -> Result<(), String> {
+    let (first, rest) = item.split_at(number_length(item));
+    let first = parse_float(first)?;
+    let (step, count) = match rest.strip_prefix('x') {
+        None if rest.is_empty() => (0.0, 0),
+        Some(count) => (0.0, parse_count(count)?),
+        None => {
+            let (sign, rest) = rest.split_at(1);
+            let (step, rest) = rest.split_at(number_length(rest));
+            let count = rest.strip_prefix('x').ok_or_else(|| format!("expected a count in `{item}`"))?;
+            let step = parse_float(step)?;
+            match sign {
+                "+" => (step, parse_count(count)?),
+                "-" => (-step, parse_count(count)?),
+                _ => return Err(format!("`{item}` is no value")),
+            }
+        }
+    };
+    let mut value = first;
+    for i in 0..=count {
+        if i > 0 {
+            value += step;
+        }
+        into.push(Item::Float(value));
+    }
+    Ok(())
+}
+
+/// How many bytes of `text` belong to the number that it begins with.
+fn number_length(text: &str) -> usize {
+    let bytes = text.as_bytes();
+    let mut at = usize::from(text.starts_with(['+', '-']));
+    while let Some(byte) = bytes.get(at) {
+        let after_exponent = at > 0
+            && matches!(bytes[at - 1], b'e' | b'E')
+            && bytes.get(at.saturating_sub(2)).is_some_and(|b| b.is_ascii_digit() || *b == b'.');
+        let belongs = byte.is_ascii_digit()
+            || *byte == b'.'
+            || (byte.is_ascii_alphabetic() && *byte != b'x')
+            || (matches!(byte, b'+' | b'-') && after_exponent);
+        if !belongs {
+            break;
+        }
+        at += 1;
+    }
+    at
+}
+
+fn parse_float(text: &str) -> Result<f64, String> {
+    if let Ok(value) = text.parse() {
+        return Ok(value);
+    }
+    let (sign, unsigned) = text.strip_prefix('-').map_or((1.0, text), |rest| (-1.0, rest));
+    model::time::parse_duration(unsigned)
+        .map(|millis| sign * millis as f64 / 1000.0)
+        .map_err(|_| format!("`{text}` is no number"))
+}
+
+/// `{{…}}`, `{{…}}xN`, `{{…}}+{{…}}xN`, `{{…}}-{{…}}xN`
+fn parse_histograms<'t>(text: &'t str, into: &mut Vec<Item>) -> Result<&'t str, String> {
+    let close = |text: &str| text.find("}}").map(|at| at + 2).ok_or_else(|| "unclosed histogram".to_owned());
+    let mut rest = &text[close(text)?..];
+    if rest.starts_with("+{{") || rest.starts_with("-{{") {
+        rest = &rest[1 + close(&rest[1..])?..];
+    }
+    let end = rest.find(char::is_whitespace).unwrap_or(rest.len());
+    let (count, rest) = rest.split_at(end);
+    let count = if count.is_empty() {
+        1
+    } else {
+        let count = count.strip_prefix('x').ok_or_else(|| format!("`{count}` after a histogram"))?;
+        parse_count(count)? + 1
+    };
+    into.extend(std::iter::repeat_n(Item::Histogram, count));
+    Ok(rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn floats(line: &str) -> Vec<f64> {
+        let (_, items) = parse_series(line).expect("a series");
+        items.iter().map(|item| if let Item::Float(value) = item { *value } else { f64::NAN }).collect()
+    }
+
+    #[test]
+    fn repetitions_stand_for_one_value_more_than_they_say() {
+        assert_eq!(floats("x 1 2x2 0+10x3 5-1x2"), [1.0, 2.0, 2.0, 2.0, 0.0, 10.0, 20.0, 30.0, 5.0, 4.0, 3.0]);
+        assert_eq!(floats("x 1e3 -0.5 .5 -1.78264E+50 5m 1e2+1x1"), [1e3, -0.5, 0.5, -1.78264e50, 300.0, 100.0, 101.0]);
+        assert_eq!(floats("x Inf -Inf +Inf"), [f64::INFINITY, f64::NEG_INFINITY, f64::INFINITY]);
+    }
+
+    #[test]
+    fn gaps_and_histograms_take_their_places() {
+        let (labels, items) =
+            parse_series(r#"x{a="}"} _ _x2 {{sum:1}} {{count:2}}+{{count:1}}x2 3"#).expect("a series");
+        assert_eq!(labels.to_string(), r#"{__name__="x", a="}"}"#);
+        let expected = [vec![Item::Gap; 3], vec![Item::Histogram; 4], vec![Item::Float(3.0)]].concat();
+        assert_eq!(items, expected);
+    }
+
+    #[test]
+    fn names_may_be_quoted_or_missing() {
+        let labels = |line| parse_series(line).expect("a series").0.to_string();
+        assert_eq!(labels(r#"{"my.name", "a b"='c'} 1"#), r#"{__name__="my.name", "a b"="c"}"#);
+        assert_eq!(labels("{} 1"), "{}");
+        assert_eq!(labels("x{} 1"), r#"{__name__="x"}"#);
+        assert!(parse_series(r#"x{a="b" 1"#).is_err());
+    }
+}

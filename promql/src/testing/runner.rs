@@ -1,0 +1,206 @@
+//! Runs test files.
+
+use super::compare::{check_remarks, check_scalar, check_value, check_vector};
+use super::forms;
+use super::memory::MemorySource;
+use super::notation::Item;
+use super::script::{self, Command, Eval, Load, ScriptError, Times};
+use crate::ast::Expr;
+use crate::budget::{Budget, BudgetLimits};
+use crate::engine::{Engine, EngineOptions, QueryContext, QueryError};
+use crate::parse::{ParseOptions, parse};
+use crate::value::{QueryResult, QueryValue, VectorSample};
+use model::labels::{Labels, METRIC_NAME};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What came of one file.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Evals that passed in all their forms.
+    pub passed: usize,
+    /// Evals that did not.
+    pub failed: Vec<Failure>,
+}
+
+/// An eval that did not pass.
+#[derive(Debug)]
+pub struct Failure {
+    /// Line of the eval, from 1.
+    pub line: usize,
+    /// Its query.
+    pub expression: String,
+    /// What was not as expected.
+    pub reason: String,
+}
+
+/// The options under which the test files hold.
+#[must_use]
+pub fn suite_engine() -> Engine {
+    Engine::new(EngineOptions { delayed_name_removal: true, ..EngineOptions::default() })
+}
+
+/// Runs a test file with `engine`.
+///
+/// # Errors
+/// The text is no test file.
+pub fn run(text: &str, engine: &Engine) -> Result<Outcome, ScriptError> {
+    let mut source = MemorySource::new();
+    let mut outcome = Outcome::default();
+    for command in script::parse(text)? {
+        match command {
+            Command::Clear => source = MemorySource::new(),
+            Command::Load(load) => fill(&mut source, &load),
+            Command::Eval(eval) => match (Attempt { engine, source: &source, eval: &eval }).run() {
+                Ok(()) => outcome.passed += 1,
+                Err(reason) => {
+                    outcome.failed.push(Failure { line: eval.line, expression: eval.expression, reason });
+                }
+            },
+        }
+    }
+    Ok(outcome)
+}
+
+fn fill(source: &mut MemorySource, load: &Load) {
+    let mut converted: BTreeMap<Labels, BTreeSet<i64>> = BTreeMap::new();
+    for (labels, items) in &load.series {
+        let times = || (0..).map(|i: i64| i * load.step_ms).zip(items);
+        let floats: Vec<(i64, f64)> = times()
+            .filter_map(|(time, item)| if let Item::Float(value) = item { Some((time, *value)) } else { None })
+            .collect();
+        let histograms = times().filter(|(_, item)| **item == Item::Histogram).map(|(time, _)| time);
+        if load.with_custom_buckets
+            && let Some(base) = classic_histogram(labels)
+        {
+            converted.entry(base).or_default().extend(floats.iter().map(|(time, _)| *time));
+        }
+        source.append(labels, floats);
+        source.note_histograms(labels, histograms);
+    }
+    for (labels, times) in converted {
+        source.note_histograms(&labels, times);
+    }
+}
+
+/// The labels of the native histogram that a series of a classic one becomes part of.
+fn classic_histogram(labels: &Labels) -> Option<Labels> {
+    let name = labels.metric_name()?;
+    let base = ["_bucket", "_count", "_sum"].iter().find_map(|suffix| name.strip_suffix(suffix))?;
+    if name.ends_with("_bucket") {
+        labels.get("le")?.parse::<f64>().ok().filter(|bound| !bound.is_nan())?;
+    }
+    Some(labels.filter(|label| label != "le").with(METRIC_NAME, base))
+}
+
+/// One eval being run.
+struct Attempt<'a> {
+    engine: &'a Engine,
+    source: &'a MemorySource,
+    eval: &'a Eval,
+}
+
+impl Attempt<'_> {
+    fn run(&self) -> Result<(), String> {
+        let expr = parse(&self.eval.expression, &ParseOptions::all()).map_err(|error| error.to_string())?;
+        match self.eval.times {
+            Times::Range { start_ms, end_ms, step_ms } => {
+                let answer = self.query(|engine, context| engine.range(&expr, start_ms, end_ms, step_ms, context))?;
+                self.check(answer).map(|_| ())
+            }
+            Times::Instant { at_ms } => {
+                let at_ms = self.eval.expect.range_vector.map_or(at_ms, |(_, end_ms, _)| end_ms);
+                self.instant(&expr, at_ms)?;
+                let Some((pinned, times)) = forms::pinned(&expr, at_ms) else { return Ok(()) };
+                for time in times {
+                    self.instant(&pinned, time).map_err(|reason| format!("with @, at {time} ms: {reason}"))?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Runs a query under a budget of its own. `Err` is for what no test may meet.
+    fn query(
+        &self,
+        query: impl FnOnce(&Engine, &QueryContext<'_>) -> Result<QueryResult, QueryError>,
+    ) -> Result<Result<QueryResult, QueryError>, String> {
+        let budget = Budget::new(BudgetLimits { samples_max: 10_000, ..BudgetLimits::default() });
+        let answer = query(self.engine, &QueryContext::new(self.source, &budget));
+        if self.source.take_met_histograms() {
+            return Err("native histograms are not evaluated yet".to_owned());
+        }
+        Ok(answer)
+    }
+
+    /// Checks an answer against what is expected; returns it unless it is the failure that is expected.
+    fn check(&self, answer: Result<QueryResult, QueryError>) -> Result<Option<QueryResult>, String> {
+        let expect = &self.eval.expect;
+        let answer = match (answer, &expect.fail) {
+            (Ok(answer), None) => answer,
+            (Ok(_), Some(_)) => return Err("no failure where one is expected".to_owned()),
+            (Err(error), Some(pattern)) if pattern.matches(&error.to_string()) => return Ok(None),
+            (Err(error), Some(pattern)) => return Err(format!("failure `{error}` is not like {pattern:?}")),
+            (Err(error), None) => return Err(error.to_string()),
+        };
+        let text = &self.eval.expression;
+        let warnings = answer.annotations.warnings(text, usize::MAX);
+        check_remarks("warning", &expect.warnings, expect.no_warnings, &warnings)?;
+        check_remarks("info", &expect.infos, expect.no_infos, &answer.annotations.infos(text, usize::MAX))?;
+        check_value(expect, &self.eval.times, &answer.value)?;
+        Ok(Some(answer))
+    }
+
+    /// Runs one instant query, then the same as the middle step of a range query.
+    fn instant(&self, expr: &Expr, at_ms: i64) -> Result<(), String> {
+        let answer = self.query(|engine, context| engine.instant(expr, at_ms, context))?;
+        let Some(answer) = self.check(answer)? else { return Ok(()) };
+        let expect = &self.eval.expect;
+        let has_no_range = expect.string.is_some() || expect.range_vector.is_some();
+        let asks_for_bounds =
+            ["start()", "end()", "range()", "step()"].iter().any(|call| self.eval.expression.contains(call));
+        if has_no_range || asks_for_bounds {
+            return Ok(());
+        }
+        let range =
+            self.query(|engine, context| engine.range(expr, at_ms - 60_000, at_ms + 60_000, 60_000, context))?;
+        let range = range.map_err(|error| format!("as a range: {error}"))?;
+        if expect.ordered {
+            return Ok(());
+        }
+        let QueryValue::Matrix(series) = range.value else { return Err("a range is no matrix".to_owned()) };
+        let middle: Vec<VectorSample> = series
+            .into_iter()
+            .filter_map(|series| {
+                let step = series.timestamps_ms.iter().position(|time| *time == at_ms)?;
+                Some(VectorSample { value: series.values[step], labels: series.labels })
+            })
+            .collect();
+        let checked = match (&answer.value, middle.first()) {
+            (QueryValue::Scalar { .. }, Some(sample)) => check_scalar(expect, sample.value),
+            (QueryValue::Scalar { .. }, None) => Err("no value".to_owned()),
+            _ => check_vector(expect, &middle),
+        };
+        checked.map_err(|reason| format!("as the middle of a range: {reason}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_differs_is_reported_with_its_line() {
+        let text =
+            "load 1m\n  x{a=\"1\"} 0+1x10\n\neval instant at 5m x\n  x{a=\"1\"} 5\n\neval instant at 5m x\n  x 6\n";
+        let outcome = run(text, &suite_engine()).expect("a script");
+        assert_eq!(outcome.passed, 1);
+        assert_eq!(outcome.failed.iter().map(|failure| failure.line).collect::<Vec<_>>(), [7]);
+    }
+
+    #[test]
+    fn evals_that_touch_histograms_do_not_pass() {
+        let text = "load 1m\n  x {{count:1}}\n\neval instant at 0m x\n  expect fail\n";
+        let outcome = run(text, &suite_engine()).expect("a script");
+        assert!(outcome.failed[0].reason.contains("native histograms"));
+    }
+}
