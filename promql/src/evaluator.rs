@@ -1,8 +1,8 @@
 //! Plan to values: puts the parts of `eval/` together, node by node.
 //!
-//! A vector that comes back has not been evaluated yet, except where an operator needs all of its input at once. Every
-//! method handles one kind of node and recurses through [`Evaluator::evaluate`]; the depth is that of the query, which the
-//! parser bounds.
+//! A vector that comes back has not been evaluated yet, except where an operator needs all of its input at once. Methods
+//! handle one kind of node each and recurse through [`Evaluator::evaluate`]; the depth is that of the query's brackets,
+//! which the parser bounds.
 
 use crate::annotation::Severity;
 use crate::ast::{AggregateOp, ValueType};
@@ -46,11 +46,40 @@ pub(crate) struct Evaluator<'e, 'q> {
     pub(crate) exec: &'e Exec<'q>,
 }
 
+/// What is left to do for a tree of binary operators.
+enum Step<'a> {
+    Visit(&'a Node),
+    Operate(&'a Node),
+}
+
 type Result<T> = std::result::Result<T, QueryError>;
 
 impl<'q> Evaluator<'_, 'q> {
     /// Evaluates a node over the steps of `scope`.
+    ///
+    /// Binary operators nest as deep as the query is long: they are walked, not descended.
     pub(crate) fn evaluate(&self, node: &Node, scope: Scope) -> Result<Value<'q>> {
+        let mut work = vec![Step::Visit(node)];
+        let mut values = Vec::new();
+        while let Some(step) = work.pop() {
+            match step {
+                Step::Visit(node) => match node.operands() {
+                    Some([left, right]) => work.extend([Step::Operate(node), Step::Visit(right), Step::Visit(left)]),
+                    None => values.push(self.operand(node, scope)?),
+                },
+                Step::Operate(node) => {
+                    let (Some(right), Some(left)) = (values.pop(), values.pop()) else {
+                        unreachable!("both operands were evaluated before")
+                    };
+                    values.push(self.operation(node, left, right, scope)?);
+                }
+            }
+        }
+        Ok(values.pop().unwrap_or_else(|| unreachable!("a visit leaves a value")))
+    }
+
+    /// Evaluates a node that is no binary operation.
+    fn operand(&self, node: &Node, scope: Scope) -> Result<Value<'q>> {
         match &node.kind {
             Kind::Number(value) => Ok(Value::Scalar(ScalarRow::Constant(*value))),
             Kind::Text(text) => Ok(Value::Text(text.clone())),
@@ -58,12 +87,9 @@ impl<'q> Evaluator<'_, 'q> {
             Kind::Range(_) => unreachable!("only the engine handles a range vector that is the result"),
             Kind::Invariant(inner) => self.invariant(inner, scope),
             Kind::Negate(inner) => self.negate(inner, scope),
-            Kind::Scalars { op, operands } => {
-                let (a, b) = (self.scalar(&operands.0, scope)?, self.scalar(&operands.1, scope)?);
-                Ok(Value::Scalar(a.zip(b, |a, b| between_scalars(*op, a, b))))
+            Kind::Scalars { .. } | Kind::VectorScalar { .. } | Kind::Join { .. } | Kind::Set { .. } => {
+                unreachable!("binary operations are taken apart by the caller")
             }
-            Kind::VectorScalar { .. } => self.vector_scalar(node, scope).map(Value::Vector),
-            Kind::Join { .. } | Kind::Set { .. } => self.vector_vector(node, scope).map(Value::Vector),
             Kind::Aggregate(aggregate) => self.aggregate(aggregate, node, scope).map(Value::Vector),
             Kind::RangeCall(call) => self.range_call(call, node, scope).map(Value::Vector),
             Kind::Call(call) => self.call(call, node, scope),
@@ -75,6 +101,32 @@ impl<'q> Evaluator<'_, 'q> {
                     .map(Value::Vector)
             }
         }
+    }
+
+    /// Applies a binary operation.
+    fn operation(&self, node: &Node, left: Value<'q>, right: Value<'q>, scope: Scope) -> Result<Value<'q>> {
+        let steps = scope.steps.count;
+        let exec = self.exec;
+        let vector = match (&node.kind, left, right) {
+            (Kind::Scalars { op, .. }, Value::Scalar(left), Value::Scalar(right)) => {
+                return Ok(Value::Scalar(left.zip(right, |a, b| between_scalars(*op, a, b))));
+            }
+            (Kind::VectorScalar { op, return_bool, .. }, Value::Vector(vector), Value::Scalar(scalar)) => {
+                with_scalar::apply(node, *op, (vector, scalar), false, *return_bool, steps, exec)
+            }
+            (Kind::VectorScalar { op, return_bool, .. }, Value::Scalar(scalar), Value::Vector(vector)) => {
+                with_scalar::apply(node, *op, (vector, scalar), true, *return_bool, steps, exec)
+            }
+            (Kind::Set { op, matching, .. }, Value::Vector(left), Value::Vector(right)) => {
+                set::set(*op, (left, right), matching, steps, exec)
+            }
+            (Kind::Join { op, matching, return_bool, .. }, Value::Vector(left), Value::Vector(right)) => {
+                let joined = join::join(*op, (left, right), matching, *return_bool, steps, exec)?;
+                Ok(with_scalar::without_trimmed(joined, *op, node))
+            }
+            _ => unreachable!("the plan says what each operand is"),
+        };
+        vector.map(Value::Vector)
     }
 
     /// Evaluates a node that the type check found to be a vector.
@@ -129,29 +181,6 @@ impl<'q> Evaluator<'_, 'q> {
             }
             Value::Text(_) => unreachable!("the type check lets no text have a sign"),
         })
-    }
-
-    fn vector_scalar(&self, node: &Node, scope: Scope) -> Result<Vector<'q>> {
-        let Kind::VectorScalar { op, vector, scalar, scalar_first, return_bool } = &node.kind else {
-            unreachable!("called for this kind alone");
-        };
-        let operands = (self.vector(vector, scope)?, self.scalar(scalar, scope)?);
-        with_scalar::apply(node, *op, operands, *scalar_first, *return_bool, scope.steps.count, self.exec)
-    }
-
-    fn vector_vector(&self, node: &Node, scope: Scope) -> Result<Vector<'q>> {
-        let steps = scope.steps.count;
-        let both = |operands: &(Node, Node)| -> Result<_> {
-            Ok((self.vector(&operands.0, scope)?, self.vector(&operands.1, scope)?))
-        };
-        match &node.kind {
-            Kind::Set { op, operands, matching } => set::set(*op, both(operands)?, matching, steps, self.exec),
-            Kind::Join { op, operands, matching, return_bool } => {
-                let joined = join::join(*op, both(operands)?, matching, *return_bool, steps, self.exec)?;
-                Ok(with_scalar::without_trimmed(joined, *op, node))
-            }
-            _ => unreachable!("called for these kinds alone"),
-        }
     }
 
     fn aggregate(&self, aggregate: &Aggregate, node: &Node, scope: Scope) -> Result<Vector<'q>> {

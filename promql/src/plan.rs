@@ -33,6 +33,21 @@ pub(crate) struct Node {
     pub(crate) kind: Kind,
 }
 
+impl Node {
+    /// The operands of a binary operator as they are written.
+    pub(crate) fn operands(&self) -> Option<[&Node; 2]> {
+        match &self.kind {
+            Kind::Scalars { operands, .. } | Kind::Join { operands, .. } | Kind::Set { operands, .. } => {
+                Some([&operands.0, &operands.1])
+            }
+            Kind::VectorScalar { vector, scalar, scalar_first, .. } => {
+                Some(if *scalar_first { [scalar, vector] } else { [vector, scalar] })
+            }
+            _ => None,
+        }
+    }
+}
+
 /// What a part does.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Kind {

@@ -119,7 +119,8 @@ pub(crate) fn settle<'q>(
     let mut merged = Vec::new();
     for group in groups {
         let mut whole = Row::absent(steps);
-        let mut drops_name = None;
+        // The series that is present first decides whether the name goes.
+        let mut first: Option<(usize, bool)> = None;
         let mut row = worker.take_row();
         for &index in &group {
             repeated[index] = true;
@@ -127,14 +128,17 @@ pub(crate) fn settle<'q>(
             if row.is_empty() {
                 continue;
             }
-            if drops_name.is_some() && on_equal == OnEqual::Refuse {
+            if first.is_some() && on_equal == OnEqual::Refuse {
                 return Err(QueryError::SameLabelset);
             }
-            drops_name.get_or_insert_with(|| vector.drops_name(index));
+            let begins = row.iter().next().map_or(usize::MAX, |(step, _)| step);
+            if first.is_none_or(|(earliest, _)| begins < earliest) {
+                first = Some((begins, vector.drops_name(index)));
+            }
             absorb(&mut whole, &row)?;
         }
         worker.give_row(row);
-        merged.push((vector.labels(group[0]), drops_name.unwrap_or(false), whole));
+        merged.push((vector.labels(group[0]), first.is_some_and(|(_, drops_name)| drops_name), whole));
     }
     let kept = (0..vector.len()).filter(|index| !repeated[*index]).collect();
     let merged = Table::from_rows(steps, merged, exec)?;

@@ -3,8 +3,8 @@
 use super::duration::resolve;
 use super::{Aggregate, Bounds, CallNode, InfoNode, Kind, Node, RangeCallNode, RangeNode, RangeSource, Selector, When};
 use crate::ast::{
-    Aggregation, AtModifier, Binary, Call, DurationValue, Expr, MatrixSelector, Span, Subquery, Unary, ValueType,
-    VectorSelector,
+    Aggregation, AtModifier, Binary, Call, Cardinality, DurationValue, Expr, MatrixSelector, Span, Subquery, Unary,
+    ValueType, VectorMatching, VectorSelector,
 };
 use crate::eval::extended::Extension;
 use crate::eval::range::RangeFunction;
@@ -35,6 +35,16 @@ const TIME_DEPENDENT: [&str; 11] = [
     "year",
 ];
 
+/// On all labels, one to one.
+const DEFAULT_MATCHING: VectorMatching = VectorMatching {
+    cardinality: Cardinality::OneToOne,
+    labels: Vec::new(),
+    on: false,
+    include: Vec::new(),
+    fill_left: None,
+    fill_right: None,
+};
+
 struct Builder {
     bounds: Bounds,
     next_ordinal: u32,
@@ -56,6 +66,12 @@ impl Built {
     fn with_invariance(node: Node, invariant: bool) -> Self {
         Self { node, invariant, wrappable: invariant }
     }
+}
+
+/// What is left to do for a tree of binary operators.
+enum Step<'a> {
+    Visit(&'a Expr),
+    Combine(&'a Binary),
 }
 
 /// Without the parentheses around it.
@@ -93,7 +109,7 @@ impl Builder {
             Expr::VectorSelector(selector) => self.instant_selector(selector),
             Expr::MatrixSelector(_) | Expr::Subquery(_) => self.range_vector(expr),
             Expr::Aggregation(aggregation) => self.aggregation(aggregation),
-            Expr::Binary(binary) => self.binary(binary),
+            Expr::Binary(_) => self.binary(expr),
             Expr::Unary(unary) => self.unary(unary),
             Expr::Call(call) => self.call(call),
             Expr::Paren(paren) => self.build(&paren.expr),
@@ -162,38 +178,70 @@ impl Builder {
     }
 
     fn aggregation(&mut self, aggregation: &Aggregation) -> Result<Built, QueryError> {
-        let parameter = match &aggregation.param {
-            Some(parameter) => {
-                let built = self.build(bare(parameter))?;
-                Some(self.wrap(built))
-            }
-            None => None,
+        let parameter = aggregation.param.as_deref().map(|parameter| self.build(bare(parameter))).transpose()?;
+        let inner = self.build(bare(&aggregation.expr))?;
+        // Prometheus 3.14 looks at the operand alone and evaluates a parameter that varies once, at the first step; the
+        // same query asked step by step then answers differently. We look at both.
+        let invariant = inner.invariant && parameter.as_ref().is_none_or(|parameter| parameter.invariant);
+        let (inner, parameter) = if invariant {
+            (inner.node, parameter.map(|parameter| parameter.node))
+        } else {
+            (self.wrap(inner), parameter.map(|parameter| self.wrap(parameter)))
         };
-        let Built { node: inner, invariant, wrappable } = self.build(bare(&aggregation.expr))?;
         let mut grouping = aggregation.grouping.clone();
         grouping.sort();
         grouping.dedup();
         let aggregate = Aggregate { op: aggregation.op, inner, parameter, grouping, without: aggregation.without };
         let node = self.node(aggregation.span, ValueType::Vector, Kind::Aggregate(Box::new(aggregate)));
-        Ok(Built { node, invariant, wrappable })
+        Ok(Built::with_invariance(node, invariant))
     }
 
+    /// Signs may follow each other in any number: they are counted, not descended.
     fn unary(&mut self, unary: &Unary) -> Result<Built, QueryError> {
-        let Built { node, invariant, wrappable } = self.build(&unary.expr)?;
-        if !unary.negative {
-            return Ok(Built { node, invariant, wrappable });
+        let (mut negations, mut operand) = (0, unary.expr.as_ref());
+        let mut sign = unary;
+        loop {
+            negations += usize::from(sign.negative);
+            let Expr::Unary(next) = operand else { break };
+            (sign, operand) = (next, &next.expr);
         }
-        let value_type = node.value_type;
-        let node = match node.kind {
-            Kind::Number(value) => self.node(unary.span, value_type, Kind::Number(-value)),
-            _ => self.node(unary.span, value_type, Kind::Negate(Box::new(node))),
-        };
+        let Built { mut node, invariant, wrappable } = self.build(operand)?;
+        // Two negations undo each other, but the name is gone all the same.
+        let negations = if negations > 1 { 2 - negations % 2 } else { negations };
+        for _ in 0..negations {
+            let value_type = node.value_type;
+            node = match node.kind {
+                Kind::Number(value) => self.node(unary.span, value_type, Kind::Number(-value)),
+                _ => self.node(unary.span, value_type, Kind::Negate(Box::new(node))),
+            };
+        }
         Ok(Built { node, invariant, wrappable })
     }
 
-    fn binary(&mut self, binary: &Binary) -> Result<Built, QueryError> {
-        let lhs = self.build(&binary.lhs)?;
-        let rhs = self.build(&binary.rhs)?;
+    /// Binary operators nest as deep as the query is long: they are walked, not descended.
+    fn binary(&mut self, expr: &Expr) -> Result<Built, QueryError> {
+        let mut work = vec![Step::Visit(expr)];
+        let mut built = Vec::new();
+        while let Some(step) = work.pop() {
+            match step {
+                Step::Visit(expr) => match bare(expr) {
+                    Expr::Binary(binary) => {
+                        work.extend([Step::Combine(binary), Step::Visit(&binary.rhs), Step::Visit(&binary.lhs)]);
+                    }
+                    operand => built.push(self.build(operand)?),
+                },
+                Step::Combine(binary) => {
+                    let (Some(rhs), Some(lhs)) = (built.pop(), built.pop()) else {
+                        unreachable!("both operands were visited before")
+                    };
+                    built.push(self.combine(binary, lhs, rhs));
+                }
+            }
+        }
+        Ok(built.pop().unwrap_or_else(|| unreachable!("a visit leaves a node")))
+    }
+
+    fn combine(&mut self, binary: &Binary, lhs: Built, rhs: Built) -> Built {
         let invariant = lhs.invariant && rhs.invariant;
         let (lhs, rhs) = if invariant { (lhs.node, rhs.node) } else { (self.wrap(lhs), self.wrap(rhs)) };
         let op = binary.op;
@@ -204,26 +252,18 @@ impl Builder {
             (ValueType::Scalar, _) => (ValueType::Vector, self.with_scalar(binary, rhs, lhs, true)),
             (_, ValueType::Scalar) => (ValueType::Vector, self.with_scalar(binary, lhs, rhs, false)),
             _ => {
-                let matching = binary.matching.clone().unwrap_or(crate::ast::VectorMatching {
-                    cardinality: crate::ast::Cardinality::OneToOne,
-                    labels: Vec::new(),
-                    on: false,
-                    include: Vec::new(),
-                    fill_left: None,
-                    fill_right: None,
-                });
+                let matching = binary.matching.clone().unwrap_or(DEFAULT_MATCHING);
                 let operands = Box::new((lhs, rhs));
-                let kind = match op {
-                    crate::ast::BinaryOp::And | crate::ast::BinaryOp::Or | crate::ast::BinaryOp::Unless => {
-                        Kind::Set { op, operands, matching }
-                    }
-                    _ => Kind::Join { op, operands, matching, return_bool: binary.return_bool },
+                let kind = if op.is_set() {
+                    Kind::Set { op, operands, matching }
+                } else {
+                    Kind::Join { op, operands, matching, return_bool: binary.return_bool }
                 };
                 (ValueType::Vector, kind)
             }
         };
         let node = self.node(binary.span, value_type, kind);
-        Ok(Built::with_invariance(node, invariant))
+        Built::with_invariance(node, invariant)
     }
 
     fn with_scalar(&self, binary: &Binary, vector: Node, scalar: Node, scalar_first: bool) -> Kind {
