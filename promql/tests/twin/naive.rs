@@ -546,7 +546,7 @@ fn quantile(q: f64, values: &[f64]) -> f64 {
 }
 
 fn histogram_quantile(q: f64, mut buckets: Vec<(f64, f64)>) -> f64 {
-    if q.is_nan() || q < 0.0 || q > 1.0 {
+    if !(0.0..=1.0).contains(&q) {
         return quantile(q, &[0.0]);
     }
     buckets.sort_by(|a, b| a.0.total_cmp(&b.0));
