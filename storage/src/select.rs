@@ -96,15 +96,17 @@ impl Head {
         until_ms: i64,
         series_max: usize,
     ) -> Result<Selection, SelectError> {
+        let range = TimeRange { after_ms, until_ms };
         let mut series = Vec::new();
         for shard in &self.inner.shards {
             let shard = shard.read();
-            if !shard.overlaps(after_ms, until_ms) {
+            if !shard.overlaps(range) {
                 continue;
             }
             let slots = shard.matching(matchers);
             let room = series_max - series.len();
-            let in_range = slots.iter().filter(|slot| shard.slots.get(*slot as usize).may_overlap(after_ms, until_ms));
+            let whole = shard.within(range);
+            let in_range = slots.iter().filter(|slot| whole || shard.in_range(*slot, range));
             let before = series.len();
             series.extend(in_range.take(room.saturating_add(1)).map(|slot| shard.series_ref(slot)));
             if series.len() - before > room {
@@ -159,7 +161,7 @@ impl Head {
         let mut items = Vec::new();
         for shard in &self.inner.shards {
             let shard = shard.read();
-            if shard.overlaps(range.after_ms, range.until_ms) {
+            if shard.overlaps(range) {
                 let series = (!matchers.is_empty()).then(|| shard.matching(matchers));
                 items.extend(list(&shard, series.as_ref(), shard.within(range)));
             }
@@ -197,13 +199,13 @@ impl Shard {
     }
 
     /// Whether any sample may be in the range.
-    fn overlaps(&self, after_ms: i64, until_ms: i64) -> bool {
-        self.last_ms > after_ms && self.first_ms <= until_ms
+    fn overlaps(&self, range: TimeRange) -> bool {
+        self.last_ms > range.after_ms && self.first_ms <= range.until_ms
     }
 
-    /// Whether every series is sure to be in the range.
+    /// Whether every series has samples, and all of them in the range.
     fn within(&self, range: TimeRange) -> bool {
-        self.first_ms > range.after_ms && self.last_ms <= range.until_ms
+        self.sampled == self.hashes.len() && self.first_ms > range.after_ms && self.last_ms <= range.until_ms
     }
 
     fn slot_of(&self, series: SeriesRef) -> &Slot {

@@ -33,6 +33,17 @@ pub struct Tail {
 }
 
 impl Tail {
+    /// Appends `code` if no word becomes full by that; returns whether it did.
+    #[inline]
+    pub fn push_within(&mut self, code: Code) -> bool {
+        let len = u32::from(self.len) + code.len;
+        if len < 32 {
+            self.word |= (code.bits as u32) << self.len;
+            self.len = len as u8;
+        }
+        len < 32
+    }
+
     /// Appends `code` and hands each word that became full to `emit`.
     #[inline]
     pub fn push(&mut self, code: Code, mut emit: impl FnMut(u32)) {

@@ -86,42 +86,28 @@ impl Decoded {
         let slots = self.timestamps_ms.iter_mut().zip(&mut self.values).take(count);
         for (i, (timestamp, value)) in slots.enumerate() {
             *timestamp = if i == 0 { times.last_ms() } else { times.advance(&mut values.reader) };
-            *value = match values.advance()? {
-                Step::Value(value) => value,
-                Step::Gap(_) => return Err(ChunkError::BadCode),
-            };
+            if values.run(std::slice::from_mut(value))?.gap > 0 {
+                return Err(ChunkError::BadCode);
+            }
         }
         self.len = count;
         Ok(())
     }
 
+    /// Decodes runs of values without a gap, and copies the timestamps of each run at once.
     fn decode_shared(&mut self, values: &mut ValueDecoder<'_>, count: usize, rows: &[i64]) -> Result<(), ChunkError> {
-        let mut row = 0;
-        let mut present = 0u128;
-        let mut dense = true;
-        for i in 0..count {
-            let value = loop {
-                match values.advance()? {
-                    Step::Value(value) => break value,
-                    Step::Gap(skipped) => {
-                        row += skipped;
-                        dense = false;
-                    }
-                }
-                if row >= SAMPLES_MAX {
-                    return Err(ChunkError::RowOutOfRange);
-                }
-            };
-            let timestamp = *rows.get(row).ok_or(ChunkError::RowOutOfRange)?;
-            if let (Some(at), Some(slot)) = (self.timestamps_ms.get_mut(i), self.values.get_mut(i)) {
-                (*at, *slot) = (timestamp, value);
+        let (mut done, mut row, mut present) = (0, 0, 0u128);
+        while done < count {
+            let run = values.run(self.values.get_mut(done..count).unwrap_or_default())?;
+            let from = rows.get(row..row + run.values).ok_or(ChunkError::RowOutOfRange)?;
+            if let Some(to) = self.timestamps_ms.get_mut(done..done + run.values) {
+                to.copy_from_slice(from);
             }
-            if !dense {
-                present |= 1 << row;
-            }
-            row += 1;
-            if dense {
-                present = dense_rows(row);
+            present |= low_rows(row + run.values) & !low_rows(row);
+            done += run.values;
+            row += run.values + run.gap;
+            if row >= SAMPLES_MAX && done < count {
+                return Err(ChunkError::RowOutOfRange);
             }
         }
         (self.len, self.rows) = (count, present);
@@ -129,15 +115,20 @@ impl Decoded {
     }
 }
 
-/// The first `count` rows, at most 128.
-#[inline]
-fn dense_rows(count: usize) -> u128 {
+/// The first `count` rows, one bit each.
+fn low_rows(count: usize) -> u128 {
     if count >= 128 { u128::MAX } else { (1 << count) - 1 }
 }
 
-enum Step {
-    Value(f64),
-    /// So many rows without a sample.
+/// Consecutive values, and how many rows without a sample follow them.
+struct Run {
+    values: usize,
+    gap: usize,
+}
+
+/// What a code that is not frequent comes to.
+enum Rare {
+    Value,
     Gap(usize),
 }
 
@@ -145,7 +136,7 @@ struct ValueDecoder<'a> {
     reader: BitReader<'a>,
     last: f64,
     divisor: Divisor,
-    /// The mantissa nearest to `last`, unless `last` was coded raw.
+    /// The mantissa nearest to `last`, once it is known.
     mantissa: Option<i64>,
     width: u32,
     xor_lead: u32,
@@ -165,47 +156,79 @@ impl<'a> ValueDecoder<'a> {
         }
     }
 
-    #[inline]
-    fn advance(&mut self) -> Result<Step, ChunkError> {
-        let word = self.reader.peek();
+    /// Decodes values until `out` is full or a gap comes. The two frequent codes are handled here, with all state in
+    /// registers; the rest in [`ValueDecoder::rare`].
+    fn run(&mut self, out: &mut [f64]) -> Result<Run, ChunkError> {
+        let mut reader = self.reader.clone();
+        let (mut last, mut divisor, mut width) = (self.last, self.divisor, self.width);
+        let mut mantissa = self.mantissa;
+        let mut at = 0;
+        while at < out.len() {
+            let word = reader.peek();
+            if word & 1 == 0 {
+                // Each zero repeats the value; 56 bits of a word are sure to be of the stream.
+                let repeats = ((word | 1 << 56).trailing_zeros() as usize).min(out.len() - at);
+                if let Some(same) = out.get_mut(at..at + repeats) {
+                    same.fill(last);
+                }
+                reader.skip(repeats as u32);
+                at += repeats;
+                continue;
+            }
+            if word & 2 == 0 && (1..=54).contains(&width) {
+                reader.skip(2 + width);
+                let reference = mantissa.unwrap_or_else(|| divisor.nearest(last));
+                let next = reference.wrapping_add(unzigzag((word >> 2) & mask(width)));
+                last = divisor.value(next);
+                mantissa = Some(next);
+            } else {
+                (self.reader, self.last, self.mantissa) = (reader, last, mantissa);
+                let rare = self.rare(word)?;
+                (reader, last, mantissa) = (self.reader.clone(), self.last, self.mantissa);
+                (divisor, width) = (self.divisor, self.width);
+                if let Rare::Gap(gap) = rare {
+                    return Ok(Run { values: at, gap });
+                }
+            }
+            if let Some(slot) = out.get_mut(at) {
+                *slot = last;
+            }
+            at += 1;
+        }
+        (self.reader, self.last, self.mantissa) = (reader, last, mantissa);
+        Ok(Run { values: at, gap: 0 })
+    }
+
+    #[inline(never)]
+    fn rare(&mut self, word: u64) -> Result<Rare, ChunkError> {
         match word.trailing_ones() {
-            0 => self.reader.skip(1),
             1 if self.width > 0 => {
                 self.reader.skip(2);
-                self.last = if self.width <= 54 {
-                    self.reader.skip(self.width);
-                    self.add((word >> 2) & mask(self.width))
-                } else {
-                    let delta = self.reader.read(self.width);
-                    self.add(delta)
-                };
+                let delta = self.reader.read(self.width);
+                self.add(delta);
             }
-            1 => return Err(ChunkError::BadCode),
             2 => {
                 self.width = ((word >> 3) & 63) as u32 + 1;
                 self.reader.skip(9);
                 let delta = self.reader.read(self.width);
-                self.last = self.add(delta);
+                self.add(delta);
             }
             3 => return self.control(word >> 4),
-            _ => self.last = self.xor(word >> 4)?,
+            0 | 1 => return Err(ChunkError::BadCode),
+            _ => self.xor(word >> 4)?,
         }
-        Ok(Step::Value(self.last))
+        Ok(Rare::Value)
     }
 
     #[inline]
-    fn add(&mut self, delta: u64) -> f64 {
-        let reference = match self.mantissa {
-            Some(mantissa) => mantissa,
-            None => self.divisor.nearest(self.last),
-        };
+    fn add(&mut self, delta: u64) {
+        let reference = self.mantissa.unwrap_or_else(|| self.divisor.nearest(self.last));
         let mantissa = reference.wrapping_add(unzigzag(delta));
         self.mantissa = Some(mantissa);
-        self.divisor.value(mantissa)
+        self.last = self.divisor.value(mantissa);
     }
 
-    #[cold]
-    fn control(&mut self, word: u64) -> Result<Step, ChunkError> {
+    fn control(&mut self, word: u64) -> Result<Rare, ChunkError> {
         self.reader.skip(4 + CONTROL_BITS);
         match word & mask(CONTROL_BITS) {
             CONTROL_DIVISOR => {
@@ -214,19 +237,19 @@ impl<'a> ValueDecoder<'a> {
                 self.width = self.reader.read(6) as u32 + 1;
                 self.mantissa = None;
                 let delta = self.reader.read(self.width);
-                self.last = self.add(delta);
+                self.add(delta);
             }
             CONTROL_STALE => {
                 self.last = stale_marker();
                 self.mantissa = None;
             }
-            CONTROL_GAP => return Ok(Step::Gap(self.reader.read(7) as usize + 1)),
+            CONTROL_GAP => return Ok(Rare::Gap(self.reader.read(7) as usize + 1)),
             _ => return Err(ChunkError::BadCode),
         }
-        Ok(Step::Value(self.last))
+        Ok(Rare::Value)
     }
 
-    fn xor(&mut self, word: u64) -> Result<f64, ChunkError> {
+    fn xor(&mut self, word: u64) -> Result<(), ChunkError> {
         self.reader.skip(5);
         if word & 1 == 1 {
             self.reader.skip(11);
@@ -238,7 +261,8 @@ impl<'a> ValueDecoder<'a> {
         }
         let bits = self.reader.read(self.xor_len) << (64 - self.xor_lead - self.xor_len);
         self.mantissa = None;
-        Ok(f64::from_bits(self.last.to_bits() ^ bits))
+        self.last = f64::from_bits(self.last.to_bits() ^ bits);
+        Ok(())
     }
 }
 

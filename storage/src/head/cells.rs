@@ -112,7 +112,7 @@ impl Cells {
             let cell = self.slab.get(at as usize);
             let last = at == chain.tail;
             let words = if last { usize::from(chain.tail_words) } else { CELL_WORDS };
-            out.extend(cell.words.iter().take(words).flat_map(|word| word.to_le_bytes()));
+            cell.words.iter().take(words).for_each(|word| out.extend_from_slice(&word.to_le_bytes()));
             at = if last { NO_CELL } else { cell.next };
         }
     }

@@ -36,6 +36,8 @@ pub(crate) struct Shard {
     /// Timestamps of the samples.
     pub(crate) first_ms: i64,
     pub(crate) last_ms: i64,
+    /// Series that have a sample.
+    pub(crate) sampled: usize,
     /// A snapshot is under way.
     pub(crate) frozen: bool,
     /// The chunk that was decoded last for an out-of-order sample.
@@ -82,6 +84,7 @@ impl Shard {
             counters: Counters::default(),
             first_ms: i64::MAX,
             last_ms: i64::MIN,
+            sampled: 0,
             frozen: false,
             late_scratch: LateScratch { link: ChunkLink::NONE, decoded: Box::default() },
             stream: Vec::new(),
@@ -153,6 +156,7 @@ impl Shard {
         (self.first_ms, self.last_ms) = (loaded.first_ms, loaded.last_ms);
         (self.slots, self.cells, self.timelines) = (loaded.slots, loaded.cells, loaded.timelines);
         (self.hashes, self.labels) = (loaded.hashes, loaded.labels);
+        self.sampled = self.slots.iter().filter(|slot| slot.has(Slot::HAS_SAMPLE)).count();
         self.late_buffered = loaded.late.values().map(|late| late.buffer.len()).sum();
         self.late = loaded.late;
         Ok(notices)

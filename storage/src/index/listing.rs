@@ -28,11 +28,9 @@ const LABELS_COST: u64 = 2;
 impl LabelIndex {
     /// The names of labels that series have, in no order.
     pub(crate) fn list_names<F: Fn(u32) -> bool>(&self, among: &Among<'_, F>) -> Vec<&str> {
-        let used = |name: &&super::Name| match among.series {
-            _ if among.is_everything() => !name.present.is_empty(),
-            Some(series) if among.in_range.is_none() => !series.is_disjoint(&name.present),
-            Some(series) => series.iter().any(|slot| name.present.contains(slot) && among.in_range(slot)),
-            None => name.present.iter().any(|slot| among.in_range(slot)),
+        let used = |name: &&super::Name| match among.is_everything() {
+            true => name.series > 0,
+            false => name.present.any_in(among.series, |slot| among.in_range(slot)),
         };
         self.names.iter().filter(used).map(|name| self.text.get(name.text)).collect()
     }

@@ -51,7 +51,7 @@ impl LabelIndex {
         let mut keep = keep.iter();
         let mut series = match keep.next() {
             Some(first) => self.series_of(first),
-            None => self.all.clone(),
+            None => self.all.to_bitmap(),
         };
         for source in keep {
             self.intersect(&mut series, source, &labels_of);
@@ -91,7 +91,7 @@ impl LabelIndex {
     fn size(&self, source: &Source<'_>) -> u64 {
         match source {
             Source::Pair(pair) => u64::from(self.pairs[*pair as usize].series),
-            Source::Name(name) => self.names[*name as usize].present.len(),
+            Source::Name(name) => u64::from(self.names[*name as usize].series),
             Source::Values { name, .. } => u64::from(u32::MAX) + self.names[*name as usize].value_count() as u64,
         }
     }
@@ -99,7 +99,7 @@ impl LabelIndex {
     fn series_of(&self, source: &Source<'_>) -> RoaringBitmap {
         match source {
             Source::Pair(pair) => self.postings[*pair as usize].to_bitmap(),
-            Source::Name(name) => self.names[*name as usize].present.clone(),
+            Source::Name(name) => self.names[*name as usize].present.to_bitmap(),
             Source::Values { name, matcher, outcome } => self.series_with_values(*name, matcher, *outcome),
         }
     }
@@ -107,7 +107,7 @@ impl LabelIndex {
     fn intersect(&self, series: &mut RoaringBitmap, source: &Source<'_>, labels_of: &impl Fn(u32) -> Address) {
         match source {
             Source::Pair(pair) => self.postings[*pair as usize].intersect_into(series),
-            Source::Name(name) => *series &= &self.names[*name as usize].present,
+            Source::Name(name) => self.names[*name as usize].present.intersect_into(series),
             Source::Values { name, matcher, outcome } if self.few_remain(series, *name) => {
                 *series = self.filter(series, *name, matcher, |verdict| verdict == Some(*outcome), labels_of);
             }
@@ -118,7 +118,7 @@ impl LabelIndex {
     fn subtract(&self, series: &mut RoaringBitmap, source: &Source<'_>, labels_of: &impl Fn(u32) -> Address) {
         match source {
             Source::Pair(pair) => self.postings[*pair as usize].subtract_from(series),
-            Source::Name(name) => *series -= &self.names[*name as usize].present,
+            Source::Name(name) => self.names[*name as usize].present.subtract_from(series),
             Source::Values { name, matcher, outcome } if self.few_remain(series, *name) => {
                 *series = self.filter(series, *name, matcher, |verdict| verdict != Some(*outcome), labels_of);
             }
@@ -157,7 +157,7 @@ impl LabelIndex {
     fn series_with_values(&self, name: u32, matcher: &Matcher, outcome: bool) -> RoaringBitmap {
         let pairs = self.pairs_with(name, matcher, outcome);
         if pairs.len() == self.names[name as usize].value_count() {
-            return self.names[name as usize].present.clone();
+            return self.names[name as usize].present.to_bitmap();
         }
         postings::union(pairs.into_iter().map(|pair| &self.postings[pair as usize]))
     }

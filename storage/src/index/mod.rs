@@ -22,7 +22,7 @@ use arena::{ArenaFull, ByteArena, Text, TextArena};
 use hashbrown::HashTable;
 use names::Name;
 use postings::Postings;
-use roaring::RoaringBitmap;
+use smallvec::SmallVec;
 use std::hash::BuildHasher;
 
 /// The name whose value names the metric's target, with [`INSTANCE`] the group that shares a timeline.
@@ -50,7 +50,8 @@ pub(crate) struct LabelIndex {
     pair_numbers: HashTable<u32>,
     postings: Vec<Postings>,
     sets: ByteArena,
-    all: RoaringBitmap,
+    all: Postings,
+    series: u32,
     hasher: foldhash::fast::RandomState,
 }
 
@@ -89,7 +90,8 @@ impl LabelIndex {
         for pair in pairs_of(&set) {
             self.post(pair, slot);
         }
-        self.all.insert(slot);
+        self.all.insert(slot, self.series);
+        self.series += 1;
         Ok(Added { labels, group })
     }
 
@@ -97,7 +99,9 @@ impl LabelIndex {
         let known = &mut self.pairs[pair as usize];
         self.postings[pair as usize].insert(slot, known.series);
         known.series += 1;
-        self.names[known.name as usize].present.insert(slot);
+        let name = &mut self.names[known.name as usize];
+        name.present.insert(slot, name.series);
+        name.series += 1;
     }
 
     /// The number of a pair, given out when it is new.
@@ -175,13 +179,13 @@ impl LabelIndex {
         })
     }
 
-    /// The labels of a set whose names are among `names`, which ascend.
-    pub(crate) fn labels_among<'a>(
-        &'a self,
-        labels: Address,
-        names: &'a [&str],
-    ) -> impl Iterator<Item = (&'a str, &'a str)> {
-        self.labels(labels).filter(|(name, _)| names.binary_search(name).is_ok())
+    /// The labels of a set whose names are among `names`.
+    pub(crate) fn labels_among(&self, labels: Address, names: &[&str]) -> impl Iterator<Item = (&str, &str)> {
+        let wanted: SmallVec<[u32; 8]> = names.iter().filter_map(|name| self.name_number(name)).collect();
+        pairs_of(self.sets.from(labels)).filter_map(move |pair| {
+            let pair = &self.pairs[pair as usize];
+            wanted.contains(&pair.name).then(|| (self.name_text(pair.name), self.text.get(pair.value)))
+        })
     }
 
     /// Distinct pairs.

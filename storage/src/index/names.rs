@@ -1,8 +1,7 @@
 //! Label names: who has them, and their values in order.
 
 use super::arena::Text;
-use super::postings::bitmap_bytes;
-use roaring::RoaringBitmap;
+use super::postings::Postings;
 
 /// New values are sorted in when they are more than this and than an eighth of those in order.
 const RECENT_MAX: usize = 64;
@@ -12,7 +11,9 @@ const RECENT_MAX: usize = 64;
 pub(super) struct Name {
     pub(super) text: Text,
     /// The series that have the label.
-    pub(super) present: RoaringBitmap,
+    pub(super) present: Postings,
+    /// How many they are.
+    pub(super) series: u32,
     /// Pairs in ascending order of their values.
     sorted: Vec<u32>,
     /// Pairs not sorted in yet.
@@ -21,7 +22,7 @@ pub(super) struct Name {
 
 impl Name {
     pub(super) fn new(text: Text) -> Self {
-        Self { text, present: RoaringBitmap::new(), sorted: Vec::new(), recent: Vec::new() }
+        Self { text, present: Postings::default(), series: 0, sorted: Vec::new(), recent: Vec::new() }
     }
 
     /// Adds a pair of this name. The cost of keeping order is spread: each pair is sorted in a logarithmic number of times.
@@ -68,8 +69,6 @@ impl Name {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        (self.sorted.capacity() + self.recent.capacity()) * size_of::<u32>()
-            + bitmap_bytes(&self.present)
-            + size_of::<Self>()
+        (self.sorted.capacity() + self.recent.capacity()) * size_of::<u32>() + self.present.bytes() + size_of::<Self>()
     }
 }

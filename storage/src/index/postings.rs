@@ -2,22 +2,28 @@
 
 use roaring::RoaringBitmap;
 
-/// Up to this many are kept as a plain list; beyond, a bitmap is smaller.
-const FEW: usize = 32;
+/// Up to this many scattered slots are kept as a plain list; beyond, a bitmap is smaller.
+const FEW: usize = 24;
 /// A bitmap looks for runs each time it has doubled, from here on.
-const OPTIMIZE_FROM: u32 = 256;
+const OPTIMIZE_FROM: u32 = 128;
 
-/// A set of slots, sized for the common case of labels that few series have.
+/// A set of slots, sized for the two common cases: a run of neighbours (the series of a scrape target, made together) and
+/// a bitmap.
 #[derive(Debug, Clone)]
 pub(crate) enum Postings {
-    One(u32),
+    /// Slots `start..start + len`.
+    Run {
+        start: u32,
+        len: u32,
+    },
+    /// In ascending order.
     Few(Vec<u32>),
     Many(Box<RoaringBitmap>),
 }
 
 impl Default for Postings {
     fn default() -> Self {
-        Self::Few(Vec::new())
+        Self::Run { start: 0, len: 0 }
     }
 }
 
@@ -25,20 +31,31 @@ impl Postings {
     /// Adds a slot; `len` is the number of slots so far.
     pub(crate) fn insert(&mut self, slot: u32, len: u32) {
         match self {
-            Self::Few(none) if none.is_empty() => *self = Self::One(slot),
-            Self::One(first) => *self = Self::Few(ascending(*first, slot)),
-            Self::Few(slots) if slots.len() < FEW => {
-                if let Err(at) = slots.binary_search(&slot) {
-                    slots.insert(at, slot);
-                }
+            Self::Run { len: 0, .. } => *self = Self::Run { start: slot, len: 1 },
+            Self::Run { start, len } if slot == *start + *len => *len += 1,
+            Self::Run { start, len } if (*start..*start + *len).contains(&slot) => {}
+            Self::Run { start, len } if *len as usize >= FEW => {
+                let mut bitmap = RoaringBitmap::new();
+                bitmap.insert_range(*start..*start + *len);
+                bitmap.insert(slot);
+                bitmap.optimize();
+                *self = Self::Many(Box::new(bitmap));
             }
+            Self::Run { start, len } => {
+                let mut slots: Vec<u32> = (*start..*start + *len).collect();
+                insert_sorted(&mut slots, slot);
+                *self = Self::Few(slots);
+            }
+            Self::Few(slots) if slots.len() < FEW => insert_sorted(slots, slot),
             Self::Few(slots) => {
                 let mut bitmap: RoaringBitmap = slots.iter().copied().collect();
                 bitmap.insert(slot);
                 *self = Self::Many(Box::new(bitmap));
             }
             Self::Many(bitmap) => {
-                bitmap.insert(slot);
+                if bitmap.try_push(slot).is_err() {
+                    bitmap.insert(slot);
+                }
                 if len >= OPTIMIZE_FROM && len.is_power_of_two() {
                     bitmap.optimize();
                 }
@@ -49,7 +66,11 @@ impl Postings {
     /// Builds a set from ascending slots.
     pub(crate) fn from_ascending(slots: &[u32]) -> Self {
         match slots {
-            [one] => Self::One(*one),
+            [] => Self::default(),
+            [first, .., last] if (last - first) as usize == slots.len() - 1 => {
+                Self::Run { start: *first, len: slots.len() as u32 }
+            }
+            [one] => Self::Run { start: *one, len: 1 },
             few if few.len() <= FEW => Self::Few(few.to_vec()),
             many => {
                 let mut bitmap: RoaringBitmap = many.iter().copied().collect();
@@ -59,10 +80,33 @@ impl Postings {
         }
     }
 
+    /// The set that a bitmap holds.
+    pub(crate) fn from_bitmap(mut bitmap: RoaringBitmap) -> Self {
+        match (bitmap.min(), bitmap.max()) {
+            (Some(start), Some(last)) if u64::from(last - start) + 1 == bitmap.len() => {
+                Self::Run { start, len: last - start + 1 }
+            }
+            (None, _) => Self::default(),
+            _ => {
+                bitmap.optimize();
+                Self::Many(Box::new(bitmap))
+            }
+        }
+    }
+
+    /// How many slots there are.
+    pub(crate) fn len(&self) -> u64 {
+        match self {
+            Self::Run { len, .. } => u64::from(*len),
+            Self::Few(slots) => slots.len() as u64,
+            Self::Many(bitmap) => bitmap.len(),
+        }
+    }
+
     /// As a bitmap of its own.
     pub(crate) fn to_bitmap(&self) -> RoaringBitmap {
         match self {
-            Self::One(slot) => RoaringBitmap::from_iter([*slot]),
+            Self::Run { start, len } => run(*start, *len),
             Self::Few(slots) => slots.iter().copied().collect(),
             Self::Many(bitmap) => RoaringBitmap::clone(bitmap),
         }
@@ -72,7 +116,8 @@ impl Postings {
     pub(crate) fn any_in(&self, set: Option<&RoaringBitmap>, wanted: impl Fn(u32) -> bool) -> bool {
         let fits = |slot: u32| set.is_none_or(|set| set.contains(slot)) && wanted(slot);
         match (self, set) {
-            (Self::One(slot), _) => fits(*slot),
+            (Self::Run { start, len }, Some(set)) => set.range(*start..*start + *len).any(wanted),
+            (Self::Run { start, len }, None) => (*start..*start + *len).any(wanted),
             (Self::Few(slots), _) => slots.iter().any(|slot| fits(*slot)),
             (Self::Many(bitmap), Some(set)) if set.is_disjoint(bitmap) => false,
             (Self::Many(bitmap), Some(set)) if set.len() < bitmap.len() => {
@@ -86,7 +131,7 @@ impl Postings {
     pub(crate) fn intersect_into(&self, set: &mut RoaringBitmap) {
         match self {
             Self::Many(bitmap) => *set &= &**bitmap,
-            Self::One(slot) => *set = RoaringBitmap::from_iter([*slot].into_iter().filter(|slot| set.contains(*slot))),
+            Self::Run { start, len } => *set &= run(*start, *len),
             Self::Few(slots) => *set = slots.iter().copied().filter(|slot| set.contains(*slot)).collect(),
         }
     }
@@ -95,8 +140,8 @@ impl Postings {
     pub(crate) fn subtract_from(&self, set: &mut RoaringBitmap) {
         match self {
             Self::Many(bitmap) => *set -= &**bitmap,
-            Self::One(slot) => {
-                set.remove(*slot);
+            Self::Run { start, len } => {
+                set.remove_range(*start..*start + *len);
             }
             Self::Few(slots) => slots.iter().for_each(|slot| {
                 set.remove(*slot);
@@ -107,15 +152,27 @@ impl Postings {
     /// Bytes on the heap.
     pub(crate) fn bytes(&self) -> usize {
         match self {
-            Self::One(_) => 0,
+            Self::Run { .. } => 0,
             Self::Few(slots) => slots.capacity() * size_of::<u32>(),
             Self::Many(bitmap) => bitmap_bytes(bitmap) + size_of::<RoaringBitmap>(),
         }
     }
 }
 
+fn run(start: u32, len: u32) -> RoaringBitmap {
+    let mut bitmap = RoaringBitmap::new();
+    bitmap.insert_range(start..start + len);
+    bitmap
+}
+
+fn insert_sorted(slots: &mut Vec<u32>, slot: u32) {
+    if let Err(at) = slots.binary_search(&slot) {
+        slots.insert(at, slot);
+    }
+}
+
 /// Bytes on the heap of a bitmap.
-pub(crate) fn bitmap_bytes(bitmap: &RoaringBitmap) -> usize {
+fn bitmap_bytes(bitmap: &RoaringBitmap) -> usize {
     const CONTAINER: u64 = 48;
     let statistics = bitmap.statistics();
     (u64::from(statistics.n_containers) * CONTAINER
@@ -124,21 +181,13 @@ pub(crate) fn bitmap_bytes(bitmap: &RoaringBitmap) -> usize {
         + statistics.n_bytes_bitset_containers) as usize
 }
 
-fn ascending(a: u32, b: u32) -> Vec<u32> {
-    match a.cmp(&b) {
-        std::cmp::Ordering::Less => vec![a, b],
-        std::cmp::Ordering::Equal => vec![a],
-        std::cmp::Ordering::Greater => vec![b, a],
-    }
-}
-
 /// The union of many sets; each slot is in one of them at most, as the pairs of one name are.
 pub(crate) fn union<'a>(sets: impl Iterator<Item = &'a Postings>) -> RoaringBitmap {
     let mut loose = Vec::new();
     let mut all = RoaringBitmap::new();
     for set in sets {
         match set {
-            Postings::One(slot) => loose.push(*slot),
+            Postings::Run { start, len } => loose.extend(*start..*start + *len),
             Postings::Few(slots) => loose.extend_from_slice(slots),
             Postings::Many(bitmap) => all |= &**bitmap,
         }
@@ -162,12 +211,23 @@ mod tests {
         set
     }
 
+    fn any_set() -> impl Strategy<Value = BTreeSet<u32>> {
+        prop_oneof![
+            proptest::collection::btree_set(0u32..600, 0..400),
+            proptest::collection::btree_set(0u32..600, 0..40),
+            (0u32..600, 0u32..100).prop_map(|(start, len)| (start..start + len).collect()),
+            (0u32..600, 1u32..100, 0u32..600)
+                .prop_map(|(start, len, other)| (start..start + len).chain([other]).collect()),
+        ]
+    }
+
     proptest! {
         #[test]
-        fn sets_of_all_sizes_behave_alike(a in proptest::collection::btree_set(0u32..600, 1..400), b in proptest::collection::btree_set(0u32..600, 1..60), floor in 0u32..600) {
+        fn sets_of_all_sizes_behave_alike(a in any_set(), b in any_set(), floor in 0u32..600) {
             let (pa, pb) = (postings(&a), postings(&b));
             let list: Vec<u32> = a.iter().copied().collect();
             prop_assert_eq!(Postings::from_ascending(&list).to_bitmap(), pa.to_bitmap());
+            prop_assert_eq!(pa.len(), a.len() as u64);
             let mut both = pa.to_bitmap();
             pb.intersect_into(&mut both);
             prop_assert_eq!(both.iter().collect::<BTreeSet<_>>(), &a & &b);

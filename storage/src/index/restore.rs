@@ -97,7 +97,8 @@ impl LabelIndex {
             start = end;
         }
         self.restore_presence(&slots, &ends);
-        self.all = series.map(|(slot, _)| slot).collect();
+        self.all = Postings::from_bitmap(series.map(|(slot, _)| slot).collect());
+        self.series = self.all.len() as u32;
     }
 
     /// The series of each name: those of all its pairs.
@@ -110,8 +111,9 @@ impl LabelIndex {
                 let start = end - self.pairs[pair as usize].series as usize;
                 slots[start..end].iter().for_each(|slot| bits[*slot as usize / 8] |= 1 << (slot % 8));
             }
-            name.present = RoaringBitmap::from_lsb0_bytes(0, &bits);
-            name.present.optimize();
+            let present = RoaringBitmap::from_lsb0_bytes(0, &bits);
+            name.series = present.len() as u32;
+            name.present = Postings::from_bitmap(present);
         }
     }
 }
