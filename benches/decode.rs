@@ -22,14 +22,14 @@ fn series_labels(index: usize) -> Pairs {
     let node = index / 400;
     let pairs = [
         ("__name__", format!("container_network_receive_bytes_{}_total", index % 20)),
-        ("cluster", "production-europe-west-1".into()),
-        ("container", format!("service-{:03}-worker", index % 40)),
-        ("id", format!("/kubepods/burstable/pod{:08x}", index * 2_654_435_761 % (1 << 32))),
+        ("cluster", "eu-west-1".into()),
+        ("container", format!("service-{:03}", index % 40)),
+        ("id", format!("pod{:08x}", index * 2_654_435_761 % (1 << 32))),
         ("instance", format!("10.12.{node}.17:9100")),
         ("interface", format!("eth{}", index % 4)),
-        ("job", "kubernetes-cadvisor".into()),
+        ("job", "cadvisor".into()),
         ("namespace", format!("team-{:02}", index % 30)),
-        ("node", format!("ip-10-12-{node}-17.internal")),
+        ("node", format!("ip-10-12-{node}-17")),
         ("pod", format!("service-{:03}-7d9f8b6c54-{:05x}", index % 40, index * 40_503 % (1 << 20))),
     ];
     pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()

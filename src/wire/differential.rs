@@ -1,138 +1,16 @@
 //! The walker against the generated decoder: any encoding of any message, whole or broken, is accepted or refused alike and
 //! says the same.
 
+use super::oracle::{Content, generated};
 use super::prost_types::{v1, v2};
-use super::table::OtherKind;
 use super::{Limits, Protocol, WireErrorKind, WriteTable, decode};
-use model::metadata::MetricType;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use prost::Message;
-use std::collections::BTreeSet;
 use storage::append::LabelHash;
 
-/// What a request says, in a form that both decoders can be brought to.
-#[derive(Debug, PartialEq)]
-struct Content {
-    series: Vec<Series>,
-    metadata: BTreeSet<Statement>,
-}
-
-/// Name, type, help, unit.
-type Statement = (Vec<u8>, MetricType, Vec<u8>, Vec<u8>);
-
-#[derive(Debug, PartialEq, Default)]
-struct Series {
-    labels: Vec<(Vec<u8>, Vec<u8>)>,
-    /// Version 2.0: some reference is wrong, so labels are not compared.
-    broken: bool,
-    /// Timestamp and the bits of the value.
-    samples: Vec<(i64, u64)>,
-    exemplars_ms: Vec<i64>,
-    histograms_ms: Vec<i64>,
-}
-
 fn walked(protocol: Protocol, body: &[u8]) -> Option<Content> {
-    let mut table = WriteTable::default();
-    decode(protocol, body, &Limits::for_decoded_bytes(1 << 20), &mut table).ok()?;
-    let mut content = Content { series: Vec::new(), metadata: BTreeSet::new() };
-    let (timestamps, values) = table.samples();
-    for entry in 0..table.series_count() {
-        let mut labels = Vec::new();
-        table.labels_of(body, entry, &mut labels).ok()?;
-        let broken = table.problem_of(entry).is_some();
-        let others = |kind| {
-            let of_kind = table.others_of(entry).iter().filter(move |other| other.kind == kind);
-            of_kind.map(|other| other.timestamp_ms).collect()
-        };
-        content.series.push(Series {
-            labels: if broken { Vec::new() } else { owned(&labels) },
-            broken,
-            samples: table.samples_of(entry).map(|row| (timestamps[row], values[row].to_bits())).collect(),
-            exemplars_ms: others(OtherKind::Exemplar),
-            histograms_ms: others(OtherKind::Histogram),
-        });
-        assert!(table.samples_of(entry).all(|row| table.entry_of_sample(row) == entry));
-        if !broken {
-            check_hash(&table, body, entry, &labels);
-        }
-    }
-    for found in table.metadata(body) {
-        content.metadata.insert((found.name.into(), found.metric_type, found.help.into(), found.unit.into()));
-    }
-    assert_eq!(table.newest_ms(), timestamps.iter().copied().max().unwrap_or(i64::MIN));
-    Some(content)
-}
-
-fn owned(labels: &[(&[u8], &[u8])]) -> Vec<(Vec<u8>, Vec<u8>)> {
-    labels.iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect()
-}
-
-/// Bytes that are not canonical never hash to the identity of a series.
-fn check_hash(table: &WriteTable, body: &[u8], entry: usize, labels: &[(&[u8], &[u8])]) {
-    let mut encoded = Vec::new();
-    table.encoded_labels_of(body, entry, &mut encoded);
-    let pairs: Option<Vec<(&str, &str)>> =
-        labels.iter().map(|(n, v)| Some((str::from_utf8(n).ok()?, str::from_utf8(v).ok()?))).collect();
-    if let Some(pairs) = pairs {
-        let mut canonical = Vec::new();
-        let identity = LabelHash::of_pairs(pairs, &mut canonical);
-        assert!(table.hashes()[entry] != identity || encoded == canonical, "{labels:?}");
-    }
-}
-
-fn generated_v1(body: &[u8]) -> Option<Content> {
-    let request = v1::WriteRequest::decode(body).ok()?;
-    let series = request.timeseries.iter().map(|series| Series {
-        labels: series.labels.iter().map(|label| (label.name.clone(), label.value.clone())).collect(),
-        broken: false,
-        samples: series.samples.iter().map(|sample| (sample.timestamp, sample.value.to_bits())).collect(),
-        exemplars_ms: series.exemplars.iter().map(|exemplar| exemplar.timestamp).collect(),
-        histograms_ms: series.histograms.iter().map(|histogram| histogram.timestamp).collect(),
-    });
-    let metadata = request
-        .metadata
-        .iter()
-        .map(|entry| (entry.metric_family_name.clone(), type_of(entry.r#type), entry.help.clone(), entry.unit.clone()));
-    Some(Content { series: series.collect(), metadata: metadata.collect() })
-}
-
-fn type_of(number: i32) -> MetricType {
-    use MetricType::*;
-    let types = [Unknown, Counter, Gauge, Histogram, GaugeHistogram, Summary, Info, StateSet];
-    usize::try_from(number).ok().and_then(|index| types.get(index)).copied().unwrap_or_default()
-}
-
-fn generated_v2(body: &[u8]) -> Option<Content> {
-    let request = v2::Request::decode(body).ok()?;
-    let symbol = |index: u32| request.symbols.get(index as usize).cloned();
-    let mut content = Content { series: Vec::new(), metadata: BTreeSet::new() };
-    for series in &request.timeseries {
-        let pairs = series.labels_refs.chunks_exact(2).map(|pair| Some((symbol(pair[0])?, symbol(pair[1])?)));
-        let labels = if series.labels_refs.len() % 2 == 0 { pairs.collect::<Option<Vec<_>>>() } else { None };
-        let mut broken = labels.is_none();
-        let labels = labels.unwrap_or_default();
-        let told = series.metadata.unwrap_or_default();
-        if !broken && told != v2::Metadata::default() {
-            let text = |index: u32| if index == 0 { Some(Vec::new()) } else { symbol(index) };
-            let name = labels.iter().find(|(name, _)| name == b"__name__").map(|(_, value)| value.clone());
-            match (text(told.help_ref), text(told.unit_ref), name) {
-                (Some(help), Some(unit), Some(name)) => {
-                    content.metadata.insert((name, type_of(told.r#type), help, unit));
-                }
-                (Some(_), Some(_), None) => {}
-                _ => broken = true,
-            }
-        }
-        content.series.push(Series {
-            labels: if broken { Vec::new() } else { labels },
-            broken,
-            samples: series.samples.iter().map(|sample| (sample.timestamp, sample.value.to_bits())).collect(),
-            exemplars_ms: series.exemplars.iter().map(|exemplar| exemplar.timestamp).collect(),
-            histograms_ms: series.histograms.iter().map(|histogram| histogram.timestamp).collect(),
-        });
-    }
-    Some(content)
+    super::oracle::walked(protocol, body, &Limits::for_decoded_bytes(1 << 20))
 }
 
 // Encodings. Each strategy yields the bytes of some fields; a message is any number of them in any order.
@@ -342,18 +220,18 @@ proptest! {
 
     #[test]
     fn version_1_is_read_as_the_generated_decoder_reads_it(body in damaged(write_request())) {
-        prop_assert_eq!(walked(Protocol::V1, &body), generated_v1(&body));
+        prop_assert_eq!(walked(Protocol::V1, &body), generated(Protocol::V1, &body));
     }
 
     #[test]
     fn version_2_is_read_as_the_generated_decoder_reads_it(body in damaged(request())) {
-        prop_assert_eq!(walked(Protocol::V2, &body), generated_v2(&body));
+        prop_assert_eq!(walked(Protocol::V2, &body), generated(Protocol::V2, &body));
     }
 
     #[test]
     fn noise_is_read_as_the_generated_decoder_reads_it(body in vec(any::<u8>(), 0..40)) {
-        prop_assert_eq!(walked(Protocol::V1, &body), generated_v1(&body));
-        prop_assert_eq!(walked(Protocol::V2, &body), generated_v2(&body));
+        prop_assert_eq!(walked(Protocol::V1, &body), generated(Protocol::V1, &body));
+        prop_assert_eq!(walked(Protocol::V2, &body), generated(Protocol::V2, &body));
     }
 }
 
@@ -391,13 +269,11 @@ proptest! {
 #[test]
 fn the_strategies_yield_valid_and_invalid_bodies() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
-    for (name, strategy, generated) in [
-        ("1.0", damaged(write_request()), generated_v1 as fn(&[u8]) -> Option<Content>),
-        ("2.0", damaged(request()), generated_v2),
-    ] {
+    for (protocol, strategy) in [(Protocol::V1, damaged(write_request())), (Protocol::V2, damaged(request()))] {
+        let name = protocol.version();
         let bodies: Vec<Vec<u8>> =
             (0..400).map(|_| strategy.new_tree(&mut runner).expect("no filters").current()).collect();
-        let contents: Vec<Content> = bodies.iter().filter_map(|body| generated(body)).collect();
+        let contents: Vec<Content> = bodies.iter().filter_map(|body| generated(protocol, body)).collect();
         let samples: usize = contents.iter().flat_map(|c| &c.series).map(|series| series.samples.len()).sum();
         assert!((100..380).contains(&contents.len()), "{name}: {} of 400 are valid", contents.len());
         assert!(samples > 100, "{name}: only {samples} samples");
@@ -408,9 +284,9 @@ fn the_strategies_yield_valid_and_invalid_bodies() {
 fn groups_may_nest_a_hundred_levels_and_no_more() {
     for depth in [1, 98, 99, 100, 101, 5000] {
         let body = [vec![0x3b; depth], vec![0x3c; depth]].concat();
-        assert_eq!(walked(Protocol::V1, &body), generated_v1(&body), "{depth}");
+        assert_eq!(walked(Protocol::V1, &body), generated(Protocol::V1, &body), "{depth}");
         let in_series = [vec![0x0a], varint(body.len() as u64, 0), body].concat();
-        assert_eq!(walked(Protocol::V1, &in_series), generated_v1(&in_series), "{depth}");
+        assert_eq!(walked(Protocol::V1, &in_series), generated(Protocol::V1, &in_series), "{depth}");
     }
 }
 

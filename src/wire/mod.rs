@@ -3,7 +3,7 @@
 //! [`compression`] undoes snappy or zstd within a bound; [`decode`] walks the protobuf once, borrowed, without an allocation
 //! per series or sample, and fills a [`WriteTable`]. Labels are hashed as they lie in the body and parsed only when somebody
 //! asks for them. The walker accepts and refuses exactly the bodies that a generated decoder does; the generated one is in
-//! [`prost_types`] and serves as the oracle of the property tests.
+//! [`prost_types`], and [`oracle`] compares the two.
 //!
 //! Pure: knows no socket, no clock and no storage but the definition of a series' identity, [`storage::append::LabelHash`].
 mod reader;
@@ -11,6 +11,8 @@ mod reader;
 pub mod canonical;
 pub mod compression;
 mod fields;
+mod label_buffer;
+pub mod oracle;
 pub mod prost_types;
 mod sample;
 pub mod table;

@@ -7,6 +7,7 @@
 
 use super::canonical::push_label;
 use super::fields::label;
+use super::label_buffer::LabelBuffer;
 use super::reader::{DELIMITED, Reader, VARINT, WireError, WireErrorKind, key};
 use super::{Protocol, v2};
 use model::metadata::MetricType;
@@ -24,6 +25,11 @@ impl Span {
     #[inline(always)]
     pub(super) fn of(self, body: &[u8]) -> &[u8] {
         body.get(self.start as usize..self.end as usize).unwrap_or_default()
+    }
+
+    #[inline(always)]
+    pub(super) fn len(self) -> usize {
+        (self.end - self.start) as usize
     }
 }
 
@@ -135,7 +141,10 @@ pub struct WriteTable {
     /// Version 2.0, by symbol: one more than the last metadata of the metric with this name.
     pub(super) last_metadata: Vec<u32>,
     pub(super) refs: Vec<u32>,
-    pub(super) scratch: Vec<u8>,
+    /// Version 1.0: labels that do not lie beside each other.
+    pub(super) gathered: Vec<u8>,
+    /// Version 2.0: the labels of one series.
+    pub(super) encoded: LabelBuffer,
 }
 
 impl Default for WriteTable {
@@ -152,7 +161,8 @@ impl Default for WriteTable {
             symbols: Vec::new(),
             last_metadata: Vec::new(),
             refs: Vec::new(),
-            scratch: Vec::new(),
+            gathered: Vec::new(),
+            encoded: LabelBuffer::default(),
         }
     }
 }
@@ -311,7 +321,8 @@ impl WriteTable {
             + of(&self.symbols)
             + of(&self.last_metadata)
             + of(&self.refs)
-            + of(&self.scratch)
+            + of(&self.gathered)
+            + self.encoded.capacity()
     }
 
     pub(super) fn clear(&mut self, protocol: Protocol) {

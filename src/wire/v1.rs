@@ -69,8 +69,8 @@ fn series(
         }
     }
     let hashed = if scattered {
-        gather_labels(start, &mut table.scratch)?;
-        hash(&table.scratch)
+        gather_labels(start, &mut table.gathered)?;
+        hash(&table.gathered)
     } else {
         hash(labels.of(reader.body()))
     };

@@ -4,8 +4,8 @@
 //! are gathered before the first series is read.
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
-use super::canonical::push_label;
 use super::fields::{EXEMPLAR_TIMESTAMP, EXEMPLAR_V2, HISTOGRAM_TIMESTAMP, HISTOGRAM_V1, HISTOGRAM_V2_START, check};
+use super::label_buffer::LabelBuffer;
 use super::reader::{DELIMITED, Reader, VARINT, WireError, WireErrorKind, key};
 use super::sample::sample;
 use super::table::{Entry, Limits, METADATA_TYPE, MetadataEntry, OtherKind, RefProblem, Span, WriteTable};
@@ -94,9 +94,9 @@ fn series(
     }
     entry.samples_end = table.timestamps_ms.len() as u32;
     entry.others_end = table.others.len() as u32;
-    entry.problem = encode_labels(body, &table.refs, &table.symbols, &mut table.scratch).err();
+    entry.problem = encode_labels(body, &table.refs, &table.symbols, &mut table.encoded).err();
     // No series has the hash of no labels.
-    let hashed = hash(if entry.problem.is_none() { &table.scratch } else { &[] });
+    let hashed = hash(if entry.problem.is_none() { table.encoded.bytes() } else { &[] });
     table.hashes.push(hashed);
     if entry.problem.is_none() && metadata != Metadata::default() {
         entry.has_metadata = true;
@@ -105,13 +105,24 @@ fn series(
     Ok(())
 }
 
+/// References are mostly below 2¹⁴: one or two bytes.
 #[inline(always)]
 fn packed_refs(mut reader: Reader<'_>, refs: &mut Vec<u32>) -> Result<(), WireError> {
     refs.reserve(reader.rest().len());
-    while !reader.is_empty() {
-        refs.push(reader.varint()? as u32);
+    loop {
+        match reader.rest() {
+            [] => return Ok(()),
+            [first @ ..0x80, ..] => {
+                refs.push(u32::from(*first));
+                reader = reader.after(1);
+            }
+            [first, second @ ..0x80, ..] => {
+                refs.push(u32::from(*first & 0x7f) | u32::from(*second) << 7);
+                reader = reader.after(2);
+            }
+            _ => refs.push(reader.varint()? as u32),
+        }
     }
-    Ok(())
 }
 
 /// Reads the label references of a series and passes over its other fields.
@@ -128,12 +139,12 @@ pub(super) fn label_refs(mut reader: Reader<'_>, refs: &mut Vec<u32>) -> Result<
 
 /// Writes the labels as version 1.0 would carry them: what is hashed.
 #[inline(always)]
-fn encode_labels(body: &[u8], refs: &[u32], symbols: &[Span], out: &mut Vec<u8>) -> Result<(), RefProblem> {
+fn encode_labels(body: &[u8], refs: &[u32], symbols: &[Span], out: &mut LabelBuffer) -> Result<(), RefProblem> {
     out.clear();
     let (pairs, odd) = refs.as_chunks::<2>();
     for [name, value] in pairs {
         let symbol = |index: u32| symbols.get(index as usize).ok_or(RefProblem::OutOfRange(index));
-        push_label(out, symbol(*name)?.of(body), symbol(*value)?.of(body));
+        out.push(body, *symbol(*name)?, *symbol(*value)?);
     }
     if odd.is_empty() { Ok(()) } else { Err(RefProblem::Odd(refs.len() as u32)) }
 }
