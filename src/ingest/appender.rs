@@ -14,18 +14,17 @@ pub trait Appender: Send + Sync + 'static {
     /// Finds the series of many label sets; `out` has the length of `hashes`.
     fn lookup(&self, hashes: &[LabelHash], out: &mut [Option<SeriesRef>]);
 
-    /// Finds or makes the series of one label set, whose names ascend and whose values are not empty. Returns whether it is
-    /// new.
+    /// Finds or makes the series of one label set, whose names ascend and whose values are not empty.
     ///
     /// # Errors
     /// The series cannot be made, now or ever; [`AppendError::kind`] says which.
-    fn create(&self, hash: LabelHash, labels: &[(&str, &str)]) -> Result<(SeriesRef, bool), AppendError>;
+    fn create(&self, hash: LabelHash, labels: &[(&str, &str)]) -> Result<SeriesRef, AppendError>;
 
     /// Takes rows of series that exist.
     fn append(&self, rows: Rows, done: Done<AppendOutcome>);
 
-    /// Takes what is known about metrics, by name; what is told last counts.
-    fn put_metadata(&self, entries: Vec<(String, Metadata)>, done: Done<()>);
+    /// Takes what is known about metrics, by name; answers how many entries it has no room for.
+    fn put_metadata(&self, entries: Vec<(String, Metadata)>, done: Done<u64>);
 }
 
 /// What a sender can do about a failure of the store.

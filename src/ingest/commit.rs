@@ -1,6 +1,6 @@
 //! One request from its compressed body to the account of what became of it: runs the work, waits for the store, counts.
 
-use super::appender::{AppendError, Appender};
+use super::appender::{AppendError, Appender, Done};
 use super::inflight::Hold;
 use super::ledger::Refusal;
 use super::prepare::{Prepared, Refused, Source, look_up, prepare};
@@ -76,6 +76,10 @@ impl Ingest {
             self.inner.put_metadata(metadata, &hashes)
         );
         let failure = appended.as_ref().err().or(told.as_ref().err()).cloned();
+        if let Ok(refused @ 1..) = told {
+            // To ask for it again would hold up the samples of a sender that repeats it with each of them.
+            prepared.refused.push(Refused::metadata(refused, Reason::MetadataRefused));
+        }
         let account = Account { inner: &self.inner, decoded: &decoded, tenant: &tenant };
         let report = account.settle(prepared, appended.unwrap_or_default(), failure);
         self.inner.pool.give_back(decoded.scratch);
@@ -150,24 +154,26 @@ impl Inner {
         answer_of(|done| store.append(rows, done)).await
     }
 
-    /// Tells the store about metrics and waits until it will not forget.
+    /// Tells the store about metrics and waits until it will not forget; returns how many entries it has no room for.
     pub(super) async fn put_metadata(
         &self,
         entries: Vec<(String, Metadata)>,
         hashes: &[u128],
-    ) -> Result<(), AppendError> {
+    ) -> Result<u64, AppendError> {
         if entries.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
         let store = self.route.store()?;
-        answer_of(|done| store.put_metadata(entries, done)).await?;
-        self.told.remember(hashes);
-        Ok(())
+        let refused = answer_of(|done| store.put_metadata(entries, done)).await?;
+        if refused == 0 {
+            self.told.remember(hashes);
+        }
+        Ok(refused)
     }
 }
 
 /// Calls the store and waits until it answers.
-async fn answer_of<T: Send + 'static>(call: impl FnOnce(super::appender::Done<T>)) -> Result<T, AppendError> {
+async fn answer_of<T: Send + 'static>(call: impl FnOnce(Done<T>)) -> Result<T, AppendError> {
     let (tell, told) = oneshot::channel();
     // A request that was given up has nobody to be told.
     call(Box::new(move |outcome| drop(tell.send(outcome))));

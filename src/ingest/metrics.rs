@@ -42,7 +42,6 @@ pub struct IngestMetrics {
     received_bytes: Counter,
     decoded_bytes: Counter,
     lookups: Family<LookupLabel, Counter>,
-    series_created: Counter,
     inflight: InflightBytes,
 }
 
@@ -61,7 +60,6 @@ impl IngestMetrics {
             received_bytes: Counter::default(),
             decoded_bytes: Counter::default(),
             lookups: Family::default(),
-            series_created: Counter::default(),
             inflight,
         }
     }
@@ -108,11 +106,6 @@ impl IngestMetrics {
              or parsed",
             self.lookups.clone(),
         );
-        registry.register(
-            "hearth_ingest_series_created",
-            "Series that a remote write request was the first to name",
-            self.series_created.clone(),
-        );
         registry.register_collector(Box::new(InflightCollector { inflight: self.inflight.clone() }));
     }
 
@@ -154,7 +147,6 @@ impl IngestMetrics {
         for (result, count) in [("known", tally.known), ("alias", tally.aliased), ("parsed", tally.parsed)] {
             self.lookups.get_or_create(&LookupLabel { result }).inc_by(count);
         }
-        self.series_created.inc_by(tally.created);
     }
 }
 

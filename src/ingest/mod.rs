@@ -19,6 +19,7 @@
 
 pub mod appender;
 mod commit;
+mod engine;
 #[allow(clippy::indexing_slicing, reason = "the index of a part is a remainder")]
 mod generations;
 pub mod inflight;

@@ -2,6 +2,7 @@
 
 use super::Ingest;
 use super::appender::AppendError;
+use super::reason::Reason;
 use model::labels::Labels;
 use model::metadata::Metadata;
 use model::sample::Sample;
@@ -33,7 +34,7 @@ impl Ingest {
             for ((own, hash), found) in samples.iter().zip(hashes).zip(found) {
                 let series = match found {
                     Some(series) => series,
-                    None => store.create(hash, &own.labels.iter().collect::<Vec<_>>())?.0,
+                    None => store.create(hash, &own.labels.iter().collect::<Vec<_>>())?,
                 };
                 rows.push(series, own.sample.timestamp_ms, own.sample.value);
             }
@@ -46,11 +47,14 @@ impl Ingest {
         Ok(outcome)
     }
 
-    /// Tells the store what is known about metrics, by name, and returns once it is durable.
+    /// Tells the store what is known about metrics, by name, and returns once it is durable. What it has no room for is
+    /// counted.
     ///
     /// # Errors
     /// The store takes nothing now.
     pub async fn write_own_metadata(&self, entries: Vec<(String, Metadata)>) -> Result<(), AppendError> {
-        self.inner.put_metadata(entries, &[]).await
+        let refused = self.inner.put_metadata(entries, &[]).await?;
+        self.inner.metrics.count_refused(Reason::MetadataRefused, refused);
+        Ok(())
     }
 }

@@ -25,6 +25,13 @@ pub(super) struct Refused {
     pub(super) reason: Reason,
 }
 
+impl Refused {
+    /// Entries of metadata, which belong to no series.
+    pub(super) fn metadata(count: u64, reason: Reason) -> Self {
+        Self { entry: None, timestamp_ms: None, value: None, count, reason }
+    }
+}
+
 /// A request that is ready for the store.
 #[derive(Debug, Default)]
 pub(super) struct Prepared {
@@ -47,8 +54,6 @@ pub(super) struct Tally {
     pub(super) aliased: u64,
     /// Their labels were parsed.
     pub(super) parsed: u64,
-    /// Of those, were new.
-    pub(super) created: u64,
 }
 
 impl Prepared {
@@ -100,8 +105,7 @@ pub(super) fn prepare(
     }
     prepared.metadata = inner.told.select(protocol, body, table);
     if prepared.metadata.invalid > 0 {
-        let (count, reason) = (prepared.metadata.invalid, Reason::InvalidMetadata);
-        prepared.refused.push(Refused { entry: None, timestamp_ms: None, value: None, count, reason });
+        prepared.refused.push(Refused::metadata(prepared.metadata.invalid, Reason::InvalidMetadata));
     }
     let newest_allowed_ms = now_ms.saturating_add(inner.options.ahead_max.as_millis() as i64);
     if one_sample_each && table.newest_ms() <= newest_allowed_ms && refs.iter().all(Option::is_some) {
@@ -266,16 +270,10 @@ impl<'a> Resolver<'a> {
         prepared: &mut Prepared,
     ) {
         for Unknown { entry, hash, pairs: range } in unknown {
-            let labels = pairs.get(range.clone()).unwrap_or_default();
-            match self.store.create(*hash, labels) {
-                Ok((series, new)) => {
-                    prepared.tally.created += u64::from(new);
+            match self.find_or_create(*entry, *hash, pairs.get(range.clone()).unwrap_or_default()) {
+                Ok(series) => {
                     if let Some(slot) = refs.get_mut(*entry as usize) {
                         *slot = Some(series);
-                    }
-                    let raw = self.hash_of(*entry);
-                    if raw != *hash {
-                        self.inner.aliases.insert(raw.0, *hash);
                     }
                 }
                 Err(error) if error.kind() == AppendErrorKind::Invalid => {
@@ -287,6 +285,22 @@ impl<'a> Resolver<'a> {
                 }
             }
         }
+    }
+
+    fn find_or_create(&self, entry: u32, hash: LabelHash, labels: &[(&str, &str)]) -> Result<SeriesRef, AppendError> {
+        let raw = self.hash_of(entry);
+        if raw == hash {
+            return self.store.create(hash, labels);
+        }
+        // In canonical form it may well be known, and to look it up takes no lock that others wait for.
+        let mut found = [None];
+        self.store.lookup(&[hash], &mut found);
+        let series = match found {
+            [Some(series)] => series,
+            [None] => self.store.create(hash, labels)?,
+        };
+        self.inner.aliases.insert(raw.0, hash);
+        Ok(series)
     }
 
     /// Refuses all samples of an entry. One without any is refused for that already, unless it is there for its metadata.

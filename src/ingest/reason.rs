@@ -35,13 +35,15 @@ pub enum Reason {
     Exemplar,
     /// Metadata without a metric's name, or not UTF-8.
     InvalidMetadata,
+    /// The store does not take the metadata, for want of room.
+    MetadataRefused,
     /// The store does not take the series.
     SeriesRefused,
 }
 
 impl Reason {
     /// All reasons, in the order of their declaration.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::ConflictingValue,
         Self::TooOld,
         Self::TooFarAhead,
@@ -57,6 +59,7 @@ impl Reason {
         Self::NativeHistogram,
         Self::Exemplar,
         Self::InvalidMetadata,
+        Self::MetadataRefused,
         Self::SeriesRefused,
     ];
 
@@ -79,6 +82,7 @@ impl Reason {
             Self::NativeHistogram => "native_histogram",
             Self::Exemplar => "exemplar",
             Self::InvalidMetadata => "invalid_metadata",
+            Self::MetadataRefused => "metadata_refused",
             Self::SeriesRefused => "series_refused",
         }
     }
@@ -102,6 +106,7 @@ impl Reason {
             Self::NativeHistogram => "native histograms are not supported yet",
             Self::Exemplar => "exemplars are not supported yet",
             Self::InvalidMetadata => "metadata has no metric name or is not valid UTF-8",
+            Self::MetadataRefused => "the storage has no room for more metadata",
             Self::SeriesRefused => "the storage does not take the series",
         }
     }

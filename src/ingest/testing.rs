@@ -21,6 +21,8 @@ struct State {
     oldest_allowed_ms: Option<i64>,
     series_max: Option<(usize, AppendError)>,
     append_failure: Option<AppendError>,
+    metadata_failure: Option<AppendError>,
+    metadata_max: Option<usize>,
     lookups: usize,
     creates: usize,
     puts: usize,
@@ -40,6 +42,16 @@ impl MemoryStore {
     /// Lets every append fail, or none.
     pub(crate) fn fail_appends(&self, failure: Option<AppendError>) {
         self.lock().append_failure = failure;
+    }
+
+    /// Lets every metadata entry fail, or none.
+    pub(crate) fn fail_metadata(&self, failure: Option<AppendError>) {
+        self.lock().metadata_failure = failure;
+    }
+
+    /// Takes no more than so many metadata entries at once.
+    pub(crate) fn limit_metadata(&self, metadata_max: usize) {
+        self.lock().metadata_max = Some(metadata_max);
     }
 
     /// The samples of a series, as `time value` pairs; empty when there is no such series.
@@ -80,14 +92,14 @@ impl Appender for MemoryStore {
         }
     }
 
-    fn create(&self, hash: LabelHash, labels: &[(&str, &str)]) -> Result<(SeriesRef, bool), AppendError> {
+    fn create(&self, hash: LabelHash, labels: &[(&str, &str)]) -> Result<SeriesRef, AppendError> {
         assert_eq!(hash, LabelHash::of_pairs(labels.iter().copied(), &mut Vec::new()), "{labels:?}");
         assert!(labels.iter().all(|(name, value)| !name.is_empty() && !value.is_empty()), "{labels:?}");
         assert!(labels.is_sorted_by(|a, b| a.0 < b.0), "{labels:?}");
         let mut state = self.lock();
         state.creates += 1;
         if let Some(found) = state.by_hash.get(&hash) {
-            return Ok((SeriesRef(*found), false));
+            return Ok(SeriesRef(*found));
         }
         if let Some((series_max, error)) = &state.series_max
             && state.series.len() >= *series_max
@@ -97,7 +109,7 @@ impl Appender for MemoryStore {
         let series = state.series.len() as u32;
         state.by_hash.insert(hash, series);
         state.series.push((Labels::from_sorted(labels.iter().copied()), BTreeMap::new()));
-        Ok((SeriesRef(series), true))
+        Ok(SeriesRef(series))
     }
 
     fn append(&self, rows: Rows, done: Done<AppendOutcome>) {
@@ -126,14 +138,16 @@ impl Appender for MemoryStore {
         done(Ok(outcome));
     }
 
-    fn put_metadata(&self, entries: Vec<(String, Metadata)>, done: Done<()>) {
+    fn put_metadata(&self, entries: Vec<(String, Metadata)>, done: Done<u64>) {
         let mut state = self.lock();
-        if let Some(failure) = &state.append_failure {
+        if let Some(failure) = &state.metadata_failure {
             return done(Err(failure.clone()));
         }
         state.puts += entries.len();
-        state.metadata.extend(entries);
+        let room = state.metadata_max.unwrap_or(usize::MAX);
+        let refused = entries.len().saturating_sub(room);
+        state.metadata.extend(entries.into_iter().take(room));
         drop(state);
-        done(Ok(()));
+        done(Ok(refused as u64));
     }
 }

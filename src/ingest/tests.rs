@@ -105,11 +105,22 @@ async fn metadata_that_the_store_did_not_take_is_told_again() {
     let (ingest, store) = door();
     let metadata = v1::MetricMetadata { r#type: 1, metric_family_name: "up".into(), ..Default::default() };
     let message = v1::WriteRequest { timeseries: Vec::new(), metadata: vec![metadata] };
-    store.fail_appends(Some(AppendError::unavailable("not now")));
+    store.fail_metadata(Some(AppendError::unavailable("not now")));
     assert!(write(&ingest, send(&message)).await.retry.is_some());
-    store.fail_appends(None);
+    store.fail_metadata(None);
     assert!(write(&ingest, send(&message)).await.retry.is_none());
     assert_eq!(store.metadata().len(), 1);
+}
+
+/// Senders of version 2.0 repeat metadata with every sample: a store without room for it must not hold those up.
+#[tokio::test]
+async fn metadata_without_room_is_refused_and_not_asked_for_again() {
+    let (ingest, store) = door();
+    store.limit_metadata(0);
+    let metadata = v1::MetricMetadata { r#type: 1, metric_family_name: "up".into(), ..Default::default() };
+    let report = write(&ingest, send(&v1::WriteRequest { timeseries: Vec::new(), metadata: vec![metadata] })).await;
+    assert_eq!(report.retry, None);
+    assert_eq!(ingest.metrics().rejected(Reason::MetadataRefused), 1);
 }
 
 #[tokio::test]

@@ -2,13 +2,14 @@
 
 mod compliance;
 mod contract;
+mod engine;
 mod limits;
 mod refusals;
 
 use super::*;
 use crate::cluster::ring::{NodeId, Ring};
-use crate::ingest::IngestOptions;
 use crate::ingest::testing::MemoryStore;
+use crate::ingest::{Appender, IngestOptions};
 use crate::wire::prost_types::{v1, v2};
 use axum::body::Body;
 use http_body_util::BodyExt;
@@ -40,12 +41,17 @@ impl Receiver {
 
     fn with(options: IngestOptions) -> Self {
         let store = Arc::new(MemoryStore::default());
+        Self { store: store.clone(), ..Self::over(store, options) }
+    }
+
+    /// A receiver over another store; its own is not used.
+    fn over(store: Arc<dyn Appender>, options: IngestOptions) -> Self {
         let local = NodeId::new("local");
         let ring = Arc::new(Ring::of_one(local.clone()));
-        let ingest = Ingest::new(options, ring, local, store.clone());
+        let ingest = Ingest::new(options, ring, local, store);
         let state =
             RemoteWriteState::new(ingest.clone()).with_clock(|| NOW_MS).with_body_wait_max(Duration::from_millis(200));
-        Self { store, ingest, router: router(state) }
+        Self { store: Arc::default(), ingest, router: router(state) }
     }
 
     async fn call(&self, method: &str, uri: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Reply {
