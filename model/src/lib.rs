@@ -6,6 +6,7 @@
 pub mod labels;
 pub mod matcher;
 pub mod metadata;
+pub mod number;
 pub mod regex;
 pub mod sample;
 pub mod tenant;

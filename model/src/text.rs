@@ -46,33 +46,17 @@ pub fn format_value(value: f64) -> String {
 
 /// Appends what [`format_value`] returns.
 pub fn push_value(out: &mut String, value: f64) {
-    use std::fmt::Write;
-    let magnitude = value.abs();
-    if value.is_nan() {
-        out.push_str("NaN");
-    } else if value.is_infinite() {
-        out.push_str(if value > 0.0 { "+Inf" } else { "-Inf" });
-    } else if magnitude != 0.0 && !(1e-6..1e21).contains(&magnitude) {
-        // Rust prints `1e-7`; Go pads the exponent to two digits and always signs it.
-        let text = format!("{value:e}");
-        let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-        let (sign, digits) = exponent.strip_prefix('-').map_or(('+', exponent), |d| ('-', d));
-        let _ = write!(out, "{mantissa}e{sign}{digits:0>2}");
-    } else {
-        let _ = write!(out, "{value}");
-    }
+    let mut bytes = Vec::with_capacity(24);
+    crate::number::push_value(&mut bytes, value);
+    out.extend(bytes.into_iter().map(char::from));
 }
 
 /// A float in plain decimal form, never with an exponent: scalars and `count_values`.
 #[must_use]
 pub fn format_plain(value: f64) -> String {
-    if value.is_nan() {
-        "NaN".into()
-    } else if value.is_infinite() {
-        if value > 0.0 { "+Inf".into() } else { "-Inf".into() }
-    } else {
-        format!("{value}")
-    }
+    let mut bytes = Vec::with_capacity(24);
+    crate::number::push_plain(&mut bytes, value);
+    bytes.into_iter().map(char::from).collect()
 }
 
 #[cfg(test)]
