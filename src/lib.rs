@@ -8,6 +8,8 @@ pub mod cluster;
 pub mod config;
 pub mod http;
 pub mod ingest;
+pub mod query;
+pub mod runtime;
 pub mod scrape;
 pub mod telemetry;
 pub mod wire;

@@ -1,0 +1,198 @@
+//! The queries in flight: who runs what since when, and a way to stop one.
+
+use model::tenant::TenantId;
+use promql::budget::Budget;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+
+/// All queries that are waiting or being evaluated. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct ActiveQueries {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    last_id: AtomicU64,
+    by_id: Mutex<BTreeMap<u64, Arc<Entry>>>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    text: String,
+    tenant: TenantId,
+    started: jiff::Timestamp,
+    clock: Instant,
+    evaluating: AtomicBool,
+    budget: Arc<Budget>,
+    stop: CancellationToken,
+}
+
+/// One query as others see it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ActiveQueryView {
+    /// Names the query for cancelling; never used twice by one process.
+    pub id: u64,
+    /// Its text.
+    pub query: String,
+    /// Whose data it reads.
+    pub tenant: String,
+    /// `queued` or `evaluating`.
+    pub state: &'static str,
+    /// When it arrived, as RFC 3339 in UTC.
+    pub start: String,
+    /// Seconds since then.
+    pub elapsed_seconds: f64,
+    /// Series that its selectors have matched so far.
+    pub series: usize,
+    /// The most samples that it has held at once so far.
+    pub peak_samples: usize,
+    /// The most bytes that it has held at once so far.
+    pub peak_bytes: usize,
+}
+
+impl ActiveQueries {
+    /// Adds a query; it is in the list until the registration is dropped.
+    #[must_use]
+    pub fn register(&self, text: &str, tenant: &TenantId, budget: Arc<Budget>) -> Registration {
+        let id = self.shared.last_id.fetch_add(1, Ordering::Relaxed) + 1;
+        let entry = Arc::new(Entry {
+            text: text.to_owned(),
+            tenant: tenant.clone(),
+            started: jiff::Timestamp::now(),
+            clock: Instant::now(),
+            evaluating: AtomicBool::new(false),
+            budget,
+            stop: CancellationToken::new(),
+        });
+        lock(&self.shared).insert(id, Arc::clone(&entry));
+        Registration { shared: Arc::clone(&self.shared), id, entry }
+    }
+
+    /// The queries in order of arrival.
+    #[must_use]
+    pub fn list(&self) -> Vec<ActiveQueryView> {
+        let entries: Vec<_> = lock(&self.shared).iter().map(|(id, entry)| (*id, Arc::clone(entry))).collect();
+        entries.into_iter().map(|(id, entry)| entry.view(id)).collect()
+    }
+
+    /// Stops a query; returns whether there was one of that number.
+    pub fn cancel(&self, id: u64) -> bool {
+        let entry = lock(&self.shared).get(&id).cloned();
+        entry.inspect(|entry| entry.cancel()).is_some()
+    }
+
+    /// Stops all queries: the process ends.
+    pub fn cancel_all(&self) {
+        for entry in lock(&self.shared).values() {
+            entry.cancel();
+        }
+    }
+
+    /// How many queries are waiting or being evaluated.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        lock(&self.shared).len()
+    }
+
+    /// Whether there is no query.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+fn lock(shared: &Shared) -> MutexGuard<'_, BTreeMap<u64, Arc<Entry>>> {
+    shared.by_id.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Entry {
+    fn cancel(&self) {
+        self.budget.cancel();
+        self.stop.cancel();
+    }
+
+    fn view(&self, id: u64) -> ActiveQueryView {
+        ActiveQueryView {
+            id,
+            query: self.text.clone(),
+            tenant: self.tenant.to_string(),
+            state: if self.evaluating.load(Ordering::Relaxed) { "evaluating" } else { "queued" },
+            start: self.started.to_string(),
+            elapsed_seconds: self.clock.elapsed().as_secs_f64(),
+            series: self.budget.series(),
+            peak_samples: self.budget.samples_peak(),
+            peak_bytes: self.budget.bytes_peak(),
+        }
+    }
+}
+
+/// A place in the list, held by whoever works on the query.
+#[derive(Debug)]
+pub struct Registration {
+    shared: Arc<Shared>,
+    id: u64,
+    entry: Arc<Entry>,
+}
+
+impl Registration {
+    /// Cancelled when somebody stops the query; its budget is cancelled then too.
+    #[must_use]
+    pub fn stop(&self) -> &CancellationToken {
+        &self.entry.stop
+    }
+
+    /// The query left the queue.
+    pub fn begin_evaluation(&self) {
+        self.entry.evaluating.store(true, Ordering::Relaxed);
+    }
+
+    /// Time since the query arrived.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.entry.clock.elapsed()
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        lock(&self.shared).remove(&self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use promql::budget::BudgetLimits;
+    use promql::engine::QueryError;
+
+    #[test]
+    fn a_query_is_listed_until_its_registration_is_dropped() {
+        let active = ActiveQueries::default();
+        let budget = Arc::new(Budget::new(BudgetLimits::default()));
+        let first = active.register("up", &TenantId::anonymous(), Arc::clone(&budget));
+        let second = active.register("down", &TenantId::anonymous(), budget);
+        second.begin_evaluation();
+        let seen: Vec<_> = active.list().into_iter().map(|view| (view.id, view.query, view.state)).collect();
+        assert_eq!(seen, [(1, "up".to_owned(), "queued"), (2, "down".to_owned(), "evaluating")]);
+        drop((first, second));
+        assert!(active.is_empty());
+    }
+
+    #[test]
+    fn cancelling_reaches_the_budget_and_the_waiter_of_that_query_alone() {
+        let active = ActiveQueries::default();
+        let budgets = [0, 1].map(|_| Arc::new(Budget::new(BudgetLimits::default())));
+        let held = budgets.each_ref().map(|budget| active.register("up", &TenantId::anonymous(), Arc::clone(budget)));
+        assert!(active.cancel(2));
+        assert!(!active.cancel(3));
+        assert_eq!(budgets[0].check(), Ok(()));
+        assert_eq!(budgets[1].check(), Err(QueryError::Canceled));
+        assert_eq!(held.each_ref().map(|registration| registration.stop().is_cancelled()), [false, true]);
+    }
+}

@@ -1,0 +1,73 @@
+//! Why a query or a look-up of series has no answer.
+
+use crate::runtime::cpu::JobPanicked;
+use promql::engine::{QueryError, QueryErrorKind};
+use promql::source::SourceError;
+
+/// What a caller can do about a failed query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailureKind {
+    /// The query can never succeed as it is.
+    BadQuery,
+    /// The query cannot be evaluated on the data as they are, or needs more than it may use.
+    Execution,
+    /// Somebody stopped it.
+    Canceled,
+    /// Its time was over.
+    Timeout,
+    /// Too many queries wait already; the same query can succeed later.
+    Busy,
+    /// We failed: storage, or a bug.
+    Internal,
+}
+
+/// Why a query has no answer. The texts are those of Prometheus where it has the case.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum QueryFailure {
+    /// The text is no query.
+    #[error("{0}")]
+    Parse(String),
+    /// The evaluation failed.
+    #[error(transparent)]
+    Evaluation(#[from] QueryError),
+    /// Its time was over before a place was free.
+    #[error("query timed out in query queue")]
+    TimedOutInQueue,
+    /// Somebody stopped it before a place was free.
+    #[error("query was canceled in query queue")]
+    CanceledInQueue,
+    /// The queue is full.
+    #[error("{waiting} queries are waiting already, try again later")]
+    QueueFull {
+        /// How many.
+        waiting: usize,
+    },
+    /// Storage failed, outside of an evaluation.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// A bug.
+    #[error(transparent)]
+    Panicked(#[from] JobPanicked),
+}
+
+impl QueryFailure {
+    /// What a caller can do about it.
+    #[must_use]
+    pub fn kind(&self) -> FailureKind {
+        match self {
+            Self::Parse(_) => FailureKind::BadQuery,
+            Self::Evaluation(error) => match error.kind() {
+                QueryErrorKind::BadData => FailureKind::BadQuery,
+                QueryErrorKind::Execution => FailureKind::Execution,
+                QueryErrorKind::Canceled => FailureKind::Canceled,
+                QueryErrorKind::Timeout => FailureKind::Timeout,
+                QueryErrorKind::Internal => FailureKind::Internal,
+            },
+            Self::TimedOutInQueue => FailureKind::Timeout,
+            Self::CanceledInQueue => FailureKind::Canceled,
+            Self::QueueFull { .. } => FailureKind::Busy,
+            Self::Source(SourceError::TooManySeries { .. }) => FailureKind::Execution,
+            Self::Source(SourceError::Failed(_)) | Self::Panicked(_) => FailureKind::Internal,
+        }
+    }
+}

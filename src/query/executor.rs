@@ -1,0 +1,262 @@
+//! Runs queries: a place, a budget, a thread, a deadline, and somebody who notices when nobody waits any more.
+//!
+//! Whoever drops the future of a query cancels its evaluation: the HTTP server drops it when the client goes away. The
+//! place stays taken until the evaluation has really ended, so that abandoned work counts against the bound.
+
+use super::active::{ActiveQueries, Registration};
+use super::admission::{Admission, Place, QueryClass};
+use super::error::QueryFailure;
+use super::metrics::QueryMetrics;
+use super::request::{QueryAnswer, QueryOptions, QueryRequest, Timings, Window};
+use crate::runtime::cpu::CpuPool;
+use model::tenant::TenantId;
+use promql::ast::Expr;
+use promql::budget::Budget;
+use promql::engine::{Engine, QueryContext, QueryError};
+use promql::parse::parse;
+use promql::source::SeriesSource;
+use promql::value::QueryResult;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Texts up to this length are parsed where they arrive; longer ones may take a while and go to the CPU pool.
+const PARSE_INLINE_BYTES_MAX: usize = 2048;
+
+/// Runs queries over one store. Cheap to clone.
+#[derive(Clone)]
+pub struct QueryExecutor {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    options: QueryOptions,
+    engine: Engine,
+    source: Arc<dyn SeriesSource>,
+    pool: CpuPool,
+    admission: Admission,
+    active: ActiveQueries,
+    metrics: QueryMetrics,
+}
+
+impl QueryExecutor {
+    /// An executor without queries.
+    #[must_use]
+    pub fn new(
+        options: QueryOptions,
+        engine: Engine,
+        source: Arc<dyn SeriesSource>,
+        pool: CpuPool,
+        metrics: QueryMetrics,
+    ) -> Self {
+        let admission = Admission::new(options.admission);
+        let active = ActiveQueries::default();
+        Self { shared: Arc::new(Shared { options, engine, source, pool, admission, active, metrics }) }
+    }
+
+    /// The queries in flight.
+    #[must_use]
+    pub fn active(&self) -> &ActiveQueries {
+        &self.shared.active
+    }
+
+    /// Bounds and habits.
+    #[must_use]
+    pub fn options(&self) -> &QueryOptions {
+        &self.shared.options
+    }
+
+    /// Runs a query of a user.
+    ///
+    /// # Errors
+    /// It is no query, cannot be evaluated, needs more than it may use, took too long or was cancelled.
+    pub async fn run(&self, request: QueryRequest) -> Result<QueryAnswer, QueryFailure> {
+        let started = Instant::now();
+        let outcome = self.run_untold(&request, started).await;
+        let failure = outcome.as_ref().err();
+        self.shared.metrics.count(QueryClass::Interactive, failure.map(QueryFailure::kind));
+        if started.elapsed() > self.shared.options.log_slower_than {
+            log_slow(&request, started.elapsed(), &outcome);
+        }
+        outcome
+    }
+
+    async fn run_untold(&self, request: &QueryRequest, started: Instant) -> Result<QueryAnswer, QueryFailure> {
+        let expr = self.parse(&request.text).await?;
+        let preparation = started.elapsed();
+        let (window, lookback_ms, per_step_stats) = (request.window, request.lookback_ms, request.per_step_stats);
+        let job = Job { text: &request.text, tenant: &request.tenant, class: QueryClass::Interactive, started };
+        let timeout = request.timeout.unwrap_or(Duration::MAX).min(self.shared.options.timeout);
+        let (result, queue) =
+            self.run_job(job, timeout, move |local| local.evaluate(&expr, window, lookback_ms, per_step_stats)).await?;
+        let (result, total) = (result?, started.elapsed());
+        let evaluation = total.saturating_sub(preparation).saturating_sub(queue);
+        Ok(QueryAnswer { result, timings: Timings { preparation, queue, evaluation, total } })
+    }
+
+    /// Runs the evaluation of a rule: `work` may ask any number of queries of one budget. `text` names it in the list of
+    /// queries in flight.
+    ///
+    /// # Errors
+    /// No place was free in time, it took too long, was cancelled or panicked. What its queries say is up to `work`.
+    pub async fn run_rule<T: Send + 'static>(
+        &self,
+        text: &str,
+        tenant: &TenantId,
+        work: impl FnOnce(&LocalQueries<'_>) -> T + Send + 'static,
+    ) -> Result<T, QueryFailure> {
+        let job = Job { text, tenant, class: QueryClass::Rule, started: Instant::now() };
+        let outcome = self.run_job(job, self.shared.options.timeout, work).await;
+        self.shared.metrics.count(QueryClass::Rule, outcome.as_ref().err().map(QueryFailure::kind));
+        outcome.map(|(value, _)| value)
+    }
+
+    /// Runs a look-up that is no query, such as of label names, on the CPU pool.
+    ///
+    /// # Errors
+    /// It panicked.
+    pub async fn run_lookup<T: Send + 'static>(
+        &self,
+        lookup: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, QueryFailure> {
+        Ok(self.shared.pool.run(|_| lookup()).await?)
+    }
+
+    /// Parses a query under the executor's options.
+    ///
+    /// # Errors
+    /// It is no query.
+    pub async fn parse(&self, text: &str) -> Result<Expr, QueryFailure> {
+        let refused = |error: promql::parse::ParseError| QueryFailure::Parse(error.to_string());
+        if text.len() <= PARSE_INLINE_BYTES_MAX {
+            return parse(text, &self.shared.options.parse).map_err(refused);
+        }
+        let (text, options) = (text.to_owned(), self.shared.options.parse.clone());
+        self.shared.pool.run(move |_| parse(&text, &options)).await?.map_err(refused)
+    }
+
+    /// Waits for a place, then works on the CPU pool until done, stopped or out of time. Returns the time in the queue too.
+    async fn run_job<T: Send + 'static>(
+        &self,
+        job: Job<'_>,
+        timeout: Duration,
+        work: impl FnOnce(&LocalQueries<'_>) -> T + Send + 'static,
+    ) -> Result<(T, Duration), QueryFailure> {
+        let Shared { options, admission, active, metrics, pool, .. } = &*self.shared;
+        let arrived = Instant::now();
+        let deadline = tokio::time::Instant::from_std(job.started) + timeout;
+        let budget = Arc::new(Budget::new(options.limits));
+        let registration = active.register(job.text, job.tenant, Arc::clone(&budget));
+        let _abandon = CancelOnDrop(Arc::clone(&budget));
+        let place = admission.enter(job.class, deadline, registration.stop(), metrics).await?;
+        let queue = arrived.elapsed();
+        metrics.observe("queue", queue.as_secs_f64());
+        registration.begin_evaluation();
+        let held = Held::new(place, registration, metrics.clone());
+        let (shared, lent) = (Arc::clone(&self.shared), Arc::clone(&budget));
+        let running = pool.run(move |threads| {
+            // Released when the work ends, whether or not somebody still waits for it.
+            let _held = held;
+            work(&LocalQueries { shared: &shared, budget: &lent, threads })
+        });
+        tokio::select! {
+            outcome = running => Ok((outcome?, queue)),
+            () = tokio::time::sleep_until(deadline) => {
+                budget.expire();
+                Err(QueryError::TimedOut.into())
+            }
+        }
+    }
+}
+
+/// Who asks for what since when.
+struct Job<'a> {
+    text: &'a str,
+    tenant: &'a TenantId,
+    class: QueryClass,
+    started: Instant,
+}
+
+/// What a running query takes up.
+struct Held {
+    _place: Place,
+    _registration: Registration,
+    metrics: QueryMetrics,
+    since: Instant,
+}
+
+impl Held {
+    fn new(place: Place, registration: Registration, metrics: QueryMetrics) -> Self {
+        metrics.evaluating.inc();
+        Self { _place: place, _registration: registration, metrics, since: Instant::now() }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.metrics.evaluating.dec();
+        self.metrics.observe("evaluation", self.since.elapsed().as_secs_f64());
+    }
+}
+
+/// Stops the evaluation when nobody waits for it any more; harmless when it has ended.
+struct CancelOnDrop(Arc<Budget>);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
+/// Answers queries at once, on the calling thread of the CPU pool, all from one budget.
+pub struct LocalQueries<'a> {
+    shared: &'a Shared,
+    budget: &'a Budget,
+    threads: &'a rayon::ThreadPool,
+}
+
+impl LocalQueries<'_> {
+    /// The value of `expr` at one time, in milliseconds.
+    ///
+    /// # Errors
+    /// The query cannot be evaluated, needs more than the budget, or was stopped.
+    pub fn instant(&self, expr: &Expr, at_ms: i64) -> Result<QueryResult, QueryError> {
+        self.evaluate(expr, Window::Instant(at_ms), None, false)
+    }
+
+    fn evaluate(
+        &self,
+        expr: &Expr,
+        window: Window,
+        lookback_ms: Option<i64>,
+        per_step_stats: bool,
+    ) -> Result<QueryResult, QueryError> {
+        let Self { shared, budget, threads } = *self;
+        let context =
+            QueryContext { source: &*shared.source, budget, pool: Some(threads), lookback_ms, per_step_stats };
+        let result = match window {
+            Window::Instant(at_ms) => shared.engine.instant(expr, at_ms, &context)?,
+            Window::Range { start_ms, end_ms, step_ms } => {
+                shared.engine.range(expr, start_ms, end_ms, step_ms, &context)?
+            }
+        };
+        shared.metrics.samples.inc_by(result.stats.samples_total);
+        shared.metrics.series.inc_by(result.stats.series as u64);
+        Ok(result)
+    }
+}
+
+fn log_slow(request: &QueryRequest, took: Duration, outcome: &Result<QueryAnswer, QueryFailure>) {
+    let seconds = took.as_secs_f64();
+    let (query, tenant) = (&request.text, &request.tenant);
+    let window = format!("{:?}", request.window);
+    match outcome {
+        Ok(QueryAnswer { result, .. }) => {
+            let (samples, series) = (result.stats.samples_total, result.stats.series);
+            tracing::info!(query, %tenant, window, seconds, samples, series, "slow query");
+        }
+        Err(error) => tracing::info!(query, %tenant, window, seconds, %error, "slow query without an answer"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

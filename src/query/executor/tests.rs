@@ -1,0 +1,169 @@
+use super::*;
+use crate::query::admission::AdmissionOptions;
+use crate::query::error::FailureKind;
+use crate::query::testing::{MemoryStore, ReadLog};
+use promql::budget::BudgetLimits;
+use promql::parse::ParseOptions;
+use promql::source::{SelectRequest, SeriesSet, SourceError};
+use promql::value::QueryValue;
+
+fn executor(source: impl SeriesSource + 'static, timeout: Duration) -> QueryExecutor {
+    let options = QueryOptions {
+        parse: ParseOptions::default(),
+        limits: BudgetLimits::default(),
+        timeout,
+        admission: AdmissionOptions { interactive_max: 1, rules_max: 1, waiting_max: 4 },
+        log_slower_than: Duration::from_secs(3600),
+    };
+    let pool = CpuPool::with_size(1, 2).unwrap();
+    QueryExecutor::new(options, Engine::default(), Arc::new(source), pool, QueryMetrics::default())
+}
+
+fn request(text: &str) -> QueryRequest {
+    QueryRequest {
+        text: text.into(),
+        tenant: TenantId::anonymous(),
+        window: Window::Instant(5000),
+        timeout: None,
+        lookback_ms: None,
+        per_step_stats: false,
+    }
+}
+
+const LONG: Duration = Duration::from_secs(60);
+
+/// Takes most of a minute over [`MemoryStore::slow`].
+const SLOW: &str = "sum(slow)";
+
+async fn until(mut condition: impl FnMut() -> bool) {
+    let patience = Instant::now() + Duration::from_secs(10);
+    while !condition() {
+        assert!(Instant::now() < patience, "the condition never came true");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// The evaluation has ended long before its work was done: no series is read and nothing is in flight any more.
+async fn until_stopped(executor: &QueryExecutor, reads: &ReadLog) {
+    until(|| executor.active().is_empty() && executor.shared.pool.jobs() == 0).await;
+    let count = reads.count();
+    assert!(count < 25_000, "{count} series were read");
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    assert_eq!(reads.count(), count);
+    assert_eq!(executor.shared.metrics.evaluating.get(), 0);
+}
+
+fn one_series() -> MemoryStore {
+    let mut store = MemoryStore::default();
+    store.add(&[("__name__", "up")], [(4000, 7.0)]);
+    store
+}
+
+#[tokio::test]
+async fn an_answer_comes_with_its_cost() {
+    let executor = executor(one_series(), LONG);
+    let answer = executor.run(request("sum(up)")).await.unwrap();
+    assert!(matches!(&answer.result.value, QueryValue::Vector { samples, .. } if samples[0].value == 7.0));
+    assert!(answer.timings.total >= answer.timings.evaluation);
+    assert_eq!((executor.shared.metrics.samples.get(), executor.shared.metrics.series.get()), (1, 1));
+    assert!(executor.active().is_empty());
+}
+
+#[tokio::test]
+async fn what_is_no_query_is_refused_in_the_words_of_the_parser() {
+    let executor = executor(one_series(), LONG);
+    let failure = executor.run(request("1 +")).await.unwrap_err();
+    assert_eq!(failure.kind(), FailureKind::BadQuery);
+    assert!(failure.to_string().contains("parse error"), "{failure}");
+    let long = format!("{} 1 +", " ".repeat(PARSE_INLINE_BYTES_MAX));
+    assert_eq!(executor.run(request(&long)).await.unwrap_err().kind(), FailureKind::BadQuery);
+}
+
+#[tokio::test]
+async fn dropping_the_future_stops_the_evaluation() {
+    let store = MemoryStore::slow();
+    let reads = store.reads.clone();
+    let executor = executor(store, LONG);
+    let running = tokio::spawn({
+        let executor = executor.clone();
+        async move { executor.run(request(SLOW)).await }
+    });
+    until(|| reads.count() > 3).await;
+    running.abort();
+    until_stopped(&executor, &reads).await;
+}
+
+#[tokio::test]
+async fn a_deadline_answers_at_once_and_stops_the_evaluation() {
+    let store = MemoryStore::slow();
+    let reads = store.reads.clone();
+    let executor = executor(store, LONG);
+    let hurried = QueryRequest { timeout: Some(Duration::from_millis(200)), ..request(SLOW) };
+    let failure = executor.run(hurried).await.unwrap_err();
+    assert_eq!(failure.kind(), FailureKind::Timeout);
+    assert_eq!(failure.to_string(), "query timed out in expression evaluation");
+    until_stopped(&executor, &reads).await;
+}
+
+#[tokio::test]
+async fn a_query_can_ask_for_less_time_but_not_for_more() {
+    let executor = executor(MemoryStore::slow(), Duration::from_millis(100));
+    let patient = QueryRequest { timeout: Some(LONG), ..request(SLOW) };
+    assert_eq!(executor.run(patient).await.unwrap_err().kind(), FailureKind::Timeout);
+}
+
+#[tokio::test]
+async fn an_operator_can_stop_a_query_that_runs_and_one_that_waits() {
+    let store = MemoryStore::slow();
+    let reads = store.reads.clone();
+    let executor = executor(store, LONG);
+    let run = |text: &'static str| {
+        let executor = executor.clone();
+        tokio::spawn(async move { executor.run(request(text)).await })
+    };
+    let first = run(SLOW);
+    until(|| executor.active().list().iter().any(|query| query.state == "evaluating")).await;
+    let second = run("up");
+    until(|| executor.active().len() == 2).await;
+    let queries = executor.active().list();
+    let states: Vec<_> = queries.iter().map(|query| (query.id, query.query.as_str(), query.state)).collect();
+    assert_eq!(states, [(1, SLOW, "evaluating"), (2, "up", "queued")]);
+    assert!(executor.active().cancel(2));
+    assert_eq!(second.await.unwrap().unwrap_err(), QueryFailure::CanceledInQueue);
+    assert!(executor.active().cancel(1));
+    let failure = first.await.unwrap().unwrap_err();
+    assert_eq!(failure.kind(), FailureKind::Canceled);
+    assert_eq!(failure.to_string(), "query was canceled in expression evaluation");
+    until_stopped(&executor, &reads).await;
+}
+
+#[tokio::test]
+async fn rules_ask_many_queries_of_one_budget() {
+    let executor = executor(one_series(), LONG);
+    let expr = parse("time()", &ParseOptions::default()).unwrap();
+    let work =
+        move |queries: &LocalQueries<'_>| [7000, 8000].map(|at| queries.instant(&expr, at).map(|result| result.value));
+    let asked = executor.run_rule("time()", &TenantId::anonymous(), work).await;
+    let scalar = |timestamp_ms, value| QueryValue::Scalar { timestamp_ms, value };
+    assert_eq!(asked.unwrap().map(Result::unwrap), [scalar(7000, 7.0), scalar(8000, 8.0)]);
+}
+
+/// Storage with a bug.
+struct Panicking;
+
+impl SeriesSource for Panicking {
+    fn select(&self, _: &SelectRequest<'_>) -> Result<Box<dyn SeriesSet>, SourceError> {
+        panic!("out of ideas")
+    }
+}
+
+#[tokio::test]
+async fn a_panic_is_an_internal_error_and_frees_its_place() {
+    let executor = executor(Panicking, LONG);
+    let failure = executor.run(request("up")).await.unwrap_err();
+    assert_eq!(
+        (failure.kind(), failure.to_string().as_str()),
+        (FailureKind::Internal, "unexpected error: out of ideas")
+    );
+    assert!(executor.run(request("1")).await.is_ok());
+}

@@ -1,0 +1,95 @@
+//! What Hearth tells about its queries.
+
+use super::admission::QueryClass;
+use super::error::FailureKind;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+/// Bounds in seconds: from a look-up of one series to the default timeout.
+const SECONDS_BUCKETS: [f64; 14] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0, 30.0, 120.0];
+
+/// Who asked and how it ended.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct OutcomeLabels {
+    class: &'static str,
+    outcome: &'static str,
+}
+
+/// A part of a query's time.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct StageLabels {
+    stage: &'static str,
+}
+
+/// Counters of the query path; a clone counts on the same ones.
+#[derive(Debug, Clone)]
+pub struct QueryMetrics {
+    /// Queries that ended.
+    pub(super) queries: Family<OutcomeLabels, Counter>,
+    /// Time per stage.
+    pub(super) seconds: Family<StageLabels, Histogram>,
+    /// Queries being evaluated.
+    pub(super) evaluating: Gauge,
+    /// Queries that wait for a place.
+    pub(super) waiting: Gauge,
+    /// Samples handed to expressions.
+    pub(super) samples: Counter,
+    /// Series matched by selectors.
+    pub(super) series: Counter,
+}
+
+impl Default for QueryMetrics {
+    fn default() -> Self {
+        Self {
+            queries: Family::default(),
+            seconds: Family::new_with_constructor(|| Histogram::new(SECONDS_BUCKETS)),
+            evaluating: Gauge::default(),
+            waiting: Gauge::default(),
+            samples: Counter::default(),
+            series: Counter::default(),
+        }
+    }
+}
+
+impl QueryMetrics {
+    /// Makes the metrics part of a registry.
+    pub fn register(&self, registry: &mut Registry) {
+        let queries = "Queries by who asked (interactive, rule) and how they ended";
+        registry.register("hearth_queries", queries, self.queries.clone());
+        let seconds = "Time of queries per stage: queue, evaluation";
+        registry.register("hearth_query_duration_seconds", seconds, self.seconds.clone());
+        registry.register("hearth_queries_evaluating", "Queries that are being evaluated", self.evaluating.clone());
+        registry.register("hearth_queries_waiting", "Queries that wait for a place", self.waiting.clone());
+        let samples = "Samples that selectors handed to expressions, once per step that used them";
+        registry.register("hearth_query_samples", samples, self.samples.clone());
+        registry.register("hearth_query_series", "Series that selectors matched", self.series.clone());
+    }
+
+    /// Counts a query that ended.
+    pub(super) fn count(&self, class: QueryClass, failure: Option<FailureKind>) {
+        let class = match class {
+            QueryClass::Interactive => "interactive",
+            QueryClass::Rule => "rule",
+        };
+        let outcome = match failure {
+            None => "success",
+            Some(FailureKind::BadQuery) => "bad_query",
+            Some(FailureKind::Execution) => "execution",
+            Some(FailureKind::Canceled) => "canceled",
+            Some(FailureKind::Timeout) => "timeout",
+            Some(FailureKind::Busy) => "busy",
+            Some(FailureKind::Internal) => "internal",
+        };
+        self.queries.get_or_create(&OutcomeLabels { class, outcome }).inc();
+    }
+
+    /// Records the time of one stage.
+    pub(super) fn observe(&self, stage: &'static str, seconds: f64) {
+        self.seconds.get_or_create(&StageLabels { stage }).observe(seconds);
+    }
+}

@@ -1,0 +1,52 @@
+//! What queries and look-ups need from storage; the storage engine implements it, and a few vectors in the tests.
+
+use model::matcher::Matcher;
+use promql::source::{SeriesSource, SourceError};
+use storage::select::{Cardinality, Listing};
+
+/// Which series a look-up of labels is about: those with samples in `after_ms < t <= until_ms` that satisfy all matchers.
+#[derive(Debug, Clone, Copy)]
+pub struct LookupRequest<'a> {
+    /// All must hold; none means all series.
+    pub matchers: &'a [Matcher],
+    /// Milliseconds since the Unix epoch, exclusive.
+    pub after_ms: i64,
+    /// Milliseconds since the Unix epoch, inclusive.
+    pub until_ms: i64,
+    /// The most names or values to return.
+    pub limit: usize,
+}
+
+/// The head as a whole.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct HeadSummary {
+    /// Series that it holds.
+    pub series: u64,
+    /// Distinct pairs of name and value.
+    pub label_pairs: u64,
+    /// Open chunks, and those cut since the process started.
+    pub chunks: u64,
+    /// Times of the oldest and the newest sample, milliseconds since the Unix epoch; `None` while there is none.
+    pub time_range_ms: Option<(i64, i64)>,
+}
+
+/// Stored series: samples for the engine, labels for people who explore.
+pub trait SeriesStore: SeriesSource {
+    /// The names of the labels of the series that `request` is about.
+    ///
+    /// # Errors
+    /// Storage failed.
+    fn label_names(&self, request: &LookupRequest<'_>) -> Result<Listing, SourceError>;
+
+    /// The values that the label `name` has among the series that `request` is about.
+    ///
+    /// # Errors
+    /// Storage failed.
+    fn label_values(&self, name: &str, request: &LookupRequest<'_>) -> Result<Listing, SourceError>;
+
+    /// What the series of the head are made of: the `top` largest lines of each table.
+    fn cardinality(&self, top: usize) -> Cardinality;
+
+    /// The head as a whole.
+    fn head_summary(&self) -> HeadSummary;
+}

@@ -1,0 +1,2 @@
+//! Threads and how work gets onto them.
+pub mod cpu;
