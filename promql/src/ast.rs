@@ -3,6 +3,9 @@
 //! Every node knows where its text starts and ends (bytes of the query), since annotations and errors name positions.
 //! Durations are milliseconds. Strings are kept as PromQL's escapes produced them.
 
+mod visit;
+mod words;
+
 use crate::functions::Function;
 use model::matcher::Matcher;
 
@@ -303,113 +306,6 @@ pub struct Paren {
     pub span: Span,
 }
 
-impl ValueType {
-    /// How messages name the type.
-    #[must_use]
-    pub fn describe(self) -> &'static str {
-        match self {
-            Self::Scalar => "scalar",
-            Self::String => "string",
-            Self::Vector => "instant vector",
-            Self::Matrix => "range vector",
-        }
-    }
-
-    /// The short name that the HTTP API uses.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Scalar => "scalar",
-            Self::String => "string",
-            Self::Vector => "vector",
-            Self::Matrix => "matrix",
-        }
-    }
-}
-
-impl AggregateOp {
-    /// The word of the language.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Sum => "sum",
-            Self::Avg => "avg",
-            Self::Count => "count",
-            Self::Min => "min",
-            Self::Max => "max",
-            Self::Group => "group",
-            Self::Stddev => "stddev",
-            Self::Stdvar => "stdvar",
-            Self::Topk => "topk",
-            Self::Bottomk => "bottomk",
-            Self::CountValues => "count_values",
-            Self::Quantile => "quantile",
-            Self::Limitk => "limitk",
-            Self::LimitRatio => "limit_ratio",
-        }
-    }
-
-    /// The type of its parameter, if it takes one.
-    #[must_use]
-    pub fn param_type(self) -> Option<ValueType> {
-        match self {
-            Self::CountValues => Some(ValueType::String),
-            Self::Topk | Self::Bottomk | Self::Quantile | Self::Limitk | Self::LimitRatio => Some(ValueType::Scalar),
-            Self::Sum | Self::Avg | Self::Count | Self::Min | Self::Max | Self::Group | Self::Stddev | Self::Stdvar => {
-                None
-            }
-        }
-    }
-
-    /// Refused unless experimental functions are enabled.
-    #[must_use]
-    pub fn is_experimental(self) -> bool {
-        matches!(self, Self::Limitk | Self::LimitRatio)
-    }
-}
-
-impl BinaryOp {
-    /// The symbol or word of the language.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Add => "+",
-            Self::Sub => "-",
-            Self::Mul => "*",
-            Self::Div => "/",
-            Self::Mod => "%",
-            Self::Pow => "^",
-            Self::Atan2 => "atan2",
-            Self::Equal => "==",
-            Self::NotEqual => "!=",
-            Self::Less => "<",
-            Self::LessOrEqual => "<=",
-            Self::Greater => ">",
-            Self::GreaterOrEqual => ">=",
-            Self::And => "and",
-            Self::Or => "or",
-            Self::Unless => "unless",
-            Self::TrimUpper => "</",
-            Self::TrimLower => ">/",
-        }
-    }
-
-    /// One that filters, or yields 0 and 1 with `bool`.
-    #[must_use]
-    pub fn is_comparison(self) -> bool {
-        matches!(
-            self,
-            Self::Equal | Self::NotEqual | Self::Less | Self::LessOrEqual | Self::Greater | Self::GreaterOrEqual
-        )
-    }
-
-    /// `and`, `or`, `unless`
-    #[must_use]
-    pub fn is_set(self) -> bool {
-        matches!(self, Self::And | Self::Or | Self::Unless)
-    }
-}
-
 impl DurationExpr {
     /// Where the expression stands in the query.
     #[must_use]
@@ -457,7 +353,8 @@ impl Expr {
             Self::String(_) => ValueType::String,
             Self::VectorSelector(_) | Self::Aggregation(_) => ValueType::Vector,
             Self::MatrixSelector(_) | Self::Subquery(_) => ValueType::Matrix,
-            Self::Binary(e) => match (e.lhs.value_type(), e.rhs.value_type()) {
+            Self::Binary(e) if e.matching.is_some() => ValueType::Vector,
+            Self::Binary(e) => match (e.rhs.value_type(), e.lhs.value_type()) {
                 (ValueType::Scalar, ValueType::Scalar) => ValueType::Scalar,
                 _ => ValueType::Vector,
             },

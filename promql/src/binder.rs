@@ -3,18 +3,19 @@
 //! promql-parser's tree is walked in pre-order with explicit stacks, so its depth costs no stack. Names and operators
 //! carry ordinals of [`Item`]s; signs carry nothing, but their pre-order is the order of the text.
 
-use crate::ast::{Aggregation, Binary, Call, Expr, Paren, Span, Unary, VectorMatching};
-use crate::lowering::{GROUP_FUNCTION, Group, GroupKind, Item, Operator, Sign};
-use crate::parse::RawError;
+use crate::ast::{Aggregation, Binary, Call, Cardinality, Expr, Paren, Span, Unary, ValueType, VectorMatching};
+use crate::lowering::{GROUP_FUNCTION, Group, GroupKind, Item, Lowered, Operator, OperatorModifiers, Sign};
+use crate::parse::{ParseOptions, RawError};
 use promql_parser::parser as foreign;
 use promql_parser::parser::function::{Function, register_extra_functions};
-use promql_parser::parser::value::ValueType;
+use promql_parser::parser::value::ValueType as ForeignType;
 use std::sync::OnceLock;
 
-/// Builds the tree of the lowered `text`.
-pub(crate) fn bind(text: &str, items: Vec<Item>, signs: &[Sign]) -> Result<Expr, RawError> {
-    let nesting = parse_lowered(text)?;
-    let mut binder = Binder { items: items.into_iter().map(Some).collect(), signs: signs.iter(), built: Vec::new() };
+/// Builds the tree of a lowered query.
+pub(crate) fn bind(lowered: Lowered, options: &ParseOptions) -> Result<Expr, RawError> {
+    let nesting = parse_lowered(&lowered.text)?;
+    let items = lowered.items.into_iter().map(Some).collect();
+    let mut binder = Binder { options, items, signs: lowered.signs.iter(), built: Vec::new(), types: Vec::new() };
     let mut work = vec![Work::Visit(&nesting)];
     while let Some(next) = work.pop() {
         match next {
@@ -24,14 +25,14 @@ pub(crate) fn bind(text: &str, items: Vec<Item>, signs: &[Sign]) -> Result<Expr,
             Work::Group(ordinal, arguments) => binder.group(ordinal, arguments)?,
         }
     }
-    binder.built.pop().ok_or_else(unbound)
+    Ok(binder.pop()?.0)
 }
 
 /// Calls promql-parser, which learns of our variadic function the first time.
 fn parse_lowered(text: &str) -> Result<foreign::Expr, RawError> {
     static REGISTERED: OnceLock<Result<(), String>> = OnceLock::new();
     let registered = REGISTERED.get_or_init(|| {
-        let group = Function::new(GROUP_FUNCTION, vec![ValueType::Vector], -1, ValueType::Vector, false);
+        let group = Function::new(GROUP_FUNCTION, vec![ForeignType::Vector], -1, ForeignType::Vector, false);
         register_extra_functions(vec![group])
     });
     registered.clone().and_then(|()| foreign::parse(text)).map_err(|_| unbound())
@@ -54,17 +55,23 @@ enum Work<'a> {
 }
 
 struct Binder<'a> {
+    options: &'a ParseOptions,
     items: Vec<Option<Item>>,
     signs: std::slice::Iter<'a, Sign>,
     /// Finished expressions that no parent has taken yet.
     built: Vec<Expr>,
+    /// Their types, on the assumption that the type check will find no fault.
+    types: Vec<ValueType>,
 }
 
 impl Binder<'_> {
     fn visit<'n>(&mut self, node: &'n foreign::Expr, work: &mut Vec<Work<'n>>) -> Result<(), RawError> {
         match node {
             foreign::Expr::VectorSelector(_) => match self.take(ordinal_of(node)?)? {
-                Item::Operand(operand) => self.built.push(operand),
+                Item::Operand(operand) => {
+                    let ty = operand.value_type();
+                    self.push(operand, ty);
+                }
                 Item::Group(_) | Item::Operator(_) => return Err(unbound()),
             },
             foreign::Expr::Call(call) => {
@@ -91,13 +98,19 @@ impl Binder<'_> {
         self.items.get_mut(ordinal).and_then(Option::take).ok_or_else(unbound)
     }
 
-    fn pop(&mut self) -> Result<Expr, RawError> {
-        self.built.pop().ok_or_else(unbound)
+    fn push(&mut self, expr: Expr, ty: ValueType) {
+        self.built.push(expr);
+        self.types.push(ty);
+    }
+
+    fn pop(&mut self) -> Result<(Expr, ValueType), RawError> {
+        self.built.pop().zip(self.types.pop()).ok_or_else(unbound)
     }
 
     /// A sign directly before a number belongs to the number.
     fn sign(&mut self, sign: Sign) -> Result<(), RawError> {
-        let expr = match self.pop()? {
+        let (operand, ty) = self.pop()?;
+        let expr = match operand {
             Expr::Number(mut number) => {
                 if sign.negative {
                     number.value = -number.value;
@@ -110,57 +123,64 @@ impl Binder<'_> {
                 Expr::Unary(Unary { negative: sign.negative, expr: Box::new(operand), span })
             }
         };
-        self.built.push(expr);
+        self.push(expr, ty);
         Ok(())
     }
 
     fn operator(&mut self, ordinal: usize) -> Result<(), RawError> {
         let Item::Operator(Operator { op, modifiers }) = self.take(ordinal)? else { return Err(unbound()) };
-        let (rhs, lhs) = (self.pop()?, self.pop()?);
+        let ((rhs, right), (lhs, left)) = (self.pop()?, self.pop()?);
         let span = Span { start: lhs.span().start, end: rhs.span().end };
-        let matching = Some(VectorMatching {
-            cardinality: modifiers.cardinality,
-            labels: modifiers.labels,
-            on: modifiers.on,
-            include: modifiers.include,
-            fill_left: modifiers.fill_left,
-            fill_right: modifiers.fill_right,
-        });
+        let fills = modifiers.fill_left.is_some() || modifiers.fill_right.is_some();
+        if fills && !self.options.fill_modifiers {
+            return Err(RawError::semantic(span, "binop fill modifiers are experimental and not enabled"));
+        }
+        let vectors = left == ValueType::Vector && right == ValueType::Vector;
+        // What is written behind an operator on scalars is kept, for the type check to refuse.
+        let keep = vectors || fills || !modifiers.labels.is_empty();
         let return_bool = modifiers.return_bool;
-        self.built.push(Expr::Binary(Binary {
-            op,
-            lhs: Box::new(lhs),
-            rhs: Box::new(rhs),
-            matching,
-            return_bool,
-            span,
-        }));
+        let matching = keep.then(|| matching_of(modifiers, op.is_set()));
+        let ty = if left == ValueType::Scalar { right } else { left };
+        let binary = Binary { op, lhs: Box::new(lhs), rhs: Box::new(rhs), matching, return_bool, span };
+        self.push(Expr::Binary(binary), ty);
         Ok(())
     }
 
     fn group(&mut self, ordinal: usize, arguments: usize) -> Result<(), RawError> {
         let Item::Group(Group { kind, span, subqueries }) = self.take(ordinal)? else { return Err(unbound()) };
-        let first = self.built.len().checked_sub(arguments).ok_or_else(unbound)?;
-        let expr = match kind {
-            GroupKind::Paren => Expr::Paren(Paren { expr: Box::new(self.pop()?), span }),
-            GroupKind::Call(function) => Expr::Call(Call { function, args: self.built.split_off(first), span }),
+        let (mut expr, mut ty) = match kind {
+            GroupKind::Paren => {
+                let (inner, ty) = self.pop()?;
+                (Expr::Paren(Paren { expr: Box::new(inner), span }), ty)
+            }
+            GroupKind::Call(function) => {
+                let first = self.built.len().checked_sub(arguments).ok_or_else(unbound)?;
+                self.types.truncate(first);
+                (Expr::Call(Call { function, args: self.built.split_off(first), span }), function.returns)
+            }
             GroupKind::Aggregation { op, grouping } => {
-                let expr = Box::new(self.pop()?);
-                let param = if arguments == 2 { Some(Box::new(self.pop()?)) } else { None };
-                Expr::Aggregation(Aggregation {
-                    op,
-                    expr,
-                    param,
-                    grouping: grouping.labels,
-                    without: grouping.without,
-                    span,
-                })
+                let expr = Box::new(self.pop()?.0);
+                let param = if arguments == 2 { Some(Box::new(self.pop()?.0)) } else { None };
+                let (grouping, without) = (grouping.labels, grouping.without);
+                (Expr::Aggregation(Aggregation { op, expr, param, grouping, without, span }), ValueType::Vector)
             }
         };
-        let expr = subqueries.into_iter().fold(expr, |inner, tail| Expr::Subquery(tail.over(inner)));
-        self.built.push(expr);
+        for tail in subqueries {
+            (expr, ty) = (Expr::Subquery(tail.over(expr)), ValueType::Matrix);
+        }
+        self.push(expr, ty);
         Ok(())
     }
+}
+
+/// Set operators match many to many unless something else is written, which the type check refuses.
+fn matching_of(modifiers: OperatorModifiers, is_set: bool) -> VectorMatching {
+    let cardinality = match modifiers.cardinality {
+        Cardinality::OneToOne if is_set => Cardinality::ManyToMany,
+        written => written,
+    };
+    let OperatorModifiers { on, labels, include, fill_left, fill_right, .. } = modifiers;
+    VectorMatching { cardinality, labels, on, include, fill_left, fill_right }
 }
 
 /// The ordinal in a name such as `m12`.

@@ -1,8 +1,7 @@
 //! The type check: which expressions have a meaning.
 //!
-//! Also settles what depends on the types of both operands of an operator: matching exists between vectors only, and set
-//! operators match many to many. Types are computed bottom-up, each once. Recursion is bounded by the caps of
-//! [`crate::parse::ParseOptions`].
+//! Iterative, so that the depth of a tree costs no stack, and in Prometheus' order, so that of several mistakes the same
+//! one is reported. Types are computed bottom-up, each once.
 
 use crate::ast::{Aggregation, Binary, Call, Cardinality, Expr, Span, Subquery, Unary, ValueType, VectorSelector};
 use crate::functions::Function;
@@ -12,81 +11,145 @@ use model::text::quote;
 const METRIC_NAME: &str = "__name__";
 
 /// Checks a whole expression.
-pub(crate) fn check(expr: &mut Expr, query: &str) -> Result<(), RawError> {
-    Checker { query }.expr(expr).map(|_| ())
-}
-
-struct Checker<'a> {
-    query: &'a str,
+pub(crate) fn check(expr: &Expr, query: &str) -> Result<(), RawError> {
+    let mut checker = Checker { query, work: vec![Work::Visit(expr)], types: Vec::new() };
+    while let Some(next) = checker.work.pop() {
+        checker.step(next)?;
+    }
+    Ok(())
 }
 
 fn refuse<T>(span: Span, message: impl Into<String>) -> Result<T, RawError> {
     Err(RawError::semantic(span, message))
 }
 
-impl Checker<'_> {
-    /// Checks `expr` and everything below; returns its type.
-    fn expr(&self, expr: &mut Expr) -> Result<ValueType, RawError> {
+#[derive(Clone, Copy)]
+enum Work<'a> {
+    /// A node not seen yet. When it is done, its type is on the stack of types.
+    Visit(&'a Expr),
+    /// The type on the stack must be this one.
+    Expect(&'a Expr, ValueType, Place),
+    /// A node whose operands are checked and whose own type is this.
+    Result(ValueType),
+    /// Nodes whose own rule depends on the types of their operands.
+    Subquery(&'a Subquery),
+    Unary(&'a Unary),
+    Binary(&'a Binary),
+}
+
+/// Where a type was expected, for the message.
+#[derive(Clone, Copy)]
+enum Place {
+    AggregationOperand,
+    AggregationParameter,
+    Argument(&'static Function),
+}
+
+struct Checker<'a> {
+    query: &'a str,
+    /// What remains, the next one last.
+    work: Vec<Work<'a>>,
+    /// Types of expressions that no parent has taken yet.
+    types: Vec<ValueType>,
+}
+
+impl<'a> Checker<'a> {
+    fn step(&mut self, work: Work<'a>) -> Result<(), RawError> {
+        match work {
+            Work::Visit(expr) => self.visit(expr),
+            Work::Expect(expr, wanted, place) => expect(expr, self.pop(), wanted, place),
+            Work::Result(ty) => {
+                self.types.push(ty);
+                Ok(())
+            }
+            Work::Subquery(subquery) => self.subquery(subquery),
+            Work::Unary(unary) => self.unary(unary),
+            Work::Binary(binary) => self.binary(binary),
+        }
+    }
+
+    fn pop(&mut self) -> ValueType {
+        self.types.pop().expect("every operand was visited before its parent is finished")
+    }
+
+    /// Checks what does not depend on operands and schedules the rest, last things first.
+    fn visit(&mut self, expr: &'a Expr) -> Result<(), RawError> {
         match expr {
-            Expr::Number(_) => Ok(ValueType::Scalar),
-            Expr::String(_) => Ok(ValueType::String),
+            Expr::Number(_) => self.types.push(ValueType::Scalar),
+            Expr::String(_) => self.types.push(ValueType::String),
             Expr::VectorSelector(selector) => {
                 check_selector(selector)?;
-                Ok(ValueType::Vector)
+                self.types.push(ValueType::Vector);
             }
             Expr::MatrixSelector(matrix) => {
                 check_selector(&matrix.selector)?;
-                Ok(ValueType::Matrix)
+                self.types.push(ValueType::Matrix);
             }
-            Expr::Subquery(subquery) => self.subquery(subquery),
-            Expr::Aggregation(aggregation) => self.aggregation(aggregation),
-            Expr::Binary(binary) => self.binary(binary),
-            Expr::Unary(unary) => self.unary(unary),
-            Expr::Call(call) => self.call(call),
-            Expr::Paren(paren) => self.expr(&mut paren.expr),
+            Expr::Subquery(subquery) => self.work.extend([Work::Subquery(subquery), Work::Visit(&subquery.expr)]),
+            Expr::Aggregation(aggregation) => self.schedule_aggregation(aggregation),
+            Expr::Binary(binary) => {
+                self.work.extend([Work::Binary(binary), Work::Visit(&binary.rhs), Work::Visit(&binary.lhs)]);
+            }
+            Expr::Unary(unary) => self.work.extend([Work::Unary(unary), Work::Visit(&unary.expr)]),
+            Expr::Call(call) => self.schedule_call(call)?,
+            Expr::Paren(paren) => self.work.push(Work::Visit(&paren.expr)),
         }
+        Ok(())
     }
 
-    fn expect(&self, expr: &mut Expr, wanted: ValueType, context: &str) -> Result<(), RawError> {
-        let got = self.expr(expr)?;
-        if got == wanted {
-            return Ok(());
+    fn schedule_aggregation(&mut self, aggregation: &'a Aggregation) {
+        self.work.push(Work::Result(ValueType::Vector));
+        if let (Some(param), Some(wanted)) = (&aggregation.param, aggregation.op.param_type()) {
+            self.work.extend([Work::Expect(param, wanted, Place::AggregationParameter), Work::Visit(param)]);
         }
-        let (wanted, got) = (wanted.describe(), got.describe());
-        refuse(expr.span(), format!("expected type {wanted} in {context}, got {got}"))
+        let operand = &aggregation.expr;
+        let expected = Work::Expect(operand, ValueType::Vector, Place::AggregationOperand);
+        self.work.extend([expected, Work::Visit(operand)]);
     }
 
-    fn subquery(&self, subquery: &mut Subquery) -> Result<ValueType, RawError> {
-        let inner = self.expr(&mut subquery.expr)?;
+    fn schedule_call(&mut self, call: &'a Call) -> Result<(), RawError> {
+        let function = call.function;
+        check_arity(function, call.args.len(), call.span)?;
+        // The selector of `info` is not visited: its matchers may all match the empty string.
+        let visited = if function.name == "info" {
+            check_info(call)?;
+            call.args.get(..1).unwrap_or_default()
+        } else {
+            &call.args
+        };
+        self.work.push(Work::Result(function.returns));
+        for (index, argument) in visited.iter().enumerate().rev() {
+            let Some(wanted) = function.args.get(index).or(function.args.last()) else { continue };
+            let expected = Work::Expect(argument, *wanted, Place::Argument(function));
+            self.work.extend([expected, Work::Visit(argument)]);
+        }
+        Ok(())
+    }
+
+    fn subquery(&mut self, subquery: &Subquery) -> Result<(), RawError> {
+        let inner = self.pop();
         if inner != ValueType::Vector {
             let message = format!("subquery is only allowed on instant vector, got {} instead", inner.as_str());
             return refuse(subquery.span, message);
         }
-        Ok(ValueType::Matrix)
+        self.types.push(ValueType::Matrix);
+        Ok(())
     }
 
-    fn aggregation(&self, aggregation: &mut Aggregation) -> Result<ValueType, RawError> {
-        self.expect(&mut aggregation.expr, ValueType::Vector, "aggregation expression")?;
-        if let (Some(param), Some(wanted)) = (&mut aggregation.param, aggregation.op.param_type()) {
-            self.expect(param, wanted, "aggregation parameter")?;
-        }
-        Ok(ValueType::Vector)
-    }
-
-    fn unary(&self, unary: &mut Unary) -> Result<ValueType, RawError> {
-        let inner = self.expr(&mut unary.expr)?;
+    fn unary(&mut self, unary: &Unary) -> Result<(), RawError> {
+        let inner = self.pop();
         if !is_numeric(inner) {
             let got = quote(inner.describe());
             let message =
                 format!("unary expression only allowed on expressions of type scalar or instant vector, got {got}");
             return refuse(unary.span, message);
         }
-        Ok(inner)
+        self.types.push(inner);
+        Ok(())
     }
 
-    fn binary(&self, binary: &mut Binary) -> Result<ValueType, RawError> {
-        let left = self.expr(&mut binary.lhs)?;
-        let right = self.expr(&mut binary.rhs)?;
+    fn binary(&mut self, binary: &Binary) -> Result<(), RawError> {
+        let (right, left) = (self.pop(), self.pop());
         let scalars = left == ValueType::Scalar && right == ValueType::Scalar;
         let vectors = left == ValueType::Vector && right == ValueType::Vector;
         if binary.return_bool && !binary.op.is_comparison() {
@@ -103,7 +166,8 @@ impl Checker<'_> {
         }
         for (operand, ty) in [(&binary.lhs, left), (&binary.rhs, right)] {
             if !is_numeric(ty) {
-                return refuse(operand.span(), "binary expression must contain only scalar and instant vector types");
+                let message = "binary expression must contain only scalar and instant vector types";
+                return refuse(operand.span(), message);
             }
         }
         check_matching(binary, vectors)?;
@@ -111,7 +175,8 @@ impl Checker<'_> {
             let message = format!("set operator {} not allowed in binary scalar expression", quote(binary.op.as_str()));
             return refuse(binary.span, message);
         }
-        Ok(if scalars { ValueType::Scalar } else { ValueType::Vector })
+        self.types.push(if scalars { ValueType::Scalar } else { ValueType::Vector });
+        Ok(())
     }
 
     /// Where the operator with its modifiers stands: between the operands, blanks trimmed.
@@ -121,35 +186,29 @@ impl Checker<'_> {
         let blanks = between.len() - between.trim_start_matches([' ', '\t', '\n', '\r']).len();
         Span { start: start + blanks as u32, end }
     }
-
-    fn call(&self, call: &mut Call) -> Result<ValueType, RawError> {
-        let function = call.function;
-        let name = quote(function.name);
-        check_arity(function, call.args.len(), call.span)?;
-        if function.name == "info" {
-            check_info(call)?;
-        }
-        let context = format!("call to function {name}");
-        for (index, argument) in call.args.iter_mut().enumerate() {
-            // `info` takes bare label matchers, which may all match the empty string.
-            if function.name == "info" && index == 1 {
-                continue;
-            }
-            let Some(wanted) = function.args.get(index).or(function.args.last()) else { break };
-            self.expect(argument, *wanted, &context)?;
-        }
-        Ok(function.returns)
-    }
 }
 
 fn is_numeric(ty: ValueType) -> bool {
     matches!(ty, ValueType::Scalar | ValueType::Vector)
 }
 
-/// Settles how the operands match; the caller has checked that both are scalars or vectors.
-fn check_matching(binary: &mut Binary, vectors: bool) -> Result<(), RawError> {
+fn expect(expr: &Expr, got: ValueType, wanted: ValueType, place: Place) -> Result<(), RawError> {
+    if got == wanted {
+        return Ok(());
+    }
+    let place = match place {
+        Place::AggregationOperand => "aggregation expression".to_owned(),
+        Place::AggregationParameter => "aggregation parameter".to_owned(),
+        Place::Argument(function) => format!("call to function {}", quote(function.name)),
+    };
+    let (wanted, got) = (wanted.describe(), got.describe());
+    refuse(expr.span(), format!("expected type {wanted} in {place}, got {got}"))
+}
+
+/// How series match; the operands are known to be scalars or vectors.
+fn check_matching(binary: &Binary, vectors: bool) -> Result<(), RawError> {
     let span = binary.span;
-    let Some(matching) = &mut binary.matching else { return Ok(()) };
+    let Some(matching) = &binary.matching else { return Ok(()) };
     let fills = matching.fill_left.is_some() || matching.fill_right.is_some();
     if !vectors {
         if !matching.labels.is_empty() {
@@ -158,17 +217,13 @@ fn check_matching(binary: &mut Binary, vectors: bool) -> Result<(), RawError> {
         if fills {
             return refuse(span, "filling in missing series only allowed between instant vectors");
         }
-        binary.matching = None;
-        return Ok(());
-    }
-    if binary.op.is_set() {
-        if matching.cardinality != Cardinality::OneToOne {
+    } else if binary.op.is_set() {
+        if matching.cardinality != Cardinality::ManyToMany {
             return refuse(span, format!("no grouping allowed for {} operation", quote(binary.op.as_str())));
         }
         if fills {
             return refuse(span, "filling in missing series not allowed for set operators");
         }
-        matching.cardinality = Cardinality::ManyToMany;
     }
     Ok(())
 }

@@ -9,6 +9,14 @@ pub enum DurationError {
     /// Not a sequence of numbers with units in falling order.
     #[error("not a valid duration string: {}", model::text::quote(.0))]
     Syntax(String),
+    /// A unit that does not exist.
+    #[error("unknown unit {} in duration {}", model::text::quote(.unit), model::text::quote(.text))]
+    Unit {
+        /// What stands where a unit should.
+        unit: String,
+        /// The whole duration.
+        text: String,
+    },
     /// Longer than 2^63 nanoseconds (292 years).
     #[error("duration out of range")]
     Range,
@@ -41,22 +49,26 @@ pub fn parse_ms(text: &str) -> Result<i64, DurationError> {
     }
     let malformed = || DurationError::Syntax(text.to_owned());
     let mut rest = text;
-    let mut units = UNITS.iter();
+    let mut next_unit = 0;
     let mut total: i64 = 0;
-    let mut in_range = true;
     while !rest.is_empty() {
-        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-        let (number, tail) = rest.split_at(digits);
-        let unit = tail.bytes().take_while(u8::is_ascii_alphabetic).count();
-        let (unit, tail) = tail.split_at(unit);
-        let (_, unit_ms) = units.find(|(name, _)| *name == unit).filter(|_| digits > 0).ok_or_else(malformed)?;
-        match number.parse::<i64>().ok().and_then(|n| n.checked_mul(*unit_ms)).and_then(|ms| total.checked_add(ms)) {
-            Some(sum) if sum <= MAX_MS => total = sum,
-            _ => in_range = false,
+        let (number, tail) = rest.split_at(rest.bytes().take_while(u8::is_ascii_digit).count());
+        let number: u64 = number.parse().map_err(|_| malformed())?;
+        let (unit, tail) = tail.split_at(tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len()));
+        if unit.is_empty() {
+            return Err(malformed());
         }
+        let index = UNITS.iter().position(|(name, _)| *name == unit);
+        let index = index.ok_or_else(|| DurationError::Unit { unit: unit.to_owned(), text: text.to_owned() })?;
+        if index < next_unit {
+            return Err(malformed());
+        }
+        next_unit = index + 1;
+        let ms = i64::try_from(number).ok().and_then(|number| number.checked_mul(UNITS[index].1));
+        total = ms.and_then(|ms| total.checked_add(ms)).filter(|sum| *sum <= MAX_MS).ok_or(DurationError::Range)?;
         rest = tail;
     }
-    if in_range { Ok(total) } else { Err(DurationError::Range) }
+    Ok(total)
 }
 
 /// Milliseconds as seconds, rounded as Go rounds them.
@@ -114,15 +126,19 @@ mod tests {
 
     #[test]
     fn malformed_durations_are_refused() {
-        for text in ["1", "s", "1m1h", "1s1s", "1.5h", "-1s", "1hs", "1 s", "1mm", "01"] {
+        for text in ["1", "s", "1m1h", "1s1s", "-1s", "01", "99999999999999999999s"] {
             assert_eq!(parse_ms(text), Err(DurationError::Syntax(text.to_owned())), "{text}");
+        }
+        for (text, unit) in [("1hs", "hs"), ("1 s", " s"), ("5m1mm2s", "mm"), ("1.5h", "."), ("1é", "é")] {
+            let error = DurationError::Unit { unit: unit.to_owned(), text: text.to_owned() };
+            assert_eq!(parse_ms(text), Err(error), "{text}");
         }
         assert_eq!(parse_ms(""), Err(DurationError::Empty));
     }
 
     #[test]
     fn what_exceeds_63_bits_of_nanoseconds_is_out_of_range() {
-        for text in ["293y", "99999999999999999999s", "292y52w", "9223372036855s"] {
+        for text in ["293y", "18446744073709551615s", "292y52w", "9223372036855s"] {
             assert_eq!(parse_ms(text), Err(DurationError::Range), "{text}");
         }
         assert_eq!(parse_ms("9223372036854775ms"), Err(DurationError::Range));

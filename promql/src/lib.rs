@@ -20,8 +20,10 @@ pub mod engine;
 pub mod functions;
 pub mod literal;
 pub mod parse;
+pub mod printer;
 pub mod source;
 pub mod testing;
+pub mod tree;
 pub mod value;
 
 pub use engine::{Engine, EngineOptions, QueryContext, QueryError, QueryErrorKind};

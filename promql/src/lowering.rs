@@ -27,7 +27,7 @@ use crate::parse::{ErrorKind, ParseOptions, RawError};
 use crate::tokens::{Keyword, Token, TokenKind, Tokens, describe};
 use model::matcher::Matcher;
 use model::text::quote;
-use modifiers::{Grouping, OperatorModifiers};
+pub(crate) use modifiers::{Grouping, OperatorModifiers};
 use postfix::SubqueryTail;
 use std::fmt::Write;
 

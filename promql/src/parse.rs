@@ -5,8 +5,7 @@
 //! Prometheus' words and at its position.
 
 use crate::ast::{Expr, Span};
-use crate::lowering::{self, Lowered};
-use crate::{binder, check, tokens};
+use crate::{binder, check, lowering, tokens};
 use model::matcher::Matcher;
 
 /// Which parts of the language are enabled, and how large a query may be.
@@ -156,9 +155,9 @@ impl RawError {
 pub fn parse(query: &str, options: &ParseOptions) -> Result<Expr, ParseError> {
     let parse = || {
         let tokens = tokens::tokenize(query, options);
-        let Lowered { text, items, signs } = lowering::lower(query, &tokens, options)?;
-        let mut expr = binder::bind(&text, items, &signs)?;
-        check::check(&mut expr, query)?;
+        let lowered = lowering::lower(query, &tokens, options)?;
+        let expr = binder::bind(lowered, options)?;
+        check::check(&expr, query)?;
         Ok(expr)
     };
     parse().map_err(|error| ParseError::new(error, query))

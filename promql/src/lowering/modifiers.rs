@@ -66,7 +66,6 @@ impl Walker<'_> {
 
     /// `fill(x)`, or `fill_left(x)` and `fill_right(y)`, one or both, in either order.
     fn fill_modifiers(&mut self, modifiers: &mut OperatorModifiers) -> Result<(), RawError> {
-        let operator = self.next;
         if self.accept(TokenKind::Keyword(Keyword::Fill)).is_some() {
             let value = self.fill_value()?;
             (modifiers.fill_left, modifiers.fill_right) = (Some(value), Some(value));
@@ -80,10 +79,6 @@ impl Walker<'_> {
                     modifiers.fill_right = Some(self.fill_value()?);
                 }
             }
-        }
-        if self.next != operator && !self.options.fill_modifiers {
-            let span = self.tokens.list.get(operator).map(|token| token.span).unwrap_or_default();
-            return Err(RawError::semantic(span, "binop fill modifiers are experimental and not enabled"));
         }
         Ok(())
     }

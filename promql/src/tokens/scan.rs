@@ -66,6 +66,9 @@ impl<'a> Scanner<'a> {
             }
             let scanned = if self.in_braces { self.inside_braces() } else { self.outside_braces() }?;
             let Some(kind) = scanned else { continue };
+            if kind == TokenKind::RightParen && self.parens == 0 {
+                return Err(self.error(self.at, "unexpected right parenthesis ')'"));
+            }
             self.list.push(Token { kind, span: Span { start: self.position(start), end: self.position(self.at) } });
             self.count(kind, start)?;
         }
@@ -105,10 +108,7 @@ impl<'a> Scanner<'a> {
                     return Err(self.too_large(start, message));
                 }
             }
-            TokenKind::RightParen => {
-                let depth = self.parens.checked_sub(1);
-                self.parens = depth.ok_or_else(|| self.error(self.at, "unexpected right parenthesis ')'"))?;
-            }
+            TokenKind::RightParen => self.parens -= 1,
             TokenKind::LeftBrace => self.in_braces = true,
             TokenKind::RightBrace => self.in_braces = false,
             TokenKind::LeftBracket => self.bracket = Some(Bracket { fresh: true, colon_read: false }),
