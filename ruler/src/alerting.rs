@@ -1,0 +1,155 @@
+//! The alerts of one rule.
+//!
+//! Invariant: a failed evaluation changes nothing; one that exceeds the limit forgets every alert, without sending anything.
+
+use crate::alert_instance::{AlertInstance, AlertState, Fate, Timing};
+use crate::error::RuleError;
+use crate::evaluation::SeenAlert;
+use crate::overlay::overlay;
+use crate::ports::{AlertMessage, RuleSample};
+use model::labels::{Labels, METRIC_NAME};
+use model::time::Timestamp;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::sync::Arc;
+
+/// The series that says which alerts are pending and which are firing.
+pub const ALERTS: &str = "ALERTS";
+/// The series that says since when an alert is active.
+pub const ALERTS_FOR_STATE: &str = "ALERTS_FOR_STATE";
+/// The label of [`ALERTS`] that is `pending` or `firing`.
+pub const ALERT_STATE: &str = "alertstate";
+
+/// The alerts of one rule that are pending, firing or resolved a short while ago.
+#[derive(Debug, Clone, Default)]
+pub struct RuleAlerts {
+    tracked: BTreeMap<Labels, Tracked>,
+    /// Counts evaluations, to know which alerts the current one returned.
+    generation: u64,
+}
+
+#[derive(Debug, Clone)]
+struct Tracked {
+    instance: AlertInstance,
+    /// The evaluation that last returned it.
+    returned_in: u64,
+    /// The names of its two series, as long as its state stays the same.
+    series: Option<AlertSeries>,
+}
+
+#[derive(Debug, Clone)]
+struct AlertSeries {
+    firing: bool,
+    alerts: Labels,
+    for_state: Labels,
+}
+
+impl RuleAlerts {
+    /// Pending, firing and resolved alerts in ascending order of their labels.
+    pub fn iter(&self) -> impl Iterator<Item = (&Labels, &AlertInstance)> {
+        self.tracked.iter().map(|(labels, tracked)| (labels, &tracked.instance))
+    }
+
+    /// The alerts that are pending or firing, in ascending order of their labels.
+    pub fn active(&self) -> impl Iterator<Item = (&Labels, &AlertInstance)> {
+        self.iter().filter(|(_, instance)| instance.is_active())
+    }
+
+    /// Moves all alerts to `now`; `seen` is what the expression returned, with distinct labels.
+    ///
+    /// # Errors
+    /// More than `limit` are pending or firing (0 means any number). All are forgotten.
+    pub fn apply(&mut self, now: Timestamp, seen: Vec<SeenAlert>, timing: Timing, limit: u64) -> Result<(), RuleError> {
+        self.generation += 1;
+        let generation = self.generation;
+        for SeenAlert { labels, value, annotations } in seen {
+            match self.tracked.entry(labels) {
+                Entry::Occupied(mut known) => {
+                    let known = known.get_mut();
+                    known.returned_in = generation;
+                    known.instance.observe(now, value, annotations);
+                }
+                Entry::Vacant(vacant) => {
+                    let instance = AlertInstance::new(now, value, annotations);
+                    vacant.insert(Tracked { instance, returned_in: generation, series: None });
+                }
+            }
+        }
+        let mut active = 0usize;
+        self.tracked.retain(|_, tracked| {
+            match tracked.instance.advance(now, tracked.returned_in == generation, timing) {
+                Fate::Active => active += 1,
+                Fate::Resolved => tracked.series = None,
+                Fate::Forgotten => return false,
+            }
+            true
+        });
+        if limit > 0 && u64::try_from(active).is_ok_and(|active| active > limit) {
+            self.tracked.clear();
+            return Err(RuleError::TooManyAlerts { limit, alerts: active });
+        }
+        Ok(())
+    }
+
+    /// The samples of [`ALERTS`] and [`ALERTS_FOR_STATE`] at `at`, of pending and firing alerts.
+    pub fn samples(&mut self, at: Timestamp) -> Vec<RuleSample> {
+        let mut samples = Vec::with_capacity(2 * self.tracked.len());
+        for (labels, Tracked { instance, series, .. }) in &mut self.tracked {
+            let firing = match instance.state {
+                AlertState::Pending => false,
+                AlertState::Firing { .. } => true,
+                AlertState::Resolved { .. } => continue,
+            };
+            let series = match series {
+                Some(series) if series.firing == firing => series,
+                _ => series.insert(AlertSeries::new(labels, firing)),
+            };
+            let active_at_secs = instance.active_at.0.div_euclid(1000) as f64;
+            samples.push(RuleSample { labels: series.alerts.clone(), at, value: 1.0 });
+            samples.push(RuleSample { labels: series.for_state.clone(), at, value: active_at_secs });
+        }
+        samples
+    }
+
+    /// The alerts to send at `now`; they count as sent. A firing alert is to be believed for four times `lasting_ms`, so
+    /// that it survives the loss of a few messages.
+    pub fn take_due(
+        &mut self,
+        now: Timestamp,
+        resend_delay_ms: i64,
+        lasting_ms: i64,
+        expr: &Arc<str>,
+    ) -> Vec<AlertMessage> {
+        let mut due = Vec::new();
+        for (labels, Tracked { instance, .. }) in &mut self.tracked {
+            if !instance.needs_sending(now, resend_delay_ms) {
+                continue;
+            }
+            let (starts_at, ends_at) = match instance.state {
+                AlertState::Pending => continue,
+                AlertState::Firing { fired_at, .. } => {
+                    (fired_at, Timestamp(now.0.saturating_add(lasting_ms.saturating_mul(4))))
+                }
+                AlertState::Resolved { fired_at, resolved_at } => (fired_at, resolved_at),
+            };
+            instance.last_sent_at = Some(now);
+            let annotations = instance.annotations.clone();
+            due.push(AlertMessage { labels: labels.clone(), annotations, starts_at, ends_at, expr: expr.clone() });
+        }
+        due
+    }
+}
+
+impl AlertSeries {
+    fn new(labels: &Labels, firing: bool) -> Self {
+        let state = if firing { "firing" } else { "pending" };
+        Self {
+            firing,
+            alerts: overlay(labels, &BTreeMap::from([(METRIC_NAME, ALERTS), (ALERT_STATE, state)])),
+            for_state: overlay(labels, &BTreeMap::from([(METRIC_NAME, ALERTS_FOR_STATE)])),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

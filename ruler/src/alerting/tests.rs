@@ -1,0 +1,218 @@
+//! A naive twin of the alerts of one rule, written from the description of Prometheus' evaluation: one flat record per
+//! alert with a zero for "not yet", and every step spelled out.
+
+use super::*;
+use crate::testing::labels;
+use proptest::prelude::*;
+use std::collections::BTreeSet;
+
+#[derive(Clone, Copy, PartialEq)]
+enum TwinState {
+    Pending,
+    Firing,
+    Inactive,
+}
+
+#[derive(Clone)]
+struct TwinAlert {
+    state: TwinState,
+    active_at: i64,
+    fired_at: i64,
+    resolved_at: i64,
+    last_sent_at: i64,
+    keep_firing_since: i64,
+}
+
+#[derive(Default)]
+struct Twin {
+    alerts: BTreeMap<usize, TwinAlert>,
+}
+
+impl Twin {
+    fn evaluate(
+        &mut self,
+        ts: i64,
+        returned: &BTreeSet<usize>,
+        timing: Timing,
+        limit: usize,
+    ) -> Result<Vec<(usize, bool, i64)>, usize> {
+        for id in returned {
+            if !self.alerts.get(id).is_some_and(|alert| alert.state != TwinState::Inactive) {
+                let state = TwinState::Pending;
+                let alert = TwinAlert {
+                    state,
+                    active_at: ts,
+                    fired_at: 0,
+                    resolved_at: 0,
+                    last_sent_at: 0,
+                    keep_firing_since: 0,
+                };
+                self.alerts.insert(*id, alert);
+            }
+        }
+        let mut samples = Vec::new();
+        for id in self.alerts.keys().copied().collect::<Vec<_>>() {
+            let alert = self.alerts.get_mut(&id).expect("just listed");
+            if !returned.contains(&id) {
+                let mut keep_firing = false;
+                if alert.state == TwinState::Firing && timing.keep_firing_ms > 0 {
+                    if alert.keep_firing_since == 0 {
+                        alert.keep_firing_since = ts;
+                    }
+                    keep_firing = ts - alert.keep_firing_since < timing.keep_firing_ms;
+                }
+                let expired = alert.resolved_at != 0 && ts - alert.resolved_at > 15 * 60_000;
+                if alert.state == TwinState::Pending || expired {
+                    self.alerts.remove(&id);
+                    continue;
+                }
+                if alert.state != TwinState::Inactive && !keep_firing {
+                    alert.state = TwinState::Inactive;
+                    alert.resolved_at = ts;
+                }
+                if !keep_firing {
+                    continue;
+                }
+            } else {
+                alert.keep_firing_since = 0;
+            }
+            if alert.state == TwinState::Pending && ts - alert.active_at >= timing.hold_ms {
+                alert.state = TwinState::Firing;
+                alert.fired_at = ts;
+            }
+            if alert.state == TwinState::Firing && ts - alert.active_at < timing.hold_ms {
+                alert.state = TwinState::Pending;
+                (alert.fired_at, alert.last_sent_at, alert.keep_firing_since) = (0, 0, 0);
+            }
+            samples.push((id, alert.state == TwinState::Firing, alert.active_at));
+        }
+        let active = samples.len();
+        if limit > 0 && active > limit {
+            self.alerts.clear();
+            return Err(active);
+        }
+        Ok(samples)
+    }
+
+    fn send(&mut self, ts: i64, resend_delay_ms: i64, lasting_ms: i64) -> Vec<(usize, i64, i64)> {
+        let mut sent = Vec::new();
+        for (id, alert) in &mut self.alerts {
+            let due = alert.state != TwinState::Pending
+                && (alert.resolved_at > alert.last_sent_at || alert.last_sent_at + resend_delay_ms < ts);
+            if due {
+                alert.last_sent_at = ts;
+                let ends_at = if alert.resolved_at != 0 { alert.resolved_at } else { ts + 4 * lasting_ms };
+                sent.push((*id, alert.fired_at, ends_at));
+            }
+        }
+        sent
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Step {
+    after_secs: i64,
+    /// `None`: the query failed.
+    returned: Option<BTreeSet<usize>>,
+    /// A reload changes the durations.
+    timing: Option<(i64, i64)>,
+    limit: usize,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let returned = prop_oneof![
+        1 => Just(None),
+        12 => prop::collection::btree_set(0usize..4, 0..4).prop_map(Some),
+    ];
+    let timing = prop_oneof![8 => Just(None), 1 => (0i64..6, 0i64..6).prop_map(Some)];
+    let limit = prop_oneof![9 => Just(0usize), 1 => 1usize..4];
+    (1i64..400, returned, timing, limit).prop_map(|(after_secs, returned, timing, limit)| Step {
+        after_secs,
+        returned,
+        timing,
+        limit,
+    })
+}
+
+fn alert_labels(id: usize) -> Labels {
+    labels(&[("alertname", "A"), ("id", &id.to_string())])
+}
+
+fn timing_minutes((hold, keep): (i64, i64)) -> Timing {
+    Timing { hold_ms: hold * 60_000, keep_firing_ms: keep * 60_000 }
+}
+
+proptest! {
+    #[test]
+    fn alerts_do_what_the_naive_twin_does(
+        timing in (0i64..6, 0i64..6),
+        steps in prop::collection::vec(step(), 1..60),
+        resend_delay_secs in 0i64..200,
+    ) {
+        let expr: Arc<str> = "up".into();
+        let (mut twin, mut alerts) = (Twin::default(), RuleAlerts::default());
+        let mut timing = timing_minutes(timing);
+        let mut ts = 1_000_000_000_000;
+        for step in steps {
+            ts += step.after_secs * 1_000;
+            timing = step.timing.map_or(timing, timing_minutes);
+            let Some(returned) = step.returned else { continue };
+            let expected = twin.evaluate(ts, &returned, timing, step.limit);
+            let seen = returned.iter().map(|id| SeenAlert {
+                labels: alert_labels(*id),
+                value: 1.0,
+                annotations: Arc::from([]),
+            });
+            let result = alerts.apply(Timestamp(ts), seen.collect(), timing, step.limit as u64);
+            match expected {
+                Err(active) => {
+                    let error = RuleError::TooManyAlerts { limit: step.limit as u64, alerts: active };
+                    prop_assert_eq!(result, Err(error));
+                }
+                Ok(expected) => {
+                    prop_assert_eq!(result, Ok(()));
+                    let expected: Vec<RuleSample> = expected.iter().flat_map(|(id, firing, active_at)| {
+                        let state = if *firing { "firing" } else { "pending" };
+                        let named = alert_labels(*id).with("__name__", "ALERTS").with("alertstate", state);
+                        let for_state = alert_labels(*id).with("__name__", "ALERTS_FOR_STATE");
+                        let at = Timestamp(ts);
+                        [
+                            RuleSample { labels: named, at, value: 1.0 },
+                            RuleSample { labels: for_state, at, value: (active_at / 1000) as f64 },
+                        ]
+                    }).collect();
+                    prop_assert_eq!(alerts.samples(Timestamp(ts)), expected);
+                    let delay = resend_delay_secs * 1_000;
+                    let sent = alerts.take_due(Timestamp(ts), delay, delay.max(60_000), &expr);
+                    let sent: Vec<_> = sent.into_iter().map(|m| (m.labels, m.starts_at.0, m.ends_at.0)).collect();
+                    let expected: Vec<_> = twin.send(ts, delay, delay.max(60_000)).into_iter()
+                        .map(|(id, starts_at, ends_at)| (alert_labels(id), starts_at, ends_at)).collect();
+                    prop_assert_eq!(sent, expected);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn labels_of_the_alert_cannot_forge_the_names_of_its_series() {
+    let mut alerts = RuleAlerts::default();
+    let forged = labels(&[("__name__", "x"), ("alertname", "A"), ("alertstate", "very_critical")]);
+    let seen = SeenAlert { labels: forged, value: 1.0, annotations: Arc::from([]) };
+    let timing = Timing { hold_ms: 0, keep_firing_ms: 0 };
+    alerts.apply(Timestamp(5_999), vec![seen], timing, 0).expect("no limit");
+    let at = Timestamp(6_000);
+    let expected = [
+        RuleSample {
+            labels: labels(&[("__name__", "ALERTS"), ("alertname", "A"), ("alertstate", "firing")]),
+            at,
+            value: 1.0,
+        },
+        RuleSample {
+            labels: labels(&[("__name__", "ALERTS_FOR_STATE"), ("alertname", "A"), ("alertstate", "very_critical")]),
+            at,
+            value: 5.0,
+        },
+    ];
+    assert_eq!(alerts.samples(at), expected);
+}

@@ -1,0 +1,137 @@
+//! Evaluates one rule: queries, then labels, annotations and checks of what came back.
+//!
+//! All of the CPU time of a rule is spent here, on data that nobody else holds: a group hands out a [`Request`], is free
+//! for readers while it is worked on, and takes the [`Evaluation`] back.
+
+use crate::alert_instance::Annotations;
+use crate::annotate::{Expansion, Scope, TemplateContext};
+use crate::error::RuleError;
+use crate::overlay::overlay;
+use crate::ports::{Element, Queries, QueryValue, RuleSample};
+use crate::recording::record;
+use crate::rule::{AlertingRule, Rule, RuleKind};
+use hashbrown::HashSet;
+use model::labels::{Labels, METRIC_NAME};
+use model::time::Timestamp;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The label that names an alert.
+pub const ALERT_NAME: &str = "alertname";
+
+/// One rule to evaluate in one slot.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// What to evaluate.
+    pub rule: Arc<Rule>,
+    /// The slot, the time of alert states and of queries in templates.
+    pub slot: Timestamp,
+    /// The slot minus the query offset, the time of the query and of the samples.
+    pub query_at: Timestamp,
+    /// Most series of a recording rule; 0 means any number.
+    pub limit: u64,
+    /// What templates know besides the result.
+    pub context: Arc<TemplateContext>,
+}
+
+/// What the evaluation of one rule came to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Evaluation {
+    /// The outcome.
+    pub result: Result<Evaluated, RuleError>,
+    /// What became of the templates.
+    pub templates: TemplateReport,
+}
+
+/// The results of a rule, ready to be applied.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Evaluated {
+    /// What a recording rule stores; labels are distinct.
+    Recorded(Vec<RuleSample>),
+    /// What an alerting rule saw; labels are distinct.
+    Seen(Vec<SeenAlert>),
+}
+
+/// One result of an alerting rule.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SeenAlert {
+    /// The final labels, which identify the alert.
+    pub labels: Labels,
+    /// The value of the result.
+    pub value: f64,
+    /// The expanded annotations.
+    pub annotations: Annotations,
+}
+
+/// Counts expanded templates.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TemplateReport {
+    /// How many were expanded.
+    pub expansions: u64,
+    /// How many of them failed.
+    pub failures: u64,
+    /// The first failure.
+    pub first_error: Option<String>,
+}
+
+impl Request {
+    /// Evaluates the rule; needs nothing but answers to queries.
+    #[must_use]
+    pub fn evaluate(&self, queries: &dyn Queries) -> Evaluation {
+        let mut templates = TemplateReport::default();
+        let result = self.results(queries).and_then(|results| match &self.rule.kind {
+            RuleKind::Recording => record(&self.rule, results, self.query_at, self.limit).map(Evaluated::Recorded),
+            RuleKind::Alerting(alerting) => {
+                self.alerts(alerting, results, queries, &mut templates).map(Evaluated::Seen)
+            }
+        });
+        Evaluation { result, templates }
+    }
+
+    fn results(&self, queries: &dyn Queries) -> Result<Vec<Element>, RuleError> {
+        match queries.instant(self.rule.query.expr(), self.query_at)? {
+            QueryValue::Vector(elements) => Ok(elements),
+            QueryValue::Scalar(value) => Ok(vec![Element { labels: Labels::empty(), value }]),
+            QueryValue::Other => Err(RuleError::NotAVector),
+        }
+    }
+
+    /// Result labels without the metric's name, then the rule's labels, then the alert's name; annotations see the labels
+    /// as they were returned.
+    fn alerts(
+        &self,
+        alerting: &AlertingRule,
+        results: Vec<Element>,
+        queries: &dyn Queries,
+        templates: &mut TemplateReport,
+    ) -> Result<Vec<SeenAlert>, RuleError> {
+        let mut distinct = HashSet::with_capacity(results.len());
+        let mut seen = Vec::with_capacity(results.len());
+        for Element { labels, value } in results {
+            let mut expansion =
+                Expansion::new(Scope { labels: &labels, value, at: self.slot, context: &self.context, queries });
+            let rule_labels = expansion.expand_all(&alerting.label_templates);
+            let annotations: Annotations = expansion.expand_all(&alerting.annotations).into();
+            templates.add(expansion.into_report());
+            let mut changes = BTreeMap::from([(METRIC_NAME, "")]);
+            changes.extend(rule_labels.iter().map(|(name, text)| (&**name, &**text)));
+            changes.insert(ALERT_NAME, &self.rule.name);
+            let labels = overlay(&labels, &changes);
+            if !distinct.insert(labels.clone()) {
+                return Err(RuleError::SameAlertLabels);
+            }
+            seen.push(SeenAlert { labels, value, annotations });
+        }
+        Ok(seen)
+    }
+}
+
+impl TemplateReport {
+    fn add(&mut self, other: Self) {
+        self.expansions += other.expansions;
+        self.failures += other.failures;
+        if self.first_error.is_none() {
+            self.first_error = other.first_error;
+        }
+    }
+}

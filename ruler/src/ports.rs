@@ -1,0 +1,129 @@
+//! What a group needs from the world. The server implements these over its engine, its storage and its notifier; tests over
+//! a clock that they turn themselves.
+
+use crate::alert_instance::Annotations;
+use crate::error::QueryError;
+use crate::evaluation::{Evaluation, Request};
+use crate::group::GroupEvent;
+use model::labels::Labels;
+use model::time::Timestamp;
+use promql::ast::Expr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Answers instant queries, at once and on the calling thread.
+pub trait Queries {
+    /// The value of `expr` at `at`.
+    ///
+    /// # Errors
+    /// The query failed; a rule that cannot be evaluated keeps the state it has.
+    fn instant(&self, expr: &Expr, at: Timestamp) -> Result<QueryValue, QueryError>;
+}
+
+/// What an instant query returned.
+#[derive(Debug, Clone, PartialEq)]
+pub enum QueryValue {
+    /// Series with distinct labels.
+    Vector(Vec<Element>),
+    /// A number.
+    Scalar(f64),
+    /// A range vector or a text, of which no rule can be made.
+    Other,
+}
+
+/// One element of an instant vector.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Element {
+    /// Distinct among the elements of one vector.
+    pub labels: Labels,
+    /// Its value.
+    pub value: f64,
+}
+
+/// Evaluates a rule where CPU time may be spent.
+pub trait QueryPort: Send + Sync {
+    /// Runs [`Request::evaluate`] on a thread of the CPU pool, with [`Queries`] that read what was appended before.
+    fn evaluate(&self, request: Request) -> impl Future<Output = Evaluation> + Send;
+}
+
+/// One sample that a rule produced.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RuleSample {
+    /// Whose sample it is.
+    pub labels: Labels,
+    /// When: the slot minus the query offset.
+    pub at: Timestamp,
+    /// Any f64, the stale marker included.
+    pub value: f64,
+}
+
+/// Why storage refused one sample.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Discard {
+    /// Another value is stored at the same timestamp.
+    #[error("duplicate sample for timestamp")]
+    Duplicate,
+    /// Older than what may still be written.
+    #[error("too old sample")]
+    TooOld,
+    /// Anything else.
+    #[error("{0}")]
+    Other(String),
+}
+
+/// Stores samples.
+pub trait AppendPort: Send + Sync {
+    /// Stores `samples` and returns when queries see them: the index of each refused sample and why.
+    ///
+    /// # Errors
+    /// Nothing was stored; the message says why.
+    fn append(&self, samples: Vec<RuleSample>) -> impl Future<Output = Result<Vec<(usize, Discard)>, String>> + Send;
+}
+
+/// A firing or resolved alert on its way to the Alertmanagers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AlertMessage {
+    /// Name the alert, `alertname` included.
+    pub labels: Labels,
+    /// Say what it means.
+    pub annotations: Annotations,
+    /// When it began to fire.
+    pub starts_at: Timestamp,
+    /// When it resolved, or for a firing alert until when to believe it without hearing more.
+    pub ends_at: Timestamp,
+    /// The rule's expression, for a link to it.
+    pub expr: Arc<str>,
+}
+
+/// Takes alerts to the Alertmanagers.
+pub trait NotifyPort: Send + Sync {
+    /// Hands `alerts` over; returns as soon as they are queued, whatever becomes of them later.
+    fn send(&self, alerts: Vec<AlertMessage>) -> impl Future<Output = ()> + Send;
+}
+
+/// A moment on two clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    /// What the wall clock says.
+    pub wall: Timestamp,
+    /// Time since an arbitrary start; never goes back. Measures durations.
+    pub monotonic: Duration,
+}
+
+/// Time, and the end of it.
+pub trait Clock: Send + Sync {
+    /// Now.
+    fn now(&self) -> Moment;
+
+    /// Returns after `wait`, or at once when the group is to stop.
+    fn sleep(&self, wait: Duration) -> impl Future<Output = ()> + Send;
+
+    /// Whether the group is to stop. Once true, it stays true.
+    fn is_stopped(&self) -> bool;
+}
+
+/// Hears what happens, to log and count it.
+pub trait EventPort: Send + Sync {
+    /// Something happened that an operator may want to know.
+    fn event(&self, event: &GroupEvent);
+}

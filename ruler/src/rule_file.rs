@@ -1,0 +1,188 @@
+//! Rule files, as Prometheus 3.14 reads them: YAML in, checked groups of rules out.
+//!
+//! Reading is strict: an unknown key is an error. All problems of a file are reported at once, each with its place. Only the
+//! first YAML document of a file counts. What a file leaves open (interval, query offset) is filled in by
+//! [`FileGroup::resolve`], so that a file can be checked without a configuration.
+
+mod check; // one problem after the other
+mod document; // the YAML
+
+use crate::group::GroupSpec;
+use crate::rule::Rule;
+use promql::parse::ParseOptions;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+
+/// The largest rule file that is read, in bytes.
+pub const FILE_BYTES_MAX: usize = 64 << 20;
+
+/// A rule file that passed every check.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RuleFile {
+    /// In the order of the file; names are unique.
+    pub groups: Vec<FileGroup>,
+    /// The file has further YAML documents, which were not read.
+    pub has_ignored_documents: bool,
+}
+
+/// A group as the file has it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FileGroup {
+    /// Not empty, unique in its file.
+    pub name: String,
+    /// Milliseconds between evaluations; `None` or 0 means the configuration's.
+    pub interval_ms: Option<i64>,
+    /// How many milliseconds before the slot queries look; `None` means the configuration's.
+    pub query_offset_ms: Option<i64>,
+    /// Most alerts or series that one rule may have; 0 and negative numbers mean any number.
+    pub limit: i64,
+    /// In the order of the file; the group's labels are already merged into theirs.
+    pub rules: Vec<Arc<Rule>>,
+}
+
+/// What a configuration says about groups that do not say it themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GroupDefaults {
+    /// `evaluation_interval` in milliseconds, at least 1.
+    pub interval_ms: i64,
+    /// `rule_query_offset` in milliseconds.
+    pub query_offset_ms: i64,
+}
+
+impl RuleFile {
+    /// Reads and checks the text of a file; `file` is the name that errors show.
+    ///
+    /// # Errors
+    /// Every problem that was found, in the order of the file.
+    pub fn parse(file: &str, text: &str, options: &ParseOptions) -> Result<Self, Vec<RuleFileError>> {
+        let (document, has_ignored_documents) = document::read(text).map_err(|(place, problem)| {
+            vec![RuleFileError { file: file.to_owned(), places: place.into_iter().collect(), rule: None, problem }]
+        })?;
+        let groups = check::check(file, document, options)?;
+        Ok(Self { groups, has_ignored_documents })
+    }
+
+    /// How many rules it has.
+    #[must_use]
+    pub fn rule_count(&self) -> usize {
+        self.groups.iter().map(|group| group.rules.len()).sum()
+    }
+
+    /// Rules that occur more than once by name and labels: each would overwrite or contradict what the other wrote.
+    /// In ascending order.
+    #[must_use]
+    pub fn duplicate_rules(&self) -> BTreeSet<(&str, &BTreeMap<String, String>)> {
+        let mut seen = BTreeSet::new();
+        let rules = self.groups.iter().flat_map(|group| &group.rules);
+        rules.map(|rule| (rule.name.as_str(), &rule.labels)).filter(|rule| !seen.insert(*rule)).collect()
+    }
+}
+
+impl FileGroup {
+    /// The group as it is evaluated.
+    #[must_use]
+    pub fn resolve(self, file: &str, defaults: GroupDefaults) -> GroupSpec {
+        GroupSpec {
+            file: file.to_owned(),
+            name: self.name,
+            interval_ms: self.interval_ms.filter(|interval| *interval > 0).unwrap_or(defaults.interval_ms),
+            query_offset_ms: self.query_offset_ms.unwrap_or(defaults.query_offset_ms),
+            limit: self.limit,
+            rules: self.rules,
+        }
+    }
+}
+
+/// A place in a file, both from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// Line.
+    pub line: u64,
+    /// Column, in characters.
+    pub column: u64,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.line, self.column)
+    }
+}
+
+/// Which rule of a file an error is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuleReference {
+    /// Name of the group.
+    pub group: String,
+    /// Position in the group, from 1.
+    pub number: usize,
+    /// Name of the alert or recorded series; empty when there is none.
+    pub name: String,
+}
+
+/// One problem of a rule file. Prints as `file: line:col: group "g", rule 1, "name": problem`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuleFileError {
+    /// The file, as it was named by the caller.
+    pub file: String,
+    /// Where: none for a text that is no YAML at all, two when two keys contradict each other.
+    pub places: Vec<Place>,
+    /// The rule, unless the problem is about the file or a group.
+    pub rule: Option<RuleReference>,
+    /// What is wrong.
+    pub problem: Problem,
+}
+
+impl fmt::Display for RuleFileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.file)?;
+        for place in &self.places {
+            write!(f, "{place}: ")?;
+        }
+        if let Some(RuleReference { group, number, name }) = &self.rule {
+            write!(f, "group {}, rule {number}, {}: ", model::text::quote(group), model::text::quote(name))?;
+        }
+        write!(f, "{}", self.problem)
+    }
+}
+
+impl std::error::Error for RuleFileError {}
+
+/// What can be wrong with a rule file. The texts are those of Prometheus: people search for them.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the texts say what the variants mean")]
+pub enum Problem {
+    #[error("{0}")]
+    Yaml(String),
+    #[error("file of {0} bytes is too large")]
+    TooLarge(usize),
+    #[error("Groupname must not be empty")]
+    EmptyGroupName,
+    #[error("groupname: \"{0}\" is repeated in the same file")]
+    RepeatedGroupName(String),
+    #[error("invalid label name: {0}")]
+    LabelName(String),
+    #[error("invalid annotation name: {0}")]
+    AnnotationName(String),
+    #[error("{0}")]
+    Duration(#[from] model::time::DurationError),
+    #[error("only one of 'record' and 'alert' must be set")]
+    RecordAndAlert,
+    #[error("one of 'record' or 'alert' must be set")]
+    NeitherRecordNorAlert,
+    #[error("field 'expr' must be set in rule")]
+    NoExpression,
+    #[error("could not parse expression: {0}")]
+    Expression(String),
+    #[error("invalid field '{0}' in recording rule")]
+    FieldOfAlertingRule(&'static str),
+    #[error("braces present in the recording rule name; should it be in expr?: {0}")]
+    BracesInRecordName(String),
+    #[error("label {}: {error}", model::text::quote(name))]
+    LabelTemplate { name: String, error: String },
+    #[error("annotation {}: {error}", model::text::quote(name))]
+    AnnotationTemplate { name: String, error: String },
+}
+
+#[cfg(test)]
+mod tests;

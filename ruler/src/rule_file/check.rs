@@ -1,0 +1,156 @@
+//! Finds everything that is wrong with the groups of a file.
+//!
+//! Invariant: a group is returned only when nothing at all is wrong with the file.
+
+use super::document::{Document, Entries, GroupNode, RuleNode, place};
+use super::{FileGroup, Place, Problem, RuleFileError, RuleReference};
+use crate::annotate::TextTemplate;
+use crate::rule::{AlertingRule, Query, Rule, RuleKind, Templates};
+use model::labels::METRIC_NAME;
+use model::time::parse_duration;
+use promql::parse::ParseOptions;
+use serde_yaml::Spanned;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+pub(super) fn check(
+    file: &str,
+    document: Document,
+    options: &ParseOptions,
+) -> Result<Vec<FileGroup>, Vec<RuleFileError>> {
+    let mut checker = Checker { file, options, rule: None, errors: Vec::new() };
+    let mut names = HashSet::new();
+    let mut groups = Vec::new();
+    for group in document.groups.unwrap_or_default() {
+        let at = place(group.referenced);
+        let name = group.value.name.as_ref().map_or("", |name| name.value.as_str());
+        if name.is_empty() {
+            checker.report([at], Problem::EmptyGroupName);
+        }
+        if !names.insert(name.to_owned()) {
+            checker.report([at], Problem::RepeatedGroupName(name.to_owned()));
+        }
+        groups.push(checker.group(group.value));
+    }
+    if checker.errors.is_empty() { Ok(groups) } else { Err(checker.errors) }
+}
+
+struct Checker<'a> {
+    file: &'a str,
+    options: &'a ParseOptions,
+    /// The rule that is being checked.
+    rule: Option<RuleReference>,
+    errors: Vec<RuleFileError>,
+}
+
+impl Checker<'_> {
+    fn report(&mut self, places: impl IntoIterator<Item = Place>, problem: Problem) {
+        let places = places.into_iter().collect();
+        self.errors.push(RuleFileError { file: self.file.to_owned(), places, rule: self.rule.clone(), problem });
+    }
+
+    fn group(&mut self, group: GroupNode) -> FileGroup {
+        let name = group.name.map_or_else(String::new, |name| name.value);
+        let interval_ms = self.duration(group.interval);
+        let query_offset_ms = self.duration(group.query_offset);
+        let labels = group.labels.unwrap_or_default();
+        self.label_names(&labels);
+        let labels = labels.into_map();
+        let mut rules = Vec::new();
+        for (i, rule) in group.rules.unwrap_or_default().into_iter().enumerate() {
+            let rule_name = rule.value.alert.as_ref().filter(|alert| !alert.value.is_empty());
+            let rule_name = rule_name.or(rule.value.record.as_ref()).map_or("", |name| name.value.as_str());
+            self.rule = Some(RuleReference { group: name.clone(), number: i + 1, name: rule_name.to_owned() });
+            rules.extend(self.rule(rule, &labels).map(Arc::new));
+            self.rule = None;
+        }
+        FileGroup { name, interval_ms, query_offset_ms, limit: group.limit.unwrap_or(0), rules }
+    }
+
+    /// The rule, or `None` when it was reported to be wrong; something may also be wrong with a rule that is returned.
+    fn rule(&mut self, rule: Spanned<RuleNode>, group_labels: &BTreeMap<String, String>) -> Option<Rule> {
+        let at = place(rule.referenced);
+        let rule = rule.value;
+        let hold_ms = self.duration(rule.hold).unwrap_or(0);
+        let keep_firing_ms = self.duration(rule.keep_firing_for).unwrap_or(0);
+        let record = rule.record.filter(|name| !name.value.is_empty());
+        let alert = rule.alert.filter(|name| !name.value.is_empty());
+        match (&record, &alert) {
+            (Some(record), Some(alert)) => {
+                self.report([place(record.referenced), place(alert.referenced)], Problem::RecordAndAlert);
+            }
+            (None, None) => self.report([at], Problem::NeitherRecordNorAlert),
+            _ => {}
+        }
+        let query = self.query(rule.expr, at);
+        if let Some(record) = &record {
+            let annotated = rule.annotations.as_ref().is_some_and(|annotations| !annotations.0.is_empty());
+            self.recording(record, annotated, hold_ms, keep_firing_ms);
+        }
+        let own = rule.labels.unwrap_or_default();
+        self.label_names(&own);
+        let annotations = rule.annotations.unwrap_or_default();
+        self.annotation_names(&annotations);
+        let mut labels = group_labels.clone();
+        labels.extend(own.0.iter().map(|entry| (entry.name.clone(), entry.value.clone())));
+        let Some(alert) = alert else {
+            return Some(Rule { name: record?.value, query: query?, labels, kind: RuleKind::Recording });
+        };
+        self.templates(&alert.value, &own, |name, error| Problem::LabelTemplate { name, error });
+        self.templates(&alert.value, &annotations, |name, error| Problem::AnnotationTemplate { name, error });
+        let templates = |texts: &BTreeMap<String, String>| -> Templates {
+            texts.iter().map(|(name, text)| (name.as_str().into(), TextTemplate::new(&alert.value, text))).collect()
+        };
+        let label_templates = templates(&labels);
+        let annotations = templates(&annotations.into_map());
+        let kind = RuleKind::Alerting(AlertingRule { hold_ms, keep_firing_ms, label_templates, annotations });
+        Some(Rule { name: alert.value, query: query?, labels, kind })
+    }
+
+    fn duration(&mut self, text: Option<Spanned<String>>) -> Option<i64> {
+        let text = text?;
+        parse_duration(&text.value).map_err(|error| self.report([place(text.referenced)], error.into())).ok()
+    }
+
+    fn query(&mut self, expr: Option<Spanned<String>>, rule_at: Place) -> Option<Query> {
+        let at = expr.as_ref().map_or(rule_at, |expr| place(expr.referenced));
+        let Some(expr) = expr.filter(|expr| !expr.value.is_empty()) else {
+            self.report([at], Problem::NoExpression);
+            return None;
+        };
+        Query::parse(&expr.value, self.options).map_err(|error| self.report([at], Problem::Expression(error))).ok()
+    }
+
+    /// What a recording rule must not have.
+    fn recording(&mut self, record: &Spanned<String>, annotated: bool, hold_ms: i64, keep_firing_ms: i64) {
+        let at = place(record.referenced);
+        let fields = [("annotations", annotated), ("for", hold_ms != 0), ("keep_firing_for", keep_firing_ms != 0)];
+        for (field, _) in fields.iter().filter(|(_, present)| *present) {
+            self.report([at], Problem::FieldOfAlertingRule(field));
+        }
+        if record.value.contains(['{', '}']) {
+            self.report([at], Problem::BracesInRecordName(record.value.clone()));
+        }
+    }
+
+    fn label_names(&mut self, labels: &Entries) {
+        for entry in labels.0.iter().filter(|entry| entry.name.is_empty() || entry.name == METRIC_NAME) {
+            self.report([entry.name_at], Problem::LabelName(entry.name.clone()));
+        }
+    }
+
+    fn annotation_names(&mut self, annotations: &Entries) {
+        for entry in annotations.0.iter().filter(|entry| entry.name.is_empty()) {
+            self.report([entry.name_at], Problem::AnnotationName(entry.name.clone()));
+        }
+    }
+
+    /// Templates must parse. Those of a group's labels are not looked at: like Prometheus, we find out when they expand.
+    fn templates(&mut self, alert: &str, texts: &Entries, problem: fn(String, String) -> Problem) {
+        for entry in &texts.0 {
+            if let Some(error) = TextTemplate::new(alert, &entry.value).error() {
+                self.report([entry.value_at], problem(entry.name.clone(), error.to_owned()));
+            }
+        }
+    }
+}

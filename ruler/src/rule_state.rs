@@ -1,0 +1,120 @@
+//! One rule of a group with everything it remembers from one evaluation to the next.
+
+use crate::alerting::RuleAlerts;
+use crate::error::RuleError;
+use crate::evaluation::Evaluated;
+use crate::group::{GroupEvent, GroupSettings};
+use crate::ports::{AlertMessage, Discard, RuleSample};
+use crate::rule::Rule;
+use hashbrown::HashSet;
+use model::labels::Labels;
+use model::sample::stale_marker;
+use model::time::Timestamp;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// One rule of a group with its state.
+#[derive(Debug, Clone)]
+pub struct RuleState {
+    /// What is evaluated.
+    pub rule: Arc<Rule>,
+    /// Its alerts; none for a recording rule.
+    pub alerts: RuleAlerts,
+    /// How the last evaluation went.
+    pub health: Health,
+    /// When the last evaluation began.
+    pub last_evaluation: Option<Timestamp>,
+    /// How long it took.
+    pub last_duration: Duration,
+    /// The series that the last successful evaluation wrote.
+    pub(crate) written: HashSet<Labels>,
+}
+
+/// How the last evaluation of a rule went.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub enum Health {
+    /// Not yet evaluated.
+    #[default]
+    Unknown,
+    /// Without an error.
+    Good,
+    /// With one.
+    Bad(RuleError),
+}
+
+impl RuleState {
+    pub(crate) fn new(rule: Arc<Rule>) -> Self {
+        Self {
+            rule,
+            alerts: RuleAlerts::default(),
+            health: Health::Unknown,
+            last_evaluation: None,
+            last_duration: Duration::ZERO,
+            written: HashSet::new(),
+        }
+    }
+
+    /// The samples that follow from what the rule returned, without markers.
+    pub(crate) fn apply(
+        &mut self,
+        slot: Timestamp,
+        at: Timestamp,
+        evaluated: Evaluated,
+        limit: i64,
+    ) -> Result<Vec<RuleSample>, RuleError> {
+        match (evaluated, self.rule.alerting()) {
+            (Evaluated::Recorded(samples), _) => Ok(samples),
+            (Evaluated::Seen(seen), alerting) => {
+                let timing = alerting.expect("only alerting rules see alerts").timing();
+                self.alerts.apply(slot, seen, timing, limit.max(0).unsigned_abs())?;
+                Ok(self.alerts.samples(at))
+            }
+        }
+    }
+
+    pub(crate) fn due(&mut self, slot: Timestamp, settings: &GroupSettings, interval_ms: i64) -> Vec<AlertMessage> {
+        let resend_delay_ms = settings.resend_delay_ms;
+        self.alerts.take_due(slot, resend_delay_ms, interval_ms.max(resend_delay_ms), self.rule.query.text())
+    }
+
+    /// Markers for the series that were written before and are not among `samples`.
+    pub(crate) fn markers(&self, samples: &[RuleSample], at: Timestamp) -> Vec<RuleSample> {
+        if self.written.is_empty() {
+            return Vec::new();
+        }
+        let returned: HashSet<&Labels> = samples.iter().map(|sample| &sample.labels).collect();
+        markers(self.written.iter().filter(|labels| !returned.contains(labels)), at)
+    }
+
+    /// Notes which series are written now; those whose sample was refused are not.
+    pub(crate) fn wrote(
+        &mut self,
+        index: usize,
+        writing: Vec<Labels>,
+        discarded: &[(usize, Discard)],
+    ) -> Option<GroupEvent> {
+        let refused = discarded.iter().filter(|(row, _)| *row < writing.len());
+        let last_reason = refused.clone().next_back().map(|(_, reason)| reason.to_string());
+        let rows: HashSet<usize> = refused.map(|(row, _)| *row).collect();
+        let kept = writing.into_iter().enumerate().filter(|(row, _)| !rows.contains(row));
+        self.written = kept.map(|(_, labels)| labels).collect();
+        let reason = last_reason?;
+        self.health = Health::Bad(RuleError::SamplesDiscarded { reason: reason.clone() });
+        Some(GroupEvent::SamplesDiscarded { index, rule: self.rule.clone(), count: rows.len(), reason })
+    }
+
+    pub(crate) fn copy(&mut self, old: &Self) {
+        self.written = old.written.clone();
+        self.health = old.health.clone();
+        self.last_evaluation = old.last_evaluation;
+        self.last_duration = old.last_duration;
+        if self.rule.alerting().is_some() {
+            self.alerts = old.alerts.clone();
+        }
+    }
+}
+
+/// Stale markers for `series` at `at`.
+pub fn markers<'a>(series: impl Iterator<Item = &'a Labels>, at: Timestamp) -> Vec<RuleSample> {
+    series.map(|labels| RuleSample { labels: labels.clone(), at, value: stale_marker() }).collect()
+}

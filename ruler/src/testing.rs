@@ -1,0 +1,279 @@
+//! A world for tests: a clock that jumps, a store in memory, queries by script, and a record of what left.
+
+use crate::alerting::{ALERT_STATE, ALERTS};
+use crate::annotate::TemplateContext;
+use crate::driver::{Ports, SharedGroup};
+use crate::error::QueryError;
+use crate::evaluation::{Evaluation, Request};
+use crate::group::{Group, GroupEvent, GroupSettings, GroupSpec};
+use crate::ports::{
+    AlertMessage, AppendPort, Clock, Discard, Element, EventPort, Moment, NotifyPort, Queries, QueryPort, QueryValue,
+    RuleSample,
+};
+use crate::rule::Query;
+use crate::rule_file::{GroupDefaults, RuleFile};
+use model::labels::Labels;
+use model::sample::is_stale_marker;
+use model::time::Timestamp;
+use promql::ast::Expr;
+use promql::parse::ParseOptions;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+pub(crate) const SECOND: i64 = 1_000;
+pub(crate) const MINUTE: i64 = 60 * SECOND;
+
+type Answer = Box<dyn FnMut(Timestamp, &Store) -> Result<QueryValue, QueryError> + Send>;
+pub(crate) type Store = BTreeMap<Labels, BTreeMap<i64, f64>>;
+pub(crate) type WorldPorts = Ports<World, World, World, World, World>;
+
+/// Handles of one world.
+#[derive(Clone, Default)]
+pub(crate) struct World {
+    state: Arc<Mutex<WorldState>>,
+}
+
+#[derive(Default)]
+struct WorldState {
+    now_ms: i64,
+    stop_at_ms: i64,
+    store: Store,
+    answers: BTreeMap<String, Answer>,
+    sent: Vec<(i64, AlertMessage)>,
+    events: Vec<GroupEvent>,
+    /// What happened in which order: `query`, `send`, `append`.
+    log: Vec<String>,
+    append_error: Option<String>,
+    /// How long each query takes.
+    query_ms: i64,
+}
+
+/// Polls a future whose waiting is done by turning the clock, so that it is always ready.
+pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
+    let mut future = std::pin::pin!(future);
+    let mut context = Context::from_waker(Waker::noop());
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
+            return output;
+        }
+    }
+}
+
+pub(crate) fn labels(pairs: &[(&str, &str)]) -> Labels {
+    Labels::from_pairs(pairs.iter().copied()).expect("valid labels")
+}
+
+pub(crate) fn vector(elements: &[(&[(&str, &str)], f64)]) -> QueryValue {
+    QueryValue::Vector(elements.iter().map(|(pairs, value)| Element { labels: labels(pairs), value: *value }).collect())
+}
+
+/// Settings as the server has them by default.
+pub(crate) fn settings() -> GroupSettings {
+    let context = TemplateContext {
+        external_labels: labels(&[("cluster", "lab")]),
+        external_url: "http://hearth.example/base".into(),
+        parse: ParseOptions::default(),
+    };
+    GroupSettings { context: Arc::new(context), resend_delay_ms: MINUTE }
+}
+
+/// The groups of a rule file; the interval is one minute unless the file says otherwise.
+pub(crate) fn specs(text: &str) -> Vec<GroupSpec> {
+    let file = RuleFile::parse("rules.yml", text, &ParseOptions::default());
+    let file = file.unwrap_or_else(|errors| panic!("{errors:#?}"));
+    let defaults = GroupDefaults { interval_ms: MINUTE, query_offset_ms: 0 };
+    file.groups.into_iter().map(|group| group.resolve("rules.yml", defaults)).collect()
+}
+
+/// The only group of a rule file.
+pub(crate) fn spec(text: &str) -> GroupSpec {
+    let mut specs = specs(text);
+    assert_eq!(specs.len(), 1);
+    specs.remove(0)
+}
+
+pub(crate) fn group(text: &str) -> SharedGroup {
+    Arc::new(Mutex::new(Group::new(spec(text), settings())))
+}
+
+impl World {
+    /// A world in which it is `now_ms`.
+    pub(crate) fn at(now_ms: i64) -> Self {
+        let world = Self::default();
+        world.with(|state| state.now_ms = now_ms);
+        world
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut WorldState) -> T) -> T {
+        work(&mut self.state.lock().expect("no test panics while holding the world"))
+    }
+
+    /// Answers `expr` from now on.
+    pub(crate) fn answer(
+        &self,
+        expr: &str,
+        answer: impl FnMut(Timestamp, &Store) -> Result<QueryValue, QueryError> + Send + 'static,
+    ) {
+        let query = Query::parse(expr, &ParseOptions::default()).expect("a valid expression");
+        self.with(|state| state.answers.insert(query.expr().to_string(), Box::new(answer)));
+    }
+
+    /// Answers `expr` by script: one letter per evaluation, `.` for nothing, `!` for a failure, `x` for one element without
+    /// labels; the last letter stays.
+    pub(crate) fn script(&self, expr: &str, letters: &str) {
+        let mut letters: Vec<char> = letters.chars().rev().collect();
+        self.answer(expr, move |_, _| {
+            let letter = if letters.len() > 1 { letters.pop() } else { letters.last().copied() };
+            match letter {
+                Some('.') => Ok(QueryValue::Vector(Vec::new())),
+                Some('!') => Err(QueryError::Unavailable("storage is away".into())),
+                _ => Ok(vector(&[(&[], 1.0)])),
+            }
+        });
+    }
+
+    pub(crate) fn fail_appends(&self, error: Option<&str>) {
+        self.with(|state| state.append_error = error.map(str::to_owned));
+    }
+
+    pub(crate) fn slow_queries(&self, query_ms: i64) {
+        self.with(|state| state.query_ms = query_ms);
+    }
+
+    pub(crate) fn set_clock(&self, now_ms: i64) {
+        self.with(|state| state.now_ms = now_ms);
+    }
+
+    pub(crate) fn now_ms(&self) -> i64 {
+        self.with(|state| state.now_ms)
+    }
+
+    pub(crate) fn ports(&self) -> WorldPorts {
+        Ports {
+            queries: self.clone(),
+            samples: self.clone(),
+            alerts: self.clone(),
+            events: self.clone(),
+            clock: self.clone(),
+        }
+    }
+
+    /// Runs the group until `duration_ms` have passed.
+    pub(crate) fn run(&self, group: &SharedGroup, duration_ms: i64) {
+        self.with(|state| state.stop_at_ms = state.now_ms + duration_ms);
+        block_on(self.ports().run(group));
+    }
+
+    pub(crate) fn take_sent(&self) -> Vec<(i64, AlertMessage)> {
+        self.with(|state| std::mem::take(&mut state.sent))
+    }
+
+    pub(crate) fn take_events(&self) -> Vec<GroupEvent> {
+        self.with(|state| std::mem::take(&mut state.events))
+    }
+
+    pub(crate) fn take_log(&self) -> Vec<String> {
+        self.with(|state| std::mem::take(&mut state.log))
+    }
+
+    /// The samples of one series, oldest first; `None` is a stale marker.
+    pub(crate) fn samples(&self, pairs: &[(&str, &str)]) -> Vec<(i64, Option<f64>)> {
+        self.with(|state| {
+            let samples = state.store.get(&labels(pairs)).into_iter().flatten();
+            samples.map(|(at, value)| (*at, (!is_stale_marker(*value)).then_some(*value))).collect()
+        })
+    }
+
+    /// All series that have samples.
+    pub(crate) fn series(&self) -> Vec<Labels> {
+        self.with(|state| state.store.keys().cloned().collect())
+    }
+}
+
+/// The newest sample of every series that satisfies `keep`, without those that ended.
+pub(crate) fn latest(store: &Store, at: Timestamp, keep: impl Fn(&Labels) -> bool) -> Vec<Element> {
+    let matching = store.iter().filter(|(labels, _)| keep(labels));
+    let newest = matching.filter_map(|(labels, samples)| {
+        let (_, value) = samples.range(..=at.0).next_back()?;
+        Some(Element { labels: labels.clone(), value: *value })
+    });
+    newest.filter(|element| !is_stale_marker(element.value)).collect()
+}
+
+/// `ALERTS` in `state`.
+pub(crate) fn alerts_in(store: &Store, at: Timestamp, state: &str) -> Vec<Element> {
+    latest(store, at, |labels| labels.metric_name() == Some(ALERTS) && labels.get(ALERT_STATE) == Some(state))
+}
+
+impl Queries for World {
+    fn instant(&self, expr: &Expr, at: Timestamp) -> Result<QueryValue, QueryError> {
+        self.with(|state| {
+            let text = expr.to_string();
+            state.log.push(format!("query {text}"));
+            state.now_ms += state.query_ms;
+            let answer = state.answers.get_mut(&text);
+            answer.unwrap_or_else(|| panic!("no answer to {text}"))(at, &state.store)
+        })
+    }
+}
+
+impl QueryPort for World {
+    async fn evaluate(&self, request: Request) -> Evaluation {
+        request.evaluate(self)
+    }
+}
+
+impl AppendPort for World {
+    async fn append(&self, samples: Vec<RuleSample>) -> Result<Vec<(usize, Discard)>, String> {
+        self.with(|state| {
+            state.log.push("append".into());
+            if let Some(error) = &state.append_error {
+                return Err(error.clone());
+            }
+            let mut discarded = Vec::new();
+            for (row, RuleSample { labels, at, value }) in samples.into_iter().enumerate() {
+                let stored = *state.store.entry(labels).or_default().entry(at.0).or_insert(value);
+                if stored.to_bits() != value.to_bits() {
+                    discarded.push((row, Discard::Duplicate));
+                }
+            }
+            Ok(discarded)
+        })
+    }
+}
+
+impl NotifyPort for World {
+    async fn send(&self, alerts: Vec<AlertMessage>) {
+        self.with(|state| {
+            state.log.push("send".into());
+            let now_ms = state.now_ms;
+            state.sent.extend(alerts.into_iter().map(|alert| (now_ms, alert)));
+        });
+    }
+}
+
+impl EventPort for World {
+    fn event(&self, event: &GroupEvent) {
+        self.with(|state| state.events.push(event.clone()));
+    }
+}
+
+impl Clock for World {
+    fn now(&self) -> Moment {
+        let now_ms = self.now_ms();
+        Moment { wall: Timestamp(now_ms), monotonic: Duration::from_millis(now_ms.unsigned_abs()) }
+    }
+
+    async fn sleep(&self, wait: Duration) {
+        self.with(|state| {
+            let until = state.now_ms + i64::try_from(wait.as_millis()).expect("short waits");
+            state.now_ms = until.min(state.stop_at_ms);
+        });
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.with(|state| state.now_ms >= state.stop_at_ms)
+    }
+}
