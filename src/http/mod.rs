@@ -1,4 +1,133 @@
-//! The HTTP interface.
+//! The HTTP interface: Prometheus' API at `/` and again under `/prometheus`, and what operators ask for.
+//!
+//! [`app`] puts the routes and everything around them together, [`server`] serves them. Handlers take parameters apart, ask
+//! the part of the process that knows, and write the answer; what a query means or how samples are stored is not decided
+//! here.
+pub mod server;
+pub mod state;
+pub mod switch;
 
+pub mod api;
+pub mod envelope;
+pub mod error;
+pub mod exposition;
+pub mod json;
+pub mod label_name;
+pub mod params;
 pub mod rejected_samples;
 pub mod remote_write;
+
+pub mod cors;
+pub mod readiness;
+pub mod request_metrics;
+
+use api::{active_queries, exemplars, expression, federate, lifecycle, metadata, query, rules, series, status, targets};
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::{Method, StatusCode};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, post};
+use state::{AppState, EarlyState};
+use tower_http::CompressionLevel;
+use tower_http::compression::CompressionLayer;
+
+/// All routes of the process: ours, below `/` and again below `/prometheus`, and `others` (such as remote write) under the
+/// paths that they name. What needs stored series is answered only while the process is ready; every request is counted,
+/// gets CORS headers, and a compressed answer when its client asks for one.
+pub fn app(state: &AppState, others: Router) -> Router {
+    let ready_only = from_fn_with_state(state.early.readiness.clone(), readiness::require_ready);
+    let reload = post(lifecycle::reload).put(lifecycle::reload).get(lifecycle::reload_refused);
+    let routes = conditional_routes()
+        .layer(ready_only.clone())
+        .route("/-/reload", reload)
+        .with_state(state.clone())
+        .merge(early_routes(&state.early));
+    let all = Router::new().nest(request_metrics::ALIAS_PREFIX, routes.clone()).merge(routes);
+    furnish(all.merge(others.layer(ready_only)).fallback(not_found), &state.early)
+}
+
+/// The routes of a process that replays its log: whatever needs stored series is answered 503.
+pub fn starting_app(early: &EarlyState) -> Router {
+    let routes = early_routes(early);
+    let wait = from_fn_with_state(early.readiness.clone(), readiness::require_ready);
+    let rest = Router::new().fallback(not_found).layer(wait);
+    let all = Router::new().nest(request_metrics::ALIAS_PREFIX, routes.clone()).merge(routes);
+    furnish(all.fallback_service(rest), early)
+}
+
+/// Puts around the routes what every request meets.
+fn furnish(routes: Router, early: &EarlyState) -> Router {
+    // The fastest level: answers compress well, and the network is rarely the slow part.
+    let compression = CompressionLayer::new().quality(CompressionLevel::Fastest);
+    routes
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(from_fn(answer_options))
+        .layer(from_fn_with_state(early.cors.clone(), cors::middleware))
+        .layer(compression)
+        .layer(from_fn_with_state(early.request_metrics.clone(), request_metrics::middleware))
+}
+
+/// What can be answered only while the process is ready.
+fn conditional_routes() -> Router<AppState> {
+    Router::new()
+        .nest("/api/v1", api_routes())
+        .route("/federate", get(federate::federate))
+        .route("/-/ready", get(lifecycle::ready))
+        .route("/ready", get(lifecycle::ready_plain))
+        .layer(DefaultBodyLimit::max(params::FORM_BYTES_MAX))
+}
+
+fn api_routes() -> Router<AppState> {
+    Router::new()
+        .route("/query", get(query::instant).post(query::instant))
+        .route("/query_range", get(query::range).post(query::range))
+        .route("/query_exemplars", get(exemplars::exemplars).post(exemplars::exemplars))
+        .route("/format_query", get(expression::format).post(expression::format))
+        .route("/parse_query", get(expression::tree).post(expression::tree))
+        .route("/series", get(series::series).post(series::series))
+        .route("/labels", get(series::label_names).post(series::label_names))
+        .route("/label/{name}/values", get(series::label_values))
+        .route("/metadata", get(metadata::metadata))
+        .route("/rules", get(rules::rules))
+        .route("/alerts", get(rules::alerts))
+        .route("/alertmanagers", get(rules::alertmanagers))
+        .route("/targets", get(targets::targets))
+        .route("/scrape_pools", get(targets::scrape_pools))
+        .route("/status/buildinfo", get(status::build_info))
+        .route("/status/runtimeinfo", get(status::runtime_info))
+        .route("/status/config", get(status::config))
+        .route("/status/flags", get(status::flags))
+        .route("/status/tsdb", get(status::tsdb))
+        .route("/status/active_queries", get(active_queries::list))
+        .route("/status/active_queries/{id}", delete(active_queries::cancel))
+        .route("/status/active_queries/{id}/cancel", post(active_queries::cancel))
+}
+
+/// What is answered in every phase of the process.
+fn early_routes(early: &EarlyState) -> Router {
+    Router::new()
+        .route("/api/v1/status/walreplay", get(status::wal_replay))
+        .route("/-/healthy", get(lifecycle::healthy))
+        .route("/metrics", get(lifecycle::metrics))
+        .with_state(early.clone())
+}
+
+/// Browsers ask before they send; the headers of the answer say what they may.
+async fn answer_options(request: Request, next: Next) -> Response {
+    if request.method() == Method::OPTIONS {
+        return StatusCode::NO_CONTENT.into_response();
+    }
+    next.run(request).await
+}
+
+async fn not_found() -> Response {
+    (StatusCode::NOT_FOUND, "404 page not found\n").into_response()
+}
+
+async fn method_not_allowed() -> Response {
+    (StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n").into_response()
+}
+
+#[cfg(test)]
+mod tests;

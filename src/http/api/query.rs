@@ -1,0 +1,123 @@
+//! `/api/v1/query` and `/api/v1/query_range`.
+
+use super::query_stats::StatsView;
+use crate::http::envelope::{REMARKS_MAX, Remarks, TRUNCATED, success};
+use crate::http::error::{ApiError, ErrorType};
+use crate::http::json::query_result::{ResultDocument, result_type, truncate};
+use crate::http::json::stream::Framed;
+use crate::http::params::{Nanoseconds, Params, parse_duration_param};
+use crate::http::state::AppState;
+use crate::query::request::{QueryAnswer, QueryRequest, Window};
+use axum::extract::State;
+use axum::response::Response;
+use model::tenant::TenantId;
+use model::text::quote;
+
+/// Points of one series in an answer: a minute's resolution for a week, an hour's for a year.
+const POINTS_MAX: i128 = 11_000;
+
+/// Evaluates an expression at one time.
+///
+/// # Errors
+/// A parameter is wrong or the query failed.
+pub async fn instant(State(state): State<AppState>, params: Params) -> Result<Response, ApiError> {
+    let limit = params.limit()?;
+    let at_ms = params.time("time")?.unwrap_or_else(|| jiff::Timestamp::now().as_millisecond());
+    answer(&state, &params, Window::Instant(at_ms), limit).await
+}
+
+/// Evaluates an expression at many times.
+///
+/// # Errors
+/// A parameter is wrong or the query failed.
+pub async fn range(State(state): State<AppState>, params: Params) -> Result<Response, ApiError> {
+    let limit = params.limit()?;
+    let window = range_window(&params)?;
+    answer(&state, &params, window, limit).await
+}
+
+fn range_window(params: &Params) -> Result<Window, ApiError> {
+    let start_ms = params.required_time("start")?;
+    let end_ms = params.required_time("end")?;
+    if end_ms < start_ms {
+        return Err(ApiError::bad_parameter("end", "end timestamp must not be before start time"));
+    }
+    let step = params.required_duration("step")?;
+    // Times are milliseconds, so a finer step would stand still.
+    if step.as_millis() <= 0 {
+        let reason = "zero or negative query resolution step widths are not accepted. Try a positive integer";
+        return Err(ApiError::bad_parameter("step", reason));
+    }
+    if (i128::from(end_ms) - i128::from(start_ms)) * 1_000_000 / i128::from(step.0) > POINTS_MAX {
+        let reason = "exceeded maximum resolution of 11,000 points per timeseries. \
+                      Try decreasing the query resolution (?step=XX)";
+        return Err(ApiError::bad_data(reason));
+    }
+    Ok(Window::Range { start_ms, end_ms, step_ms: step.as_millis() })
+}
+
+async fn answer(
+    state: &AppState,
+    params: &Params,
+    window: Window,
+    limit: Option<usize>,
+) -> Result<Response, ApiError> {
+    let timeout = params.duration("timeout")?.map(Nanoseconds::as_std);
+    let lookback_ms = lookback(params)?;
+    let stats = params.get("stats");
+    let text = params.get("query");
+    let request = QueryRequest {
+        text: text.to_owned(),
+        tenant: TenantId::anonymous(),
+        window,
+        timeout,
+        lookback_ms,
+        per_step_stats: stats == "all",
+    };
+    let mut answer = state.queries.run(request).await?;
+    let cut_off = limit.is_some_and(|limit| truncate(&mut answer.result.value, limit));
+    let remarks = remarks(&answer, text, cut_off, stats);
+    respond(answer, &remarks, !stats.is_empty())
+}
+
+/// Zero and less mean the default, as in Prometheus.
+fn lookback(params: &Params) -> Result<Option<i64>, ApiError> {
+    match params.get("lookback_delta") {
+        "" => Ok(None),
+        text => {
+            let lookback = parse_duration_param(text);
+            let refused = |error| ApiError::bad_data(format_args!("error parsing lookback delta duration: {error}"));
+            Ok(Some(lookback.map_err(refused)?.as_millis()).filter(|millis| *millis > 0))
+        }
+    }
+}
+
+fn remarks(answer: &QueryAnswer, text: &str, cut_off: bool, stats: &str) -> Remarks {
+    let mut warnings = Vec::new();
+    if cut_off {
+        warnings.push(TRUNCATED.to_owned());
+    }
+    if !matches!(stats, "" | "true" | "all") {
+        warnings.push(format!(
+            "value {} for parameter \"stats\" is deprecated and will be rejected in the next major release, \
+             use \"true\" or \"all\"",
+            quote(stats)
+        ));
+    }
+    let annotations = &answer.result.annotations;
+    warnings.extend(annotations.warnings(text, REMARKS_MAX - warnings.len()));
+    Remarks { warnings, infos: annotations.infos(text, REMARKS_MAX) }
+}
+
+fn respond(answer: QueryAnswer, remarks: &Remarks, with_stats: bool) -> Result<Response, ApiError> {
+    let mut tail = Vec::new();
+    if with_stats {
+        tail.extend_from_slice(b",\"stats\":");
+        let written = serde_json::to_writer(&mut tail, &StatsView::of(&answer));
+        written.map_err(|error| ApiError::new(ErrorType::Internal, error.to_string()))?;
+    }
+    tail.push(b'}');
+    let value = answer.result.value;
+    let head = format!("{{\"resultType\":\"{}\",\"result\":", result_type(&value));
+    Ok(success(Framed::new(head.into_bytes(), ResultDocument::new(value), tail), remarks))
+}

@@ -1,0 +1,32 @@
+//! `/api/v1/rules`, `/api/v1/alerts` and `/api/v1/alertmanagers`.
+
+use crate::http::envelope::success_value;
+use crate::http::error::ApiError;
+use crate::http::params::Params;
+use crate::http::state::AppState;
+use axum::extract::State;
+use axum::response::Response;
+use ruler::filter::RulesFilter;
+use ruler::view::{AlertsView, RulesView};
+use serde_json::json;
+
+/// The rule groups, filtered and by pages.
+///
+/// # Errors
+/// A parameter is wrong.
+pub async fn rules(State(state): State<AppState>, params: Params) -> Result<Response, ApiError> {
+    let filter = RulesFilter::from_parameters(params.url_pairs(), params.form_pairs()).map_err(ApiError::bad_data)?;
+    let view = RulesView::of(&state.rules.groups(), &filter).map_err(ApiError::bad_data)?;
+    Ok(success_value(&view))
+}
+
+/// The pending and firing alerts.
+pub async fn alerts(State(state): State<AppState>) -> Response {
+    success_value(&AlertsView::of(&state.rules.groups()))
+}
+
+/// The Alertmanagers to which alerts are sent.
+pub async fn alertmanagers(State(state): State<AppState>) -> Response {
+    let active: Vec<_> = state.alertmanagers.urls().into_iter().map(|url| json!({"url": url})).collect();
+    success_value(&json!({"activeAlertmanagers": active, "droppedAlertmanagers": []}))
+}

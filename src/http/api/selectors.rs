@@ -1,0 +1,39 @@
+//! `match[]`: which series a look-up is about.
+
+use crate::http::error::ApiError;
+use crate::http::params::Params;
+use model::matcher::Matcher;
+use promql::parse::{ParseOptions, parse_selector};
+
+/// The matchers of each `match[]`; a series is meant when it satisfies all of one of them.
+///
+/// # Errors
+/// One is no selector, or the empty value satisfies all of its matchers. The text is for the caller to wrap: endpoints
+/// differ in whether they name the parameter.
+pub(super) fn parse(params: &Params, options: &ParseOptions) -> Result<Vec<Vec<Matcher>>, String> {
+    let sets = parse_any(params, options)?;
+    // A selector that the empty value satisfies throughout would select everything there is.
+    if sets.iter().any(|set| set.iter().all(|matcher| matcher.matches(""))) {
+        return Err("match[] must contain at least one non-empty matcher".into());
+    }
+    Ok(sets)
+}
+
+/// As [`parse`], and selectors of everything are fine.
+///
+/// # Errors
+/// One is no selector.
+pub(super) fn parse_any(params: &Params, options: &ParseOptions) -> Result<Vec<Vec<Matcher>>, String> {
+    let selector = |text| parse_selector(text, options).map_err(|error| error.to_string());
+    params.all("match[]").map(selector).collect()
+}
+
+/// A time range as look-ups take it, from parameters that may be absent.
+///
+/// # Errors
+/// A time is wrong.
+pub(super) fn time_range(params: &Params) -> Result<(i64, i64), ApiError> {
+    let start_ms = params.time("start")?.unwrap_or(i64::MIN);
+    let until_ms = params.time("end")?.unwrap_or(i64::MAX);
+    Ok((start_ms.saturating_sub(1), until_ms))
+}

@@ -1,0 +1,160 @@
+//! `/api/v1/series`, `/api/v1/labels` and `/api/v1/label/<name>/values`: which series there are.
+
+use super::selectors;
+use crate::http::envelope::{Remarks, success};
+use crate::http::error::ApiError;
+use crate::http::json::stream::Array;
+use crate::http::json::text::{push_labels, push_string};
+use crate::http::label_name::unescape;
+use crate::http::params::Params;
+use crate::http::state::AppState;
+use crate::query::error::QueryFailure;
+use crate::query::store::{Listing, LookupRequest, SeriesStore};
+use axum::extract::rejection::RawPathParamsRejection;
+use axum::extract::{RawPathParams, State};
+use axum::response::Response;
+use model::labels::Labels;
+use model::matcher::Matcher;
+use model::text::quote;
+use promql::source::{SelectRequest, SeriesSet, SourceError};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// The label sets of the series that satisfy any of the selectors.
+///
+/// # Errors
+/// A parameter is wrong or missing, or storage failed.
+pub async fn series(State(state): State<AppState>, params: Params) -> Result<Response, ApiError> {
+    if params.all("match[]").next().is_none() {
+        return Err(ApiError::bad_data("no match[] parameter provided"));
+    }
+    let limit = params.limit()?;
+    let (after_ms, until_ms) = selectors::time_range(&params)?;
+    let options = state.queries.options();
+    let sets = selectors::parse(&params, &options.parse).map_err(|why| ApiError::bad_parameter("match[]", why))?;
+    let (store, series_max) = (Arc::clone(&state.store), options.limits.series_max);
+    let lookup = move || -> Result<_, SourceError> {
+        let mut all = Union::select(&*store, sets, after_ms, until_ms, series_max)?;
+        // A limited answer is short and read here, so that its end is known; any other is read while it is sent.
+        let page = limit.map(|limit| {
+            let page: Vec<Labels> = all.by_ref().take(limit).collect();
+            (page, all.next().is_some())
+        });
+        Ok((page, all))
+    };
+    let (page, all) = state.queries.run_lookup(lookup).await?.map_err(QueryFailure::from)?;
+    let write = |out: &mut Vec<u8>, labels: Labels| push_labels(out, &labels);
+    Ok(match page {
+        Some((page, cut_off)) => success(Array::new(page.into_iter(), write), &Remarks::truncated(cut_off)),
+        None => success(Array::new(all, write), &Remarks::default()),
+    })
+}
+
+/// The label sets of several selections, each series once: where it is selected first.
+struct Union {
+    selections: Vec<(Vec<Matcher>, Box<dyn SeriesSet>)>,
+    /// The selection and the series in it that come next.
+    next: (usize, usize),
+}
+
+impl Union {
+    fn select(
+        store: &dyn SeriesStore,
+        sets: Vec<Vec<Matcher>>,
+        after_ms: i64,
+        until_ms: i64,
+        series_max: usize,
+    ) -> Result<Self, SourceError> {
+        let mut selections = Vec::with_capacity(sets.len());
+        for matchers in sets {
+            let request = SelectRequest { matchers: &matchers, after_ms, until_ms, series_max };
+            let selected = store.select(&request)?;
+            selections.push((matchers, selected));
+        }
+        Ok(Self { selections, next: (0, 0) })
+    }
+}
+
+impl Iterator for Union {
+    type Item = Labels;
+
+    fn next(&mut self) -> Option<Labels> {
+        loop {
+            let (at, index) = self.next;
+            let (_, selected) = self.selections.get(at)?;
+            if index == selected.len() {
+                self.next = (at + 1, 0);
+                continue;
+            }
+            self.next = (at, index + 1);
+            let labels = selected.labels(index);
+            let satisfies = |matchers: &[Matcher]| {
+                matchers.iter().all(|matcher| matcher.matches(labels.get(matcher.name()).unwrap_or("")))
+            };
+            let earlier = self.selections.get(..at).unwrap_or_default();
+            if !earlier.iter().any(|(matchers, _)| satisfies(matchers)) {
+                return Some(labels);
+            }
+        }
+    }
+}
+
+/// The names of all labels, or of those of the series that satisfy any of the selectors.
+///
+/// # Errors
+/// A parameter is wrong or storage failed.
+pub async fn label_names(State(state): State<AppState>, params: Params) -> Result<Response, ApiError> {
+    list(&state, &params, |store, request| store.label_names(request)).await
+}
+
+/// The values of one label.
+///
+/// # Errors
+/// A parameter or the name is wrong, or storage failed.
+pub async fn label_values(
+    State(state): State<AppState>,
+    path: Result<RawPathParams, RawPathParamsRejection>,
+    params: Params,
+) -> Result<Response, ApiError> {
+    let path = path.map_err(|_| ApiError::bad_data("invalid label name: it is not UTF-8"))?;
+    let name = path.iter().find(|(key, _)| *key == "name").map_or_else(String::new, |(_, value)| unescape(value));
+    if name.is_empty() {
+        return Err(ApiError::bad_data(format_args!("invalid label name: {}", quote(&name))));
+    }
+    list(&state, &params, move |store, request| store.label_values(&name, request)).await
+}
+
+/// Answers with what `look_up` lists, merged over all selectors.
+async fn list(
+    state: &AppState,
+    params: &Params,
+    look_up: impl Fn(&dyn SeriesStore, &LookupRequest<'_>) -> Result<Listing, SourceError> + Send + 'static,
+) -> Result<Response, ApiError> {
+    let limit = params.limit()?;
+    let (after_ms, until_ms) = selectors::time_range(params)?;
+    let mut sets = selectors::parse(params, &state.queries.options().parse).map_err(ApiError::bad_data)?;
+    if sets.is_empty() {
+        sets.push(Vec::new());
+    }
+    let store = Arc::clone(&state.store);
+    let lookup = move || {
+        let limit = limit.unwrap_or(usize::MAX);
+        let request = |matchers| LookupRequest { matchers, after_ms, until_ms, limit };
+        let listings = sets.iter().map(|matchers| look_up(&*store, &request(matchers)));
+        Ok(merge(listings.collect::<Result<Vec<_>, SourceError>>()?, limit))
+    };
+    let listing: Result<Listing, SourceError> = state.queries.run_lookup(lookup).await?;
+    let Listing { items, truncated } = listing.map_err(QueryFailure::from)?;
+    let array = Array::new(items.into_iter(), |out: &mut Vec<u8>, item: String| push_string(out, &item));
+    Ok(success(array, &Remarks::truncated(truncated)))
+}
+
+/// One listing of several: the smallest items of the union are among the smallest of each.
+fn merge(mut listings: Vec<Listing>, limit: usize) -> Listing {
+    if listings.len() <= 1 {
+        return listings.pop().unwrap_or_default();
+    }
+    let truncated = listings.iter().any(|listing| listing.truncated);
+    let all: BTreeSet<String> = listings.into_iter().flat_map(|listing| listing.items).collect();
+    Listing { truncated: truncated || all.len() > limit, items: all.into_iter().take(limit).collect() }
+}

@@ -1,0 +1,84 @@
+//! Which pages in a browser may read our answers, in the headers that Prometheus sends.
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::middleware::Next;
+use axum::response::Response;
+use regex::Regex;
+use std::sync::Arc;
+
+/// The origins that are allowed.
+#[derive(Debug, Clone)]
+pub struct AllowedOrigins {
+    /// `None` allows all.
+    pattern: Option<Arc<Regex>>,
+}
+
+impl AllowedOrigins {
+    /// Allows the origins that `pattern` matches as a whole; `.*` allows all.
+    ///
+    /// # Errors
+    /// The pattern is no regular expression.
+    pub fn new(pattern: &str) -> Result<Self, regex::Error> {
+        let pattern = match pattern {
+            ".*" => None,
+            _ => Some(Arc::new(Regex::new(&format!("^(?:{pattern})$"))?)),
+        };
+        Ok(Self { pattern })
+    }
+
+    fn add_headers(&self, origin: Option<&HeaderValue>, headers: &mut HeaderMap) {
+        headers.append(header::VARY, HeaderValue::from_static("Origin"));
+        let Some(origin) = origin else { return };
+        let fixed = [
+            (header::ACCESS_CONTROL_ALLOW_HEADERS, "Accept, Authorization, Content-Type, Origin"),
+            (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, OPTIONS"),
+            (header::ACCESS_CONTROL_EXPOSE_HEADERS, "Date"),
+        ];
+        for (name, value) in fixed {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        let allowed = match &self.pattern {
+            None => HeaderValue::from_static("*"),
+            Some(pattern) if origin.to_str().is_ok_and(|origin| pattern.is_match(origin)) => origin.clone(),
+            Some(_) => return,
+        };
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
+    }
+}
+
+/// Adds the headers to every answer.
+pub async fn middleware(State(allowed): State<AllowedOrigins>, request: Request, next: Next) -> Response {
+    let origin = request.headers().get(header::ORIGIN).cloned();
+    let mut response = next.run(request).await;
+    allowed.add_headers(origin.as_ref(), response.headers_mut());
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn allowed(pattern: &str, origin: &'static str) -> Option<String> {
+        let mut headers = HeaderMap::new();
+        AllowedOrigins::new(pattern).unwrap().add_headers(Some(&HeaderValue::from_static(origin)), &mut headers);
+        assert_eq!(headers[header::VARY], "Origin");
+        let value = headers.get(header::ACCESS_CONTROL_ALLOW_ORIGIN)?;
+        Some(value.to_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn only_origins_that_match_as_a_whole_are_allowed() {
+        assert_eq!(allowed(".*", "https://a.example"), Some("*".into()));
+        let pattern = r"https?://(a|b)\.example";
+        assert_eq!(allowed(pattern, "https://a.example"), Some("https://a.example".into()));
+        assert_eq!(allowed(pattern, "https://a.example.evil"), None);
+    }
+
+    #[test]
+    fn requests_of_programs_get_no_headers_but_vary() {
+        let mut headers = HeaderMap::new();
+        AllowedOrigins::new(".*").unwrap().add_headers(None, &mut headers);
+        assert_eq!(headers.len(), 1);
+    }
+}

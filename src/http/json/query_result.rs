@@ -1,0 +1,305 @@
+//! The field `result` of an answer, written from its columns.
+//!
+//! Series are dropped as soon as they are written. Series that share a column of timestamps share its text too: a point
+//! costs a copy and the formatting of its value.
+
+use super::number::{push_float_timestamp, push_plain_value, push_timestamp, push_value};
+use super::stream::Document;
+use super::text::{push_labels, push_string};
+use promql::value::{MatrixSeries, QueryValue, VectorSample};
+use std::sync::Arc;
+
+/// Name of the type of a value, as the field `resultType` has it.
+#[must_use]
+pub fn result_type(value: &QueryValue) -> &'static str {
+    match value {
+        QueryValue::Scalar { .. } => "scalar",
+        QueryValue::String { .. } => "string",
+        QueryValue::Vector { .. } => "vector",
+        QueryValue::Matrix(_) => "matrix",
+    }
+}
+
+/// Leaves at most `limit` series; returns whether there were more.
+pub fn truncate(value: &mut QueryValue, limit: usize) -> bool {
+    match value {
+        QueryValue::Scalar { .. } | QueryValue::String { .. } => false,
+        QueryValue::Vector { samples, .. } => truncate_list(samples, limit),
+        QueryValue::Matrix(series) => truncate_list(series, limit),
+    }
+}
+
+fn truncate_list<T>(items: &mut Vec<T>, limit: usize) -> bool {
+    let more = items.len() > limit;
+    items.truncate(limit);
+    more
+}
+
+/// A value that is being written.
+pub struct ResultDocument {
+    state: State,
+}
+
+enum State {
+    /// Scalars and texts: `[time,"value"]`.
+    Single(Vec<u8>),
+    Vector { timestamp: Vec<u8>, samples: std::vec::IntoIter<VectorSample>, first: bool },
+    Matrix(MatrixWriter),
+}
+
+impl ResultDocument {
+    /// The document of a value.
+    #[must_use]
+    pub fn new(value: QueryValue) -> Self {
+        let state = match value {
+            QueryValue::Scalar { timestamp_ms, value } => {
+                let quoted = |out: &mut Vec<u8>| {
+                    out.push(b'"');
+                    push_plain_value(out, value);
+                    out.push(b'"');
+                };
+                State::Single(single(timestamp_ms, quoted))
+            }
+            QueryValue::String { timestamp_ms, value } => {
+                State::Single(single(timestamp_ms, |out| push_string(out, &String::from_utf8_lossy(&value))))
+            }
+            QueryValue::Vector { timestamp_ms, samples } => {
+                let mut timestamp = Vec::new();
+                push_timestamp(&mut timestamp, timestamp_ms);
+                State::Vector { timestamp, samples: samples.into_iter(), first: true }
+            }
+            QueryValue::Matrix(series) => State::Matrix(MatrixWriter::new(series)),
+        };
+        Self { state }
+    }
+}
+
+fn single(timestamp_ms: i64, push: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut out = vec![b'['];
+    push_float_timestamp(&mut out, timestamp_ms);
+    out.push(b',');
+    push(&mut out);
+    out.push(b']');
+    out
+}
+
+impl Document for ResultDocument {
+    fn write_some(&mut self, out: &mut Vec<u8>, target: usize) -> bool {
+        match &mut self.state {
+            State::Single(text) => {
+                out.append(text);
+                false
+            }
+            State::Vector { timestamp, samples, first } => {
+                while out.len() < target {
+                    let Some(sample) = samples.next() else {
+                        out.extend_from_slice(if *first { b"[]" } else { b"]" });
+                        return false;
+                    };
+                    out.push(if *first { b'[' } else { b',' });
+                    *first = false;
+                    push_sample(out, timestamp, &sample);
+                }
+                true
+            }
+            State::Matrix(writer) => writer.write_some(out, target),
+        }
+    }
+}
+
+/// `{"metric":{…},"value":[time,"value"]}`
+fn push_sample(out: &mut Vec<u8>, timestamp: &[u8], sample: &VectorSample) {
+    out.extend_from_slice(b"{\"metric\":");
+    push_labels(out, &sample.labels);
+    out.extend_from_slice(b",\"value\":[");
+    out.extend_from_slice(timestamp);
+    out.extend_from_slice(b",\"");
+    push_value(out, sample.value);
+    out.extend_from_slice(b"\"]}");
+}
+
+struct MatrixWriter {
+    series: std::vec::IntoIter<MatrixSeries>,
+    current: Option<MatrixSeries>,
+    /// The next point of `current`.
+    point: usize,
+    first: bool,
+    shared: TimestampTexts,
+}
+
+impl MatrixWriter {
+    fn new(series: Vec<MatrixSeries>) -> Self {
+        let shared = TimestampTexts::default();
+        Self { series: series.into_iter(), current: None, point: 0, first: true, shared }
+    }
+
+    fn write_some(&mut self, out: &mut Vec<u8>, target: usize) -> bool {
+        while out.len() < target {
+            if let Some(current) = self.current.take() {
+                if self.write_points(out, target, &current) {
+                    self.current = Some(current);
+                    return true;
+                }
+                continue;
+            }
+            let Some(next) = self.series.next() else {
+                out.extend_from_slice(if self.first { b"[]" } else { b"]" });
+                return false;
+            };
+            out.push(if self.first { b'[' } else { b',' });
+            self.first = false;
+            self.point = 0;
+            out.extend_from_slice(b"{\"metric\":");
+            push_labels(out, &next.labels);
+            self.shared.prepare(&next.timestamps_ms);
+            self.current = Some(next);
+        }
+        true
+    }
+
+    /// Writes points of the current series and what closes it; returns whether points are left.
+    fn write_points(&mut self, out: &mut Vec<u8>, target: usize, series: &MatrixSeries) -> bool {
+        while let (Some(&at), Some(&value)) = (series.timestamps_ms.get(self.point), series.values.get(self.point)) {
+            if out.len() >= target {
+                return true;
+            }
+            out.extend_from_slice(if self.point == 0 { b",\"values\":[[" } else { b",[" });
+            match self.shared.get(self.point) {
+                Some(text) => out.extend_from_slice(text),
+                None => push_timestamp(out, at),
+            }
+            out.extend_from_slice(b",\"");
+            push_value(out, value);
+            out.extend_from_slice(b"\"]");
+            self.point += 1;
+        }
+        out.extend_from_slice(if self.point == 0 { b"}" } else { b"]}" });
+        false
+    }
+}
+
+/// The texts of a column of timestamps that several series have in common.
+#[derive(Default)]
+struct TimestampTexts {
+    column: Option<Arc<[i64]>>,
+    text: Vec<u8>,
+    /// Where each text ends.
+    ends: Vec<u32>,
+}
+
+impl TimestampTexts {
+    /// Makes the texts those of `column`, or none when the column is not worth it.
+    fn prepare(&mut self, column: &Arc<[i64]>) {
+        if self.column.as_ref().is_some_and(|known| Arc::ptr_eq(known, column)) {
+            return;
+        }
+        self.text.clear();
+        self.ends.clear();
+        // Held by one series only: nobody would read the texts again.
+        let worth_it = Arc::strong_count(column) > 1;
+        self.column = worth_it.then(|| Arc::clone(column));
+        if worth_it {
+            for &at in column.iter() {
+                push_timestamp(&mut self.text, at);
+                self.ends.push(u32::try_from(self.text.len()).unwrap_or(u32::MAX));
+            }
+        }
+    }
+
+    fn get(&self, index: usize) -> Option<&[u8]> {
+        let end = *self.ends.get(index)? as usize;
+        let start = index.checked_sub(1).and_then(|before| self.ends.get(before)).map_or(0, |&start| start as usize);
+        self.text.get(start..end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::labels::Labels;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    fn labels(name: &str) -> Labels {
+        Labels::from_pairs([("__name__", name)]).unwrap()
+    }
+
+    /// The document as it is written in chunks of at least `target` bytes.
+    fn written(value: QueryValue, target: usize) -> String {
+        let mut document = ResultDocument::new(value);
+        let mut all = Vec::new();
+        loop {
+            let mut chunk = Vec::new();
+            let more = document.write_some(&mut chunk, target);
+            all.append(&mut chunk);
+            if !more {
+                return String::from_utf8(all).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn scalars_have_no_exponent_and_short_times() {
+        let scalar = QueryValue::Scalar { timestamp_ms: 1500, value: 1e-9 };
+        assert_eq!(written(scalar, 1), r#"[1.5,"0.000000001"]"#);
+    }
+
+    #[test]
+    fn texts_that_are_not_utf8_are_made_so() {
+        let text = QueryValue::String { timestamp_ms: 1000, value: b"a\xff\"".to_vec() };
+        assert_eq!(written(text, 1), "[1,\"a\u{fffd}\\\"\"]");
+    }
+
+    #[test]
+    fn vectors_are_lists_of_one_value_each() {
+        assert_eq!(written(QueryValue::Vector { timestamp_ms: 0, samples: vec![] }, 1), "[]");
+        let sample = |name, value| VectorSample { labels: labels(name), value };
+        let vector = || QueryValue::Vector { timestamp_ms: 1001, samples: vec![sample("a", 1e-9), sample("b", f64::NAN)] };
+        let expected = concat!(
+            r#"[{"metric":{"__name__":"a"},"value":[1.001,"1e-09"]},"#,
+            r#"{"metric":{"__name__":"b"},"value":[1.001,"NaN"]}]"#
+        );
+        for target in [1, 10, 10_000] {
+            assert_eq!(written(vector(), target), expected);
+        }
+    }
+
+    #[test]
+    fn a_limit_cuts_series_and_leaves_scalars() {
+        let sample = |name| VectorSample { labels: labels(name), value: 1.0 };
+        let mut vector = QueryValue::Vector { timestamp_ms: 0, samples: vec![sample("a"), sample("b")] };
+        assert!(!truncate(&mut vector, 2));
+        assert!(truncate(&mut vector, 1));
+        assert!(written(vector, 100).contains("\"a\""));
+        assert!(!truncate(&mut QueryValue::Scalar { timestamp_ms: 0, value: 1.0 }, 0));
+    }
+
+    proptest! {
+        /// Whatever the chunks, the text is the same and says what the columns say, shared columns or not.
+        #[test]
+        fn matrices_are_written_whole(
+            columns in prop::collection::vec(prop::collection::vec((any::<i32>(), any::<f64>()), 0..20), 0..6),
+            shared: bool,
+            target in 1usize..300,
+        ) {
+            let first: Arc<[i64]> = columns.first().map(|c| c.iter().map(|p| i64::from(p.0)).collect()).unwrap_or_default();
+            let series: Vec<MatrixSeries> = columns.iter().enumerate().map(|(i, column)| {
+                let own = || column.iter().map(|p| i64::from(p.0)).collect();
+                let timestamps_ms: Arc<[i64]> = if shared { Arc::clone(&first) } else { own() };
+                let values = (0..timestamps_ms.len()).map(|k| column.get(k).map_or(k as f64, |p| p.1)).collect();
+                MatrixSeries { labels: labels(&format!("m{i}")), timestamps_ms, values }
+            }).collect();
+            let expected: Vec<Value> = series.iter().map(|series| {
+                let point = |(at, value): (&i64, &f64)| {
+                    let time: Value = serde_json::from_str(&model::time::Timestamp(*at).to_string()).unwrap();
+                    json!([time, model::text::format_value(*value)])
+                };
+                let points: Vec<Value> = series.timestamps_ms.iter().zip(&series.values).map(point).collect();
+                let metric = json!({"__name__": series.labels.metric_name()});
+                if points.is_empty() { json!({"metric": metric}) } else { json!({"metric": metric, "values": points}) }
+            }).collect();
+            let text = written(QueryValue::Matrix(series), target);
+            prop_assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), Value::Array(expected));
+        }
+    }
+}

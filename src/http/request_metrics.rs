@@ -1,0 +1,84 @@
+//! Counts requests and measures how long their answers take.
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+use std::time::Instant;
+
+/// Bounds in seconds, from a look-up to the longest query.
+const SECONDS_BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0, 120.0];
+
+/// Everything below this prefix is served at the root too and counted as one.
+pub const ALIAS_PREFIX: &str = "/prometheus";
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    handler: String,
+    code: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct HandlerLabels {
+    handler: String,
+}
+
+/// Counters of requests; a clone counts on the same ones.
+#[derive(Debug, Clone)]
+pub struct RequestMetrics {
+    requests: Family<RequestLabels, Counter>,
+    seconds: Family<HandlerLabels, Histogram>,
+    in_flight: Gauge,
+}
+
+impl Default for RequestMetrics {
+    fn default() -> Self {
+        Self {
+            requests: Family::default(),
+            seconds: Family::new_with_constructor(|| Histogram::new(SECONDS_BUCKETS)),
+            in_flight: Gauge::default(),
+        }
+    }
+}
+
+impl RequestMetrics {
+    /// Makes the metrics part of a registry.
+    pub fn register(&self, registry: &mut Registry) {
+        let requests = "HTTP requests by route and status code";
+        registry.register("hearth_http_requests", requests, self.requests.clone());
+        let seconds = "Time until the head of the answer was ready, by route";
+        registry.register("hearth_http_request_duration_seconds", seconds, self.seconds.clone());
+        let in_flight = "HTTP requests that are being answered";
+        registry.register("hearth_http_requests_in_flight", in_flight, self.in_flight.clone());
+    }
+}
+
+/// Counts one request by its route, never by its path: paths are chosen by clients and without number.
+pub async fn middleware(State(metrics): State<RequestMetrics>, request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().map_or("other", MatchedPath::as_str);
+    let handler = route.strip_prefix(ALIAS_PREFIX).unwrap_or(route).to_owned();
+    let started = Instant::now();
+    metrics.in_flight.inc();
+    let ended = InFlight(metrics.in_flight.clone());
+    let response = next.run(request).await;
+    drop(ended);
+    let seconds = metrics.seconds.get_or_create(&HandlerLabels { handler: handler.clone() });
+    seconds.observe(started.elapsed().as_secs_f64());
+    drop(seconds);
+    metrics.requests.get_or_create(&RequestLabels { handler, code: response.status().as_u16() }).inc();
+    response
+}
+
+/// Counts a request out even when its client goes away.
+struct InFlight(Gauge);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

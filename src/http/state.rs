@@ -1,0 +1,157 @@
+//! What the HTTP handlers work with: handles to every part of the process, each as small as its readers need.
+
+use super::cors::AllowedOrigins;
+use super::readiness::Readiness;
+use super::request_metrics::RequestMetrics;
+use crate::config::Config;
+use crate::query::executor::QueryExecutor;
+use crate::query::store::SeriesStore;
+use crate::scrape::self_scrape::TargetStatus;
+use arc_swap::ArcSwap;
+use futures::future::BoxFuture;
+use model::metadata::Metadata;
+use prometheus_client::registry::Registry;
+use ruler::driver::SharedGroup;
+use std::collections::BTreeMap;
+use std::ops::Deref;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use storage::engine::Engine;
+use storage::wal::replay::ReplayProgress;
+
+/// What can be asked in every phase of the process. Cheap to clone.
+#[derive(Clone)]
+pub struct EarlyState {
+    /// Whether requests may be answered.
+    pub readiness: Readiness,
+    /// How far the replay of the log has come.
+    pub replay: Arc<ReplayProgress>,
+    /// The own metrics.
+    pub registry: Arc<Registry>,
+    /// Counts requests; registered in `registry`.
+    pub request_metrics: RequestMetrics,
+    /// Which pages in a browser may read our answers.
+    pub cors: AllowedOrigins,
+}
+
+/// Handles to the parts of the process. Cheap to clone.
+#[derive(Clone)]
+pub struct AppState {
+    parts: Arc<AppParts>,
+}
+
+/// The parts.
+pub struct AppParts {
+    /// What there was before the others.
+    pub early: EarlyState,
+    /// The stored series.
+    pub store: Arc<dyn SeriesStore>,
+    /// Runs queries over `store`.
+    pub queries: QueryExecutor,
+    /// What senders told about metrics.
+    pub metadata: Arc<dyn MetadataSource>,
+    /// The rule groups that run.
+    pub rules: Arc<dyn RulesSource>,
+    /// Where alerts go.
+    pub alertmanagers: Arc<dyn AlertmanagersSource>,
+    /// How the scrape of the own metrics goes; `None` when they are not scraped.
+    pub self_scrape: Option<Arc<Mutex<TargetStatus>>>,
+    /// The configuration in force.
+    pub config: Arc<ArcSwap<Config>>,
+    /// Loads the configuration again.
+    pub reload: Arc<dyn ConfigReload>,
+    /// What is known about the process.
+    pub process: ProcessInfo,
+}
+
+impl AppState {
+    /// Shares the parts.
+    #[must_use]
+    pub fn new(parts: AppParts) -> Self {
+        Self { parts: Arc::new(parts) }
+    }
+}
+
+impl Deref for AppState {
+    type Target = AppParts;
+
+    fn deref(&self) -> &AppParts {
+        &self.parts
+    }
+}
+
+/// Facts that do not change while the process runs.
+#[derive(Debug, Clone)]
+pub struct ProcessInfo {
+    /// Start of the process.
+    pub started: jiff::Timestamp,
+    /// The flags in force, by name.
+    pub flags: BTreeMap<String, String>,
+    /// URL under which others reach this process, without a slash at its end.
+    pub external_url: String,
+    /// Directory in which the process was started.
+    pub working_directory: PathBuf,
+    /// Name of the machine.
+    pub hostname: String,
+    /// How long samples are kept, for people.
+    pub storage_retention: String,
+    /// How far back an instant selector looks when the query does not say.
+    pub lookback: Duration,
+}
+
+/// What senders told about metrics.
+pub trait MetadataSource: Send + Sync {
+    /// All that is known of `metric`, or of every metric; each name once, in ascending order, its entries distinct.
+    /// At most `limit` metrics and `limit_per_metric` entries for each.
+    fn metadata(
+        &self,
+        metric: Option<&str>,
+        limit: usize,
+        limit_per_metric: usize,
+    ) -> Vec<(String, Vec<Metadata>)>;
+}
+
+impl MetadataSource for Engine {
+    fn metadata(
+        &self,
+        metric: Option<&str>,
+        limit: usize,
+        limit_per_metric: usize,
+    ) -> Vec<(String, Vec<Metadata>)> {
+        Engine::metadata(self, metric, limit, limit_per_metric)
+    }
+}
+
+/// The rule groups that run.
+pub trait RulesSource: Send + Sync {
+    /// All of them.
+    fn groups(&self) -> Vec<SharedGroup>;
+}
+
+/// Where alerts go.
+pub trait AlertmanagersSource: Send + Sync {
+    /// The URLs to which alerts are posted.
+    fn urls(&self) -> Vec<String>;
+}
+
+/// Loads the configuration again.
+pub trait ConfigReload: Send + Sync {
+    /// Loads the configuration and puts it in force; when it is invalid, the old one stays.
+    ///
+    /// # Errors
+    /// What is wrong with it, for people.
+    fn reload(&self) -> BoxFuture<'_, Result<(), String>>;
+
+    /// How the last load went.
+    fn status(&self) -> ReloadStatus;
+}
+
+/// How the last load of the configuration went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReloadStatus {
+    /// Whether it succeeded.
+    pub successful: bool,
+    /// When one last succeeded.
+    pub last_success: jiff::Timestamp,
+}

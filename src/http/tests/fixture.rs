@@ -1,0 +1,203 @@
+//! A process of a few handles with fixed content.
+
+use crate::config::Config;
+use crate::http::cors::AllowedOrigins;
+use crate::http::readiness::{Phase, Readiness};
+use crate::http::request_metrics::RequestMetrics;
+use crate::http::state::{
+    AlertmanagersSource, AppParts, AppState, ConfigReload, EarlyState, MetadataSource, ProcessInfo, ReloadStatus,
+};
+use crate::query::admission::AdmissionOptions;
+use crate::query::executor::QueryExecutor;
+use crate::query::metrics::QueryMetrics;
+use crate::query::request::QueryOptions;
+use crate::query::testing::{MemoryStore, ReadLog};
+use crate::runtime::cpu::CpuPool;
+use crate::scrape::self_scrape::TargetStatus;
+use arc_swap::ArcSwap;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::HeaderMap;
+use futures::future::BoxFuture;
+use http_body_util::BodyExt;
+use model::metadata::{Metadata, MetricType};
+use prometheus_client::registry::Registry;
+use promql::budget::BudgetLimits;
+use promql::engine::Engine;
+use promql::parse::ParseOptions;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tower::ServiceExt;
+
+pub(super) struct App {
+    pub(super) router: Router,
+    pub(super) early: EarlyState,
+    pub(super) readiness: Readiness,
+    pub(super) queries: QueryExecutor,
+    pub(super) reads: ReadLog,
+    config: Arc<FixedConfig>,
+}
+
+impl App {
+    pub(super) fn new() -> Self {
+        Self::over(store())
+    }
+
+    pub(super) fn failing(message: &str) -> Self {
+        Self::over(MemoryStore { failure: Some(message.to_owned()), ..MemoryStore::default() })
+    }
+
+    pub(super) fn slow() -> Self {
+        Self::over(MemoryStore::slow())
+    }
+
+    pub(super) fn break_config(&self) {
+        self.config.broken.store(true, Ordering::SeqCst);
+    }
+
+    fn over(store: MemoryStore) -> Self {
+        let reads = store.reads.clone();
+        let store = Arc::new(store);
+        let mut registry = Registry::default();
+        let (query_metrics, request_metrics) = (QueryMetrics::default(), RequestMetrics::default());
+        query_metrics.register(&mut registry);
+        request_metrics.register(&mut registry);
+        let readiness = Readiness::default();
+        readiness.set(Phase::Ready);
+        let pool = CpuPool::with_size(2, 1).unwrap();
+        let queries = QueryExecutor::new(query_options(), Engine::default(), store.clone(), pool, query_metrics);
+        let early = EarlyState {
+            readiness: readiness.clone(),
+            replay: Arc::default(),
+            registry: Arc::new(registry),
+            request_metrics,
+            cors: AllowedOrigins::new(".*").unwrap(),
+        };
+        let config = Arc::new(FixedConfig::default());
+        let parts = AppParts {
+            early: early.clone(),
+            store,
+            queries: queries.clone(),
+            metadata: Arc::new(KnownMetadata),
+            rules: Arc::new(super::rules::FixedRules::default()),
+            alertmanagers: Arc::new(OneAlertmanager),
+            self_scrape: Some(Arc::new(Mutex::new(target()))),
+            config: Arc::new(ArcSwap::from_pointee(Config::default())),
+            reload: config.clone(),
+            process: process(),
+        };
+        let router = crate::http::app(&AppState::new(parts), Router::new());
+        Self { router, early, readiness, queries, reads, config }
+    }
+}
+
+fn query_options() -> QueryOptions {
+    QueryOptions {
+        parse: ParseOptions::default(),
+        limits: BudgetLimits { samples_max: 20_000, series_max: 100_000, ..BudgetLimits::default() },
+        timeout: Duration::from_secs(60),
+        admission: AdmissionOptions { interactive_max: 4, rules_max: 1, waiting_max: 16 },
+        log_slower_than: Duration::from_secs(3600),
+    }
+}
+
+/// Two jobs that are up and down, a counter, and names that need quotes.
+fn store() -> MemoryStore {
+    let mut store = MemoryStore::default();
+    let every_15s = |value: fn(i64) -> f64| (0..=40).map(move |i| (i * 15_000, value(i)));
+    store.add(&[("__name__", "up"), ("job", "a"), ("instance", "x:1")], every_15s(|_| 1.0));
+    store.add(&[("__name__", "up"), ("job", "b"), ("instance", "y\"1")], every_15s(|_| 0.0));
+    store.add(&[("__name__", "requests_total"), ("job", "a"), ("code", "200")], every_15s(|i| i as f64 * 15.5));
+    store.add(&[("__name__", "tiny"), ("job", "a")], [(600_000, 1.5e-9), (600_123, f64::NEG_INFINITY)]);
+    store.add(&[("__name__", "http.requests"), ("http.code", "5_0")], [(600_000, f64::NAN)]);
+    store
+}
+
+fn target() -> TargetStatus {
+    TargetStatus {
+        job: "hearth".into(),
+        instance: "127.0.0.1:9009".into(),
+        url: "http://127.0.0.1:9009/metrics".into(),
+        last_scrape_ms: 1_700_000_000_123,
+        last_duration: Duration::from_micros(1500),
+        last_error: String::new(),
+        interval: Duration::from_secs(15),
+    }
+}
+
+fn process() -> ProcessInfo {
+    ProcessInfo {
+        started: "2026-11-20T12:00:00Z".parse().unwrap(),
+        flags: BTreeMap::from([("web.listen-address".to_owned(), "127.0.0.1:9009".to_owned())]),
+        external_url: "http://hearth.example".into(),
+        working_directory: PathBuf::from("/srv"),
+        hostname: "lab".into(),
+        storage_retention: "unlimited".into(),
+        lookback: Duration::from_secs(300),
+    }
+}
+
+struct KnownMetadata;
+
+impl MetadataSource for KnownMetadata {
+    fn metadata(&self, metric: Option<&str>, limit: usize, limit_per_metric: usize) -> Vec<(String, Vec<Metadata>)> {
+        let entry = |metric_type, help: &str| Metadata { metric_type, help: help.into(), unit: String::new() };
+        let up = vec![entry(MetricType::Gauge, "Whether it is."), entry(MetricType::Unknown, "")];
+        let requests = vec![entry(MetricType::Counter, "How often.")];
+        let all = [("requests_total".to_owned(), requests), ("up".to_owned(), up)];
+        let wanted = all.into_iter().filter(|(name, _)| metric.is_none_or(|metric| metric == name)).take(limit);
+        wanted.map(|(name, entries)| (name, entries.into_iter().take(limit_per_metric).collect())).collect()
+    }
+}
+
+struct OneAlertmanager;
+
+impl AlertmanagersSource for OneAlertmanager {
+    fn urls(&self) -> Vec<String> {
+        vec!["http://127.0.0.1:9093/api/v2/alerts".to_owned()]
+    }
+}
+
+#[derive(Default)]
+struct FixedConfig {
+    broken: AtomicBool,
+}
+
+impl ConfigReload for FixedConfig {
+    fn reload(&self) -> BoxFuture<'_, Result<(), String>> {
+        let broken = self.broken.load(Ordering::SeqCst);
+        Box::pin(async move { if broken { Err("line 1: no".to_owned()) } else { Ok(()) } })
+    }
+
+    fn status(&self) -> ReloadStatus {
+        ReloadStatus { successful: true, last_success: "2026-11-20T12:00:01Z".parse().unwrap() }
+    }
+}
+
+/// An answer that was read to its end.
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Vec<u8>,
+}
+
+impl Answer {
+    pub(super) fn text(&self) -> String {
+        String::from_utf8(self.body.clone()).unwrap()
+    }
+}
+
+pub(super) async fn answer(router: &Router, request: Request) -> Answer {
+    let response = router.clone().oneshot(request).await.unwrap();
+    let (parts, body) = response.into_parts();
+    let body = body.collect().await.unwrap().to_bytes().to_vec();
+    Answer { status: parts.status.as_u16(), headers: parts.headers, body }
+}
+
+pub(super) fn get_request(path: &str) -> Request {
+    Request::get(path).body(Body::empty()).unwrap()
+}
