@@ -10,6 +10,7 @@ pub mod config;
 pub mod http;
 pub mod ingest;
 pub mod query;
+pub mod rules;
 pub mod runtime;
 pub mod scrape;
 pub mod telemetry;

@@ -8,41 +8,37 @@ use crate::driver::{SharedGroup, lock};
 use crate::group::{Group, GroupSettings, GroupSpec};
 use crate::ports::RuleSample;
 use crate::rule_state::markers;
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashSet;
 use model::labels::Labels;
 use model::time::Timestamp;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// What to do with each group, by its key (see [`GroupSpec::key`]).
+/// What to do with each group. Groups are the same when file and name are.
 #[derive(Debug, Default, PartialEq)]
 pub struct ReloadPlan {
     /// Running and wanted as they are.
-    pub keep: Vec<String>,
-    /// To be started. One whose key is running replaces it and takes over its state.
+    pub keep: Vec<GroupSpec>,
+    /// To be started. One that is running already is replaced, and its state taken over.
     pub start: Vec<GroupSpec>,
-    /// Running and wanted no more.
-    pub stop: Vec<String>,
+    /// Running and wanted no more, in ascending order of file and name.
+    pub stop: Vec<GroupSpec>,
 }
 
-/// Compares the running groups with the wanted ones. Keys of `wanted` are unique; the order is kept.
+/// Compares the running groups with the wanted ones. No two of either have one file and name; the order of the wanted ones
+/// is kept.
 #[must_use]
-pub fn plan<'a>(
-    running: impl IntoIterator<Item = (&'a GroupSpec, &'a GroupSettings)>,
-    wanted: Vec<GroupSpec>,
-    settings: &GroupSettings,
-) -> ReloadPlan {
-    let mut running: HashMap<String, (&GroupSpec, &GroupSettings)> =
-        running.into_iter().map(|group| (group.0.key(), group)).collect();
+pub fn plan(running: Vec<(GroupSpec, GroupSettings)>, wanted: Vec<GroupSpec>, settings: &GroupSettings) -> ReloadPlan {
+    let identity = |spec: &GroupSpec| (spec.file.clone(), spec.name.clone());
+    let mut running: BTreeMap<_, _> = running.into_iter().map(|group| (identity(&group.0), group)).collect();
     let mut plan = ReloadPlan::default();
     for spec in wanted {
-        let key = spec.key();
-        match running.remove(&key) {
-            Some((same, under)) if *same == spec && under == settings => plan.keep.push(key),
-            _ => plan.start.push(spec),
+        match running.remove(&identity(&spec)) {
+            Some((same, under)) if same == spec && under == *settings => plan.keep.push(spec),
+            Some(_) | None => plan.start.push(spec),
         }
     }
-    plan.stop = running.into_keys().collect();
-    plan.stop.sort_unstable();
+    plan.stop = running.into_values().map(|(spec, _)| spec).collect();
     plan
 }
 

@@ -8,6 +8,10 @@ fn names(specs: &[GroupSpec]) -> Vec<&str> {
     specs.iter().map(|spec| spec.name.as_str()).collect()
 }
 
+fn under(specs: Vec<GroupSpec>, settings: &GroupSettings) -> Vec<(GroupSpec, GroupSettings)> {
+    specs.into_iter().map(|spec| (spec, settings.clone())).collect()
+}
+
 #[test]
 fn only_groups_that_differ_are_touched() {
     let file = |c: &str| {
@@ -22,10 +26,10 @@ fn only_groups_that_differ_are_touched() {
     // White space in an expression makes no other rule of it.
     wanted[0] = specs("groups:\n- name: same\n  rules:\n  - record: r\n    expr: sum( up )\n").remove(0);
     let settings = settings();
-    let plan = plan(running.iter().map(|spec| (spec, &settings)), wanted, &settings);
-    assert_eq!(plan.keep, ["rules.yml;same"]);
+    let plan = plan(under(running, &settings), wanted, &settings);
+    assert_eq!(names(&plan.keep), ["same"]);
     assert_eq!(names(&plan.start), ["new", "changed"]);
-    assert_eq!(plan.stop, ["rules.yml;gone"]);
+    assert_eq!(names(&plan.stop), ["gone"]);
 }
 
 #[test]
@@ -43,7 +47,7 @@ fn every_part_of_a_group_counts_as_a_difference() {
         "groups:\n- name: g\n  rules:\n  - alert: A\n    expr: up > 0\n",
         "groups:\n- name: g\n  rules:\n  - alert: A\n    expr: up\n  - alert: A\n    expr: up\n",
     ] {
-        let plan = plan([(&specs(base)[0], &settings)], specs(other), &settings);
+        let plan = plan(under(specs(base), &settings), specs(other), &settings);
         assert_eq!(plan.start.len(), 1, "{other}");
         assert!(plan.keep.is_empty() && plan.stop.is_empty(), "{other}");
     }
@@ -54,7 +58,7 @@ fn other_external_labels_start_every_group_anew() {
     let running = specs("groups:\n- name: g\n  rules: []\n");
     let (old, mut new) = (settings(), settings());
     new.resend_delay_ms += 1;
-    assert_eq!(plan([(&running[0], &old)], running.clone(), &new).start.len(), 1);
+    assert_eq!(plan(under(running.clone(), &old), running, &new).start.len(), 1);
 }
 
 #[test]

@@ -1,0 +1,128 @@
+//! `hearth rules check`: says whether rule files are valid, as `promtool check rules` does.
+
+use super::load::read;
+use promql::parse::ParseOptions;
+use ruler::rule_file::RuleFile;
+use std::fmt::Write as _;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+/// What a check came to, the worst last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verdict {
+    /// All files are valid.
+    Good,
+    /// All files are valid, and something in them is probably a mistake.
+    Suspicious,
+    /// A file is not valid or cannot be read.
+    Bad,
+}
+
+/// Checks `files` one after the other; findings go to `out`, problems to `problems`.
+///
+/// # Errors
+/// One of the streams cannot be written to.
+pub fn check_files(
+    files: &[PathBuf],
+    options: &ParseOptions,
+    out: &mut dyn Write,
+    problems: &mut dyn Write,
+) -> io::Result<Verdict> {
+    let mut worst = Verdict::Good;
+    for file in files {
+        let name = file.display().to_string();
+        writeln!(out, "Checking {name}")?;
+        let (verdict, report) = match read(file) {
+            Ok(text) => check_text(&name, &text, options),
+            Err(error) => (Verdict::Bad, format!("{name}: {error}")),
+        };
+        if verdict == Verdict::Good {
+            writeln!(out, "  SUCCESS: {report}")?;
+        } else {
+            out.flush()?;
+            writeln!(problems, "  FAILED:\n{report}")?;
+        }
+        writeln!(out)?;
+        worst = worst.max(verdict);
+    }
+    Ok(worst)
+}
+
+fn check_text(name: &str, text: &str, options: &ParseOptions) -> (Verdict, String) {
+    let file = match RuleFile::parse(name, text, options) {
+        Ok(file) => file,
+        Err(errors) => {
+            let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            return (Verdict::Bad, lines.join("\n"));
+        }
+    };
+    let duplicates = file.duplicate_rules();
+    if duplicates.is_empty() {
+        return (Verdict::Good, format!("{} rules found", file.rule_count()));
+    }
+    let mut report = format!("{name}: {} duplicate rule(s) found.\n", duplicates.len());
+    for (rule, labels) in duplicates {
+        let _ = writeln!(report, "Metric: {rule}\nLabel(s):");
+        for (label, value) in labels {
+            let _ = writeln!(report, "\t{label}: {value}");
+        }
+    }
+    report.push_str("Might cause inconsistency while recording expressions");
+    (Verdict::Suspicious, report)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(texts: &[&str]) -> (Verdict, String, String) {
+        let directory = tempfile::tempdir().unwrap();
+        let files: Vec<PathBuf> = (0..texts.len()).map(|i| directory.path().join(format!("{i}.yml"))).collect();
+        for (file, text) in files.iter().zip(texts) {
+            std::fs::write(file, text).unwrap();
+        }
+        let (mut out, mut problems) = (Vec::new(), Vec::new());
+        let verdict = check_files(&files, &ParseOptions::default(), &mut out, &mut problems).unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap().replace(&format!("{}/", directory.path().display()), "");
+        (verdict, text(out), text(problems))
+    }
+
+    #[test]
+    fn valid_files_are_counted() {
+        let file = "groups:\n- name: g\n  rules:\n  - record: r\n    expr: up\n  - alert: A\n    expr: up\n";
+        let (verdict, out, problems) = check(&[file, ""]);
+        assert_eq!(verdict, Verdict::Good);
+        assert_eq!(out, "Checking 0.yml\n  SUCCESS: 2 rules found\n\nChecking 1.yml\n  SUCCESS: 0 rules found\n\n");
+        assert!(problems.is_empty());
+    }
+
+    #[test]
+    fn problems_are_printed_with_their_place() {
+        let file = "groups:\n- name: g\n  rules:\n  - record: r\n    expr: sum(\n";
+        let (verdict, out, problems) = check(&[file]);
+        assert_eq!((verdict, out.as_str()), (Verdict::Bad, "Checking 0.yml\n\n"));
+        let start = "  FAILED:\n0.yml: 5:11: group \"g\", rule 1, \"r\": could not parse expression: 1:";
+        assert!(problems.starts_with(start), "{problems}");
+    }
+
+    #[test]
+    fn rules_that_are_there_twice_are_suspicious() {
+        let file = "groups:\n- name: g\n  labels: {a: b}\n  rules:\n  - record: r\n    expr: up\n  - record: r\n    expr: up\n";
+        let (verdict, _, problems) = check(&[file]);
+        assert_eq!(verdict, Verdict::Suspicious);
+        assert_eq!(
+            problems,
+            "  FAILED:\n0.yml: 1 duplicate rule(s) found.\nMetric: r\nLabel(s):\n\ta: b\nMight cause inconsistency while \
+             recording expressions\n"
+        );
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_bad() {
+        let (mut out, mut problems) = (Vec::new(), Vec::new());
+        let files = [PathBuf::from("/nonexistent/rules.yml")];
+        let verdict = check_files(&files, &ParseOptions::default(), &mut out, &mut problems).unwrap();
+        assert_eq!(verdict, Verdict::Bad);
+        assert!(String::from_utf8(problems).unwrap().contains("/nonexistent/rules.yml: "));
+    }
+}

@@ -1,0 +1,123 @@
+//! Finds, reads and checks the rule files of a configuration.
+//!
+//! All or nothing: one bad file and no group is returned, so that a bad reload leaves the old rules running.
+
+use super::glob;
+use promql::parse::ParseOptions;
+use ruler::group::GroupSpec;
+use ruler::rule_file::{FILE_BYTES_MAX, GroupDefaults, RuleFile, RuleFileError};
+use std::collections::HashSet;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// The rules that run when no configuration file is given.
+const EMBEDDED: &str = include_str!("embedded.yml");
+/// The name under which they appear.
+const EMBEDDED_NAME: &str = "embedded.yml";
+
+/// What is needed to load rule files.
+#[derive(Debug, Clone)]
+pub struct LoadOptions {
+    /// What the configuration says about groups that do not say it themselves.
+    pub defaults: GroupDefaults,
+    /// Which parts of PromQL are enabled.
+    pub parse: ParseOptions,
+}
+
+/// Groups that may run.
+#[derive(Debug, Default, PartialEq)]
+pub struct Loaded {
+    /// In the order of patterns, paths and groups in a file; keys are unique.
+    pub groups: Vec<GroupSpec>,
+    /// What an operator should know, such as a pattern that matches no file.
+    pub warnings: Vec<String>,
+}
+
+/// Why rules cannot be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// A pattern is none.
+    #[error("rule_files: {}: {source}", pattern.display())]
+    Pattern {
+        /// Which one.
+        pattern: PathBuf,
+        /// Why.
+        source: glob::BadPattern,
+    },
+    /// A file cannot be read.
+    #[error("{}: {source}", path.display())]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Files are no rule files: every problem of every file.
+    #[error("{}", join(.0))]
+    Invalid(Vec<RuleFileError>),
+}
+
+fn join(errors: &[RuleFileError]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// Loads the files that match `patterns`; relative ones begin in `directory`, where the configuration file is. A file that
+/// several patterns or links reach is loaded once.
+///
+/// # Errors
+/// A pattern is malformed, or a file cannot be read or is not valid.
+pub fn load(patterns: &[String], directory: &Path, options: &LoadOptions) -> Result<Loaded, LoadError> {
+    let mut loaded = Loaded::default();
+    let mut errors = Vec::new();
+    let mut seen = HashSet::new();
+    for pattern in patterns {
+        let pattern = directory.join(pattern);
+        let paths = glob::expand(&pattern);
+        let paths = paths.map_err(|source| LoadError::Pattern { pattern: pattern.clone(), source })?;
+        if paths.is_empty() {
+            loaded.warnings.push(format!("rule_files: {} matches no file", pattern.display()));
+        }
+        for path in paths {
+            let canonical = path.canonicalize().map_err(|source| LoadError::Read { path: path.clone(), source })?;
+            if !seen.insert(canonical) {
+                continue;
+            }
+            let text = read(&path).map_err(|source| LoadError::Read { path: path.clone(), source })?;
+            match add(&mut loaded, &path.display().to_string(), &text, options) {
+                Ok(()) => {}
+                Err(problems) => errors.extend(problems),
+            }
+        }
+    }
+    if errors.is_empty() { Ok(loaded) } else { Err(LoadError::Invalid(errors)) }
+}
+
+/// The rules that run when no configuration file is given.
+///
+/// # Errors
+/// None, as a test makes sure.
+pub fn load_embedded(options: &LoadOptions) -> Result<Loaded, LoadError> {
+    let mut loaded = Loaded::default();
+    add(&mut loaded, EMBEDDED_NAME, EMBEDDED, options).map_err(LoadError::Invalid)?;
+    Ok(loaded)
+}
+
+fn add(loaded: &mut Loaded, file: &str, text: &str, options: &LoadOptions) -> Result<(), Vec<RuleFileError>> {
+    let rules = RuleFile::parse(file, text, &options.parse)?;
+    if rules.has_ignored_documents {
+        loaded.warnings.push(format!("{file}: only the first YAML document of a rule file is read"));
+    }
+    loaded.groups.extend(rules.groups.into_iter().map(|group| group.resolve(file, options.defaults)));
+    Ok(())
+}
+
+/// Reads a text file of bounded size.
+pub(super) fn read(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    let bound = FILE_BYTES_MAX as u64 + 1; // one more, so that a file that is too large is seen to be
+    std::fs::File::open(path)?.take(bound).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests;

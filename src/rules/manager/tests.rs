@@ -1,0 +1,182 @@
+use super::*;
+use model::labels::Labels;
+use model::sample::is_stale_marker;
+use promql::parse::ParseOptions;
+use ruler::annotate::TemplateContext;
+use ruler::error::QueryError;
+use ruler::evaluation::{Evaluation, Request};
+use ruler::ports::{AlertMessage, Discard, Element, Queries, QueryValue, RuleSample};
+use ruler::rule_file::{GroupDefaults, RuleFile};
+use std::time::Duration;
+
+/// A world in which every query returns one element, and which remembers what was stored and sent.
+#[derive(Clone, Default)]
+struct World {
+    stored: Arc<Mutex<Vec<RuleSample>>>,
+    sent: Arc<Mutex<Vec<AlertMessage>>>,
+    /// Evaluations wait until this is cancelled, if there is one.
+    gate: Option<CancellationToken>,
+}
+
+struct One;
+
+impl Queries for One {
+    fn instant(&self, _: &promql::ast::Expr, _: model::time::Timestamp) -> Result<QueryValue, QueryError> {
+        Ok(QueryValue::Vector(vec![Element { labels: Labels::empty(), value: 1.0 }]))
+    }
+}
+
+impl QueryPort for World {
+    async fn evaluate(&self, request: Request) -> Evaluation {
+        if let Some(gate) = &self.gate {
+            gate.cancelled().await;
+        }
+        request.evaluate(&One)
+    }
+}
+
+impl AppendPort for World {
+    async fn append(&self, samples: Vec<RuleSample>) -> Result<Vec<(usize, Discard)>, String> {
+        self.stored.lock().unwrap().extend(samples);
+        Ok(Vec::new())
+    }
+}
+
+impl NotifyPort for World {
+    async fn send(&self, alerts: Vec<AlertMessage>) {
+        self.sent.lock().unwrap().extend(alerts);
+    }
+}
+
+impl World {
+    fn manager(&self) -> RuleManager<Self, Self, Self> {
+        RuleManager::new(self.clone(), self.clone(), self.clone())
+    }
+
+    fn stored(&self) -> Vec<RuleSample> {
+        self.stored.lock().unwrap().clone()
+    }
+
+    /// Waits until a sample of the series `name` is stored for which `wanted` holds.
+    async fn until_stored(&self, name: &str, wanted: impl Fn(f64) -> bool) {
+        let found = || {
+            let mut stored = self.stored().into_iter();
+            stored.any(|sample| sample.labels.metric_name() == Some(name) && wanted(sample.value))
+        };
+        tokio::time::timeout(Duration::from_secs(10), async {
+            while !found() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await
+        .unwrap_or_else(|_| panic!("{name} was not stored"));
+    }
+}
+
+fn specs(text: &str) -> Vec<GroupSpec> {
+    let file = RuleFile::parse("r.yml", text, &ParseOptions::default()).unwrap();
+    let defaults = GroupDefaults { interval_ms: 50, query_offset_ms: 0 };
+    file.groups.into_iter().map(|group| group.resolve("r.yml", defaults)).collect()
+}
+
+fn settings() -> GroupSettings {
+    let context =
+        TemplateContext { external_labels: Labels::empty(), external_url: "".into(), parse: ParseOptions::default() };
+    GroupSettings { context: Arc::new(context), resend_delay_ms: 60_000 }
+}
+
+fn names<Q, A, N>(manager: &RuleManager<Q, A, N>) -> Vec<String> {
+    manager.groups().iter().map(|group| lock(group).spec().name.clone()).collect()
+}
+
+#[tokio::test]
+async fn groups_run_until_they_are_told_to_stop() {
+    let world = World::default();
+    let manager = world.manager();
+    let text = "groups: [{name: b, rules: [{alert: A, expr: up}]}, {name: a, rules: [{record: r, expr: up}]}]";
+    manager.apply(specs(text), settings()).await;
+    assert_eq!(names(&manager), ["a", "b"]);
+    world.until_stored("r", |value| value == 1.0).await;
+    world.until_stored("ALERTS", |value| value == 1.0).await;
+    assert_eq!(world.sent.lock().unwrap().len(), 1);
+    manager.shutdown().await;
+    let stored = world.stored().len();
+    tokio::time::sleep(Duration::from_millis(120)).await;
+    let after = world.stored();
+    assert_eq!(after.len(), stored, "nothing runs any more");
+    assert!(!after.iter().any(|sample| is_stale_marker(sample.value)), "the process may be back soon");
+}
+
+#[tokio::test]
+async fn a_reload_keeps_unchanged_groups_and_the_state_of_changed_ones() {
+    let world = World::default();
+    let manager = world.manager();
+    let text = |extra: &str| {
+        format!(
+            "groups: [{{name: same, rules: [{{record: r, expr: up}}]}}, {{name: changed, rules: [{{alert: A, expr: up}}{extra}]}}]"
+        )
+    };
+    manager.apply(specs(&text("")), settings()).await;
+    world.until_stored("ALERTS", |value| value == 1.0).await;
+    let before = manager.groups();
+    manager.apply(specs(&text(", {record: s, expr: up}")), settings()).await;
+    let after = manager.groups();
+    assert!(Arc::ptr_eq(&before[1], &after[1]) && !Arc::ptr_eq(&before[0], &after[0]));
+    world.until_stored("s", |value| value == 1.0).await;
+    assert_eq!(world.sent.lock().unwrap().len(), 1, "the alert went on firing and was not sent anew");
+    manager.shutdown().await;
+}
+
+#[tokio::test]
+async fn series_of_a_removed_group_end_after_two_intervals_unless_another_group_writes_them() {
+    let world = World::default();
+    let manager = world.manager();
+    manager
+        .apply(specs("groups: [{name: g, rules: [{record: moved, expr: up}, {record: gone, expr: up}]}]"), settings())
+        .await;
+    world.until_stored("gone", |value| value == 1.0).await;
+    manager.apply(specs("groups: [{name: h, rules: [{record: moved, expr: up}]}]"), settings()).await;
+    assert_eq!(names(&manager), ["h"]);
+    assert!(manager.retired_stats().rule_durations.count >= 2);
+    world.until_stored("gone", is_stale_marker).await;
+    let stored = world.stored();
+    let ended = stored.iter().filter(|sample| is_stale_marker(sample.value));
+    assert_eq!(ended.map(|sample| sample.labels.metric_name()).collect::<Vec<_>>(), [Some("gone")]);
+    manager.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_reload_waits_for_the_rule_that_is_being_evaluated_and_new_groups_do_not() {
+    let gate = CancellationToken::new();
+    let world = World { gate: Some(gate.clone()), ..World::default() };
+    let manager = world.manager();
+    manager
+        .apply(specs("groups: [{name: slow, rules: [{record: r, expr: up}, {record: never, expr: up}]}]"), settings())
+        .await;
+    while lock(&manager.groups()[0]).stats().evaluations == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let reload = tokio::spawn({
+        let manager = manager.clone();
+        async move { manager.apply(specs("groups: [{name: new, rules: []}]"), settings()).await }
+    });
+    while !names(&manager).contains(&"new".to_owned()) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(!reload.is_finished());
+    gate.cancel();
+    reload.await.unwrap();
+    assert_eq!(names(&manager), ["new"]);
+    let stored = world.stored();
+    let values: Vec<_> = stored.iter().filter_map(|sample| sample.labels.metric_name()).collect();
+    assert_eq!(values, ["r"], "the rule was finished and no other begun");
+    manager.shutdown().await;
+}
+
+#[tokio::test]
+async fn after_the_shutdown_nothing_starts() {
+    let manager = World::default().manager();
+    manager.shutdown().await;
+    manager.apply(specs("groups: [{name: g}]"), settings()).await;
+    assert!(manager.groups().is_empty());
+}

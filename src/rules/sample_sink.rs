@@ -1,0 +1,56 @@
+//! Stores what rules produce through the door that everything takes which is written. Returns when the samples are durable
+//! and visible, so that the next rule of a group reads them.
+
+use crate::ingest::{Ingest, OwnSample};
+use model::sample::Sample;
+use ruler::ports::{AppendPort, Discard, RuleSample};
+use storage::append::Rejection;
+
+impl AppendPort for Ingest {
+    async fn append(&self, samples: Vec<RuleSample>) -> Result<Vec<(usize, Discard)>, String> {
+        let samples: Vec<OwnSample> = samples.into_iter().map(own).collect();
+        let outcome = self.write_own(&samples).await.map_err(|error| error.to_string())?;
+        let rejected = outcome.rejected.into_iter();
+        Ok(rejected.filter_map(|(row, why)| Some((usize::try_from(row).ok()?, discard(why)))).collect())
+    }
+}
+
+fn own(RuleSample { labels, at, value }: RuleSample) -> OwnSample {
+    OwnSample { labels, sample: Sample { timestamp_ms: at.0, value } }
+}
+
+fn discard(rejection: Rejection) -> Discard {
+    match rejection {
+        Rejection::ConflictingValue => Discard::Duplicate,
+        Rejection::TooOld => Discard::TooOld,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::ring::{NodeId, Ring};
+    use crate::ingest::testing::MemoryStore;
+    use crate::ingest::{AppendError, IngestOptions};
+    use model::labels::Labels;
+    use model::time::Timestamp;
+    use std::sync::Arc;
+
+    fn sample(name: &str, value: f64) -> RuleSample {
+        RuleSample { labels: Labels::from_sorted([("__name__", name)]), at: Timestamp(5), value }
+    }
+
+    #[tokio::test]
+    async fn samples_are_stored_and_refusals_are_told_one_by_one() {
+        let store = Arc::new(MemoryStore::default());
+        let local = NodeId::new("local");
+        let ring = Arc::new(Ring::of_one(local.clone()));
+        let ingest = Ingest::new(IngestOptions::default(), ring, local, store.clone());
+        assert_eq!(ingest.append(vec![sample("a", 1.0), sample("b", 2.0)]).await, Ok(vec![]));
+        assert_eq!(store.samples(&[("__name__", "b")]), [(5, 2.0)]);
+        let refused = ingest.append(vec![sample("a", 1.0), sample("b", 3.0), sample("c", 4.0)]).await;
+        assert_eq!(refused, Ok(vec![(1, Discard::Duplicate)]));
+        store.fail_appends(Some(AppendError::unavailable("disk full")));
+        assert_eq!(ingest.append(vec![sample("a", 1.0)]).await, Err("disk full".into()));
+    }
+}
