@@ -4,6 +4,7 @@
 //! the wiring of the crates that decide. `app.rs` lists what is started and in which order.
 #![deny(unsafe_code)]
 
+pub mod app;
 pub mod cli;
 pub mod cluster;
 pub mod config;

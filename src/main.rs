@@ -1,2 +1,9 @@
 //! The binary `hearth`.
-fn main() {}
+#![forbid(unsafe_code)]
+
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+fn main() -> std::process::ExitCode {
+    hearth::cli::run()
+}

@@ -2,7 +2,7 @@
 //! aggregation that Prometheus 2.42 has.
 //!
 //! Not in the list, because 3.x decided otherwise: ranges that end exactly on a sample (2.x counts both ends), `holt_winters`
-//! (renamed), regular expressions over values with newlines.
+//! (renamed), regular expressions over values with newlines, metric names after `atan2` (2.x keeps them).
 
 const GAUGE: &str = "node_memory_MemFree_bytes";
 const GAUGES: &str = "process_resident_memory_bytes";
@@ -145,7 +145,7 @@ fn aggregations() -> Vec<String> {
 
 fn operators() -> Vec<String> {
     let mut list = Vec::new();
-    for operator in ["+", "-", "*", "/", "%", "^", "atan2"] {
+    for operator in ["+", "-", "*", "/", "%", "^"] {
         list.push(format!("scrape_samples_scraped {operator} 3"));
         list.push(format!("7 {operator} scrape_duration_seconds"));
         list.push(format!("scrape_samples_scraped {operator} scrape_duration_seconds"));
@@ -177,6 +177,10 @@ fn operators() -> Vec<String> {
         "node_memory_MemFree_bytes / node_memory_MemTotal_bytes",
         "1 / 0",
         "0 / 0",
+        "1 atan2 2",
+        "sum(up) atan2 2",
+        "3 atan2 sum(scrape_duration_seconds)",
+        "sum(up) atan2 sum(scrape_duration_seconds)",
         "-1 / 0",
         "up / 0",
         "up % 0",

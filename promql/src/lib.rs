@@ -9,7 +9,7 @@ mod eval;
 mod evaluator;
 mod lowering;
 mod plan;
-mod query_error;
+pub mod query_error;
 mod tokens;
 
 pub mod annotation;

@@ -1,2 +1,96 @@
-//! shim
+//! The command line: what a user can tell `hearth` to do.
+mod check;
 pub mod query;
+
+use crate::config::ServeFlags;
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Runs what the command line says.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.command {
+        None => serve(cli.serve),
+        Some(Command::Serve(flags)) => serve(flags),
+        Some(Command::Query(arguments)) => crate::cli::query::run(&arguments),
+        Some(Command::Rules { command: RulesCommand::Check { files } }) => check::rules(&files),
+        Some(Command::Config { command: ConfigCommand::Check { file } }) => check::config(&file),
+        Some(Command::Completions { shell }) => {
+            clap_complete::generate(shell, &mut Cli::command(), "hearth", &mut std::io::stdout());
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+/// The flags of `hearth serve`, for the reference page.
+#[must_use]
+pub fn serve_command() -> clap::Command {
+    Cli::command()
+}
+
+/// A Prometheus-compatible metrics backend in one process.
+///
+/// Without a command it serves: senders write to http://127.0.0.1:9009/api/v1/write, Prometheus' HTTP API and Grafana read from
+/// http://127.0.0.1:9009, data is kept below ./data. A flag belongs before or after `serve`, all have defaults.
+#[derive(Debug, Parser)]
+#[command(name = "hearth", version, args_conflicts_with_subcommands = true, max_term_width = 120)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: ServeFlags,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Take samples, answer queries, evaluate rules (what `hearth` alone does)
+    Serve(ServeFlags),
+    /// Ask a running server and print the answer
+    Query(crate::cli::query::QueryArguments),
+    /// Work with rule files
+    Rules {
+        #[command(subcommand)]
+        command: RulesCommand,
+    },
+    /// Work with configuration files
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// Print a completion script for a shell
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum RulesCommand {
+    /// Check rule files and name every problem with file, line and column
+    Check {
+        /// Files to check
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Check a configuration file and the rule files it names
+    Check {
+        /// File to check
+        file: PathBuf,
+    },
+}
+
+fn serve(flags: ServeFlags) -> ExitCode {
+    if flags.config_check {
+        return match &flags.config_file {
+            Some(file) => check::config(file),
+            None => check::nothing_to_check(),
+        };
+    }
+    crate::app::run(flags)
+}

@@ -158,8 +158,7 @@ async fn ask(arguments: &QueryArguments) -> Result<Answer, ClientError> {
 /// The path and the form of the request.
 fn request(arguments: &QueryArguments, now_ms: i64) -> (&'static str, Vec<(&'static str, String)>) {
     let seconds = |millis: i64| model::time::Timestamp(millis).to_string();
-    let mut form =
-        vec![("query", arguments.expression.clone()), ("timeout", seconds(arguments.timeout.as_millis()))];
+    let mut form = vec![("query", arguments.expression.clone()), ("timeout", seconds(arguments.timeout.as_millis()))];
     let Some(start) = arguments.start else {
         form.push(("time", seconds(arguments.time.unwrap_or(Moment::Ago(0)).resolve(now_ms))));
         return ("/api/v1/query", form);
@@ -209,7 +208,8 @@ mod tests {
 
     #[test]
     fn contradictions_are_refused() {
-        for arguments in [vec!["up", "--end", "1h"], vec!["up", "--time", "1h", "--start", "2h"], vec!["up", "--time", "soon"]]
+        for arguments in
+            [vec!["up", "--end", "1h"], vec!["up", "--time", "1h", "--start", "2h"], vec!["up", "--time", "soon"]]
         {
             assert!(Cli::try_parse_from(["query"].iter().chain(&arguments)).is_err(), "{arguments:?}");
         }

@@ -63,11 +63,11 @@ pub struct ServeFlags {
 
     /// How many samples one query may hold in memory at once
     #[arg(long = "query.max-samples", value_name = "N", default_value_t = 50_000_000)]
-    pub query_samples_max: u64,
+    pub query_samples_max: usize,
 
     /// How many bytes of samples and results one query may hold in memory at once
     #[arg(long = "query.max-bytes", value_name = "BYTES", default_value_t = 1 << 30)]
-    pub query_bytes_max: u64,
+    pub query_bytes_max: usize,
 
     /// How many series one query may touch
     #[arg(long = "query.max-series", value_name = "N", default_value_t = 5_000_000)]

@@ -54,7 +54,9 @@ mod tests {
 
     #[test]
     fn what_is_not_escaped_stands_for_itself() {
-        for text in ["job", "__name__", "U_a", "U__a_", "U__a_2e", "U__a_xyz_", "U__a_0000041_", "U__a_d800_", "U__a_+41_"] {
+        for text in
+            ["job", "__name__", "U_a", "U__a_", "U__a_2e", "U__a_xyz_", "U__a_0000041_", "U__a_d800_", "U__a_+41_"]
+        {
             assert_eq!(unescape(text), text);
         }
     }

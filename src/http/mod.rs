@@ -21,7 +21,9 @@ pub mod cors;
 pub mod readiness;
 pub mod request_metrics;
 
-use api::{active_queries, exemplars, expression, federate, lifecycle, metadata, query, rules, series, status, targets};
+use api::{
+    active_queries, exemplars, expression, federate, lifecycle, metadata, query, rules, series, status, targets,
+};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{Method, StatusCode};

@@ -296,8 +296,16 @@ mod tests {
 
     #[test]
     fn other_texts_are_no_times() {
-        for text in ["", "abc", "30s", "2015-06-03", "2015-06-03T13:21:58", "2015-06-03 13:21:58Z", "NaN", "2015-13-03T13:21:58Z"]
-        {
+        for text in [
+            "",
+            "abc",
+            "30s",
+            "2015-06-03",
+            "2015-06-03T13:21:58",
+            "2015-06-03 13:21:58Z",
+            "NaN",
+            "2015-13-03T13:21:58Z",
+        ] {
             assert_eq!(parse_time(text), Err(ParamError::Time(text.to_owned())));
         }
         let message = ParamError::Time("a\"b".into()).to_string();

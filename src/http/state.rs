@@ -104,21 +104,11 @@ pub struct ProcessInfo {
 pub trait MetadataSource: Send + Sync {
     /// All that is known of `metric`, or of every metric; each name once, in ascending order, its entries distinct.
     /// At most `limit` metrics and `limit_per_metric` entries for each.
-    fn metadata(
-        &self,
-        metric: Option<&str>,
-        limit: usize,
-        limit_per_metric: usize,
-    ) -> Vec<(String, Vec<Metadata>)>;
+    fn metadata(&self, metric: Option<&str>, limit: usize, limit_per_metric: usize) -> Vec<(String, Vec<Metadata>)>;
 }
 
 impl MetadataSource for Engine {
-    fn metadata(
-        &self,
-        metric: Option<&str>,
-        limit: usize,
-        limit_per_metric: usize,
-    ) -> Vec<(String, Vec<Metadata>)> {
+    fn metadata(&self, metric: Option<&str>, limit: usize, limit_per_metric: usize) -> Vec<(String, Vec<Metadata>)> {
         Engine::metadata(self, metric, limit, limit_per_metric)
     }
 }

@@ -42,7 +42,9 @@ async fn nothing_but_health_is_answered_before_the_process_is_ready() {
     for (phase, stopping) in [(readiness::Phase::Starting, "false"), (readiness::Phase::Stopping, "true")] {
         app.readiness.set(phase);
         for router in [&app.router, &starting_app(&app.early)] {
-            for path in ["/api/v1/query?query=1", "/federate", "/-/ready", "/ready", "/prometheus/api/v1/labels", "/other"] {
+            for path in
+                ["/api/v1/query?query=1", "/federate", "/-/ready", "/ready", "/prometheus/api/v1/labels", "/other"]
+            {
                 let refused = answer(router, get_request(path)).await;
                 assert_eq!(refused.status, 503, "{path}");
                 assert_eq!(header(&refused.headers, "x-prometheus-stopping"), stopping, "{path}");
@@ -58,7 +60,9 @@ async fn nothing_but_health_is_answered_before_the_process_is_ready() {
 #[tokio::test]
 async fn a_request_is_counted_by_its_route() {
     let app = App::new();
-    for path in ["/api/v1/label/job/values", "/prometheus/api/v1/label/code/values", "/no/such/path", "/api/v1/query?query=("] {
+    for path in
+        ["/api/v1/label/job/values", "/prometheus/api/v1/label/code/values", "/no/such/path", "/api/v1/query?query=("]
+    {
         answer(&app.router, get_request(path)).await;
     }
     let text = answer(&app.router, get_request("/metrics")).await.text();
@@ -134,7 +138,8 @@ async fn reload_reports_what_is_wrong_with_the_file() {
 #[tokio::test]
 async fn storage_that_fails_is_an_internal_error() {
     let app = App::failing("disk on fire");
-    for (path, status) in [("/api/v1/query?query=up", 500), ("/api/v1/series?match[]=up", 500), ("/api/v1/labels", 500)] {
+    for (path, status) in [("/api/v1/query?query=up", 500), ("/api/v1/series?match[]=up", 500), ("/api/v1/labels", 500)]
+    {
         let failed = answer(&app.router, get_request(path)).await;
         assert_eq!(failed.status, status, "{path}");
         assert!(failed.text().contains("\"errorType\":\"internal\""), "{}", failed.text());
@@ -155,7 +160,8 @@ async fn a_query_in_flight_can_be_seen_and_stopped() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     };
     assert!(listed.contains("\"id\":1,\"query\":\"sum(slow)\",\"tenant\":\"anonymous\""), "{listed}");
-    let cancel = |id: u32| Request::post(format!("/api/v1/status/active_queries/{id}/cancel")).body(Body::empty()).unwrap();
+    let cancel =
+        |id: u32| Request::post(format!("/api/v1/status/active_queries/{id}/cancel")).body(Body::empty()).unwrap();
     assert_eq!(answer(&app.router, cancel(7)).await.status, 404);
     assert_eq!(answer(&app.router, cancel(1)).await.status, 204);
     let stopped = asked.await.unwrap();

@@ -10,6 +10,8 @@ mod clock;
 pub mod manager; // groups that run
 
 pub mod event_log; // ports
+pub mod notify;
+pub mod query_port;
 
 pub mod sample_sink;
 

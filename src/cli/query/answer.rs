@@ -93,7 +93,9 @@ mod tests {
         assert_eq!(read_answer(StatusCode::BAD_REQUEST, body).unwrap_err().to_string(), "no such thing");
         let error = read_answer(StatusCode::BAD_GATEWAY, b"<html>\n").unwrap_err();
         assert_eq!(error.to_string(), "502 Bad Gateway: <html>");
-        assert!(read_answer(StatusCode::OK, b"<html>").unwrap_err().to_string().contains("not that of a Prometheus API"));
+        assert!(
+            read_answer(StatusCode::OK, b"<html>").unwrap_err().to_string().contains("not that of a Prometheus API")
+        );
     }
 
     #[test]

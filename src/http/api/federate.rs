@@ -199,7 +199,8 @@ mod tests {
     use super::*;
 
     fn page(quotes: bool, pairs: &[(&str, &str)]) -> String {
-        let external_labels = BTreeMap::from([("cluster".to_owned(), "lab".to_owned()), (INSTANCE.into(), String::new())]);
+        let external_labels =
+            BTreeMap::from([("cluster".to_owned(), "lab".to_owned()), (INSTANCE.into(), String::new())]);
         let labels = Labels::from_pairs(pairs.iter().copied()).unwrap();
         let sample = Sample { timestamp_ms: 1500, value: 1e-9 };
         String::from_utf8(Page { external_labels, quotes }.write(vec![(labels, sample)])).unwrap()

@@ -17,8 +17,7 @@ pub async fn metadata(State(state): State<AppState>, params: Params) -> Result<R
     let limit = bound(&params, "limit")?;
     let limit_per_metric = bound(&params, "limit_per_metric")?.filter(|limit| *limit > 0);
     let metric = Some(params.get("metric")).filter(|metric| !metric.is_empty());
-    let known =
-        state.metadata.metadata(metric, limit.unwrap_or(usize::MAX), limit_per_metric.unwrap_or(usize::MAX));
+    let known = state.metadata.metadata(metric, limit.unwrap_or(usize::MAX), limit_per_metric.unwrap_or(usize::MAX));
     Ok(success_value(&ByMetric(&known)))
 }
 

@@ -2,16 +2,16 @@
 pub mod query;
 mod query_stats;
 
-pub mod series;
-mod selectors;
-pub mod metadata;
 pub mod exemplars;
 pub mod expression;
+pub mod metadata;
+mod selectors;
+pub mod series;
 
-pub mod rules;
-pub mod targets;
-pub mod status;
 pub mod active_queries;
+pub mod rules;
+pub mod status;
+pub mod targets;
 
 pub mod federate;
 pub mod lifecycle;

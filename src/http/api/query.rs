@@ -56,12 +56,7 @@ fn range_window(params: &Params) -> Result<Window, ApiError> {
     Ok(Window::Range { start_ms, end_ms, step_ms: step.as_millis() })
 }
 
-async fn answer(
-    state: &AppState,
-    params: &Params,
-    window: Window,
-    limit: Option<usize>,
-) -> Result<Response, ApiError> {
+async fn answer(state: &AppState, params: &Params, window: Window, limit: Option<usize>) -> Result<Response, ApiError> {
     let timeout = params.duration("timeout")?.map(Nanoseconds::as_std);
     let lookback_ms = lookback(params)?;
     let stats = params.get("stats");

@@ -9,7 +9,7 @@ use crate::http::label_name::unescape;
 use crate::http::params::Params;
 use crate::http::state::AppState;
 use crate::query::error::QueryFailure;
-use crate::query::store::{Listing, LookupRequest, SeriesStore};
+use crate::query::store::{LookupRequest, SeriesStore};
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, State};
 use axum::response::Response;
@@ -19,6 +19,7 @@ use model::text::quote;
 use promql::source::{SelectRequest, SeriesSet, SourceError};
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use storage::select::Listing;
 
 /// The label sets of the series that satisfy any of the selectors.
 ///

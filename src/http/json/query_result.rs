@@ -43,7 +43,11 @@ pub struct ResultDocument {
 enum State {
     /// Scalars and texts: `[time,"value"]`.
     Single(Vec<u8>),
-    Vector { timestamp: Vec<u8>, samples: std::vec::IntoIter<VectorSample>, first: bool },
+    Vector {
+        timestamp: Vec<u8>,
+        samples: std::vec::IntoIter<VectorSample>,
+        first: bool,
+    },
     Matrix(MatrixWriter),
 }
 
@@ -254,7 +258,8 @@ mod tests {
     fn vectors_are_lists_of_one_value_each() {
         assert_eq!(written(QueryValue::Vector { timestamp_ms: 0, samples: vec![] }, 1), "[]");
         let sample = |name, value| VectorSample { labels: labels(name), value };
-        let vector = || QueryValue::Vector { timestamp_ms: 1001, samples: vec![sample("a", 1e-9), sample("b", f64::NAN)] };
+        let vector =
+            || QueryValue::Vector { timestamp_ms: 1001, samples: vec![sample("a", 1e-9), sample("b", f64::NAN)] };
         let expected = concat!(
             r#"[{"metric":{"__name__":"a"},"value":[1.001,"1e-09"]},"#,
             r#"{"metric":{"__name__":"b"},"value":[1.001,"NaN"]}]"#

@@ -1,0 +1,82 @@
+//! What is started, in which order, and how it ends.
+//!
+//! 1. configuration and rules are loaded: a mistake in them ends the process before it touches data;
+//! 2. the listener opens: probes and people see how far the start has come;
+//! 3. storage opens and replays its log;
+//! 4. queries, ingest, rules, notifier and the own scrape are put together, and requests are answered;
+//! 5. at `SIGTERM` or `SIGINT` the reverse: no new requests, rules stop, alerts leave, the log is closed.
+
+pub mod load;
+mod parts;
+mod reload;
+mod store;
+
+use crate::config::ServeFlags;
+use crate::http::server::{self, ServerOptions};
+use crate::http::starting_app;
+use crate::http::switch::RouterSwitch;
+use crate::telemetry::log;
+use parts::Parts;
+use std::process::ExitCode;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// Connections that are open at once.
+const CONNECTIONS_MAX: usize = 10_000;
+
+/// Serves until told to stop.
+#[must_use]
+pub fn run(flags: ServeFlags) -> ExitCode {
+    log::init(flags.log_level, flags.log_format);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&format!("cannot start threads: {error}")),
+    };
+    match runtime.block_on(serve(flags)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => failed(&problem),
+    }
+}
+
+fn failed(problem: &str) -> ExitCode {
+    tracing::error!(problem, "Hearth ends");
+    ExitCode::FAILURE
+}
+
+async fn serve(flags: ServeFlags) -> Result<(), String> {
+    let plan = parts::plan(&flags)?;
+    let address = flags.listen_address;
+    let listener = TcpListener::bind(address).await.map_err(|error| format!("listen on {address}: {error}"))?;
+    let early = plan.early();
+    let switch = RouterSwitch::new(starting_app(&early));
+    let stop = CancellationToken::new();
+    let options = ServerOptions { connections_max: CONNECTIONS_MAX, drain_timeout: flags.drain_timeout.as_std() };
+    let server = tokio::spawn(server::serve(listener, switch.router(), stop.clone(), options));
+    tracing::info!(address = %address, storage = %flags.storage_path.display(), "Hearth listens and opens its storage");
+
+    let engine = tokio::select! {
+        engine = store::open(&flags, early.replay.clone()) => engine?,
+        () = told_to_stop() => return Ok(()),
+    };
+    let parts = Parts::start(&flags, plan, early, engine).await?;
+    switch.set(parts.router());
+    parts.announce(&flags);
+    parts.run_until(told_to_stop()).await;
+
+    tracing::info!("Hearth stops: requests in flight may finish");
+    parts.stop_taking();
+    stop.cancel();
+    // A server task that panicked has nothing left to finish.
+    let _ = server.await;
+    parts.shutdown().await
+}
+
+/// Returns at `SIGTERM` or `SIGINT`.
+async fn told_to_stop() {
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}

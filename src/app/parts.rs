@@ -1,0 +1,311 @@
+//! Puts the parts of the process together, and takes them apart at the end.
+
+use super::load::{self, Features};
+use super::reload::{Reloader, Rules};
+use crate::cluster::ring::{NodeId, Ring};
+use crate::config::{Config, ServeFlags};
+use crate::http::cors::AllowedOrigins;
+use crate::http::readiness::{Phase, Readiness};
+use crate::http::remote_write::{self, RemoteWriteState};
+use crate::http::request_metrics::RequestMetrics;
+use crate::http::state::{AppParts, AppState, ConfigReload, EarlyState, ProcessInfo, ReloadStatus, RulesSource};
+use crate::http::{self, exposition};
+use crate::ingest::{Ingest, IngestOptions, OwnSample};
+use crate::query::admission::AdmissionOptions;
+use crate::query::engine_store::EngineStore;
+use crate::query::executor::QueryExecutor;
+use crate::query::metrics::QueryMetrics;
+use crate::query::request::QueryOptions;
+use crate::rules::load::Loaded;
+use crate::rules::manager::RuleManager;
+use crate::rules::metrics::RuleCollector;
+use crate::rules::notify::Notifier;
+use crate::rules::query_port::RuleQueries;
+use crate::runtime::cpu::CpuPool;
+use crate::scrape::self_scrape::{SelfScrape, Sink, TargetStatus};
+use crate::telemetry::notifier::NotifierCollector;
+use crate::telemetry::process::ProcessCollector;
+use crate::telemetry::reload::ReloadCollector;
+use crate::telemetry::storage::StorageCollector;
+use arc_swap::ArcSwap;
+use axum::Router;
+use model::labels::Labels;
+use model::metadata::Metadata;
+use model::sample::Sample;
+use model::tenant::TenantId;
+use prometheus_client::registry::Registry;
+use promql::budget::BudgetLimits;
+use promql::engine::{Engine as PromqlEngine, EngineOptions};
+use ruler::driver::SharedGroup;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use storage::engine::Engine;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// What the user asked for, checked.
+pub(super) struct Plan {
+    config: Config,
+    loaded: Loaded,
+    features: Features,
+    cors: AllowedOrigins,
+}
+
+/// Reads and checks everything that the user can get wrong.
+pub(super) fn plan(flags: &ServeFlags) -> Result<Plan, String> {
+    let features = Features::from_names(&flags.enable_feature)?;
+    let config = load::config(flags)?;
+    let loaded = load::rules(&config, flags.config_file.as_deref(), &features.parse)?;
+    let cors = AllowedOrigins::new(&flags.cors_origin).map_err(|error| format!("--web.cors.origin: {error}"))?;
+    Ok(Plan { config, loaded, features, cors })
+}
+
+impl Plan {
+    /// What can be asked while storage opens. The metrics then are those of the process alone.
+    pub(super) fn early(&self) -> EarlyState {
+        let mut registry = Registry::default();
+        let request_metrics = RequestMetrics::default();
+        request_metrics.register(&mut registry);
+        registry.register_collector(Box::new(ProcessCollector::new()));
+        EarlyState {
+            readiness: Readiness::default(),
+            replay: Arc::default(),
+            registry: Arc::new(registry),
+            request_metrics,
+            cors: self.cors.clone(),
+        }
+    }
+}
+
+/// The parts of a process that answers.
+pub(super) struct Parts {
+    state: AppState,
+    ingest: Ingest,
+    engine: Engine,
+    reloader: Arc<Reloader>,
+    rules: Rules,
+    notifier: Notifier,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Parts {
+    /// Starts everything over an open engine.
+    pub(super) async fn start(
+        flags: &ServeFlags,
+        plan: Plan,
+        early: EarlyState,
+        engine: Engine,
+    ) -> Result<Self, String> {
+        let mut registry = Registry::default();
+        let query_metrics = QueryMetrics::default();
+        query_metrics.register(&mut registry);
+        let pool = CpuPool::new().map_err(|error| format!("cannot start threads: {error}"))?;
+        let source = Arc::new(EngineStore::new(engine.clone()));
+        let options = query_options(flags, &plan.features);
+        let language = PromqlEngine::new(engine_options(flags, &plan));
+        let queries = QueryExecutor::new(options, language, source.clone(), pool, query_metrics);
+
+        let node = NodeId::new("local");
+        let ring = Arc::new(Ring::of_one(node.clone()));
+        let ingest = Ingest::new(ingest_options(flags), ring, node, Arc::new(engine.clone()));
+        ingest.metrics().register(&mut registry);
+
+        let notifier = Notifier::new(flags.notification_queue_capacity).map_err(|error| load::with_causes(&error))?;
+        let rule_queries = RuleQueries::new(queries.clone(), TenantId::anonymous());
+        let rules = RuleManager::new(rule_queries, ingest.clone(), notifier.clone());
+        let config = Arc::new(ArcSwap::from_pointee(plan.config.clone()));
+        let reloader = Arc::new(Reloader {
+            flags: flags.clone(),
+            parse: plan.features.parse.clone(),
+            config: Arc::clone(&config),
+            rules: rules.clone(),
+            notifier: notifier.clone(),
+            status: Mutex::new(ReloadStatus { successful: true, last_success: jiff::Timestamp::now() }),
+        });
+
+        early.request_metrics.register(&mut registry);
+        let counted = engine.clone();
+        registry.register_collector(Box::new(StorageCollector::new(move || counted.stats())));
+        registry.register_collector(Box::new(RuleCollector::new(rules.clone())));
+        registry.register_collector(Box::new(NotifierCollector::new(notifier.clone())));
+        registry.register_collector(Box::new(ReloadCollector::new(reloader.clone())));
+        registry.register_collector(Box::new(ProcessCollector::new()));
+        let registry = Arc::new(registry);
+
+        let scrape = &plan.config.self_scrape;
+        let status = scrape.enabled.then(|| Arc::new(Mutex::new(target_status(flags, &plan.config))));
+        let parts = AppParts {
+            early: EarlyState { registry: Arc::clone(&registry), ..early },
+            store: source,
+            queries,
+            metadata: Arc::new(engine.clone()),
+            rules: Arc::new(RunningRules(rules.clone())),
+            alertmanagers: Arc::new(notifier.clone()),
+            self_scrape: status.clone(),
+            config,
+            reload: reloader.clone(),
+            process: process_info(flags),
+        };
+        let state = AppState::new(parts);
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        if let Some(status) = status {
+            let page = Arc::new(move || exposition::encode(&registry).unwrap_or_default());
+            tasks.spawn(SelfScrape::new(OwnSamples(ingest.clone()), page, status).run(stop.clone()));
+        }
+        state.early.readiness.set(Phase::Ready);
+        reloader.apply(plan.config, plan.loaded).await;
+        Ok(Self { state, ingest, engine, reloader, rules, notifier, tasks, stop })
+    }
+
+    /// All routes.
+    pub(super) fn router(&self) -> Router {
+        http::app(&self.state, remote_write::router(RemoteWriteState::new(self.ingest.clone())))
+    }
+
+    /// Says what to do next.
+    pub(super) fn announce(&self, flags: &ServeFlags) {
+        let url = flags.external_url();
+        tracing::info!(
+            write = format!("{url}/api/v1/write"),
+            query = format!("{url}/api/v1/query?query=up"),
+            rules = self.rules.groups().len(),
+            "Hearth is ready: point remote_write and Grafana here, or run `hearth query up`"
+        );
+    }
+
+    /// Serves, and loads the configuration again at each `SIGHUP`, until `end`.
+    pub(super) async fn run_until(&self, end: impl Future<Output = ()>) {
+        tokio::pin!(end);
+        let Ok(mut hangup) = signal(SignalKind::hangup()) else { return end.await };
+        loop {
+            tokio::select! {
+                () = &mut end => return,
+                _ = hangup.recv() => {
+                    // What came of it is in the log and in the metrics.
+                    let _ = self.reloader.reload().await;
+                }
+            }
+        }
+    }
+
+    /// New requests are told to come back later.
+    pub(super) fn stop_taking(&self) {
+        self.state.early.readiness.set(Phase::Stopping);
+    }
+
+    /// Ends what runs by itself and closes storage.
+    pub(super) async fn shutdown(self) -> Result<(), String> {
+        self.state.queries.active().cancel_all();
+        self.rules.shutdown().await;
+        self.notifier.shutdown().await;
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        let engine = self.engine.clone();
+        let closed = tokio::task::spawn_blocking(move || engine.flush_and_close()).await;
+        match closed {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(format!("close storage: {}", load::with_causes(&error))),
+            Err(panic) => Err(format!("close storage: {panic}")),
+        }
+    }
+}
+
+fn query_options(flags: &ServeFlags, features: &Features) -> QueryOptions {
+    QueryOptions {
+        parse: features.parse.clone(),
+        limits: BudgetLimits {
+            samples_max: flags.query_samples_max,
+            bytes_max: flags.query_bytes_max,
+            series_max: flags.query_series_max,
+        },
+        timeout: flags.query_timeout.as_std(),
+        admission: AdmissionOptions {
+            interactive_max: flags.query_concurrency_max,
+            rules_max: flags.query_concurrency_max,
+            waiting_max: 1_000,
+        },
+        log_slower_than: flags.query_slow.as_std(),
+    }
+}
+
+fn engine_options(flags: &ServeFlags, plan: &Plan) -> EngineOptions {
+    EngineOptions {
+        lookback_ms: flags.query_lookback.as_millis(),
+        subquery_step_ms: plan.config.global.evaluation_interval.as_millis(),
+        delayed_name_removal: plan.features.delayed_name_removal,
+        ..EngineOptions::default()
+    }
+}
+
+fn ingest_options(flags: &ServeFlags) -> IngestOptions {
+    IngestOptions {
+        decoded_bytes_max: flags.write_decoded_bytes_max,
+        inflight_bytes_max: flags.write_inflight_bytes_max,
+        ..IngestOptions::default()
+    }
+}
+
+fn target_status(flags: &ServeFlags, config: &Config) -> TargetStatus {
+    TargetStatus {
+        job: config.self_scrape.job.clone(),
+        instance: flags.listen_address.to_string(),
+        url: format!("http://{}/metrics", flags.listen_address),
+        interval: config.global.scrape_interval.as_std(),
+        ..TargetStatus::default()
+    }
+}
+
+fn process_info(flags: &ServeFlags) -> ProcessInfo {
+    let hostname = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    ProcessInfo {
+        started: jiff::Timestamp::now(),
+        flags: flag_values(),
+        external_url: flags.external_url(),
+        working_directory: std::env::current_dir().unwrap_or_default(),
+        hostname: hostname.trim().to_owned(),
+        storage_retention: "unlimited".into(),
+        lookback: flags.query_lookback.as_std(),
+    }
+}
+
+/// The flags in force, as the command line and the environment set them.
+fn flag_values() -> BTreeMap<String, String> {
+    let command = crate::cli::serve_command();
+    let matches = command.clone().get_matches();
+    let inner = matches.subcommand().map_or(&matches, |(_, inner)| inner);
+    let values = |id: &str| {
+        let raw = inner.try_get_raw(id).ok().flatten().into_iter().flatten();
+        raw.map(|value| value.to_string_lossy().into_owned()).collect::<Vec<_>>().join(",")
+    };
+    let flags = command.get_arguments().filter_map(|a| Some((a.get_long()?.to_owned(), values(a.get_id().as_str()))));
+    flags.collect()
+}
+
+/// Rules as the API shows them.
+struct RunningRules(Rules);
+
+impl RulesSource for RunningRules {
+    fn groups(&self) -> Vec<SharedGroup> {
+        self.0.groups()
+    }
+}
+
+/// The own scrape writes as rules do.
+struct OwnSamples(Ingest);
+
+impl Sink for OwnSamples {
+    async fn store(
+        &self,
+        timestamp_ms: i64,
+        samples: Vec<(Labels, f64)>,
+        metadata: Vec<(String, Metadata)>,
+    ) -> Result<(), String> {
+        let own = |(labels, value)| OwnSample { labels, sample: Sample { timestamp_ms, value } };
+        let samples: Vec<_> = samples.into_iter().map(own).collect();
+        self.0.write_own(&samples).await.map_err(|error| error.to_string())?;
+        self.0.write_own_metadata(metadata).await.map_err(|error| error.to_string())
+    }
+}

@@ -1,0 +1,84 @@
+//! Loads the configuration again while the process runs: all of it or nothing.
+
+use super::load;
+use crate::config::{Config, ServeFlags};
+use crate::http::state::{ConfigReload, ReloadStatus};
+use crate::ingest::Ingest;
+use crate::rules::load::Loaded;
+use crate::rules::manager::RuleManager;
+use crate::rules::notify::Notifier;
+use crate::rules::query_port::RuleQueries;
+use arc_swap::ArcSwap;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use model::labels::Labels;
+use promql::parse::ParseOptions;
+use ruler::annotate::TemplateContext;
+use ruler::group::GroupSettings;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The rules of this process.
+pub(super) type Rules = RuleManager<RuleQueries, Ingest, Notifier>;
+
+/// Puts a configuration in force.
+pub(super) struct Reloader {
+    pub(super) flags: ServeFlags,
+    pub(super) parse: ParseOptions,
+    pub(super) config: Arc<ArcSwap<Config>>,
+    pub(super) rules: Rules,
+    pub(super) notifier: Notifier,
+    pub(super) status: Mutex<ReloadStatus>,
+}
+
+impl Reloader {
+    /// Puts a checked configuration in force.
+    pub(super) async fn apply(&self, config: Config, loaded: Loaded) {
+        for warning in &loaded.warnings {
+            tracing::warn!(warning, "rules");
+        }
+        let external_labels = Labels::from_pairs(&config.global.external_labels).unwrap_or_default();
+        let external_url = self.flags.external_url();
+        self.notifier.apply(&config.alerting, external_labels.clone(), &external_url);
+        let context = TemplateContext { external_labels, external_url: external_url.into(), parse: self.parse.clone() };
+        let settings =
+            GroupSettings { context: Arc::new(context), resend_delay_ms: self.flags.resend_delay.as_millis() };
+        self.config.store(Arc::new(config));
+        self.rules.apply(loaded.groups, settings).await;
+    }
+
+    async fn try_reload(&self) -> Result<(), String> {
+        let flags = self.flags.clone();
+        let parse = self.parse.clone();
+        let load = move || {
+            let config = load::config(&flags)?;
+            let loaded = load::rules(&config, flags.config_file.as_deref(), &parse)?;
+            Ok::<_, String>((config, loaded))
+        };
+        let (config, loaded) = tokio::task::spawn_blocking(load).await.map_err(|panic| panic.to_string())??;
+        self.apply(config, loaded).await;
+        Ok(())
+    }
+}
+
+impl ConfigReload for Reloader {
+    fn reload(&self) -> BoxFuture<'_, Result<(), String>> {
+        async {
+            let outcome = self.try_reload().await;
+            let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+            status.successful = outcome.is_ok();
+            match &outcome {
+                Ok(()) => {
+                    status.last_success = jiff::Timestamp::now();
+                    tracing::info!("configuration loaded");
+                }
+                Err(problem) => tracing::error!(problem, "the configuration is not valid; the old one stays in force"),
+            }
+            outcome
+        }
+        .boxed()
+    }
+
+    fn status(&self) -> ReloadStatus {
+        *self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,79 @@
+//! Metrics of the delivery of alerts, by Alertmanager.
+
+use crate::rules::notify::{LATENCY_BUCKETS, Notifier, TargetStats};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use std::fmt;
+
+/// Collects `hearth_notifications_*`.
+pub struct NotifierCollector {
+    notifier: Notifier,
+}
+
+impl NotifierCollector {
+    /// The figures of `notifier`.
+    #[must_use]
+    pub fn new(notifier: Notifier) -> Self {
+        Self { notifier }
+    }
+}
+
+impl fmt::Debug for NotifierCollector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NotifierCollector").finish_non_exhaustive()
+    }
+}
+
+impl TargetStats {
+    fn labels(&self) -> [(&'static str, String); 1] {
+        [("alertmanager", self.url.clone())]
+    }
+}
+
+type Counted = (&'static str, &'static str, fn(&TargetStats) -> u64);
+
+const COUNTERS: [Counted; 3] = [
+    ("hearth_notifications_sent", "Alerts that an Alertmanager accepted.", |target| target.queue.sent),
+    ("hearth_notifications_errors", "Alerts in deliveries that failed.", |target| target.queue.failed),
+    ("hearth_notifications_dropped", "Alerts dropped because too many waited.", |target| target.queue.dropped),
+];
+
+impl Collector for NotifierCollector {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let targets = self.notifier.stats();
+        let discovered = ConstGauge::new(targets.len() as u64);
+        let help = "Alertmanagers that alerts are sent to.";
+        let name = "hearth_notifications_alertmanagers_discovered";
+        discovered.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
+        for (name, help, of) in COUNTERS {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            for target in &targets {
+                ConstCounter::new(of(target)).encode(family.encode_family(&target.labels())?)?;
+            }
+        }
+        let help = "Alerts that wait to be delivered.";
+        let name = "hearth_notifications_queue_length";
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for target in &targets {
+            ConstGauge::new(target.queue.waiting as u64).encode(family.encode_family(&target.labels())?)?;
+        }
+        let help = "Time that one delivery takes.";
+        let name = "hearth_notifications_latency_seconds";
+        let mut histogram = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+        for target in &targets {
+            let bounds = LATENCY_BUCKETS.iter().copied().chain([f64::MAX]);
+            let buckets: Vec<_> = bounds.zip(target.latency.buckets).collect();
+            let count = target.latency.buckets.iter().sum();
+            histogram.encode_family(&target.labels())?.encode_histogram::<NoLabelSet>(
+                target.latency.seconds,
+                count,
+                &buckets,
+                None,
+            )?;
+        }
+        Ok(())
+    }
+}
