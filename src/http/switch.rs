@@ -26,7 +26,6 @@ impl RouterSwitch {
     }
 
     /// The router to hand to a server.
-    #[must_use]
     pub fn router(&self) -> Router {
         let current = Arc::clone(&self.current);
         let forward = move |request: Request| {

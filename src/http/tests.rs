@@ -42,9 +42,7 @@ async fn nothing_but_health_is_answered_before_the_process_is_ready() {
     for (phase, stopping) in [(readiness::Phase::Starting, "false"), (readiness::Phase::Stopping, "true")] {
         app.readiness.set(phase);
         for router in [&app.router, &starting_app(&app.early)] {
-            for path in
-                ["/api/v1/query?query=1", "/federate", "/-/ready", "/ready", "/prometheus/api/v1/labels", "/other"]
-            {
+            for path in ["/api/v1/query?query=1", "/federate", "/-/ready", "/ready", "/prometheus/api/v1/labels"] {
                 let refused = answer(router, get_request(path)).await;
                 assert_eq!(refused.status, 503, "{path}");
                 assert_eq!(header(&refused.headers, "x-prometheus-stopping"), stopping, "{path}");
@@ -204,4 +202,42 @@ async fn a_long_answer_is_sent_in_pieces() {
     let body = response.into_body().collect().await.unwrap().to_bytes();
     let parsed: serde_json::Value = serde_json::from_slice(&body).unwrap();
     assert_eq!(parsed["data"]["result"][0]["values"].as_array().unwrap().len(), 6001);
+}
+
+#[tokio::test]
+async fn stats_tell_what_a_query_cost() {
+    let app = App::new();
+    let asked = |stats: &str| format!("/api/v1/query_range?query=sum(up)&start=0&end=30&step=15&stats={stats}");
+    let text = answer(&app.router, get_request(&asked("all"))).await.text();
+    let parsed: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let stats = &parsed["data"]["stats"];
+    assert_eq!(stats["samples"]["totalQueryableSamples"], 6);
+    assert_eq!(stats["samples"]["totalQueryableSamplesPerStep"], serde_json::json!([[0.0, 2], [15.0, 2], [30.0, 2]]));
+    assert_eq!(stats["samples"]["seriesSelected"], 2);
+    assert!(stats["timings"]["execTotalTime"].as_f64().unwrap() > 0.0);
+
+    let text = answer(&app.router, get_request(&asked("true"))).await.text();
+    assert!(text.contains("totalQueryableSamples\"") && !text.contains("PerStep"), "{text}");
+    let text = answer(&app.router, get_request(&asked("1"))).await.text();
+    assert!(
+        text.contains("\"stats\":{") && text.contains("value \\\"1\\\" for parameter \\\"stats\\\" is deprecated"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn federation_gives_the_newest_samples() {
+    let app = App::recent();
+    let page = answer(&app.router, get_request("/federate?match[]=up&match[]={job=\"a\"}")).await;
+    assert_eq!(header(&page.headers, "content-type"), "text/plain; version=0.0.4; charset=utf-8; escaping=underscores");
+    let text = page.text();
+    let lines: Vec<&str> = text.lines().map(|line| line.rsplit_once(' ').map_or(line, |(before, _)| before)).collect();
+    let expected = [
+        "# TYPE requests_total",
+        "requests_total{job=\"a\",instance=\"\"} 620",
+        "# TYPE up",
+        "up{instance=\"x:1\",job=\"a\"} 1",
+    ];
+    assert_eq!(lines, expected, "{text}");
+    assert_eq!(answer(&app.router, get_request("/federate?match[]=up{")).await.status, 400);
 }

@@ -95,7 +95,7 @@ mod tests {
             item(&[("a.b", "x")], "NaN"),
             item(&[], "3"),
         ]);
-        let expected = "up{job=\"a\"}  1\n{\"a.b\"=\"x\"}   NaN\n{}           3\n";
+        let expected = "up{job=\"a\"}  1\n{\"a.b\"=\"x\"}  NaN\n{}           3\n";
         assert_eq!(table(&data), expected);
     }
 

@@ -3,14 +3,20 @@
 use crate::http::envelope::success_value;
 use crate::http::error::{ApiError, ErrorType};
 use crate::http::state::AppState;
+use crate::query::active::ActiveQueryView;
 use axum::extract::{RawPathParams, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use serde::Serialize;
+
+#[derive(Debug, Serialize)]
+struct ListView {
+    queries: Vec<ActiveQueryView>,
+}
 
 /// The queries in flight, in order of arrival.
 pub async fn list(State(state): State<AppState>) -> Response {
-    success_value(&json!({"queries": state.queries.active().list()}))
+    success_value(&ListView { queries: state.queries.active().list() })
 }
 
 /// Stops one query; its client is told that it was cancelled. 204.

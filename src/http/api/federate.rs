@@ -4,7 +4,6 @@
 //! it (`escaping=allow-utf-8`), with underscores for others, as Prometheus does.
 
 use super::selectors;
-use crate::http::json::number::push_value;
 use crate::http::params::Params;
 use crate::http::state::AppState;
 use crate::query::store::SeriesStore;
@@ -13,6 +12,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use model::labels::{Labels, METRIC_NAME, is_legacy_label_name, is_legacy_metric_name};
 use model::matcher::Matcher;
+use model::number::push_value;
 use model::sample::{Sample, is_stale_marker};
 use promql::source::{SelectRequest, SourceError};
 use std::borrow::Cow;

@@ -3,9 +3,10 @@
 //! Series are dropped as soon as they are written. Series that share a column of timestamps share its text too: a point
 //! costs a copy and the formatting of its value.
 
-use super::number::{push_float_timestamp, push_plain_value, push_timestamp, push_value};
+use super::number::{push_float_timestamp, push_timestamp};
 use super::stream::Document;
 use super::text::{push_labels, push_string};
+use model::number::{push_plain, push_value};
 use promql::value::{MatrixSeries, QueryValue, VectorSample};
 use std::sync::Arc;
 
@@ -59,7 +60,7 @@ impl ResultDocument {
             QueryValue::Scalar { timestamp_ms, value } => {
                 let quoted = |out: &mut Vec<u8>| {
                     out.push(b'"');
-                    push_plain_value(out, value);
+                    push_plain(out, value);
                     out.push(b'"');
                 };
                 State::Single(single(timestamp_ms, quoted))

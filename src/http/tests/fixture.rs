@@ -18,10 +18,11 @@ use arc_swap::ArcSwap;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, Method};
 use futures::future::BoxFuture;
 use http_body_util::BodyExt;
 use model::metadata::{Metadata, MetricType};
+use model::sample::stale_marker;
 use prometheus_client::registry::Registry;
 use promql::budget::BudgetLimits;
 use promql::engine::Engine;
@@ -48,11 +49,24 @@ impl App {
     }
 
     pub(super) fn failing(message: &str) -> Self {
-        Self::over(MemoryStore { failure: Some(message.to_owned()), ..MemoryStore::default() })
+        let mut store = MemoryStore::default();
+        store.failure = Some(message.to_owned());
+        Self::over(store)
     }
 
     pub(super) fn slow() -> Self {
         Self::over(MemoryStore::slow())
+    }
+
+    /// A counter, a series that is up, and one that ended, all a few seconds old.
+    pub(super) fn recent() -> Self {
+        let now = jiff::Timestamp::now().as_millisecond();
+        let mut store = MemoryStore::default();
+        store.add(&[("__name__", "up"), ("job", "a"), ("instance", "x:1")], [(now - 9000, 0.0), (now - 4000, 1.0)]);
+        store.add(&[("__name__", "up"), ("job", "b")], [(now - 9000, 1.0), (now - 4000, stale_marker())]);
+        store.add(&[("__name__", "requests_total"), ("job", "a")], [(now - 3000, 620.0)]);
+        store.add(&[("__name__", "old"), ("job", "a")], [(now - 400_000, 1.0)]);
+        Self::over(store)
     }
 
     pub(super) fn break_config(&self) {
@@ -199,5 +213,18 @@ pub(super) async fn answer(router: &Router, request: Request) -> Answer {
 }
 
 pub(super) fn get_request(path: &str) -> Request {
-    Request::get(path).body(Body::empty()).unwrap()
+    request(Method::GET, path)
+}
+
+/// A request without a body. The characters of PromQL that URIs must not contain may stand in `path` as they are.
+pub(super) fn request(method: Method, path: &str) -> Request {
+    Request::builder().method(method).uri(escaped(path)).body(Body::empty()).unwrap()
+}
+
+pub(super) fn escaped(path: &str) -> String {
+    let escape = |c: char| match c {
+        '"' | '{' | '}' | '<' | '>' | ' ' | '^' | '|' => format!("%{:02X}", c as u32),
+        c => c.to_string(),
+    };
+    path.chars().map(escape).collect()
 }

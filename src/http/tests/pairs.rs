@@ -4,7 +4,7 @@
 //! body on one line; `#` begins a comment. Each request is made below `/prometheus` too, and a `GET` of an endpoint that
 //! takes forms also as a `POST` with its parameters in the body: the answers must be the same.
 
-use super::fixture::{Answer, App, answer, get_request};
+use super::fixture::{Answer, App, answer, escaped, get_request, request};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
@@ -39,7 +39,7 @@ fn as_form(path: &str) -> Option<Request> {
     let (endpoint, query) = endpoint.split_once('?').unwrap_or((endpoint, ""));
     let form = Request::post(format!("/api/v1/{endpoint}"))
         .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded; charset=utf-8")
-        .body(Body::from(query.to_owned()));
+        .body(Body::from(escaped(query)));
     FORMS.contains(&endpoint).then(|| form.unwrap())
 }
 
@@ -47,8 +47,7 @@ async fn run(name: &str, script: &str) {
     let app = App::new();
     let mut problems = Vec::new();
     for pair in pairs(script) {
-        let plain = Request::builder().method(pair.method).uri(pair.path).body(Body::empty()).unwrap();
-        let mut forms = vec![("as written", plain)];
+        let mut forms = vec![("as written", request(pair.method.parse().unwrap(), pair.path))];
         if pair.method == "GET" {
             forms.push(("below /prometheus", get_request(&format!("/prometheus{}", pair.path))));
             forms.extend(as_form(pair.path).map(|form| ("as a form", form)));
