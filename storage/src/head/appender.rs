@@ -16,9 +16,14 @@ use crate::chunk::bits::{Code, push_tail};
 use crate::chunk::decode::Times;
 use crate::chunk::value::{encode, encode_first, gap_code};
 use crate::chunk::{SAMPLES_MAX, segment, timestamp, window_of};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Slots are touched this many rows ahead, so that their cache misses overlap: a third less time for rows in random order.
 const AHEAD: usize = 16;
+/// A series without samples for so long is idle.
+const IDLE_MS: i64 = 60 * 60 * 1000;
+/// Slots that are looked at per batch to find idle series: all of them in minutes, for a nanosecond a sample.
+const SWEEP_SLOTS: usize = 32;
 /// A series leaves its timeline for good when it has had so many rows and filled less than half of them, or left within
 /// fewer.
 const PROBATION_ROWS: u32 = 16;
@@ -56,8 +61,24 @@ impl Shard {
             written += 1;
         }
         std::hint::black_box(touched);
+        self.sweep();
         self.files.write_if_due();
         written
+    }
+
+    /// Looks at a few more slots and moves the open chunks of idle series to the files: their cells are of use to others, and
+    /// so is the memory of timeline segments that only they still refer to.
+    fn sweep(&mut self) {
+        let slots = self.slots.len();
+        let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_millis() as i64);
+        let idle_since = self.last_ms.min(now_ms).saturating_sub(IDLE_MS);
+        for _ in 0..SWEEP_SLOTS.min(slots) {
+            self.sweep_at = if self.sweep_at + 1 < slots { self.sweep_at + 1 } else { 0 };
+            let slot = self.slots.get(self.sweep_at);
+            if slot.count > 0 && slot.last_ms < idle_since {
+                self.open_chunk(self.sweep_at as u32).cut();
+            }
+        }
     }
 
     #[inline]

@@ -40,6 +40,8 @@ pub(crate) struct Shard {
     pub(crate) sampled: usize,
     /// A snapshot is under way.
     pub(crate) frozen: bool,
+    /// The slot at which the search for idle series goes on.
+    pub(super) sweep_at: usize,
     /// The chunk that was decoded last for an out-of-order sample.
     pub(super) late_scratch: LateScratch,
     /// Bytes of a chunk that is being cut.
@@ -86,6 +88,7 @@ impl Shard {
             last_ms: i64::MIN,
             sampled: 0,
             frozen: false,
+            sweep_at: 0,
             late_scratch: LateScratch { link: ChunkLink::NONE, decoded: Box::default() },
             stream: Vec::new(),
         })

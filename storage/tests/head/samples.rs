@@ -232,3 +232,23 @@ fn extreme_timestamps_are_stored() {
     let expected = twin.series[0].within(i64::MIN, i64::MAX);
     assert_eq!(columns.timestamps_ms, expected.iter().map(|s| s.0).collect::<Vec<_>>());
 }
+
+/// A target that went away holds no cells and no timeline segment for long, and its samples stay.
+#[test]
+fn idle_series_give_their_memory_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut pair = Pair::new(open(dir.path(), 1));
+    for _ in 0..100 {
+        pair.apply(&Step::Scrape { target: 1, ticks: 1, jitter: 0, missing: 0 });
+    }
+    pair.apply(&Step::Scrape { target: 0, ticks: 1, jitter: 0, missing: 0 });
+    let before = pair.head.stats();
+    for _ in 0..20 {
+        pair.apply(&Step::Scrape { target: 0, ticks: 100, jitter: 0, missing: 0 });
+    }
+    let after = pair.head.stats();
+    assert!(after.memory.cells_used < before.memory.cells_used / 4, "{before:?} {after:?}");
+    pair.compare_ranges(5);
+    pair.apply(&Step::Scrape { target: 1, ticks: 200, jitter: 0, missing: 0 });
+    pair.compare_ranges(6);
+}
