@@ -4,7 +4,7 @@
 //! happen to be cut: replaying a log comes to the same verdicts.
 
 use super::cells::Cells;
-use super::chunk_file::ChunkFiles;
+use super::chunk_files::ChunkFiles;
 use super::chunk_link::ChunkLink;
 use super::frame::{Frame, FrameKind};
 use super::late::BUFFER_MAX;

@@ -1,15 +1,7 @@
-//! The chunk files of a shard: where full chunks go.
-//!
-//! Frames get their place at once and are written behind, some 64 KiB at a time; until then they are read from
-//! memory. So appending never waits for a file, and a full disk only means that frames wait longer. Files are append-only,
-//! numbered from 1 and mapped for reading; each restart begins a new one. What lies behind the last snapshot is not kept: the
-//! log brings it again. Byte layout: `docs/formats/head-chunk-file.md`.
+//! One chunk file: append-only, mapped for reading. Byte layout: `docs/formats/head-chunk-file.md`.
 
-use super::chunk_link::ChunkLink;
 use super::error::{HeadError, Notice};
-use super::frame::Frame;
 use super::map::PublishedMap;
-use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -21,8 +13,6 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 pub(crate) const FILE_BYTES: u32 = 64 << 20;
 /// Bytes of the file header; the first frame follows.
 pub(crate) const FILE_HEADER: u32 = 64;
-/// Frames are written when so many bytes wait.
-const WRITE_BYTES: usize = 64 << 10;
 const MAGIC: &[u8; 8] = b"HrthHdCk";
 const VERSION: u32 = 1;
 
@@ -32,12 +22,81 @@ pub(crate) struct ChunkFile {
     pub(crate) number: u32,
     pub(crate) path: PathBuf,
     file: File,
-    map: PublishedMap,
+    pub(crate) map: PublishedMap,
     synced: AtomicU32,
     remove: AtomicBool,
 }
 
 impl ChunkFile {
+    /// Makes the file, with its full length and no blocks.
+    pub(crate) fn create(dir: &Path, shard: usize, number: u32) -> Result<Arc<Self>, HeadError> {
+        let path = file_path(dir, shard, number);
+        let mut options = OpenOptions::new();
+        let options = options.read(true).write(true).create(true).truncate(true);
+        let file = options.open(&path).map_err(io_error("create", &path))?;
+        file.set_len(u64::from(FILE_BYTES)).map_err(io_error("extend", &path))?;
+        let map = PublishedMap::new(&file, FILE_BYTES, 0).map_err(io_error("map", &path))?;
+        let (synced, remove) = (AtomicU32::new(0), AtomicBool::new(false));
+        Ok(Arc::new(Self { number, path, file, map, synced, remove }))
+    }
+
+    /// Takes over a file of an earlier life, of which a snapshot knows so much; what lies behind is cut off. `None` when the
+    /// file is not what its name says.
+    pub(crate) fn adopt(
+        path: &Path,
+        shard: usize,
+        summary: &FileSummary,
+        notices: &mut Vec<Notice>,
+    ) -> Result<Option<Arc<Self>>, HeadError> {
+        let file = OpenOptions::new().read(true).write(true).open(path).map_err(io_error("open", path))?;
+        let length = file.metadata().map_err(io_error("inspect", path))?.len();
+        if let Err(error) = check_header(&file, path, shard, summary.number) {
+            notices.push(Notice { message: format!("{error}: the file is left alone, its samples are not answered") });
+            return Ok(None);
+        }
+        let end = u64::from(summary.end);
+        if length > end {
+            if behind_is_used(&file, summary.end) {
+                notices.push(Notice {
+                    message: format!(
+                        "chunk file `{}` is cut to the {end} bytes that the snapshot knows; the log brings the rest again",
+                        path.display(),
+                    ),
+                });
+            }
+            file.set_len(end).map_err(io_error("truncate", path))?;
+        } else if length < end {
+            notices.push(Notice {
+                message: format!(
+                    "chunk file `{}` ends at byte {length} although {end} were written: the samples behind are lost",
+                    path.display(),
+                ),
+            });
+        }
+        let published = summary.end.min(length as u32);
+        let map = PublishedMap::new(&file, published, published).map_err(io_error("map", path))?;
+        let (synced, remove) = (AtomicU32::new(published), AtomicBool::new(false));
+        Ok(Some(Arc::new(Self { number: summary.number, path: path.to_owned(), file, map, synced, remove })))
+    }
+
+    /// Writes bytes behind those published before, and publishes them.
+    pub(crate) fn append(&self, bytes: &[u8], at: u32) -> Result<(), HeadError> {
+        before_write().map_err(io_error("write", &self.path))?;
+        self.file.write_all_at(bytes, u64::from(at)).map_err(io_error("write", &self.path))?;
+        self.map.publish(at + bytes.len() as u32);
+        Ok(())
+    }
+
+    /// Gives back the length that is not needed: nothing will be appended any more.
+    pub(crate) fn close(&self) {
+        let _ = self.file.set_len(u64::from(self.map.published()));
+    }
+
+    /// Has the file removed when its last reader is done.
+    pub(crate) fn remove_after_use(&self) {
+        self.remove.store(true, Ordering::Relaxed);
+    }
+
     /// Makes everything published durable.
     pub(crate) fn sync(&self) -> Result<(), HeadError> {
         let published = self.map.published();
@@ -70,345 +129,16 @@ pub(crate) struct FileSummary {
 }
 
 impl FileSummary {
-    fn new(number: u32) -> Self {
+    pub(crate) fn new(number: u32) -> Self {
         Self { number, end: FILE_HEADER, first_ms: i64::MAX, last_ms: i64::MIN }
     }
 }
 
-/// Files to read from without the shard's lock, as they were when this was taken.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct ChunkReader {
-    files: Arc<Vec<Arc<ChunkFile>>>,
-}
-
-/// Why there is no frame under a link.
-#[derive(Debug)]
-pub(crate) enum Missing {
-    /// Its file has been removed: the chain ends here.
-    Expired,
-    /// The bytes are not a frame.
-    Corrupt(HeadError),
-}
-
-impl ChunkReader {
-    /// The frame under a link.
-    pub(crate) fn frame(&self, link: ChunkLink) -> Result<Frame<'_>, Missing> {
-        let Some(first) = self.files.first() else { return Err(Missing::Expired) };
-        let Some(index) = link.file().checked_sub(first.number) else { return Err(Missing::Expired) };
-        let file = self.files.get(index as usize).filter(|file| file.number == link.file());
-        let file = file.or_else(|| self.files.iter().find(|file| file.number == link.file()));
-        let Some(file) = file else { return Err(Missing::Expired) };
-        Frame::parse(link, file.map.bytes_from(link.offset())).ok_or_else(|| {
-            Missing::Corrupt(HeadError::Corrupt {
-                what: "no chunk with a right checksum",
-                place: file.path.display().to_string(),
-                offset: u64::from(link.offset()),
-            })
-        })
-    }
-
-    pub(crate) fn files(&self) -> &[Arc<ChunkFile>] {
-        &self.files
-    }
-}
-
-/// Frames that have a place and wait to be written: the end of one file.
-#[derive(Debug)]
-struct Waiting {
-    number: u32,
-    start: u32,
-    bytes: Vec<u8>,
-}
-
-/// The files of one shard and what is about to be appended to them.
-#[derive(Debug)]
-pub(crate) struct ChunkFiles {
-    dir: PathBuf,
-    shard: usize,
-    reader: ChunkReader,
-    summaries: Vec<FileSummary>,
-    waiting: VecDeque<Waiting>,
-    waiting_bytes: usize,
-    write_at: usize,
-    /// Files of an earlier life that no snapshot has vouched for.
-    found: Vec<Found>,
-    write_failures: u64,
-    last_failure: Option<String>,
-}
-
-#[derive(Debug)]
-struct Found {
-    number: u32,
-    path: PathBuf,
-}
-
-impl ChunkFiles {
-    /// Finds the files of one shard; they count only once a snapshot vouches for them.
-    pub(crate) fn open(dir: &Path, shard: usize) -> Result<Self, HeadError> {
-        let mut found = Vec::new();
-        for entry in std::fs::read_dir(dir).map_err(io_error("list", dir))? {
-            let path = entry.map_err(io_error("list", dir))?.path();
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            let numbers = name.strip_suffix(".chunks").and_then(|stem| stem.split_once('-'));
-            if let Some((of_shard, number)) = numbers
-                && of_shard.parse() == Ok(shard)
-                && let Ok(number) = number.parse()
-            {
-                found.push(Found { number, path });
-            }
-        }
-        found.sort_by_key(|file| file.number);
-        Ok(Self {
-            dir: dir.to_owned(),
-            shard,
-            reader: ChunkReader::default(),
-            summaries: Vec::new(),
-            waiting: VecDeque::new(),
-            waiting_bytes: 0,
-            write_at: WRITE_BYTES,
-            found,
-            write_failures: 0,
-            last_failure: None,
-        })
-    }
-
-    /// Takes over the files of an earlier life as a snapshot remembers them; what lies behind is cut off.
-    pub(crate) fn adopt(&mut self, summaries: Vec<FileSummary>) -> Result<Vec<Notice>, HeadError> {
-        let mut notices = Vec::new();
-        let mut files = Vec::new();
-        for found in std::mem::take(&mut self.found) {
-            match summaries.iter().find(|summary| summary.number == found.number) {
-                Some(summary) => files.extend(self.adopt_file(&found, summary, &mut notices)?),
-                None => {
-                    std::fs::remove_file(&found.path).map_err(io_error("remove", &found.path))?;
-                    let path = found.path.display();
-                    notices
-                        .push(Notice { message: format!("chunk file `{path}` is removed: no snapshot refers to it") });
-                }
-            }
-        }
-        for summary in &summaries {
-            if !files.iter().any(|file| file.number == summary.number) {
-                let path = self.path(summary.number);
-                notices.push(Notice {
-                    message: format!("chunk file `{}` is gone: its samples are not answered", path.display()),
-                });
-            }
-        }
-        self.reader = ChunkReader { files: Arc::new(files) };
-        self.summaries = summaries;
-        Ok(notices)
-    }
-
-    fn adopt_file(
-        &self,
-        found: &Found,
-        summary: &FileSummary,
-        notices: &mut Vec<Notice>,
-    ) -> Result<Option<Arc<ChunkFile>>, HeadError> {
-        let path = &found.path;
-        let file = OpenOptions::new().read(true).write(true).open(path).map_err(io_error("open", path))?;
-        let length = file.metadata().map_err(io_error("inspect", path))?.len();
-        if let Err(error) = check_header(&file, path, self.shard, found.number) {
-            notices.push(Notice { message: format!("{error}: the file is left alone, its samples are not answered") });
-            return Ok(None);
-        }
-        if length > u64::from(summary.end) {
-            if behind_is_used(&file, summary.end) {
-                notices.push(Notice {
-                    message: format!(
-                        "chunk file `{}` is cut to the {} bytes that the snapshot knows; the log brings the rest again",
-                        path.display(),
-                        summary.end
-                    ),
-                });
-            }
-            file.set_len(u64::from(summary.end)).map_err(io_error("truncate", path))?;
-        } else if length < u64::from(summary.end) {
-            notices.push(Notice {
-                message: format!(
-                    "chunk file `{}` ends at byte {length} although {} were written: the samples behind are lost",
-                    path.display(),
-                    summary.end
-                ),
-            });
-        }
-        let published = summary.end.min(length as u32);
-        let map = PublishedMap::new(&file, published, published).map_err(io_error("map", path))?;
-        let synced = AtomicU32::new(published);
-        let remove = AtomicBool::new(false);
-        Ok(Some(Arc::new(ChunkFile { number: found.number, path: path.clone(), file, map, synced, remove })))
-    }
-
-    /// Gives a frame its place; the caller says what it links to.
-    pub(crate) fn append(&mut self, frame: &Frame<'_>) -> ChunkLink {
-        let place = self.place_for(frame.payload.len());
-        let Some(waiting) = self.waiting.back_mut() else { unreachable!("a place is in a file that waits") };
-        let before = waiting.bytes.len();
-        frame.write(place, &mut waiting.bytes);
-        self.waiting_bytes += waiting.bytes.len() - before;
-        if let Some(summary) = self.summaries.last_mut() {
-            summary.end = waiting.start + waiting.bytes.len() as u32;
-            summary.first_ms = summary.first_ms.min(frame.first_ms);
-            summary.last_ms = summary.last_ms.max(frame.last_ms);
-        }
-        place
-    }
-
-    fn place_for(&mut self, payload: usize) -> ChunkLink {
-        const FIELDS_MAX: usize = 64;
-        let end = self.waiting.back().map(|waiting| (waiting.number, waiting.start as usize + waiting.bytes.len()));
-        match end {
-            Some((number, end)) if end + payload + FIELDS_MAX <= FILE_BYTES as usize => {
-                ChunkLink::new(number, end as u32)
-            }
-            _ => self.begin_file(),
-        }
-    }
-
-    /// Files that no snapshot has vouched for by now never will be: the log brings again whatever they hold.
-    fn begin_file(&mut self) -> ChunkLink {
-        let newest_found = self.found.last().map_or(0, |file| file.number);
-        for found in self.found.drain(..) {
-            let _ = std::fs::remove_file(found.path);
-        }
-        let number = self.summaries.last().map_or(0, |summary| summary.number).max(newest_found) + 1;
-        self.summaries.push(FileSummary::new(number));
-        let mut bytes = file_header(self.shard, number);
-        bytes.reserve(WRITE_BYTES + 4096);
-        self.waiting_bytes += bytes.len();
-        self.waiting.push_back(Waiting { number, start: 0, bytes });
-        ChunkLink::new(number, FILE_HEADER)
-    }
-
-    /// Writes what waits when it is worth a call. A failure is counted and remembered; the frames stay readable and are
-    /// tried again when as many more wait.
-    pub(crate) fn write_if_due(&mut self) {
-        if self.waiting_bytes >= self.write_at && self.write().is_err() {
-            self.write_at = self.waiting_bytes + WRITE_BYTES;
-        }
-    }
-
-    /// Writes everything that waits.
-    pub(crate) fn write(&mut self) -> Result<(), HeadError> {
-        let written = self.write_waiting();
-        match &written {
-            Ok(()) => (self.write_at, self.last_failure) = (WRITE_BYTES, None),
-            Err(error) => {
-                self.write_failures += 1;
-                let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
-                self.last_failure = Some(format!("{error}: {cause}"));
-            }
-        }
-        written
-    }
-
-    fn write_waiting(&mut self) -> Result<(), HeadError> {
-        while let Some(waiting) = self.waiting.front_mut() {
-            let file = match self.reader.files.last().filter(|file| file.number == waiting.number) {
-                Some(file) => Arc::clone(file),
-                None => create_file(&self.dir, self.shard, waiting.number, &mut self.reader)?,
-            };
-            if !waiting.bytes.is_empty() {
-                let at = u64::from(waiting.start);
-                before_write().map_err(io_error("write", &file.path))?;
-                file.file.write_all_at(&waiting.bytes, at).map_err(io_error("write", &file.path))?;
-                self.waiting_bytes -= waiting.bytes.len();
-                waiting.start += waiting.bytes.len() as u32;
-                waiting.bytes.clear();
-                file.map.publish(waiting.start);
-            }
-            if self.waiting.len() == 1 {
-                break;
-            }
-            let _ = file.file.set_len(u64::from(file.map.published()));
-            self.waiting.pop_front();
-        }
-        Ok(())
-    }
-
-    /// Whether the frame under a link still waits in memory.
-    #[inline]
-    pub(crate) fn waits(&self, link: ChunkLink) -> bool {
-        self.waiting.front().is_some_and(|waiting| link >= ChunkLink::new(waiting.number, waiting.start))
-    }
-
-    /// The frame under a link, waiting or written.
-    pub(crate) fn frame(&self, link: ChunkLink) -> Result<Frame<'_>, Missing> {
-        let holder =
-            self.waiting.iter().find(|waiting| waiting.number == link.file() && link.offset() >= waiting.start);
-        match holder {
-            Some(waiting) => {
-                let bytes = waiting.bytes.get((link.offset() - waiting.start) as usize..).unwrap_or_default();
-                Ok(Frame::parse(link, bytes).expect("a frame in memory is as it was encoded"))
-            }
-            None => self.reader.frame(link),
-        }
-    }
-
-    pub(crate) fn reader(&self) -> ChunkReader {
-        self.reader.clone()
-    }
-
-    pub(crate) fn summaries(&self) -> &[FileSummary] {
-        &self.summaries
-    }
-
-    /// Forgets the files all of whose samples are older than `before_ms`; they vanish with their last reader. Returns the
-    /// bytes that this frees.
-    pub(crate) fn expire(&mut self, before_ms: i64) -> u64 {
-        let oldest_waiting = self.waiting.front().map_or(u32::MAX, |waiting| waiting.number);
-        let keep = |summary: &FileSummary| summary.last_ms >= before_ms || summary.number >= oldest_waiting;
-        let expired = self.summaries.iter().take_while(|summary| !keep(summary)).count();
-        if expired == 0 {
-            return 0;
-        }
-        let gone: Vec<FileSummary> = self.summaries.drain(..expired).collect();
-        let mut kept = Vec::clone(&self.reader.files);
-        kept.retain(|file| {
-            let expired = gone.iter().any(|summary| summary.number == file.number);
-            file.remove.store(expired, Ordering::Relaxed);
-            !expired
-        });
-        self.reader = ChunkReader { files: Arc::new(kept) };
-        gone.iter().map(|summary| u64::from(summary.end)).sum()
-    }
-
-    /// Bytes in files and waiting to be there.
-    pub(crate) fn sizes(&self) -> (u64, usize) {
-        let all: u64 = self.summaries.iter().map(|summary| u64::from(summary.end)).sum();
-        (all - self.waiting_bytes as u64, self.waiting_bytes)
-    }
-
-    pub(crate) fn failures(&self) -> (u64, Option<&str>) {
-        (self.write_failures, self.last_failure.as_deref())
-    }
-
-    fn path(&self, number: u32) -> PathBuf {
-        file_path(&self.dir, self.shard, number)
-    }
-}
-
-fn create_file(dir: &Path, shard: usize, number: u32, reader: &mut ChunkReader) -> Result<Arc<ChunkFile>, HeadError> {
-    let path = file_path(dir, shard, number);
-    let mut options = OpenOptions::new();
-    let file =
-        options.read(true).write(true).create(true).truncate(true).open(&path).map_err(io_error("create", &path))?;
-    file.set_len(u64::from(FILE_BYTES)).map_err(io_error("extend", &path))?;
-    let map = PublishedMap::new(&file, FILE_BYTES, 0).map_err(io_error("map", &path))?;
-    let remove = AtomicBool::new(false);
-    let made = Arc::new(ChunkFile { number, path, file, map, synced: AtomicU32::new(0), remove });
-    let mut files = Vec::clone(&reader.files);
-    files.push(Arc::clone(&made));
-    reader.files = Arc::new(files);
-    Ok(made)
-}
-
-fn file_path(dir: &Path, shard: usize, number: u32) -> PathBuf {
+pub(crate) fn file_path(dir: &Path, shard: usize, number: u32) -> PathBuf {
     dir.join(format!("{shard:03}-{number:08}.chunks"))
 }
 
-fn file_header(shard: usize, number: u32) -> Vec<u8> {
+pub(crate) fn file_header(shard: usize, number: u32) -> Vec<u8> {
     let mut header = Vec::with_capacity(FILE_HEADER as usize);
     header.extend_from_slice(MAGIC);
     for field in [VERSION, shard as u32, number] {

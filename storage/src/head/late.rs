@@ -4,7 +4,7 @@
 //! others when the buffer is full or all buffers of the shard together are. Readers merge. A sample is checked against
 //! everything stored before it is taken, so no timestamp is ever stored twice.
 
-use super::chunk_file::ChunkFiles;
+use super::chunk_files::ChunkFiles;
 use super::chunk_link::ChunkLink;
 use super::frame::{Frame, FrameKind};
 use crate::chunk::bits::BitBuffer;

@@ -10,6 +10,7 @@
 mod appender;
 mod cells;
 mod chunk_file;
+mod chunk_files;
 mod chunk_link;
 mod error;
 mod frame;

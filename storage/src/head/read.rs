@@ -5,7 +5,7 @@
 //! exception are chunks so new that they still wait to be written.
 
 use super::Inner;
-use super::chunk_file::{ChunkFiles, ChunkReader, Missing};
+use super::chunk_files::{ChunkFiles, ChunkReader, Missing};
 use super::chunk_link::ChunkLink;
 use super::error::HeadError;
 use super::frame::{Frame, FrameKind};
@@ -315,7 +315,7 @@ impl Pieces {
         if start < end {
             into.timestamps_ms.extend_from_slice(timestamps.get(start..end).unwrap_or_default());
             into.values.extend_from_slice(values.get(start..end).unwrap_or_default());
-            token.add(piece, decoded.rows(), start, end);
+            token.add(piece, decoded.rows());
         }
     }
 }
@@ -360,12 +360,12 @@ impl Token {
         Self { shard: shard as u64, hash: Some(0) }
     }
 
-    fn add(&mut self, piece: Option<(u32, i64)>, rows: u128, start: usize, end: usize) {
+    /// Adds the rows of a segment. The range, the same for all tokens that may be compared, decides which of them count.
+    fn add(&mut self, piece: Option<(u32, i64)>, rows: u128) {
         let known = self.hash.zip(piece);
         self.hash = known.map(|(hash, (timeline, base_ms))| {
             let id = self.shard << 32 | u64::from(timeline);
-            let clip = (start as u64) << 32 | end as u64;
-            [id, base_ms as u64, rows as u64, (rows >> 64) as u64, clip].into_iter().fold(hash, mix)
+            [id, base_ms as u64, rows as u64, (rows >> 64) as u64].into_iter().fold(hash, mix)
         });
     }
 

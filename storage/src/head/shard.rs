@@ -1,7 +1,7 @@
 //! A shard: the series whose hashes agree in the low bits, with everything they need, behind one lock.
 
 use super::cells::Cells;
-use super::chunk_file::ChunkFiles;
+use super::chunk_files::ChunkFiles;
 use super::chunk_link::ChunkLink;
 use super::error::{HeadError, Notice};
 use super::hash_index::HashIndex;
