@@ -1,4 +1,5 @@
-//! Resident bytes per active series: a million series of ten labels, after 60 and after 120 samples each.
+//! Resident bytes per active series: a million series of ten labels, after 60 and after 120 samples each. And how long it
+//! takes to write their snapshots and to start from them.
 //!
 //! Run with `cargo bench -p storage --bench head_memory`; the number of series may follow `--`.
 #![allow(missing_docs, clippy::print_stdout)]
@@ -6,6 +7,9 @@
 mod fleet;
 
 use fleet::cpu_time::thread_ns;
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 use storage::append::Rows;
 use storage::head::{Head, HeadOptions};
@@ -37,17 +41,43 @@ fn main() {
             parts(&head, count);
         }
     }
+    let snapshots = write_snapshots(&head, dir.path());
+    drop(head);
+    restart(dir.path(), &snapshots, count);
+}
+
+fn write_snapshots(head: &Head, dir: &Path) -> Vec<PathBuf> {
     let started = Instant::now();
-    let mut bytes = 0;
-    for shard in 0..head.shards() {
-        let mut sink = CountBytes(0);
-        let frozen = Instant::now();
-        let shard = head.freeze_shard(shard).expect("not under way");
-        println!("shard frozen in {:.2?}", frozen.elapsed());
-        shard.write(&mut sink).expect("a sink");
-        bytes += sink.0;
-    }
-    println!("snapshot of {bytes} bytes, {} per series, in {:.2?}", bytes / count, started.elapsed());
+    let write = |shard: usize| {
+        let path = dir.join(format!("{shard}.snapshot"));
+        let mut file = BufWriter::new(File::create(&path).expect("a new file"));
+        let frozen_at = Instant::now();
+        let frozen = head.freeze_shard(shard).expect("not under way");
+        println!("shard frozen in {:.2?}", frozen_at.elapsed());
+        frozen.write(&mut file).expect("room");
+        path
+    };
+    let paths: Vec<PathBuf> = (0..head.shards()).map(write).collect();
+    let bytes: u64 = paths.iter().map(|path| std::fs::metadata(path).expect("written").len()).sum();
+    println!("snapshots of {bytes} bytes in {:.2?}", started.elapsed());
+    paths
+}
+
+fn restart(dir: &Path, snapshots: &[PathBuf], count: usize) {
+    let started = Instant::now();
+    let (head, _) = Head::open(HeadOptions::new(dir)).expect("a stored head");
+    let read = |shard: usize| {
+        let cpu = thread_ns();
+        let mut file = File::open(&snapshots[shard]).expect("written");
+        head.read_shard_snapshot(shard, &mut file).expect("whole");
+        (thread_ns() - cpu) / 1_000_000
+    };
+    let spent: Vec<u64> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..snapshots.len()).map(|shard| scope.spawn(move || read(shard))).collect();
+        threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+    });
+    println!("restored in {:.2?}, CPU ms by shard {spent:?}", started.elapsed());
+    parts(&head, count);
 }
 
 fn parts(head: &Head, count: usize) {
@@ -64,17 +94,4 @@ fn parts(head: &Head, count: usize) {
         each(memory.timelines),
         each(memory.total()),
     );
-}
-
-struct CountBytes(usize);
-
-impl std::io::Write for CountBytes {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0 += bytes.len();
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }
