@@ -58,7 +58,6 @@ struct Inner {
     counters: Arc<WalCounters>,
     limits: RecordLimits,
     queue_bytes_max: usize,
-    metadata_bytes_max: usize,
     report: RestoreReport,
     _directory: Directory,
 }
@@ -184,7 +183,6 @@ impl Engine {
                 counters,
                 limits,
                 queue_bytes_max: options.queue_bytes_max,
-                metadata_bytes_max: options.metadata_bytes_max,
                 report,
                 _directory: directory,
             }),
@@ -197,11 +195,11 @@ impl Engine {
     }
 
     /// Finds or makes the series of one label set, whose names ascend and whose values are not empty. A new series is
-    /// durable with its first sample.
+    /// durable with its first sample. Returns whether it is new.
     ///
     /// # Errors
     /// The labels are too large, the head is full, or the log takes nothing now.
-    pub fn create(&self, hash: LabelHash, labels: &[(&str, &str)]) -> Result<SeriesRef, Error> {
+    pub fn create(&self, hash: LabelHash, labels: &[(&str, &str)]) -> Result<(SeriesRef, bool), Error> {
         const OVERHEAD: usize = 16;
         let bytes = labels.iter().map(|(name, value)| OVERHEAD + name.len() + value.len()).sum();
         let bytes_max = self.inner.limits.entry_bytes_max;
@@ -211,8 +209,7 @@ impl Engine {
         let queue = &self.inner.queue;
         queue.admit()?;
         let log = |series| queue.push_series(series, labels);
-        let (series, _) = self.inner.applied.head.create(hash, labels, log)?;
-        Ok(series)
+        Ok(self.inner.applied.head.create(hash, labels, log)?)
     }
 
     /// Appends rows of series that [`Engine::lookup`] or [`Engine::create`] named. Returns at once.
@@ -243,11 +240,11 @@ impl Engine {
     }
 
     /// Stores what senders tell about metrics; what is known already costs nothing. `done` is called as by
-    /// [`Engine::append`]; with [`Error::MetadataFull`] when some entries were refused and the others are stored.
+    /// [`Engine::append`], with the number of entries that were refused because they are too large or the store is full.
     pub fn append_metadata(
         &self,
         mut entries: Vec<(String, Metadata)>,
-        done: impl FnOnce(Result<(), Error>) + Send + 'static,
+        done: impl FnOnce(Result<usize, Error>) + Send + 'static,
     ) {
         let (store, limits) = (&self.inner.applied.metadata, self.inner.limits);
         let mut refused = 0;
@@ -258,11 +255,7 @@ impl Engine {
             news == News::New
         });
         store.count_refused(refused as u64);
-        let bytes_max = self.inner.metadata_bytes_max;
-        let done = move |result: Result<(), Error>| match result {
-            Ok(()) if refused > 0 => done(Err(Error::MetadataFull { refused, bytes_max })),
-            result => done(result),
-        };
+        let done = move |result: Result<(), Error>| done(result.map(|()| refused));
         if entries.is_empty() {
             done(Ok(()));
         } else {

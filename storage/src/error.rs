@@ -88,14 +88,6 @@ pub enum Error {
         /// Largest size.
         bytes_max: usize,
     },
-    /// As many metrics with metadata are known as may be.
-    #[error("metadata of {refused} metrics was refused: the store holds {bytes_max} bytes at most")]
-    MetadataFull {
-        /// How many entries were not stored.
-        refused: usize,
-        /// The bound, see `Options::metadata_bytes_max`.
-        bytes_max: usize,
-    },
     /// The head failed.
     #[error("the head failed")]
     Head {
@@ -122,7 +114,6 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::UnknownVersion { .. } | Self::LabelsTooLarge { .. } | Self::Option { .. } => ErrorKind::Invalid,
-            Self::MetadataFull { .. } => ErrorKind::Limited,
             Self::Locked { .. }
             | Self::Io { .. }
             | Self::QueueFull { .. }

@@ -131,6 +131,17 @@ impl SimulatedDisk {
         Self { state: Arc::new(Mutex::new(next)) }
     }
 
+    /// The disk as the next process finds it after this one was killed: nothing is lost, and nothing more durable than it was.
+    #[must_use]
+    pub fn kill(&self) -> Self {
+        let mut state = self.lock();
+        let mut next = std::mem::take(&mut *state);
+        // Whoever still holds the old handle finds the power off.
+        state.power_cut_at = Some(0);
+        (next.power_cut_at, next.fault) = (None, None);
+        Self { state: Arc::new(Mutex::new(next)) }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -273,7 +284,8 @@ struct SimulatedFile {
 
 impl SimulatedFile {
     fn with<R>(&self, state: &mut State, work: impl FnOnce(&mut Content) -> R) -> R {
-        work(state.files.get_mut(self.index).expect("a file is never forgotten while its disk lives"))
+        // After a kill the files belong to the next process.
+        work(state.files.get_mut(self.index).unwrap_or(&mut Content::default()))
     }
 }
 

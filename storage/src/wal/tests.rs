@@ -80,6 +80,8 @@ pub(super) struct TestLog {
     /// Delivered as durable.
     pub(super) durable: Told,
     pub(super) refused: Arc<Mutex<Vec<Error>>>,
+    /// Position of each batch, and how many samples were delivered with it and before.
+    positions: Vec<(u64, usize)>,
 }
 
 pub(super) fn log_dir(disk: &SimulatedDisk) -> LogDir {
@@ -115,6 +117,7 @@ pub(super) fn open(disk: &SimulatedDisk, covered_lsn: u64) -> Result<(TestLog, T
         counters,
         durable: Told::default(),
         refused: Arc::default(),
+        positions: Vec::new(),
     };
     Ok((log, told, report))
 }
@@ -123,7 +126,7 @@ impl TestLog {
     /// Writes everything that waits as one batch.
     pub(super) fn write(&mut self) {
         let work = self.queue.take().expect("work was pushed");
-        let (durable, queue) = (&mut self.durable, &self.queue);
+        let (durable, queue, positions) = (&mut self.durable, &self.queue, &mut self.positions);
         self.writer.write(work, &mut |batch| {
             durable.last_lsn = batch.last_lsn;
             for work in batch.work {
@@ -141,6 +144,7 @@ impl TestLog {
                     Work::Series(_) => {}
                 }
             }
+            positions.push((batch.last_lsn, durable.samples.len()));
         });
     }
 
@@ -198,6 +202,24 @@ fn large_appends_are_cut_into_records() {
     log.append(scrape(1, 30_000));
     assert!(log.counters.read(0).records > 20);
     assert_eq!(read(&disk, 0).0.samples, log.durable.samples);
+}
+
+/// A snapshot taken between two batches relies on their positions: no position covers work that is not delivered yet.
+#[test]
+fn a_position_never_covers_what_is_not_delivered() {
+    let disk = SimulatedDisk::new();
+    let (mut log, _, _) = open(&disk, 0).expect("an empty disk");
+    for round in 0..5 {
+        log.push(scrape(round * 3, 100));
+        log.push(scrape(round * 3 + 1, 20_000));
+        log.push(scrape(round * 3 + 2, 100));
+        log.write();
+    }
+    assert!(log.positions.len() > 5, "large work is written in several batches");
+    for (position, delivered) in &log.positions {
+        let rest = read(&disk, *position).0.samples;
+        assert_eq!(rest, log.durable.samples[*delivered..], "above record {position}");
+    }
 }
 
 #[test]

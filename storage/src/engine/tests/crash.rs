@@ -36,9 +36,9 @@ fn is_within(part: &Content, whole: &Content) -> bool {
     })
 }
 
-/// Three lives, each ended by a power cut; what was acknowledged in any of them is there, and nothing that was not tried.
+/// Three lives, each ended by a power cut or a kill; what was acknowledged in any of them is there, and nothing that was not tried.
 #[test]
-fn power_cuts_lose_nothing_acknowledged() {
+fn power_cuts_and_kills_lose_nothing_acknowledged() {
     let rounds = std::env::var("HEARTH_CRASH_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(40u64);
     for seed in 0..rounds {
         let mut place = Place::new();
@@ -50,8 +50,9 @@ fn power_cuts_lose_nothing_acknowledged() {
             if let Ok(engine) = place.try_open() {
                 live(&engine, life as i64 * 1_000_000, &mut acknowledged, &mut tried);
             }
-            place.restart(seed * 7 + life);
+            place.disk = if (seed + life) % 3 == 0 { place.disk.kill() } else { place.disk.restart(seed * 7 + life) };
         }
+        place.restart(seed);
         let engine = place.open();
         let stored = content(&engine);
         let case = format!("seed {seed}, {:?}", engine.restore_report());

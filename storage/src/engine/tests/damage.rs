@@ -83,3 +83,25 @@ fn an_unfinished_snapshot_is_removed() {
     assert_eq!(content(&place.open()), expected);
     assert_eq!(names(&place).len(), 2);
 }
+
+/// The log is released up to the older snapshot only, so that the newest can be done without.
+#[test]
+fn the_log_reaches_back_to_the_older_snapshot() {
+    let mut place = Place::new();
+    let engine = place.open();
+    let timestamps: Vec<i64> = (1..300).map(|round| round * 1000).collect();
+    for t in &timestamps {
+        append(&engine, 0..500, *t).expect("healthy");
+        if t % 70_000 == 0 {
+            engine.snapshot_now().expect("no fault is set");
+        }
+    }
+    assert!(engine.stats().wal.segments_recycled > 0, "the start of the log is gone");
+    drop(engine);
+    place.disk.flip(&place.snapshot_path(4), 5000, 0xff);
+    place.restart(1);
+    let engine = place.open();
+    assert_eq!(engine.restore_report().snapshot, Some(3));
+    assert_eq!(engine.restore_report().replay.damage_count, 0);
+    assert_eq!(content(&engine), expected(0..500, &timestamps));
+}

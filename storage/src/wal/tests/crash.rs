@@ -76,3 +76,24 @@ fn a_power_cut_at_any_step_loses_nothing_acknowledged() {
     }
     assert!(step > 100, "only {step} steps");
 }
+
+/// A killed process may leave records that were written and not synced. The next one reads them, builds on them, and must
+/// not lose them when the power goes later.
+#[test]
+fn what_a_killed_process_left_unsynced_is_made_durable() {
+    for step in 20..60 {
+        let disk = SimulatedDisk::new();
+        let (mut log, _, _) = open(&disk, 0).expect("an empty disk");
+        disk.cut_power_at(step);
+        let mut covered = Covered::default();
+        live(&mut log, 0..60, &mut Vec::new(), &mut covered);
+        let disk = disk.kill();
+        let (mut log, told, _) = open(&disk, covered.lsn).expect("readable");
+        log.append(scrape(900, 10));
+        let disk = disk.restart(step * 31);
+        let (after, report) = read(&disk, covered.lsn);
+        assert_eq!(report.damage, [], "step {step}");
+        assert!(after.samples.starts_with(&told.samples), "step {step}");
+        assert!(after.samples.ends_with(&log.durable.samples), "step {step}");
+    }
+}
