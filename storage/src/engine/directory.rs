@@ -57,8 +57,8 @@ fn take_lock(path: &Path) -> Result<File, Error> {
         Err(TryLockError::Error(error)) => return Err(Error::io("lock", path)(error)),
     }
     let note = format!("process {}\n", std::process::id());
-    let noted = file.set_len(0).and_then(|()| file.write_all(note.as_bytes()));
-    noted.map_err(Error::io("write", path))?;
+    // Only a hint, too: a full disk must not keep anyone from reading.
+    let _ = file.set_len(0).and_then(|()| file.write_all(note.as_bytes()));
     Ok(file)
 }
 

@@ -300,6 +300,24 @@ mod tests {
         assert!(snapshot.section(SectionKind::Shard(2)).is_none());
     }
 
+    /// Snapshots of every format version are read for ever. Set `HEARTH_BLESS=1` to write the golden file of a new version.
+    #[test]
+    fn a_snapshot_of_version_1_is_written_byte_for_byte_and_read() {
+        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/snapshot-v1.bin");
+        let bytes = written().bytes(Path::new("s")).expect("exists");
+        if std::env::var_os("HEARTH_BLESS").is_some() {
+            std::fs::write(&golden, &bytes).expect("the directory exists");
+        }
+        let stored = std::fs::read(&golden).expect("the golden file is there");
+        assert_eq!(bytes, stored);
+        let disk = SimulatedDisk::new();
+        let file = disk.create(Path::new("s")).expect("no fault is set");
+        file.write_all_at(&stored, 0).expect("no fault is set");
+        let snapshot = open(&disk).expect("own file");
+        assert_eq!(content(&snapshot, SectionKind::Shard(1)).expect("own section"), "one");
+        assert_eq!(snapshot.section(SectionKind::Metadata).map(|section| section.lsn), Some(8));
+    }
+
     /// Damage in one section leaves the others readable; damage elsewhere refuses the file.
     #[test]
     fn a_flipped_bit_anywhere_is_noticed() {

@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex};
 
 mod crash;
 mod damage;
+mod golden;
 
 pub(super) const SEGMENT_BYTES: u64 = 64 << 10;
 const DIR: &str = "/wal";
