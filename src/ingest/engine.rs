@@ -21,11 +21,7 @@ impl Appender for Engine {
 
     fn put_metadata(&self, entries: Vec<(String, Metadata)>, done: Done<u64>) {
         self.append_metadata(entries, move |outcome| {
-            done(match outcome {
-                Ok(()) => Ok(0),
-                Err(Error::MetadataFull { refused, .. }) => Ok(refused as u64),
-                Err(error) => Err(error.into()),
-            });
+            done(outcome.map(|refused| refused as u64).map_err(AppendError::from));
         });
     }
 }

@@ -195,11 +195,11 @@ impl Engine {
     }
 
     /// Finds or makes the series of one label set, whose names ascend and whose values are not empty. A new series is
-    /// durable with its first sample. Returns whether it is new.
+    /// durable with its first sample.
     ///
     /// # Errors
     /// The labels are too large, the head is full, or the log takes nothing now.
-    pub fn create(&self, hash: LabelHash, labels: &[(&str, &str)]) -> Result<(SeriesRef, bool), Error> {
+    pub fn create(&self, hash: LabelHash, labels: &[(&str, &str)]) -> Result<SeriesRef, Error> {
         const OVERHEAD: usize = 16;
         let bytes = labels.iter().map(|(name, value)| OVERHEAD + name.len() + value.len()).sum();
         let bytes_max = self.inner.limits.entry_bytes_max;
@@ -209,7 +209,8 @@ impl Engine {
         let queue = &self.inner.queue;
         queue.admit()?;
         let log = |series| queue.push_series(series, labels);
-        Ok(self.inner.applied.head.create(hash, labels, log)?)
+        let (series, _) = self.inner.applied.head.create(hash, labels, log)?;
+        Ok(series)
     }
 
     /// Appends rows of series that [`Engine::lookup`] or [`Engine::create`] named. Returns at once.

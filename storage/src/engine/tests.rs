@@ -61,7 +61,7 @@ pub(super) fn series(engine: &Engine, n: u32) -> Result<SeriesRef, Error> {
     engine.lookup(&[hash], &mut found);
     match found {
         [Some(series)] => Ok(series),
-        [None] => engine.create(hash, &labels).map(|(series, _)| series),
+        [None] => engine.create(hash, &labels),
     }
 }
 

@@ -64,7 +64,7 @@ fn append(engine: &Engine, timestamp_ms: i64) -> Result<(), Error> {
     for n in 0..200 {
         let text = n.to_string();
         let labels = [("__name__", "m"), ("n", text.as_str())];
-        let (series, _) = engine.create(LabelHash::of_pairs(labels, &mut Vec::new()), &labels)?;
+        let series = engine.create(LabelHash::of_pairs(labels, &mut Vec::new()), &labels)?;
         rows.push(series, timestamp_ms, noise(timestamp_ms, n));
     }
     engine.append_wait(rows).map(|_| ())

@@ -44,7 +44,7 @@ fn series(engine: &Engine, n: u32) -> Option<SeriesRef> {
     let text = n.to_string();
     let labels = [("__name__", "m"), ("n", text.as_str())];
     let hash = LabelHash::of_pairs(labels, &mut Vec::new());
-    engine.create(hash, &labels).ok().map(|(series, _)| series)
+    engine.create(hash, &labels).ok()
 }
 
 mod child {
