@@ -1,62 +1,53 @@
 //! Regular expressions as Prometheus understands them: RE2 syntax, the whole text must match, dot matches newline.
 //!
-//! Most patterns that people write are literals, alternations of literals or prefixes; those are recognised here so that
-//! an index can answer them without running the automaton over every value.
+//! Most patterns that people write are literals, alternations of literals, or a literal with `.*` around it. Those are
+//! recognised here, so that an index can answer them without running the automaton over every value.
 
-mod dialect;
+mod class;
+mod cursor;
+mod expand;
+mod parser;
 mod search;
+mod shape;
 
 pub use search::Search;
 
 use regex_automata::meta;
+use regex_syntax::hir::{Hir, Look};
+use shape::Shortcut;
 use std::sync::Arc;
 
-/// Why a pattern is refused, in the words of Go's `regexp` where it has some.
+/// The memory that the automaton of one expression may take, in bytes.
+const AUTOMATON_BYTES_MAX: usize = 10 << 20;
+
+/// Why a pattern is refused, in the words of Go's regular expressions.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("error parsing regexp: {message}")]
+#[error("error parsing regexp: {reason}: `{part}`")]
 pub struct RegexError {
-    message: String,
-}
-
-impl RegexError {
-    fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into() }
-    }
-
-    /// What the automaton's compiler says about `pattern`.
-    fn of_build(pattern: &str, error: &meta::BuildError) -> Self {
-        use regex_syntax::ast::ErrorKind;
-        let reason = match error.syntax_error() {
-            None if error.size_limit().is_some() => "expression too large".to_owned(),
-            None => error.to_string(),
-            Some(regex_syntax::Error::Parse(error)) => match error.kind() {
-                ErrorKind::GroupUnclosed => "missing closing )".into(),
-                ErrorKind::GroupUnopened => "unexpected )".into(),
-                ErrorKind::RepetitionMissing => "missing argument to repetition operator".into(),
-                ErrorKind::RepetitionCountInvalid => "invalid repeat count".into(),
-                ErrorKind::NestLimitExceeded(_) => "expression nests too deeply".into(),
-                ErrorKind::GroupNameInvalid | ErrorKind::GroupNameEmpty => "invalid named capture".into(),
-                ErrorKind::GroupNameDuplicate { .. } => "duplicate capture group name".into(),
-                kind => kind.to_string(),
-            },
-            Some(regex_syntax::Error::Translate(error)) => error.kind().to_string(),
-            Some(error) => error.to_string(),
-        };
-        Self { message: format!("{reason}: `{pattern}`") }
-    }
+    reason: &'static str,
+    part: String,
 }
 
 /// A compiled, fully anchored expression. Cheap to clone.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Regex {
     shape: Arc<Shape>,
 }
 
-#[derive(Debug)]
 struct Shape {
     automaton: meta::Regex,
+    capture_names: Vec<Option<String>>,
     literals: Option<Vec<String>>,
     prefix: String,
+    shortcut: Option<Shortcut>,
+}
+
+/// What it matches as far as known; the automaton would fill pages.
+impl std::fmt::Debug for Regex {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Shape { literals, prefix, .. } = &*self.shape;
+        f.debug_struct("Regex").field("literals", literals).field("prefix", prefix).finish_non_exhaustive()
+    }
 }
 
 impl Regex {
@@ -65,19 +56,31 @@ impl Regex {
     /// # Errors
     /// Not RE2 syntax, or the automaton would exceed its memory limit.
     pub fn new(pattern: &str) -> Result<Self, RegexError> {
-        let anchored = format!("^(?s:{})$", dialect::translate(pattern)?);
-        let automaton = meta::Regex::new(&anchored).map_err(|error| RegexError::of_build(pattern, &error))?;
-        Ok(Self { shape: Arc::new(Shape { automaton, literals: None, prefix: String::new() }) })
+        let parsed = parser::parse(pattern, parser::Dot::AnyCharacter)?;
+        // Folded letters have several spellings; looking each up is no gain over the automaton.
+        let literals = if parsed.folds_case { None } else { shape::literals(&parsed.hir) };
+        let prefix = shape::prefix(&parsed.hir);
+        let shortcut = shape::shortcut(&parsed.hir);
+        let anchored = Hir::concat(vec![Hir::look(Look::Start), parsed.hir, Hir::look(Look::End)]);
+        let automaton = build(&anchored, pattern)?;
+        let capture_names = parsed.capture_names;
+        Ok(Self { shape: Arc::new(Shape { automaton, capture_names, literals, prefix, shortcut }) })
     }
 
     /// Whether the whole of `text` matches.
     #[must_use]
     pub fn is_match(&self, text: &str) -> bool {
-        self.shape.automaton.is_match(text)
+        if let Some(shortcut) = &self.shape.shortcut {
+            return shortcut.is_match(text);
+        }
+        match &self.shape.literals {
+            Some(literals) => literals.binary_search_by(|literal| literal.as_str().cmp(text)).is_ok(),
+            None => self.shape.automaton.is_match(text),
+        }
     }
 
-    /// The complete set of texts that match, sorted and unique, when the expression is a literal or an alternation of
-    /// literals.
+    /// The complete set of texts that match, sorted and unique, when the expression is a literal, an alternation of
+    /// literals, or expands to few of them. Never for expressions that ignore case.
     #[must_use]
     pub fn literals(&self) -> Option<&[String]> {
         self.shape.literals.as_deref()
@@ -94,4 +97,39 @@ impl Regex {
     pub fn automaton(&self) -> &meta::Regex {
         &self.shape.automaton
     }
+
+    /// The names of all groups by their number; the first is the whole match, which has none. Unlike in the engine, a
+    /// name may occur twice.
+    #[must_use]
+    pub fn capture_names(&self) -> &[Option<String>] {
+        &self.shape.capture_names
+    }
+
+    /// Fills in `template` from the groups that `text` matches; none when the whole of it does not match.
+    ///
+    /// As in Go, `$1`, `${1}`, `$name` and `${name}` stand for groups, the longest name being taken, and `$$` for a dollar
+    /// sign. A group that does not exist or took no part is empty.
+    #[must_use]
+    pub fn expand(&self, text: &str, template: &str) -> Option<String> {
+        let mut captures = self.shape.automaton.create_captures();
+        self.shape.automaton.captures(text, &mut captures);
+        if !captures.is_match() {
+            return None;
+        }
+        let group = |index| captures.get_group(index).and_then(|span| text.get(span.range()));
+        let mut out = String::new();
+        expand::expand(&mut out, template, &self.shape.capture_names, group, usize::MAX)?;
+        Some(out)
+    }
 }
+
+/// Compiles what was parsed from `pattern`.
+fn build(hir: &Hir, pattern: &str) -> Result<meta::Regex, RegexError> {
+    meta::Builder::new()
+        .configure(meta::Config::new().nfa_size_limit(Some(AUTOMATON_BYTES_MAX)))
+        .build_from_hir(hir)
+        .map_err(|_| RegexError { reason: "expression too large", part: pattern.to_owned() })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,13 +1,14 @@
 //! Expressions that are looked for anywhere in a text, and replaced: Go's `regexp.MatchString` and `ReplaceAllString`.
 
-use super::{RegexError, dialect};
+use super::expand::expand;
+use super::{RegexError, build, parser};
 use regex_automata::meta;
-use regex_automata::util::captures::Captures;
 
 /// An expression that may match anywhere in a text; the dot does not match a newline. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Search {
     automaton: meta::Regex,
+    capture_names: Vec<Option<String>>,
 }
 
 impl Search {
@@ -16,9 +17,8 @@ impl Search {
     /// # Errors
     /// Not RE2 syntax, or the automaton would exceed its memory limit.
     pub fn new(pattern: &str) -> Result<Self, RegexError> {
-        let translated = dialect::translate(pattern)?;
-        let automaton = meta::Regex::new(&translated).map_err(|error| RegexError::of_build(pattern, &error))?;
-        Ok(Self { automaton })
+        let parsed = parser::parse(pattern, parser::Dot::NotNewline)?;
+        Ok(Self { automaton: build(&parsed.hir, pattern)?, capture_names: parsed.capture_names })
     }
 
     /// Whether the expression matches somewhere in `text`.
@@ -36,56 +36,33 @@ impl Search {
         for captures in self.automaton.captures_iter(text) {
             let Some(whole) = captures.get_match() else { continue };
             out.push_str(text.get(copied..whole.start()).unwrap_or_default());
-            expand(&mut out, text, &captures, replacement, bytes_max)?;
+            let group = |index| captures.get_group(index).and_then(|span| text.get(span.range()));
+            expand(&mut out, replacement, &self.capture_names, group, bytes_max)?;
             copied = whole.end();
-            if out.len() > bytes_max {
-                return None;
-            }
         }
         out.push_str(text.get(copied..).unwrap_or_default());
         (out.len() <= bytes_max).then_some(out)
     }
 }
 
-fn expand(out: &mut String, text: &str, captures: &Captures, replacement: &str, bytes_max: usize) -> Option<()> {
-    let mut rest = replacement;
-    while let Some((literal, after)) = rest.split_once('$') {
-        out.push_str(literal);
-        if let Some(after) = after.strip_prefix('$') {
-            out.push('$');
-            rest = after;
-        } else if let Some((name, after)) = group_name(after) {
-            let span = match name.parse() {
-                Ok(index) => captures.get_group(index),
-                Err(_) => captures.get_group_by_name(name),
-            };
-            out.push_str(span.and_then(|span| text.get(span.range())).unwrap_or_default());
-            rest = after;
-        } else {
-            out.push('$');
-            rest = after;
-        }
-        if out.len() > bytes_max {
-            return None;
-        }
-    }
-    out.push_str(rest);
-    Some(())
-}
-
-/// The name or number behind a dollar sign, as long as possible or in braces, and what follows it.
-fn group_name(text: &str) -> Option<(&str, &str)> {
-    let is_name = |c: char| c == '_' || c.is_alphanumeric();
-    let unbraced = text.strip_prefix('{').unwrap_or(text);
-    let end = unbraced.find(|c: char| !is_name(c)).unwrap_or(unbraced.len());
-    let (name, after) = unbraced.split_at(end);
-    let after = if unbraced.len() < text.len() { after.strip_prefix('}')? } else { after };
-    (!name.is_empty()).then_some((name, after))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn matches_anywhere_and_the_dot_stops_at_lines() {
+        for (pattern, text, expected) in [
+            ("b", "abc", true),
+            ("^b", "abc", false),
+            ("a.c", "a\nc", false),
+            ("(?s)a.c", "a\nc", true),
+            (r"\bb", "éb", true),
+            (r"(?m)^b$", "a\nb", true),
+            (r"a#b c", "a#b c", true),
+        ] {
+            assert_eq!(Search::new(pattern).expect(pattern).is_match(text), expected, "{pattern} {text}");
+        }
+    }
 
     #[test]
     fn groups_are_expanded_as_in_go() {
