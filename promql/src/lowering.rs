@@ -414,7 +414,11 @@ impl<'a> Walker<'a> {
     fn unquote_text(&self, token: Token) -> Result<String, RawError> {
         String::from_utf8(self.unquote(token)?).map_err(|_| {
             let text = self.token_text(token);
-            RawError { kind: ErrorKind::Semantic, message: format!("{text} is not valid UTF-8"), span: token.span }
+            RawError {
+                kind: ErrorKind::Semantic,
+                message: format!("string {text} is not valid UTF-8"),
+                span: token.span,
+            }
         })
     }
 }

@@ -289,7 +289,7 @@ fn format_general(value: f64) -> String {
 }
 
 /// Quotes bytes as Go's `strconv.Quote` does; those that are no UTF-8 become `\xNN`.
-fn quote_bytes(bytes: &[u8]) -> String {
+pub(crate) fn quote_bytes(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len() + 2);
     out.push('"');
     for chunk in bytes.utf8_chunks() {

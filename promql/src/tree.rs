@@ -3,9 +3,9 @@
 //! Shapes and field names are those of Prometheus' HTTP API; durations are milliseconds.
 
 use crate::ast::{
-    AtModifier, Call, Cardinality, DurationExpr, DurationValue, Expr, NumberLiteral, Subquery, VectorMatching,
-    VectorSelector,
+    AtModifier, Cardinality, DurationExpr, DurationValue, Expr, NumberLiteral, Subquery, VectorMatching, VectorSelector,
 };
+use crate::functions::Function;
 use model::matcher::Matcher;
 use model::text::format_plain;
 use serde_json::{Map, Value, json};
@@ -27,8 +27,8 @@ pub fn tree_json(expr: &Expr) -> Value {
 fn node_json(expr: &Expr, built: &mut Vec<Value>) -> Value {
     let mut child = || built.pop().unwrap_or_default();
     match expr {
-        Expr::Number(number) => json!({"type": "numberLiteral", "val": format_plain(number.value)}),
-        Expr::String(string) => json!({"type": "stringLiteral", "val": String::from_utf8_lossy(&string.value)}),
+        Expr::Number(number) => object("numberLiteral", [("val", format_plain(number.value).into())]),
+        Expr::String(string) => object("stringLiteral", [("val", String::from_utf8_lossy(&string.value).into())]),
         Expr::VectorSelector(selector) => selector_json("vectorSelector", selector),
         Expr::MatrixSelector(matrix) => {
             let mut node = selector_json("matrixSelector", &matrix.selector);
@@ -40,35 +40,40 @@ fn node_json(expr: &Expr, built: &mut Vec<Value>) -> Value {
         Expr::Subquery(subquery) => subquery_json(subquery, child()),
         Expr::Aggregation(aggregation) => {
             let param = aggregation.param.as_ref().map(|_| child());
-            json!({
-                "type": "aggregation",
-                "op": aggregation.op.as_str(),
-                "expr": child(),
-                "param": param,
-                "grouping": aggregation.grouping,
-                "without": aggregation.without,
-            })
+            let fields = [
+                ("op", aggregation.op.as_str().into()),
+                ("expr", child()),
+                ("param", param.unwrap_or_default()),
+                ("grouping", aggregation.grouping.as_slice().into()),
+                ("without", aggregation.without.into()),
+            ];
+            object("aggregation", fields)
         }
         Expr::Binary(binary) => {
-            let (lhs, rhs) = (child(), child());
-            json!({
-                "type": "binaryExpr",
-                "op": binary.op.as_str(),
-                "lhs": lhs,
-                "rhs": rhs,
-                "matching": binary.matching.as_ref().map(matching_json),
-                "bool": binary.return_bool,
-            })
+            let fields = [
+                ("op", binary.op.as_str().into()),
+                ("lhs", child()),
+                ("rhs", child()),
+                ("matching", binary.matching.as_ref().map(matching_json).unwrap_or_default()),
+                ("bool", binary.return_bool.into()),
+            ];
+            object("binaryExpr", fields)
         }
         Expr::Unary(unary) => {
-            json!({"type": "unaryExpr", "op": if unary.negative { "-" } else { "+" }, "expr": child()})
+            object("unaryExpr", [("op", if unary.negative { "-" } else { "+" }.into()), ("expr", child())])
         }
         Expr::Call(call) => {
             let args = call.args.iter().map(|_| child()).collect();
-            call_json(call, args)
+            object("call", [("func", function_json(call.function)), ("args", args)])
         }
-        Expr::Paren(_) => json!({"type": "parenExpr", "expr": child()}),
+        Expr::Paren(_) => object("parenExpr", [("expr", child())]),
     }
+}
+
+/// A node of that type. Takes the fields as they are, where `json!` would copy whole subtrees.
+fn object<const N: usize>(ty: &str, fields: [(&str, Value); N]) -> Value {
+    let fields = [("type", ty.into())].into_iter().chain(fields);
+    Value::Object(fields.map(|(name, value)| (name.to_owned(), value)).collect())
 }
 
 fn matching_json(matching: &VectorMatching) -> Value {
@@ -87,17 +92,12 @@ fn matching_json(matching: &VectorMatching) -> Value {
     })
 }
 
-fn call_json(call: &Call, args: Vec<Value>) -> Value {
-    let function = call.function;
+fn function_json(function: &Function) -> Value {
     json!({
-        "type": "call",
-        "func": {
-            "name": function.name,
-            "argTypes": function.args.iter().map(|ty| ty.as_str()).collect::<Vec<_>>(),
-            "variadic": function.variadic,
-            "returnType": function.returns.as_str(),
-        },
-        "args": args,
+        "name": function.name,
+        "argTypes": function.args.iter().map(|ty| ty.as_str()).collect::<Vec<_>>(),
+        "variadic": function.variadic,
+        "returnType": function.returns.as_str(),
     })
 }
 
@@ -152,20 +152,23 @@ fn put_at(fields: &mut Map<String, Value>, at: Option<AtModifier>) {
 
 /// Parentheses are a property of the node inside; a number in parentheses counts as one with a sign.
 fn duration_json(expr: &DurationExpr, wrapped: bool) -> Value {
-    let node = |op: &str, lhs: Value, rhs: Value| json!({"type": "durationExpr", "op": op, "lhs": lhs, "rhs": rhs, "wrapped": wrapped});
-    match expr {
-        DurationExpr::Number(number) if wrapped => node("+", Value::Null, duration_number_json(number)),
-        DurationExpr::Number(number) => duration_number_json(number),
-        DurationExpr::Step(_) => node("step", Value::Null, Value::Null),
-        DurationExpr::Range(_) => node("range", Value::Null, Value::Null),
-        DurationExpr::MinOf(left, right, _) => node("min_of", duration_json(left, false), duration_json(right, false)),
-        DurationExpr::MaxOf(left, right, _) => node("max_of", duration_json(left, false), duration_json(right, false)),
-        DurationExpr::Unary(op, operand, _) => node(op.as_str(), Value::Null, duration_json(operand, false)),
-        DurationExpr::Binary(op, left, right, _) => {
-            node(op.as_str(), duration_json(left, false), duration_json(right, false))
-        }
-        DurationExpr::Paren(inner, _) => duration_json(inner, true),
-    }
+    let (op, left, right) = match expr {
+        DurationExpr::Number(number) if !wrapped => return duration_number_json(number),
+        DurationExpr::Number(number) => return duration_node("+", Value::Null, duration_number_json(number), wrapped),
+        DurationExpr::Paren(inner, _) => return duration_json(inner, true),
+        DurationExpr::Step(_) => ("step", None, None),
+        DurationExpr::Range(_) => ("range", None, None),
+        DurationExpr::MinOf(left, right, _) => ("min_of", Some(left), Some(right)),
+        DurationExpr::MaxOf(left, right, _) => ("max_of", Some(left), Some(right)),
+        DurationExpr::Unary(op, operand, _) => (op.as_str(), None, Some(operand)),
+        DurationExpr::Binary(op, left, right, _) => (op.as_str(), Some(left), Some(right)),
+    };
+    let child = |expr: Option<&Box<DurationExpr>>| expr.map_or(Value::Null, |expr| duration_json(expr, false));
+    duration_node(op, child(left), child(right), wrapped)
+}
+
+fn duration_node(op: &str, lhs: Value, rhs: Value, wrapped: bool) -> Value {
+    object("durationExpr", [("op", op.into()), ("lhs", lhs), ("rhs", rhs), ("wrapped", wrapped.into())])
 }
 
 fn duration_number_json(number: &NumberLiteral) -> Value {

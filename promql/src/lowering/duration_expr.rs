@@ -1,4 +1,6 @@
 //! Durations as they stand in ranges, steps and offsets: literals, `step()`, `range()`, and arithmetic on them.
+//!
+//! Operator precedence with explicit stacks, so that nesting costs no stack.
 
 use super::Walker;
 use crate::ast::{BinaryOp, DurationExpr, DurationValue, NumberLiteral, Span};
@@ -22,11 +24,31 @@ impl Place {
     const OFFSET: Self = Self { context: "offset", expected: "number, duration, step(), or range()" };
 }
 
-/// An operator waiting for its right operand.
+/// How much of what follows belongs to the duration.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    /// One literal, call or expression in parentheses, with its signs.
+    Primary,
+    /// Binary operators too.
+    Whole,
+}
+
+/// What waits for an operand or a closing parenthesis.
 #[derive(Clone, Copy)]
 enum Pending {
     Sign(BinaryOp, u32),
     Binary(BinaryOp, Span),
+    Paren(u32),
+    /// `min_of(` or `max_of(`, and whether its comma was read.
+    Call(Keyword, u32, bool),
+}
+
+#[derive(Default)]
+struct Stacks {
+    operands: Vec<DurationExpr>,
+    pending: Vec<Pending>,
+    /// How many of the pending are parentheses and calls.
+    open: usize,
 }
 
 /// Higher binds tighter. A sign binds like `*`.
@@ -39,10 +61,22 @@ fn precedence(op: BinaryOp) -> Option<u8> {
     }
 }
 
+impl Pending {
+    /// Whether it takes the operand before it does an operator of that strength. Powers group to the right.
+    fn binds_before(self, strength: u8) -> bool {
+        let own = match self {
+            Self::Sign(..) => 2,
+            Self::Binary(op, _) => precedence(op).unwrap_or(0),
+            Self::Paren(_) | Self::Call(..) => return false,
+        };
+        own > strength || (own == strength && strength != 3)
+    }
+}
+
 impl Walker<'_> {
     /// The duration of a range or step.
     pub(super) fn positive_duration(&mut self, place: &Place) -> Result<DurationValue, RawError> {
-        let expr = self.duration_expr(place)?;
+        let expr = self.duration_expr(place, Extent::Whole)?;
         if let DurationExpr::Number(number) = &expr
             && number.value <= 0.0
         {
@@ -56,82 +90,162 @@ impl Walker<'_> {
     /// Only a literal or call with at most one sign, or a parenthesised expression, belongs to the offset: in
     /// `x offset 2 ^ 2` the power is that of the selector. Behind unsigned parentheses the expression goes on.
     pub(super) fn offset_duration(&mut self) -> Result<Option<DurationValue>, RawError> {
-        let place = &Place::OFFSET;
-        let first = self.peek();
-        let sign = match first.kind {
-            TokenKind::Operator(op @ (BinaryOp::Add | BinaryOp::Sub)) => Some(op),
-            _ => None,
+        let extent = match (self.peek().kind, self.peek_second()) {
+            (TokenKind::LeftParen, _) | (TokenKind::Operator(_), TokenKind::Operator(_)) => Extent::Whole,
+            _ => Extent::Primary,
         };
-        let primary = if sign.is_some() { self.peek_second() } else { first.kind };
-        let goes_on = match primary {
-            TokenKind::Operator(_) => true,
-            TokenKind::LeftParen => sign.is_none(),
-            _ => false,
-        };
-        let expr = match sign {
-            _ if goes_on => self.duration_expr(place)?,
-            Some(op) => {
-                self.advance();
-                let operand = self.duration_primary(place)?;
-                apply_sign(op, first.span.start, operand)?
-            }
-            None => self.duration_primary(place)?,
-        };
+        let expr = self.duration_expr(&Place::OFFSET, extent)?;
         Ok(Some(into_value(expr)).filter(|value| *value != DurationValue::Fixed(0)))
     }
 
-    /// An expression of any length, by operator precedence with explicit stacks; only parentheses recurse.
-    fn duration_expr(&mut self, place: &Place) -> Result<DurationExpr, RawError> {
-        let mut operands = Vec::new();
-        let mut pending = Vec::new();
+    fn duration_expr(&mut self, place: &Place, extent: Extent) -> Result<DurationExpr, RawError> {
+        let mut stacks = Stacks::default();
         loop {
-            while let TokenKind::Operator(op @ (BinaryOp::Add | BinaryOp::Sub)) = self.peek().kind {
-                let start = self.advance().span.start;
-                pending.push(Pending::Sign(op, start));
+            self.duration_operand(place, &mut stacks)?;
+            if !self.behind_duration_operand(place, extent, &mut stacks)? {
+                return stacks.operands.pop().ok_or_else(|| self.unexpected_in(place.context, place.expected));
             }
-            operands.push(self.duration_primary(place)?);
-            let next = match self.peek().kind {
-                TokenKind::Operator(op) => precedence(op).map(|strength| (op, strength)),
-                _ => None,
-            };
-            let strength = next.map_or(0, |(_, strength)| strength);
-            while let Some(last) = pending.last().copied() {
-                let bound = match last {
-                    Pending::Sign(..) => 2,
-                    Pending::Binary(op, _) => precedence(op).unwrap_or(0),
-                };
-                if bound < strength || (bound == strength && strength == 3) {
-                    break;
-                }
-                pending.pop();
-                self.reduce(last, &mut operands)?;
-            }
-            let Some((op, _)) = next else { break };
-            let span = self.advance().span;
-            pending.push(Pending::Binary(op, span));
         }
-        operands.pop().ok_or_else(|| self.unexpected_in(place.context, place.expected))
     }
 
-    fn reduce(&self, operator: Pending, operands: &mut Vec<DurationExpr>) -> Result<(), RawError> {
-        let Some(right) = operands.pop() else { return Err(self.unexpected()) };
-        let expr = match operator {
-            Pending::Sign(op, start) => apply_sign(op, start, right)?,
-            Pending::Binary(op, at) => {
-                let Some(left) = operands.pop() else { return Err(self.unexpected()) };
-                self.require_duration_expressions(left.span())?;
-                if matches!(&right, DurationExpr::Number(number) if number.value == 0.0) {
-                    match op {
-                        BinaryOp::Div => return Err(RawError::semantic(at, "division by zero")),
-                        BinaryOp::Mod => return Err(RawError::semantic(at, "modulo by zero")),
-                        _ => {}
-                    }
+    /// Reads signs and what opens groups up to and including the next operand.
+    fn duration_operand(&mut self, place: &Place, stacks: &mut Stacks) -> Result<(), RawError> {
+        loop {
+            let token = self.peek();
+            let start = token.span.start;
+            match token.kind {
+                TokenKind::Operator(op @ (BinaryOp::Add | BinaryOp::Sub)) => {
+                    self.advance();
+                    stacks.pending.push(Pending::Sign(op, start));
                 }
-                let span = Span { start: left.span().start, end: right.span().end };
-                DurationExpr::Binary(op, Box::new(left), Box::new(right), span)
+                TokenKind::LeftParen => {
+                    self.advance();
+                    stacks.open(Pending::Paren(start));
+                }
+                TokenKind::Keyword(keyword @ (Keyword::MinOf | Keyword::MaxOf)) => {
+                    self.advance();
+                    self.expect(TokenKind::LeftParen, place.context, place.expected)?;
+                    stacks.open(Pending::Call(keyword, start, false));
+                }
+                TokenKind::Keyword(keyword @ (Keyword::Step | Keyword::Range)) => {
+                    self.advance();
+                    self.expect(TokenKind::LeftParen, place.context, place.expected)?;
+                    self.expect(TokenKind::RightParen, place.context, place.expected)?;
+                    let span = Span { start, end: self.last_end() };
+                    self.require_duration_expressions(span)?;
+                    let is_step = keyword == Keyword::Step;
+                    stacks.operands.push(if is_step { DurationExpr::Step(span) } else { DurationExpr::Range(span) });
+                    return Ok(());
+                }
+                TokenKind::Number | TokenKind::Duration => {
+                    let number = self.number()?;
+                    check_range(&number, number.span)?;
+                    stacks.operands.push(DurationExpr::Number(number));
+                    return Ok(());
+                }
+                _ => return Err(self.unexpected_in(place.context, place.expected)),
             }
+        }
+    }
+
+    /// Reads closing parentheses up to and including an operator or comma; false when the duration is complete.
+    fn behind_duration_operand(
+        &mut self,
+        place: &Place,
+        extent: Extent,
+        stacks: &mut Stacks,
+    ) -> Result<bool, RawError> {
+        loop {
+            let token = self.peek();
+            let operator = match token.kind {
+                TokenKind::Operator(op) if stacks.open > 0 || extent == Extent::Whole => {
+                    precedence(op).map(|strength| (op, strength))
+                }
+                _ => None,
+            };
+            self.reduce(stacks, operator.map_or(0, |(_, strength)| strength))?;
+            if let Some((op, _)) = operator {
+                self.advance();
+                stacks.pending.push(Pending::Binary(op, token.span));
+                return Ok(true);
+            }
+            if stacks.open == 0 {
+                return Ok(false);
+            }
+            match (token.kind, stacks.pending.last_mut()) {
+                (TokenKind::Comma, Some(Pending::Call(_, _, comma @ false))) => {
+                    *comma = true;
+                    self.advance();
+                    return Ok(true);
+                }
+                (TokenKind::RightParen, Some(Pending::Paren(_) | Pending::Call(_, _, true))) => {
+                    self.advance();
+                    self.close_duration_group(stacks)?;
+                }
+                _ => return Err(self.unexpected_in(place.context, place.expected)),
+            }
+        }
+    }
+
+    /// Applies the pending operators that take their operand before one of that strength does.
+    fn reduce(&self, stacks: &mut Stacks, strength: u8) -> Result<(), RawError> {
+        while let Some(operator) = stacks.pending.pop_if(|operator| operator.binds_before(strength)) {
+            let right = stacks.pop();
+            let expr = match operator {
+                Pending::Sign(op, start) => apply_sign(op, start, right)?,
+                Pending::Binary(op, at) => self.binary(op, at, stacks.pop(), right)?,
+                Pending::Paren(_) | Pending::Call(..) => right,
+            };
+            stacks.operands.push(expr);
+        }
+        Ok(())
+    }
+
+    fn binary(
+        &self,
+        op: BinaryOp,
+        at: Span,
+        left: DurationExpr,
+        right: DurationExpr,
+    ) -> Result<DurationExpr, RawError> {
+        self.require_duration_expressions(left.span())?;
+        if matches!(&right, DurationExpr::Number(number) if number.value == 0.0) {
+            match op {
+                BinaryOp::Div => return Err(RawError::semantic(at, "division by zero")),
+                BinaryOp::Mod => return Err(RawError::semantic(at, "modulo by zero")),
+                _ => {}
+            }
+        }
+        let span = Span { start: left.span().start, end: right.span().end };
+        Ok(DurationExpr::Binary(op, Box::new(left), Box::new(right), span))
+    }
+
+    /// Makes an operand of the innermost group, whose parenthesis was just read.
+    fn close_duration_group(&self, stacks: &mut Stacks) -> Result<(), RawError> {
+        let group = stacks.pending.pop();
+        stacks.open -= 1;
+        let last = stacks.pop();
+        let end = self.last_end();
+        let expr = match group {
+            Some(Pending::Call(keyword, start, _)) => {
+                let span = Span { start, end };
+                self.require_duration_expressions(span)?;
+                let (left, right) = (Box::new(stacks.pop()), Box::new(last));
+                let is_min = keyword == Keyword::MinOf;
+                if is_min { DurationExpr::MinOf(left, right, span) } else { DurationExpr::MaxOf(left, right, span) }
+            }
+            Some(Pending::Paren(start)) => {
+                self.require_duration_expressions(last.span())?;
+                let span = Span { start, end };
+                match last {
+                    // Doubled parentheses mean the same and print as one pair.
+                    DurationExpr::Paren(inner, _) => DurationExpr::Paren(inner, span),
+                    inner => DurationExpr::Paren(Box::new(inner), span),
+                }
+            }
+            _ => last,
         };
-        operands.push(expr);
+        stacks.operands.push(expr);
         Ok(())
     }
 
@@ -141,54 +255,16 @@ impl Walker<'_> {
         }
         Err(RawError::semantic(span, "experimental duration expression is not enabled"))
     }
+}
 
-    /// A literal, a call, or an expression in parentheses.
-    fn duration_primary(&mut self, place: &Place) -> Result<DurationExpr, RawError> {
-        let token = self.peek();
-        let start = token.span.start;
-        match token.kind {
-            TokenKind::Number | TokenKind::Duration => {
-                let number = self.number()?;
-                check_range(&number, number.span)?;
-                Ok(DurationExpr::Number(number))
-            }
-            TokenKind::Keyword(keyword @ (Keyword::Step | Keyword::Range)) => {
-                self.advance();
-                self.expect(TokenKind::LeftParen, place.context, place.expected)?;
-                self.expect(TokenKind::RightParen, place.context, place.expected)?;
-                let span = Span { start, end: self.last_end() };
-                self.require_duration_expressions(span)?;
-                Ok(if keyword == Keyword::Step { DurationExpr::Step(span) } else { DurationExpr::Range(span) })
-            }
-            TokenKind::Keyword(keyword @ (Keyword::MinOf | Keyword::MaxOf)) => {
-                self.advance();
-                self.expect(TokenKind::LeftParen, place.context, place.expected)?;
-                let left = Box::new(self.duration_expr(place)?);
-                self.expect(TokenKind::Comma, place.context, place.expected)?;
-                let right = Box::new(self.duration_expr(place)?);
-                self.expect(TokenKind::RightParen, place.context, place.expected)?;
-                let span = Span { start, end: self.last_end() };
-                self.require_duration_expressions(span)?;
-                Ok(if keyword == Keyword::MinOf {
-                    DurationExpr::MinOf(left, right, span)
-                } else {
-                    DurationExpr::MaxOf(left, right, span)
-                })
-            }
-            TokenKind::LeftParen => {
-                self.advance();
-                let inner = self.duration_expr(place)?;
-                self.expect(TokenKind::RightParen, place.context, place.expected)?;
-                self.require_duration_expressions(inner.span())?;
-                let span = Span { start, end: self.last_end() };
-                Ok(match inner {
-                    // Doubled parentheses mean the same and print as one pair.
-                    DurationExpr::Paren(inner, _) => DurationExpr::Paren(inner, span),
-                    inner => DurationExpr::Paren(Box::new(inner), span),
-                })
-            }
-            _ => Err(self.unexpected_in(place.context, place.expected)),
-        }
+impl Stacks {
+    fn open(&mut self, group: Pending) {
+        self.pending.push(group);
+        self.open += 1;
+    }
+
+    fn pop(&mut self) -> DurationExpr {
+        self.operands.pop().expect("operators and groups close behind an operand")
     }
 }
 

@@ -1,10 +1,10 @@
 //! What may be written behind operators and aggregations: label lists, `bool`, matching, `fill`.
 
 use super::Walker;
-use crate::ast::{BinaryOp, Cardinality};
+use crate::ast::{BinaryOp, Cardinality, Span};
 use crate::parse::RawError;
+use crate::printer::quote_bytes;
 use crate::tokens::{Keyword, TokenKind};
-use model::text::quote;
 
 /// `by (…)` or `without (…)`.
 #[derive(Debug, Default)]
@@ -109,13 +109,13 @@ impl Walker<'_> {
         while self.accept(TokenKind::RightParen).is_none() {
             let token = self.peek();
             let label = match token.kind {
-                TokenKind::String => self.unquote_text(token)?,
-                kind if names_label(kind) => self.token_text(token).to_owned(),
+                TokenKind::String => self.unquote(token)?,
+                kind if names_label(kind) => self.token_text(token).into(),
                 _ => return Err(self.unexpected_in(CONTEXT, "label")),
             };
+            let label = String::from_utf8(label).map_err(|error| invalid_label(token.span, error.as_bytes()))?;
             if label.is_empty() {
-                let message = format!("invalid label name for grouping: {}", quote(&label));
-                return Err(RawError::semantic(token.span, message));
+                return Err(invalid_label(token.span, b""));
             }
             self.advance();
             labels.push(label);
@@ -125,6 +125,10 @@ impl Walker<'_> {
         }
         Ok(labels)
     }
+}
+
+fn invalid_label(span: Span, label: &[u8]) -> RawError {
+    RawError::semantic(span, format!("invalid label name for grouping: {}", quote_bytes(label)))
 }
 
 /// Every word may name a label, also one with a meaning elsewhere.
