@@ -95,6 +95,9 @@ impl ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
+        if self.error_type == ErrorType::Internal {
+            tracing::error!(error = self.message, "a request failed");
+        }
         let mut body = Vec::with_capacity(64 + self.message.len());
         body.extend_from_slice(b"{\"status\":\"error\",\"errorType\":");
         push_string(&mut body, self.error_type.name());

@@ -4,15 +4,23 @@
 //! connection is a tracked task; when [`serve`] returns, none is left.
 
 use axum::Router;
+use axum::http::Request;
+use axum::response::Response;
+use axum::routing::future::RouteFuture;
+use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
+use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower::Service;
 
 /// Habits of the server.
 #[derive(Debug, Clone, Copy)]
@@ -89,7 +97,9 @@ async fn serve_connection(stream: TcpStream, router: Router, stop: CancellationT
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
     builder.http2().timer(TokioTimer::new()).keep_alive_interval(PING_INTERVAL).keep_alive_timeout(PING_TIMEOUT);
-    let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let began = Arc::new(AtomicBool::new(false));
+    let service = Noted { router, began: Arc::clone(&began) };
+    let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
@@ -97,10 +107,42 @@ async fn serve_connection(stream: TcpStream, router: Router, stop: CancellationT
             connection.as_mut().graceful_shutdown();
             connection.await
         }
+        () = silence(&began) => Ok(()),
     };
     if let Err(error) = ended {
         // Clients go away in many ways; none of them is our problem.
         tracing::debug!(%error, "a connection ended early");
+    }
+}
+
+/// Returns when no request has begun for too long; never once one has, because from then on the protocols' own bounds
+/// hold. Before that, a few bytes that could begin either protocol would hold a connection forever.
+async fn silence(began: &AtomicBool) {
+    tokio::time::sleep(HEAD_TIMEOUT).await;
+    if began.load(Ordering::Relaxed) {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// A router that remembers whether it was ever asked.
+#[derive(Clone)]
+struct Noted {
+    router: Router,
+    began: Arc<AtomicBool>,
+}
+
+impl Service<Request<Incoming>> for Noted {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = RouteFuture<Infallible>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Service::<Request<Incoming>>::poll_ready(&mut self.router, context)
+    }
+
+    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+        self.began.store(true, Ordering::Relaxed);
+        self.router.call(request)
     }
 }
 

@@ -17,7 +17,7 @@ const LANES: usize = 4;
 /// Evaluators and regular expressions recurse; their depth is capped for this much.
 const STACK_BYTES: usize = 8 << 20;
 
-/// A job ended by a panic, which is a bug of ours; the message has been logged.
+/// A job ended by a panic, which is a bug of ours.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unexpected error: {message}")]
 pub struct JobPanicked {
@@ -108,13 +108,9 @@ fn least_busy(lanes: &[Lane]) -> usize {
 }
 
 fn panicked(panic: &(dyn Any + Send)) -> JobPanicked {
-    let message = panic
-        .downcast_ref::<&str>()
-        .map(|text| (*text).to_owned())
-        .or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "panic without a message".into());
-    tracing::error!(message, "a job on the CPU pool panicked");
-    JobPanicked { message }
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let message = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    JobPanicked { message: message.unwrap_or_else(|| "panic without a message".into()) }
 }
 
 #[cfg(test)]

@@ -97,7 +97,7 @@ impl App {
             store,
             queries: queries.clone(),
             metadata: Arc::new(KnownMetadata),
-            rules: Arc::new(super::rules::FixedRules::default()),
+            rules: Arc::new(super::rules::FixedRules::new()),
             alertmanagers: Arc::new(OneAlertmanager),
             self_scrape: Some(Arc::new(Mutex::new(target()))),
             config: Arc::new(ArcSwap::from_pointee(Config::default())),
