@@ -22,6 +22,6 @@ pub(crate) fn is_trim(op: BinaryOp) -> bool {
 
 /// What is said when floats meet a trim operator.
 pub(crate) fn trim_of_floats(op: BinaryOp) -> String {
-    let symbol = if op == BinaryOp::TrimUpper { "</" } else { ">/" };
+    let symbol = op.as_str();
     format!("incompatible sample types encountered for binary operator \"{symbol}\": float {symbol} float")
 }

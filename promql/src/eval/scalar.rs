@@ -51,19 +51,6 @@ impl ScalarRow {
     }
 }
 
-/// Whether the operator compares.
-pub(crate) fn is_comparison(op: BinaryOp) -> bool {
-    matches!(
-        op,
-        BinaryOp::Equal
-            | BinaryOp::NotEqual
-            | BinaryOp::Less
-            | BinaryOp::LessOrEqual
-            | BinaryOp::Greater
-            | BinaryOp::GreaterOrEqual
-    )
-}
-
 /// Whether the comparison holds; false for other operators.
 #[inline(always)]
 pub(crate) fn compare(op: BinaryOp, a: f64, b: f64) -> bool {
@@ -95,7 +82,7 @@ pub(crate) fn arithmetic(op: BinaryOp, a: f64, b: f64) -> f64 {
 
 /// The result of an operator between two scalars: comparisons give 1 or 0.
 pub(crate) fn between_scalars(op: BinaryOp, a: f64, b: f64) -> f64 {
-    if is_comparison(op) { f64::from(u8::from(compare(op, a, b))) } else { arithmetic(op, a, b) }
+    if op.is_comparison() { f64::from(u8::from(compare(op, a, b))) } else { arithmetic(op, a, b) }
 }
 
 /// `a ^ b`; squares, the usual case, by multiplication (Go's algorithm comes to the same).

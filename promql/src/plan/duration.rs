@@ -27,7 +27,7 @@ pub(super) fn resolve(duration: &DurationValue, signed: bool, bounds: &Bounds) -
 }
 
 fn error(expr: &DurationExpr, reason: &'static str) -> QueryError {
-    let Span { start, end } = span(expr);
+    let Span { start, end } = expr.span();
     QueryError::Duration { start, end, reason }
 }
 
@@ -52,17 +52,4 @@ fn seconds(expr: &DurationExpr, bounds: &Bounds) -> Result<f64, QueryError> {
             }
         }
     })
-}
-
-fn span(expr: &DurationExpr) -> Span {
-    match expr {
-        DurationExpr::Number(number) => number.span,
-        DurationExpr::Step(span)
-        | DurationExpr::Range(span)
-        | DurationExpr::MinOf(_, _, span)
-        | DurationExpr::MaxOf(_, _, span)
-        | DurationExpr::Unary(_, _, span)
-        | DurationExpr::Binary(_, _, _, span)
-        | DurationExpr::Paren(_, span) => *span,
-    }
 }

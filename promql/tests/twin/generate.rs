@@ -208,8 +208,9 @@ fn composite(inner: BoxedStrategy<String>) -> BoxedStrategy<String> {
         1 => (inner.clone(), scalar(), scalar()).prop_map(|(v, a, b)| format!("clamp({v}, {a}, {b})")),
         4 => (aggregations, grouping(), inner.clone()).prop_map(|(a, g, v)| format!("{a}{g} ({v})")),
         1 => (scalar(), grouping(), inner.clone()).prop_map(|(s, g, v)| format!("quantile{g} ({s}, {v})")),
-        1 => (grouping(), any::<bool>()).prop_map(|(g, top)| {
-            format!("{}{g} (2, rate(c_total[1m]))", if top { "topk" } else { "bottomk" })
+        // Of values that come without rounding: what is a tie must be one for both.
+        1 => (grouping(), any::<bool>(), selector()).prop_map(|(g, top, v)| {
+            format!("{}{g} (2, {v})", if top { "topk" } else { "bottomk" })
         }),
         2 => (operators(), scalar(), inner.clone()).prop_map(|(o, s, v)| format!("({v}) {o} {s}")),
         2 => (operators(), scalar(), inner.clone()).prop_map(|(o, s, v)| format!("{s} {o} ({v})")),

@@ -142,9 +142,9 @@ impl Pairing {
     /// filters it.
     #[inline(always)]
     pub(crate) fn combine(&self, many: f64, one: f64) -> Option<f64> {
-        use crate::eval::scalar::{arithmetic, compare, is_comparison};
+        use crate::eval::scalar::{arithmetic, compare};
         let (left, right) = if self.is_swapped() { (one, many) } else { (many, one) };
-        if !is_comparison(self.op) {
+        if !self.op.is_comparison() {
             return Some(arithmetic(self.op, left, right));
         }
         let holds = compare(self.op, left, right);

@@ -7,7 +7,7 @@ use crate::eval::exec::{Exec, Worker};
 use crate::eval::mapped::mapped;
 use crate::eval::names::{OnEqual, drop_names};
 use crate::eval::row::Row;
-use crate::eval::scalar::{ScalarRow, arithmetic, compare, is_comparison};
+use crate::eval::scalar::{ScalarRow, arithmetic, compare};
 use crate::eval::vector::{SeriesVector, Vector};
 use crate::plan::Node;
 use crate::query_error::QueryError;
@@ -27,7 +27,7 @@ pub(crate) fn apply<'q>(
     if is_trim(op) {
         return Ok(without_trimmed(vector, op, node));
     }
-    let result = if is_comparison(op) {
+    let result = if op.is_comparison() {
         let holds = move |step: usize, value: f64| {
             let other = scalar.at(step);
             if scalar_first { compare(op, other, value) } else { compare(op, value, other) }

@@ -1,0 +1,272 @@
+//! What the engine asks of a source, what it counts, and what it refuses.
+
+use model::labels::Labels;
+use model::sample::{Sample, SampleColumns};
+use promql::budget::Budget;
+use promql::source::{SelectRequest, SeriesSet, SeriesSource, SourceError, TimelineToken};
+use promql::testing::memory::MemorySource;
+use promql::value::{QueryResult, QueryValue};
+use promql::{Engine, EngineOptions, ParseOptions, QueryContext, QueryError, QueryErrorKind, parse};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+fn labels(pairs: &[(&str, &str)]) -> Labels {
+    Labels::from_pairs(pairs.iter().copied()).expect("labels")
+}
+
+enum When {
+    At(i64),
+    Range(i64, i64, i64),
+}
+
+fn ask_with(engine: &Engine, source: &dyn SeriesSource, query: &str, when: &When) -> Result<QueryResult, QueryError> {
+    let expr = parse(query, &ParseOptions::all()).expect("a query");
+    let budget = Budget::default();
+    let context = QueryContext { per_step_stats: true, ..QueryContext::new(source, &budget) };
+    match when {
+        When::At(seconds) => engine.instant(&expr, seconds * 1000, &context),
+        When::Range(start, end, step) => engine.range(&expr, start * 1000, end * 1000, step * 1000, &context),
+    }
+}
+
+fn ask(source: &dyn SeriesSource, query: &str, when: &When) -> Result<QueryResult, QueryError> {
+    ask_with(&Engine::default(), source, query, when)
+}
+
+/// One series `m1` and three series `m3`, a sample every 10 s.
+fn every_ten_seconds() -> MemorySource {
+    let mut source = MemorySource::new();
+    let series: [&[(&str, &str)]; 4] = [
+        &[("__name__", "m1")],
+        &[("__name__", "m3"), ("a", "1"), ("b", "1")],
+        &[("__name__", "m3"), ("a", "2"), ("b", "2")],
+        &[("__name__", "m3"), ("a", "3"), ("b", "2")],
+    ];
+    for pairs in series {
+        source.append(&labels(pairs), (0..=100).map(|i| (i * 10_000, 1.0 + i as f64)));
+    }
+    source
+}
+
+/// The figures are those that Prometheus reports for the same queries.
+#[test]
+fn samples_are_counted_as_prometheus_counts_them() {
+    let source = every_ten_seconds();
+    let cases = [
+        ("\"text\"", When::At(21), 0),
+        ("1", When::At(21), 0),
+        ("m1", When::At(21), 1),
+        ("timestamp(m1)", When::At(21), 1),
+        ("m1 @ 15", When::At(21), 1),
+        ("m3{a=\"1\"}[20s] @ 19", When::At(21), 2),
+        ("m1[60s]", When::At(201), 6),
+        ("m3[60s]", When::At(201), 18),
+        ("max_over_time(m1[60s])[20s:5s]", When::At(201), 24),
+        ("max_over_time(m1[61s])[20s:5s]", When::At(201), 26),
+        ("m1[60s] @ 30", When::At(201), 4),
+        ("sum by (b) (max_over_time(m3[60s] @ 30))", When::At(201), 12),
+        ("m1[60s:5s] offset 10s", When::At(201), 12),
+        ("absent_over_time(m1[60s])", When::At(201), 6),
+        ("max_over_time(m3[60s:5s])", When::At(201), 36),
+        ("sum(max_over_time(m3[60s:5s])) + sum(max_over_time(m3[60s:5s]))", When::At(201), 72),
+        ("m3{a=\"1\"}", When::Range(204, 223, 5), 4),
+        ("timestamp(m1)", When::Range(201, 220, 5), 4),
+        ("max_over_time(m3{a=\"1\"}[10s])", When::Range(991, 1021, 10), 2),
+        ("max_over_time(m3[60s] @ 30)", When::Range(201, 220, 5), 48),
+        ("m3", When::Range(201, 220, 5), 12),
+        ("max_over_time(m3[60s])", When::Range(201, 220, 5), 72),
+        ("max_over_time(m3[60s:5s])", When::Range(201, 216, 5), 144),
+        ("max_over_time(m3[60s:5s])", When::Range(201, 220, 5), 144),
+        ("sum by (b) (max_over_time(m1[60s:5s]))", When::Range(201, 220, 5), 48),
+        ("sum_over_time(m1[30s:30s])", When::At(90), 1),
+        ("max_over_time(m1[30s:10s])", When::Range(201, 231, 30), 6),
+        ("max_over_time(m1[20s:10s])", When::Range(201, 261, 10), 14),
+    ];
+    for (query, when, expected) in cases {
+        let stats = ask(&source, query, &when).expect("an answer").stats;
+        assert_eq!(stats.samples_total, expected, "{query}");
+        let per_step = stats.samples_per_step.expect("asked for");
+        assert_eq!(per_step.iter().map(|(_, samples)| samples).sum::<u64>(), expected, "{query}: {per_step:?}");
+    }
+    let stats = ask(&source, "m3", &When::Range(201, 220, 5)).expect("an answer").stats;
+    let steps = [201_000, 206_000, 211_000, 216_000].map(|time| (time, 3)).to_vec();
+    assert_eq!((stats.samples_per_step, stats.series), (Some(steps), 3));
+}
+
+/// A source that counts what is asked of it.
+struct Watched {
+    inner: MemorySource,
+    asked: Arc<Asked>,
+}
+
+#[derive(Default)]
+struct Asked {
+    labels: AtomicUsize,
+    some_labels: AtomicUsize,
+    reads: AtomicUsize,
+    latest: AtomicUsize,
+}
+
+struct WatchedSet {
+    inner: Box<dyn SeriesSet>,
+    asked: Arc<Asked>,
+}
+
+impl SeriesSource for Watched {
+    fn select(&self, request: &SelectRequest<'_>) -> Result<Box<dyn SeriesSet>, SourceError> {
+        Ok(Box::new(WatchedSet { inner: self.inner.select(request)?, asked: Arc::clone(&self.asked) }))
+    }
+}
+
+impl SeriesSet for WatchedSet {
+    fn len(&self) -> usize {
+        self.inner.len()
+    }
+
+    fn labels(&self, index: usize) -> Labels {
+        self.asked.labels.fetch_add(1, Ordering::Relaxed);
+        self.inner.labels(index)
+    }
+
+    fn labels_among(&self, index: usize, names: &[&str]) -> Labels {
+        self.asked.some_labels.fetch_add(1, Ordering::Relaxed);
+        self.inner.labels_among(index, names)
+    }
+
+    fn may_have_label(&self, name: &str) -> bool {
+        self.inner.may_have_label(name)
+    }
+
+    fn read(
+        &self,
+        index: usize,
+        after_ms: i64,
+        until_ms: i64,
+        into: &mut SampleColumns,
+    ) -> Result<Option<TimelineToken>, SourceError> {
+        self.asked.reads.fetch_add(1, Ordering::Relaxed);
+        self.inner.read(index, after_ms, until_ms, into)
+    }
+
+    fn latest(&self, index: usize, after_ms: i64, at_ms: i64) -> Result<Option<Sample>, SourceError> {
+        self.asked.latest.fetch_add(1, Ordering::Relaxed);
+        self.inner.latest(index, after_ms, at_ms)
+    }
+}
+
+/// How often labels, some labels, samples and newest samples were asked for.
+fn asked(query: &str, when: &When) -> [usize; 4] {
+    let source = Watched { inner: every_ten_seconds(), asked: Arc::default() };
+    ask(&source, query, when).expect("an answer");
+    let asked = &source.asked;
+    [&asked.labels, &asked.some_labels, &asked.reads, &asked.latest].map(|count| count.load(Ordering::Relaxed))
+}
+
+#[test]
+fn a_source_is_asked_for_nothing_that_is_not_needed() {
+    let range = When::Range(200, 300, 10);
+    // Labels of series that end in one sum are not needed; of `by`, only those.
+    assert_eq!(asked("count(m3)", &When::At(200)), [0, 0, 0, 3]);
+    assert_eq!(asked("sum(rate(m3[1m]))", &range), [0, 0, 3, 0]);
+    assert_eq!(asked("sum by (b) (rate(m3[1m]))", &range), [0, 3, 3, 0]);
+    assert_eq!(asked("topk(1, m3)", &range), [1, 0, 3, 0]);
+    // What is the same at each step is looked up once.
+    assert_eq!(asked("sum(m3 @ end()) + vector(time())", &range)[2..], [0, 3]);
+    assert_eq!(asked("sum(rate(m3[1m] @ 100)) + vector(time())", &range)[2..], [3, 0]);
+    // One pass over a series covers the subqueries of all steps.
+    assert_eq!(asked("max_over_time(rate(m1[1m])[5m:10s])", &range)[2..], [1, 0]);
+    // A limit that is reached ends the reading.
+    assert_eq!(asked("limitk(0, m3)", &range)[2..], [0, 0]);
+}
+
+#[test]
+fn series_that_lose_their_names_must_stay_apart() {
+    let mut source = MemorySource::new();
+    source.append(&labels(&[("__name__", "a_total"), ("x", "1")]), [(0, 1.0), (15_000, 2.0)]);
+    source.append(&labels(&[("__name__", "b_total"), ("x", "1")]), [(600_000, 3.0), (615_000, 5.0)]);
+    let both = "{__name__=~\"a_total|b_total\"}";
+    let whole = When::Range(15, 645, 30);
+    // Range functions refuse what others join as long as it is never present together.
+    assert_eq!(ask(&source, &format!("rate({both}[1m])"), &whole), Err(QueryError::SameLabelset));
+    assert!(ask(&source, &format!("rate({both}[1m])"), &When::At(15)).is_ok());
+    let joined = ask(&source, &format!("abs({both})"), &whole).expect("never together");
+    let QueryValue::Matrix(series) = joined.value else { panic!("a matrix") };
+    assert_eq!(series.iter().map(|series| series.labels.to_string()).collect::<Vec<_>>(), ["{x=\"1\"}"]);
+    source.append(&labels(&[("__name__", "b_total"), ("x", "1")]), [(20_000, 3.0)]);
+    assert_eq!(ask(&source, &format!("abs({both})"), &whole), Err(QueryError::SameLabelset));
+    // Delayed, a name goes only at the end, so a sum over both is fine.
+    let delayed = Engine::new(EngineOptions { delayed_name_removal: true, ..EngineOptions::default() });
+    assert!(ask_with(&delayed, &source, &format!("sum(abs({both}))"), &whole).is_ok());
+    assert!(ask_with(&delayed, &source, &format!("abs({both})"), &whole).is_err());
+}
+
+#[test]
+fn what_cannot_be_answered_says_why() {
+    let source = every_ten_seconds();
+    let error = |query: &str, when: When| {
+        let error = ask(&source, query, &when).expect_err("refused");
+        (error.kind(), error.to_string())
+    };
+    let bad_data = |text: &str| (QueryErrorKind::BadData, text.to_owned());
+    assert_eq!(
+        error("m1[5m]", When::Range(0, 10, 1)),
+        bad_data("invalid expression type \"range vector\" for range query, must be Scalar or instant Vector")
+    );
+    assert_eq!(
+        error("m1", When::Range(0, 10, 0)),
+        bad_data("zero or negative query resolution step widths are not accepted")
+    );
+    assert_eq!(error("m1", When::Range(10, 0, 1)), bad_data("end timestamp must not be before start time"));
+    assert_eq!(error("m1[step()]", When::At(0)), bad_data("3:9: duration must be greater than 0"));
+    assert_eq!(error("m1 offset (1 / step())", When::At(0)).0, QueryErrorKind::BadData);
+    assert_eq!(
+        error("topk(scalar(m3), m1)", When::At(0)),
+        (QueryErrorKind::Execution, "Parameter value is NaN".into())
+    );
+    assert_eq!(
+        error("sum_over_time(m1[30d:1ms])", When::At(0)),
+        (
+            QueryErrorKind::Execution,
+            "query processing would load too many samples into memory in query execution".into()
+        )
+    );
+}
+
+/// Times come from requests and may be anything.
+#[test]
+fn extreme_times_are_survived() {
+    let source = every_ten_seconds();
+    let expr = parse("rate(m1[5m] offset -290y) + max_over_time(m1[1h:1m] @ -9e12)", &ParseOptions::all());
+    let expr = expr.expect("a query");
+    for (start, end, step) in [(i64::MIN, i64::MAX, i64::MAX), (i64::MAX - 5, i64::MAX, 1), (i64::MIN, i64::MIN + 5, 1)]
+    {
+        let budget = Budget::default();
+        let context = QueryContext::new(&source, &budget);
+        assert!(Engine::default().range(&expr, start, end, step, &context).is_ok());
+        assert!(Engine::default().instant(&expr, start, &context).is_ok());
+        assert!(Engine::default().instant(&expr, end, &context).is_ok());
+    }
+}
+
+#[test]
+fn a_lookback_may_be_given_with_the_query() {
+    let source = every_ten_seconds();
+    let expr = parse("m1", &ParseOptions::all()).expect("a query");
+    let found = |lookback_ms: Option<i64>| {
+        let budget = Budget::default();
+        let context = QueryContext { lookback_ms, ..QueryContext::new(&source, &budget) };
+        let value = Engine::default().instant(&expr, 1_100_000, &context).expect("an answer").value;
+        matches!(value, QueryValue::Vector { samples, .. } if samples.len() == 1)
+    };
+    assert!(found(None) && !found(Some(60_000)));
+}
+
+#[test]
+fn rates_of_what_does_not_look_like_a_counter_are_remarked_on_once() {
+    let source = every_ten_seconds();
+    let result = ask(&source, "rate(m3[1m]) + rate(m3[2m])", &When::Range(200, 300, 10)).expect("an answer");
+    let expected = "PromQL info: metric might not be a counter, name does not end in _total/_sum/_count/_bucket: \
+                    \"m3\" (1:21)";
+    assert_eq!(result.annotations.infos("rate(m3[1m]) + rate(m3[2m])", 10), [expected]);
+    assert!(result.annotations.warnings("", 10).is_empty());
+}
