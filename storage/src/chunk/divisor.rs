@@ -67,7 +67,8 @@ impl Divisor {
     #[inline]
     #[must_use]
     pub fn value(self, mantissa: i64) -> f64 {
-        mantissa as f64 / self.factor()
+        let whole = mantissa as f64;
+        if self == Self::ONE { whole } else { whole / self.factor() }
     }
 
     /// The mantissa nearest to any value; NaN gives 0, what is out of range an extreme. Encoder and decoder use it as

@@ -22,8 +22,8 @@ impl<F: Fn(u32) -> bool> Among<'_, F> {
     }
 }
 
-/// Looking one series up in the postings of a value costs about this many times less than finding its value.
-const LABELS_COST: u64 = 2;
+/// Asking for a value whether any series has it costs about this many times finding the value of a series.
+const VALUE_COST: u64 = 4;
 
 impl LabelIndex {
     /// The names of labels that series have, in no order.
@@ -45,7 +45,7 @@ impl LabelIndex {
     ) -> Vec<&str> {
         let Some(name) = self.name_number(name) else { return Vec::new() };
         match among.series {
-            Some(series) if series.len() < self.names[name as usize].value_count() as u64 * LABELS_COST => {
+            Some(series) if series.len() < self.names[name as usize].value_count() as u64 * VALUE_COST => {
                 self.values_of_series(name, series, among, limit, labels_of)
             }
             _ => self.values_with_series(name, among, limit),
