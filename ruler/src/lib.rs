@@ -5,24 +5,29 @@
 //! of [`ports`], which the server and the tests implement; nothing here reads a clock, a file or a socket.
 #![forbid(unsafe_code)]
 
+// Text to rules.
 pub mod annotate;
 pub mod rule;
-pub mod rule_file; // text to rules
+pub mod rule_file;
+
+// What an evaluation does, from the outside in.
+pub mod group;
+pub mod rule_state;
+pub mod schedule;
 
 pub mod alert_instance;
 pub mod alerting;
 pub mod evaluation;
-pub mod group; // what an evaluation does
 mod overlay;
 pub mod recording;
-pub mod rule_state;
-pub mod schedule;
 
-pub mod driver; // who turns the crank
+// Who turns the crank.
+pub mod driver;
 pub mod ports;
 pub mod reload;
 
-pub mod error; // what others see
+// What others see.
+pub mod error;
 pub mod filter;
 pub mod stats;
 pub mod view;

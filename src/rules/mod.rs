@@ -2,17 +2,23 @@
 //! queries, samples and alerts go through the parts of the process that everybody uses.
 //!
 //! What a rule means is the business of the `ruler` crate.
+
+// From patterns to groups.
 pub mod check;
 mod glob;
-pub mod load; // from patterns to groups
+pub mod load;
 
+// Groups that run.
 mod clock;
-pub mod manager; // groups that run
+pub mod manager;
 
-pub mod event_log; // ports
+// What groups need from the process.
+pub mod event_log;
 pub mod notify;
 pub mod query_port;
-
 pub mod sample_sink;
 
 pub mod metrics;
+
+#[cfg(test)]
+mod tests;

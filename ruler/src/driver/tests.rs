@@ -272,6 +272,7 @@ fn refused_samples_make_the_rule_unhealthy_and_are_no_series_of_it() {
     assert_eq!(group.rules()[1].health, Health::Bad(crate::error::RuleError::SamplesDiscarded { reason }));
     assert!(matches!(world.take_events()[..], [GroupEvent::SamplesDiscarded { index: 1, count: 1, .. }]));
     assert_eq!(group.stats().evaluation_failures, 0);
+    assert_eq!((group.rules()[0].written.len(), group.rules()[1].written.len()), (1, 0));
 }
 
 #[test]
