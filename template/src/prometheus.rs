@@ -3,6 +3,7 @@
 //! A rule's labels and annotations are checked once, when it is loaded ([`AlertTemplate::parse`]), and expanded for every
 //! alert. Queries are answered by the caller, at the time of the evaluation.
 
+mod data;
 mod environment;
 mod functions;
 mod humanize;
@@ -12,8 +13,9 @@ mod title;
 use crate::call::FunctionNames;
 use crate::error::{Error, ErrorKind};
 use crate::template::{Options, Template};
-use crate::value::{Map, Object, Value};
-use environment::{Environment, FUNCTION_NAMES};
+use crate::value::Value;
+use data::RootData;
+use environment::{Environment, FUNCTION_NAMES, RegexCache};
 use model::labels::Labels;
 use std::sync::Arc;
 
@@ -77,7 +79,7 @@ pub struct AlertTemplate {
 enum Content {
     /// A text without actions expands to itself.
     Plain(Arc<str>),
-    Template(Template),
+    Template(Template, Arc<RegexCache>),
 }
 
 impl AlertTemplate {
@@ -97,7 +99,7 @@ impl AlertTemplate {
             }
             error
         })?;
-        Ok(Self { content: Content::Template(template) })
+        Ok(Self { content: Content::Template(template, Arc::default()) })
     }
 
     /// Expands the template for one alert; `now_ms` is the time of the evaluation.
@@ -106,11 +108,11 @@ impl AlertTemplate {
     /// What the template does not get on with in this data, a query that fails, or a bound that was reached. The alert is
     /// then sent with [`error_text`] in place of the text.
     pub fn expand(&self, data: &AlertTemplateData, query: &QueryFn<'_>, now_ms: i64) -> Result<String, ExpandError> {
-        let template = match &self.content {
+        let (template, regexes) = match &self.content {
             Content::Plain(text) => return Ok(text.to_string()),
-            Content::Template(template) => template,
+            Content::Template(template, regexes) => (template, regexes),
         };
-        let environment = Environment::new(query, &data.external_url, now_ms);
+        let environment = Environment { query, external_url: &data.external_url, now_ms, regexes };
         let options = Options::default();
         template.execute(Value::object(RootData::new(data)), &environment, &options).map_err(ExpandError::Execute)
     }
@@ -140,43 +142,4 @@ pub fn error_text(error: &ExpandError) -> String {
 #[must_use]
 pub fn function_names() -> FunctionNames<'static> {
     FUNCTION_NAMES
-}
-
-/// The dot of a rule's template.
-#[derive(Debug)]
-struct RootData {
-    labels: Value,
-    external_labels: Value,
-    external_url: Value,
-    value: Value,
-}
-
-impl RootData {
-    fn new(data: &AlertTemplateData) -> Self {
-        Self {
-            labels: label_map(&data.labels),
-            external_labels: label_map(&data.external_labels),
-            external_url: Value::String(Arc::clone(&data.external_url)),
-            value: data.value.clone(),
-        }
-    }
-}
-
-impl Object for RootData {
-    fn type_name(&self) -> &str {
-        "struct { Labels map[string]string; ExternalLabels map[string]string; ExternalURL string; Value interface {} }"
-    }
-
-    fn fields(&self) -> Vec<(&str, Value)> {
-        vec![
-            ("Labels", self.labels.clone()),
-            ("ExternalLabels", self.external_labels.clone()),
-            ("ExternalURL", self.external_url.clone()),
-            ("Value", self.value.clone()),
-        ]
-    }
-}
-
-fn label_map(labels: &Labels) -> Value {
-    Value::from(Map::of_texts(labels.iter()))
 }

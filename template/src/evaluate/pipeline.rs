@@ -202,6 +202,9 @@ impl<'t> Execution<'t> {
         {
             return match extras.is_none() {
                 true => Ok(value),
+                false if object.underlying().is_some() => {
+                    Err(self.error(format!("{name} is not a method but has arguments")))
+                }
                 false => Err(self.error(format!("{name} has arguments but cannot be invoked as function"))),
             };
         }

@@ -3,8 +3,8 @@
 use super::{QueryFn, functions};
 use crate::call::{CallError, FunctionNames, Functions, Signature, Type};
 use crate::value::Value;
-use model::regex::Search;
-use std::cell::RefCell;
+use model::regex::{RegexError, Search};
+use std::sync::{Mutex, PoisonError};
 
 pub(super) const FUNCTION_NAMES: FunctionNames<'static> = FunctionNames::new(&[
     "args",
@@ -54,32 +54,46 @@ const REPLACED_BYTES_MAX: usize = 1 << 20;
 const RESULT: Type = Type::Named(RESULT_TYPE);
 const SAMPLE: Type = Type::Named(SAMPLE_TYPE);
 
-/// One expansion's surroundings.
-pub(super) struct Environment<'a> {
-    query: &'a QueryFn<'a>,
-    external_url: &'a str,
-    now_ms: i64,
-    /// The expression used last: templates loop over results with the same one.
-    last_regex: RefCell<Option<(String, Search)>>,
+/// The expressions that a template used last: compiling one takes longer than all else in most expansions.
+#[derive(Debug, Default)]
+pub(super) struct RegexCache {
+    /// The one used last at the end; at most [`REGEXES_MAX`].
+    known: Mutex<Vec<(String, Search)>>,
 }
 
-impl<'a> Environment<'a> {
-    pub(super) fn new(query: &'a QueryFn<'a>, external_url: &'a str, now_ms: i64) -> Self {
-        Self { query, external_url, now_ms, last_regex: RefCell::new(None) }
-    }
+/// How many expressions a template keeps.
+const REGEXES_MAX: usize = 4;
 
-    fn regex(&self, pattern: &str) -> Result<Search, CallError> {
-        if let Some((known, search)) = self.last_regex.borrow().as_ref()
-            && known == pattern
-        {
-            return Ok(search.clone());
+impl RegexCache {
+    fn get(&self, pattern: &str) -> Result<Search, RegexError> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = match known.iter().position(|(text, _)| text == pattern) {
+            Some(index) => known.remove(index),
+            None => (pattern.to_owned(), Search::new(pattern)?),
+        };
+        let search = entry.1.clone();
+        if known.len() >= REGEXES_MAX {
+            known.remove(0);
         }
+        known.push(entry);
+        Ok(search)
+    }
+}
+
+/// One expansion's surroundings.
+pub(super) struct Environment<'a> {
+    pub(super) query: &'a QueryFn<'a>,
+    pub(super) external_url: &'a str,
+    pub(super) now_ms: i64,
+    pub(super) regexes: &'a RegexCache,
+}
+
+impl Environment<'_> {
+    fn regex(&self, pattern: &str) -> Result<Search, CallError> {
         if pattern.len() > REGEX_BYTES_MAX {
             return Err(CallError::failed(format!("regular expression is longer than {REGEX_BYTES_MAX} bytes")));
         }
-        let search = Search::new(pattern).map_err(|error| CallError::failed(error.to_string()))?;
-        *self.last_regex.borrow_mut() = Some((pattern.to_owned(), search.clone()));
-        Ok(search)
+        self.regexes.get(pattern).map_err(|error| CallError::failed(error.to_string()))
     }
 
     fn replace_all(&self, pattern: &str, replacement: &str, text: &str) -> Result<Value, CallError> {

@@ -1,7 +1,8 @@
 //! Functions over query results, and small ones over texts.
 
+use super::Sample;
+use super::data::label_map;
 use super::environment::{RESULT_TYPE, SAMPLE_TYPE};
-use super::{Sample, label_map};
 use crate::call::CallError;
 use crate::value::{List, Map, Object, Value};
 use std::sync::Arc;
@@ -21,11 +22,19 @@ impl Object for SampleObject {
     fn fields(&self) -> Vec<(&str, Value)> {
         vec![("Labels", self.labels.clone()), ("Value", self.value.clone())]
     }
+
+    fn field(&self, name: &str) -> Option<Value> {
+        match name {
+            "Labels" => Some(self.labels.clone()),
+            "Value" => Some(self.value.clone()),
+            _ => None,
+        }
+    }
 }
 
 pub(super) fn query_result(samples: Vec<Sample>) -> Value {
     let object = |sample: Sample| {
-        Value::object(SampleObject { labels: label_map(&sample.labels), value: sample.value }).pointer()
+        Value::object(SampleObject { labels: label_map(sample.labels), value: sample.value }).pointer()
     };
     Value::from(List::new(RESULT_TYPE, samples.into_iter().map(object).collect()))
 }
@@ -42,7 +51,7 @@ pub(super) fn label(name: &Value, sample: &Value) -> Result<Value, CallError> {
 
 fn label_text(name: &str, sample: &Value) -> Arc<str> {
     let text = match field(sample, "Labels") {
-        Some(Value::Map(map)) => map.get(name).cloned(),
+        Some(Value::Object(labels)) => labels.field(name),
         _ => None,
     };
     match text {
