@@ -133,7 +133,7 @@ pub(crate) fn format_float(value: f64, verb: FloatVerb, precision: Option<usize>
     let precision = precision.map(|p| p.min(DIGITS_MAX));
     let text = match verb {
         FloatVerb::Exponent(_) => exponent_form(value, precision),
-        FloatVerb::Decimal => precision.map_or_else(|| format!("{value}"), |p| format!("{value:.p$}")),
+        FloatVerb::Decimal => precision.map_or_else(|| model::text::format_plain(value), |p| format!("{value:.p$}")),
         FloatVerb::General(_) => general_form(value, precision),
         FloatVerb::Hexadecimal(_) => hexadecimal_form(value, precision),
         FloatVerb::Binary => binary_form(value),
@@ -144,9 +144,28 @@ pub(crate) fn format_float(value: f64, verb: FloatVerb, precision: Option<usize>
 
 /// Digits with one before the point, and the exponent.
 fn scientific(value: f64, precision: Option<usize>) -> (String, i32) {
-    let text = precision.map_or_else(|| format!("{value:e}"), |p| format!("{value:.p$e}"));
+    let text = match precision {
+        Some(precision) => format!("{value:.precision$e}"),
+        None => return shortest(value),
+    };
     let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
     (mantissa.to_owned(), exponent.parse().unwrap_or(0))
+}
+
+/// The shortest digits that read back the same: of two that are equally near, Go's choice.
+fn shortest(value: f64) -> (String, i32) {
+    let text = model::text::format_value(value);
+    let (sign, unsigned) = text.strip_prefix('-').map_or(("", text.as_str()), |unsigned| ("-", unsigned));
+    let (decimal, exponent) = unsigned.split_once('e').unwrap_or((unsigned, "0"));
+    let (whole, fraction) = decimal.split_once('.').unwrap_or((decimal, ""));
+    let all = [whole, fraction].concat();
+    let significant = all.trim_start_matches('0');
+    let leading_zeros = all.len() - significant.len();
+    let digits = significant.trim_end_matches('0');
+    let Some((first, rest)) = digits.split_at_checked(1) else { return (format!("{sign}0"), 0) };
+    let point = if rest.is_empty() { "" } else { "." };
+    let exponent = exponent.parse().unwrap_or(0) + whole.len() as i32 - 1 - leading_zeros as i32;
+    (format!("{sign}{first}{point}{rest}"), exponent)
 }
 
 fn exponent_form(value: f64, precision: Option<usize>) -> String {
@@ -175,6 +194,9 @@ fn general_form(value: f64, precision: Option<usize>) -> String {
     };
     if exponent < -4 || i64::from(exponent) >= exponent_limit {
         return with_exponent(mantissa, 'e', exponent);
+    }
+    if precision.is_none() {
+        return model::text::format_plain(value);
     }
     let decimals = usize::try_from(digits - 1 - i64::from(exponent)).unwrap_or(0);
     format!("{value:.decimals$}")
