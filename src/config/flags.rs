@@ -16,7 +16,7 @@ pub struct ServeFlags {
     #[arg(long = "config.check")]
     pub config_check: bool,
 
-    /// Address to serve the HTTP API, the user pages and remote write on
+    /// Address to serve the HTTP API and remote write on
     #[arg(
         long = "web.listen-address",
         value_name = "HOST:PORT",

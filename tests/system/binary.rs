@@ -1,0 +1,101 @@
+//! The binary as a user meets it: commands, exit codes, start and end.
+
+use std::io::Read;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+fn hearth(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_hearth")).args(arguments).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn write(directory: &Path, name: &str, content: &str) -> String {
+    let path = directory.join(name);
+    std::fs::write(&path, content).unwrap();
+    path.display().to_string()
+}
+
+#[test]
+fn a_mistake_in_the_configuration_is_named_with_its_place() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = write(directory.path(), "hearth.yml", "global:\n  evaluation_intervall: 1m\n");
+    for arguments in [vec!["config", "check", &file], vec!["--config.check", "--config.file", &file]] {
+        let output = hearth(&arguments);
+        assert_eq!(output.status.code(), Some(1));
+        let problem = text(&output.stderr);
+        assert!(problem.contains("hearth.yml:2:3: ") && problem.contains("evaluation_intervall"), "{problem}");
+    }
+}
+
+#[test]
+fn a_configuration_is_checked_together_with_its_rules() {
+    let directory = tempfile::tempdir().unwrap();
+    let rule = "groups: [{name: g, rules: [{record: r, expr: 'sum(up'}]}]\n";
+    write(directory.path(), "rules.yml", rule);
+    let file = write(directory.path(), "hearth.yml", "rule_files: ['*.yml.off', 'rules.yml']\n");
+    let output = hearth(&["config", "check", &file]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("could not parse expression"), "{}", text(&output.stderr));
+    write(directory.path(), "rules.yml", &rule.replace("sum(up", "sum(up)"));
+    let output = hearth(&["config", "check", &file]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("matches no file"), "{}", text(&output.stdout));
+}
+
+#[test]
+fn rule_files_are_checked_one_by_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let good = write(directory.path(), "good.yml", "groups: [{name: g, rules: [{record: r, expr: up}]}]\n");
+    let bad = write(directory.path(), "bad.yml", "groups: [{name: g, rules: [{alert: a}]}]\n");
+    assert_eq!(hearth(&["rules", "check", &good]).status.code(), Some(0));
+    let output = hearth(&["rules", "check", &good, &bad]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("field 'expr' must be set in rule"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn unknown_features_are_refused() {
+    let output = hearth(&["--enable-feature=magic"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("magic"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn completions_exist_for_every_shell() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let output = hearth(&["completions", shell]);
+        assert!(output.status.success() && text(&output.stdout).contains("hearth"), "{shell}");
+    }
+}
+
+/// A newcomer's first minute: without any flag but the places, data and a firing alert appear by themselves, the command
+/// line finds them, and the process ends well when told to.
+#[test]
+fn it_runs_on_embedded_defaults_and_ends_well() {
+    let directory = tempfile::tempdir().unwrap();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let address = format!("127.0.0.1:{port}");
+    let mut server = Command::new(env!("CARGO_BIN_EXE_hearth"))
+        .args([format!("--web.listen-address={address}"), format!("--storage.path={}", directory.path().display())])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let url = format!("http://{address}");
+    let ask = |query: &str| text(&hearth(&["query", query, "--server", &url]).stdout);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !(ask("up").contains("job=\"hearth\"") && ask("ALERTS").contains("alertstate=\"firing\"")) {
+        assert!(Instant::now() < deadline, "no data after a minute: {}", ask("up"));
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let told = Command::new("kill").arg(server.id().to_string()).status().unwrap();
+    assert!(told.success());
+    let status = server.wait().unwrap();
+    let mut log = String::new();
+    server.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert!(log.contains("Hearth is ready"), "{log}");
+}
