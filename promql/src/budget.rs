@@ -153,6 +153,12 @@ impl<'b> Charge<'b> {
         samples.and(bytes)
     }
 
+    /// Takes over what `other` holds.
+    pub(crate) fn absorb(&mut self, mut other: Self) {
+        self.samples += std::mem::take(&mut other.samples);
+        self.bytes += std::mem::take(&mut other.bytes);
+    }
+
     /// Makes the samples held at least `samples`.
     pub(crate) fn raise_samples_to(&mut self, samples: usize) -> Result<(), QueryError> {
         if samples > self.samples { self.add(samples - self.samples, 0) } else { Ok(()) }

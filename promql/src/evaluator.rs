@@ -253,9 +253,13 @@ impl<'q> Evaluator<'_, 'q> {
         let start_ms = look.first().saturating_sub(range.range_ms);
         let first_ms = start_ms.div_euclid(step_ms).saturating_add(1).saturating_mul(step_ms);
         let steps = Steps::range(first_ms, look.last(), step_ms);
-        // A row of each series over the grid has to fit, present or not.
-        if steps.count > self.exec.budget.limits().samples_max.max(SUBQUERY_STEPS_MIN) {
+        // A row over the grid has to fit, present or not.
+        let limits = self.exec.budget.limits();
+        if steps.count > limits.samples_max.max(SUBQUERY_STEPS_MIN) {
             return Err(QueryError::TooManySamples);
+        }
+        if steps.count.saturating_mul(size_of::<f64>()) > limits.bytes_max {
+            return Err(QueryError::TooManyBytes { bytes_max: limits.bytes_max });
         }
         let vector: Vector<'q> =
             if steps.count == 0 { Arc::new(Nothing) } else { self.vector(inner, Scope { steps, counting })? };

@@ -33,7 +33,7 @@ struct Segment {
     end: usize,
 }
 
-fn segments(groups: &Groups) -> Vec<Segment> {
+fn segments(groups: &Groups<'_>) -> Vec<Segment> {
     let mut segments = Vec::new();
     for group in 0..groups.len() {
         let range = groups.range(group);
@@ -68,7 +68,7 @@ fn tasks(segments: &[Segment]) -> Vec<std::ops::Range<usize>> {
 /// Folds every group of `inner` with an accumulator made by `make`.
 pub(crate) fn fold<'q, A: Accumulator>(
     inner: &dyn SeriesVector,
-    groups: Groups,
+    groups: Groups<'q>,
     steps: usize,
     make: impl Fn() -> A + Sync,
     exec: &Exec<'q>,

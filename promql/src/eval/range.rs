@@ -15,6 +15,7 @@ use super::row::Row;
 use super::scalar::ScalarRow;
 use super::steps::{LookTimes, Steps};
 use super::windows::Windows;
+use crate::budget::Budget;
 use crate::query_error::QueryError;
 
 /// A function that folds a window of samples to one value.
@@ -100,11 +101,13 @@ pub(crate) struct WindowInput<'a> {
     /// When each step is.
     pub(crate) steps: &'a Steps,
     pub(crate) range_ms: i64,
+    /// Whether to go on: many long windows take a while.
+    pub(crate) budget: &'a Budget,
 }
 
 impl WindowInput<'_> {
     /// Fills `out` with `fold` of every window of at least `least` samples; the fold gets the step and the window's
-    /// bounds.
+    /// bounds. Leaves off when the query is to stop, which the caller sees too.
     #[inline]
     pub(crate) fn each(&self, least: usize, out: &mut Row, mut fold: impl FnMut(usize, usize, usize) -> f64) {
         let bounds = self.windows.bounds();
@@ -112,6 +115,9 @@ impl WindowInput<'_> {
         let (values, present) = out.parts_mut();
         let words = present.iter_mut().zip(bounds.chunks(64)).zip(values.chunks_mut(64));
         for (first, ((word, bounds), values)) in (0..).step_by(64).zip(words) {
+            if self.budget.check().is_err() {
+                return;
+            }
             for (bit, ((low, high), value)) in bounds.iter().zip(values).enumerate() {
                 let (low, high) = (*low as usize, *high as usize);
                 if high - low >= least {

@@ -206,8 +206,10 @@ impl RangeCall<'_> {
             look: &self.look,
             steps: &self.steps,
             range_ms: self.range_ms,
+            budget: worker.exec.budget,
         };
         self.function.fold(&input, &self.parameters, out)?;
+        worker.exec.budget.check()?;
         worker.exec.tally.add(self.counting, windows.total(), self.steps.count, |step| windows.samples(step));
         Ok(())
     }

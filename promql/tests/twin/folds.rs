@@ -169,10 +169,20 @@ pub(crate) fn fold(name: &str, samples: &[(i64, f64)], scalars: &[f64], start: i
         }
         "deriv" | "predict_linear" if n >= 2 => {
             let origin = if name == "deriv" { first.0 } else { at };
-            if values.iter().any(|value| !value.is_finite()) {
-                return Some(f64::NAN);
-            }
             let times: Vec<f64> = samples.iter().map(|(time, _)| seconds(time - origin)).collect();
+            if values.iter().any(|value| !value.is_finite()) {
+                // Infinities do not always cancel; the textbook formula says what is left.
+                if values.iter().all(|value| *value == values[0]) {
+                    return Some(f64::NAN);
+                }
+                let product: Vec<f64> = times.iter().zip(&values).map(|(x, y)| x * y).collect();
+                let square: Vec<f64> = times.iter().map(|x| x * x).collect();
+                let n = n as f64;
+                let (x, y) = (sum(&times), sum(&values));
+                let slope = (sum(&product) - x * y / n) / (sum(&square) - x * x / n);
+                let line = y / n - slope * x / n;
+                return Some(if name == "deriv" { slope } else { slope * scalars[0] + line });
+            }
             let (mean_x, mean_y) = (mean(&times), mean(&values));
             let over: f64 = times.iter().zip(&values).map(|(x, y)| (x - mean_x) * (y - mean_y)).sum();
             let under: f64 = times.iter().map(|x| (x - mean_x) * (x - mean_x)).sum();

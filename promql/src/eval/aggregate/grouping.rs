@@ -1,5 +1,6 @@
 //! Which series belong together.
 
+use crate::budget::Charge;
 use crate::eval::exec::Exec;
 use crate::eval::vector::SeriesVector;
 use crate::query_error::QueryError;
@@ -38,44 +39,68 @@ impl Grouping {
 
 /// The series of a vector by group; groups in the order in which they first occur, series of a group in theirs.
 #[derive(Debug)]
-pub(crate) struct Groups {
+pub(crate) struct Groups<'q> {
     labels: Vec<Labels>,
     /// Indices of series, group by group; `None` when the one group has all of them in order.
     members: Option<Vec<u32>>,
     /// Where each group's members begin, and where the last ends.
     starts: Vec<usize>,
+    _charge: Option<Charge<'q>>,
 }
 
-impl Groups {
+/// Numbers label sets in the order in which they first occur.
+#[derive(Debug, Default)]
+struct Interner {
+    numbers: HashMap<Labels, u32, foldhash::fast::RandomState>,
+    labels: Vec<Labels>,
+}
+
+impl Interner {
+    fn number(&mut self, labels: Labels) -> u32 {
+        if let Some(number) = self.numbers.get(&labels) {
+            return *number;
+        }
+        let number = self.labels.len() as u32;
+        self.labels.push(labels.clone());
+        self.numbers.insert(labels, number);
+        number
+    }
+
+    /// Memory, about: texts, and both references to each.
+    fn bytes(&self) -> usize {
+        self.labels.iter().map(|labels| labels.packed_len() + 4 * size_of::<Labels>()).sum()
+    }
+}
+
+impl<'q> Groups<'q> {
     /// Groups the series of `vector`.
-    pub(crate) fn find(vector: &dyn SeriesVector, grouping: &Grouping, exec: &Exec<'_>) -> Result<Self, QueryError> {
+    pub(crate) fn find(vector: &dyn SeriesVector, grouping: &Grouping, exec: &Exec<'q>) -> Result<Self, QueryError> {
         let len = vector.len();
         if len == 0 {
-            return Ok(Self { labels: Vec::new(), members: None, starts: vec![0] });
+            return Ok(Self { labels: Vec::new(), members: None, starts: vec![0], _charge: None });
         }
         if grouping.is_everything() {
-            return Ok(Self { labels: vec![Labels::empty()], members: None, starts: vec![0, len] });
+            return Ok(Self { labels: vec![Labels::empty()], members: None, starts: vec![0, len], _charge: None });
         }
         let names = grouping.borrowed();
-        let keys: Vec<Vec<Labels>> = exec
-            .map_chunks(len, 1024, |range, _| Ok(range.map(|index| grouping.key(vector, index, &names)).collect()))?;
-        let mut numbers: HashMap<Labels, u32, foldhash::fast::RandomState> = HashMap::default();
-        let mut labels = Vec::new();
+        // Chunks number their own groups first: most series of a chunk share few.
+        let chunks = exec.map_chunks(len, 1024, |range, _| {
+            let mut own = Interner::default();
+            let groups: Vec<u32> = range.map(|index| own.number(grouping.key(vector, index, &names))).collect();
+            let mut charge = Charge::none(exec.budget);
+            charge.add(0, own.bytes() + groups.len() * size_of::<u32>())?;
+            Ok((groups, own.labels, charge))
+        })?;
+        let mut all = Interner::default();
         let mut group_of = Vec::with_capacity(len);
-        for key in keys.into_iter().flatten() {
-            let number = match numbers.get(&key) {
-                Some(number) => *number,
-                None => {
-                    let number = labels.len() as u32;
-                    labels.push(key.clone());
-                    numbers.insert(key, number);
-                    number
-                }
-            };
-            group_of.push(number);
+        for (groups, labels, _charge) in chunks {
+            let numbers: Vec<u32> = labels.into_iter().map(|labels| all.number(labels)).collect();
+            group_of.extend(groups.into_iter().map(|group| numbers[group as usize]));
         }
-        let (members, starts) = by_group(&group_of, labels.len());
-        Ok(Self { labels, members: Some(members), starts })
+        let (members, starts) = by_group(&group_of, all.labels.len());
+        let mut charge = Charge::none(exec.budget);
+        charge.add(0, all.bytes() + len * size_of::<u32>())?;
+        Ok(Self { labels: all.labels, members: Some(members), starts, _charge: Some(charge) })
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -112,7 +137,7 @@ impl Groups {
         for size in sizes {
             starts.push(starts[starts.len() - 1] + size);
         }
-        Self { labels: vec![Labels::empty(); sizes.len()], members: None, starts }
+        Self { labels: vec![Labels::empty(); sizes.len()], members: None, starts, _charge: None }
     }
 }
 

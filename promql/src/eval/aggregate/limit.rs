@@ -15,7 +15,7 @@ const BATCH: usize = 64;
 /// `limitk`: the first `k[step]` present series of each group.
 pub(crate) fn first<'q>(
     inner: &Vector<'q>,
-    groups: &Groups,
+    groups: &Groups<'q>,
     k: &[usize],
     exec: &Exec<'q>,
 ) -> Result<Vector<'q>, QueryError> {

@@ -13,7 +13,7 @@ use std::sync::Arc;
 /// The quantile `q` of each group's values at each step.
 pub(crate) fn quantile<'q>(
     inner: &dyn SeriesVector,
-    groups: &Groups,
+    groups: &Groups<'q>,
     q: &ScalarRow,
     steps: usize,
     exec: &Exec<'q>,

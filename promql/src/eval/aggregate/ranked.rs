@@ -94,7 +94,7 @@ impl Best {
 /// Ranks the series of `inner`; `k` holds how many to keep at each step.
 pub(crate) fn ranked<'q>(
     inner: &Vector<'q>,
-    groups: &Groups,
+    groups: &Groups<'q>,
     k: &[usize],
     rank: Rank,
     exec: &Exec<'q>,

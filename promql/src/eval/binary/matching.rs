@@ -2,6 +2,7 @@
 
 use super::changes_metric;
 use crate::ast::{BinaryOp, Cardinality, VectorMatching};
+use crate::budget::Charge;
 use crate::eval::exec::Exec;
 use crate::eval::vector::SeriesVector;
 use crate::query_error::QueryError;
@@ -17,9 +18,10 @@ pub(crate) struct Group {
 }
 
 /// All match groups, in the order in which they first occur.
-pub(crate) struct MatchGroups {
+pub(crate) struct MatchGroups<'q> {
     pub(crate) labels: Vec<Labels>,
     pub(crate) groups: Vec<Group>,
+    charges: Vec<Charge<'q>>,
 }
 
 /// The labels that series are matched by: `on (…)` or `ignoring (…)`; names sorted.
@@ -41,7 +43,11 @@ impl Signature {
     }
 
     /// The signature of each series.
-    pub(crate) fn all(&self, vector: &dyn SeriesVector, exec: &Exec<'_>) -> Result<Vec<Labels>, QueryError> {
+    pub(crate) fn all<'q>(
+        &self,
+        vector: &dyn SeriesVector,
+        exec: &Exec<'q>,
+    ) -> Result<(Vec<Labels>, Charge<'q>), QueryError> {
         let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
         let chunks = exec.map_chunks(vector.len(), 1024, |range, _| {
             let signature = |index| {
@@ -50,9 +56,18 @@ impl Signature {
                 }
                 vector.labels(index).filter(|name| name != METRIC_NAME && !self.lists(name))
             };
-            Ok(range.map(signature).collect::<Vec<_>>())
+            let signatures: Vec<Labels> = range.map(signature).collect();
+            let mut charge = Charge::none(exec.budget);
+            charge.add(0, signatures.iter().map(|labels| labels.packed_len() + size_of::<Labels>()).sum())?;
+            Ok((signatures, charge))
         })?;
-        Ok(chunks.into_iter().flatten().collect())
+        let mut all = Vec::with_capacity(vector.len());
+        let mut held = Charge::none(exec.budget);
+        for (signatures, charge) in chunks {
+            all.extend(signatures);
+            held.absorb(charge);
+        }
+        Ok((all, held))
     }
 
     /// Whether pairs of distinct signatures may get equal labels once name, type and unit are removed.
@@ -61,18 +76,20 @@ impl Signature {
     }
 }
 
-impl MatchGroups {
+impl<'q> MatchGroups<'q> {
     /// Matches the series of both sides.
     pub(crate) fn find(
         signature: &Signature,
         many: &dyn SeriesVector,
         one: &dyn SeriesVector,
-        exec: &Exec<'_>,
+        exec: &Exec<'q>,
     ) -> Result<Self, QueryError> {
-        let mut found = Self { labels: Vec::new(), groups: Vec::new() };
+        let mut found = Self { labels: Vec::new(), groups: Vec::new(), charges: Vec::new() };
         let mut numbers: HashMap<Labels, usize, foldhash::fast::RandomState> = HashMap::default();
         for (side, vector) in [many, one].into_iter().enumerate() {
-            for (index, labels) in signature.all(vector, exec)?.into_iter().enumerate() {
+            let (signatures, charge) = signature.all(vector, exec)?;
+            found.charges.push(charge);
+            for (index, labels) in signatures.into_iter().enumerate() {
                 let number = *numbers.entry(labels).or_insert_with_key(|labels| {
                     found.labels.push(labels.clone());
                     found.groups.push(Group::default());

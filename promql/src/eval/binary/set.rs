@@ -2,6 +2,7 @@
 
 use super::matching::Signature;
 use crate::ast::{BinaryOp, VectorMatching};
+use crate::budget::Charge;
 use crate::eval::exec::{Exec, Worker};
 use crate::eval::names::{OnEqual, settle};
 use crate::eval::row::{Row, unite_bits, words_for};
@@ -23,7 +24,7 @@ pub(crate) fn set<'q>(
     match op {
         BinaryOp::And | BinaryOp::Unless => {
             let present = Presence::find(rhs.as_ref(), &signature, steps, exec)?;
-            let masks = present.numbers(&signature.all(lhs.as_ref(), exec)?);
+            let masks = present.numbers(&signature.all(lhs.as_ref(), exec)?.0);
             Ok(Arc::new(Masked { inner: lhs, masks, present, keep: op == BinaryOp::And }))
         }
         _ => {
@@ -33,7 +34,7 @@ pub(crate) fn set<'q>(
                 return Ok(lhs);
             }
             let present = Presence::find(lhs.as_ref(), &signature, steps, exec)?;
-            let masks = present.numbers(&signature.all(rhs.as_ref(), exec)?);
+            let masks = present.numbers(&signature.all(rhs.as_ref(), exec)?.0);
             let rest: Vector<'q> = Arc::new(Masked { inner: rhs, masks, present, keep: false });
             settle(Arc::new(Chained { first: lhs, second: rest }), steps, OnEqual::Merge, exec)
         }
@@ -41,24 +42,26 @@ pub(crate) fn set<'q>(
 }
 
 /// At which steps any series of each match group is present.
-struct Presence {
+struct Presence<'q> {
     groups: HashMap<Labels, usize, foldhash::fast::RandomState>,
     /// One mask per group, each of `words` words.
     masks: Vec<u64>,
     words: usize,
+    _charge: Charge<'q>,
 }
 
-impl Presence {
+impl<'q> Presence<'q> {
     fn find(
         vector: &dyn SeriesVector,
         signature: &Signature,
         steps: usize,
-        exec: &Exec<'_>,
+        exec: &Exec<'q>,
     ) -> Result<Self, QueryError> {
         let words = words_for(steps);
         let mut groups: HashMap<Labels, usize, foldhash::fast::RandomState> = HashMap::default();
         let mut group_of = Vec::with_capacity(vector.len());
-        for labels in signature.all(vector, exec)? {
+        let (signatures, charge) = signature.all(vector, exec)?;
+        for labels in signatures {
             let next = groups.len();
             group_of.push(*groups.entry(labels).or_insert(next));
         }
@@ -78,7 +81,7 @@ impl Presence {
         for (group, present) in group_of.into_iter().zip(present.chunks(words.max(1))) {
             unite_bits(&mut masks[group * words..][..words], present);
         }
-        Ok(Self { groups, masks, words })
+        Ok(Self { groups, masks, words, _charge: charge })
     }
 
     /// The group of each signature.
@@ -96,7 +99,7 @@ struct Masked<'q> {
     inner: Vector<'q>,
     /// The group of each series; `None` when the other side has no such series.
     masks: Vec<Option<usize>>,
-    present: Presence,
+    present: Presence<'q>,
     /// Keep where the other side is present (`and`), else where it is not.
     keep: bool,
 }

@@ -32,6 +32,9 @@ fn sums(input: &WindowInput<'_>, out: &mut Row, finish: impl Fn(f64, f64, &[f64]
     out.reset(bounds.len());
     let mut step = 0;
     while let Some(four) = bounds.get(step..step + LANES) {
+        if input.budget.check().is_err() {
+            return;
+        }
         let (sums, corrections) = add_side_by_side(input.values, four);
         for lane in 0..LANES {
             let (low, high) = (four[lane].0 as usize, four[lane].1 as usize);
