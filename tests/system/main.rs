@@ -1,4 +1,6 @@
 //! The system as a whole: the binary, its commands and its generated pages.
 
+#![allow(clippy::unwrap_used, reason = "a test that panics fails, as it should")]
+
 mod binary;
 mod pages;
