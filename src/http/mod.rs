@@ -25,7 +25,7 @@ use api::{
     active_queries, exemplars, expression, federate, lifecycle, metadata, query, rules, series, status, targets,
 };
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request};
+use axum::extract::Request;
 use axum::http::{Method, StatusCode};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -77,7 +77,6 @@ fn conditional_routes() -> Router<AppState> {
         .route("/federate", get(federate::federate))
         .route("/-/ready", get(lifecycle::ready))
         .route("/ready", get(lifecycle::ready_plain))
-        .layer(DefaultBodyLimit::max(params::FORM_BYTES_MAX))
 }
 
 fn api_routes() -> Router<AppState> {

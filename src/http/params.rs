@@ -1,18 +1,13 @@
 //! Parameters of a request: the form in the body and the query of the URL as one, the body first.
+pub mod form;
 
 use super::error::ApiError;
-use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
-use axum::http::{Method, header};
-use axum::response::{IntoResponse, Response};
 use model::text::quote;
 use model::time::parse_duration;
 use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
-
-/// Largest form in a body, in bytes. Queries alone may have a mebibyte; a dashboard's `match[]` lists are long too.
-pub const FORM_BYTES_MAX: usize = 10 << 20;
 
 /// The parameters of one request, in order, names repeated as often as they were sent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -124,25 +119,17 @@ fn first<'a>(pairs: &'a [(String, String)], name: &str) -> &'a str {
 }
 
 impl<S: Send + Sync> FromRequest<S> for Params {
-    type Rejection = Response;
+    type Rejection = ApiError;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
+    async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
         let url_query = request.uri().query().unwrap_or_default().to_owned();
-        if !has_form(&request) {
+        if !form::is_sent_with(&request) {
             return Ok(Self::parse(&[], &url_query));
         }
-        let refused = |reason: String| ApiError::bad_data(format_args!("error parsing form values: {reason}"));
-        let body = Bytes::from_request(request, state).await;
-        let body = body.map_err(|rejection| refused(rejection.body_text()).into_response())?;
-        Ok(Self::parse(&body, &url_query))
+        let refused = |error| ApiError::bad_data(format_args!("error parsing form values: {error}"));
+        let form = form::read(request.into_body(), form::WAIT_MAX).await.map_err(refused)?;
+        Ok(Self::parse(form.bytes(), &url_query))
     }
-}
-
-fn has_form(request: &Request) -> bool {
-    let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let media_type = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
-    matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH)
-        && media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded")
 }
 
 /// A length of time; may be negative.

@@ -113,7 +113,7 @@ async fn head_is_get_without_the_body() {
 #[tokio::test]
 async fn a_form_that_is_too_large_is_refused() {
     let app = App::new();
-    let form = Bytes::from(vec![b'a'; params::FORM_BYTES_MAX + 1]);
+    let form = Bytes::from(vec![b'a'; params::form::BYTES_MAX + 1]);
     let request = Request::post("/api/v1/query").header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
     let refused = answer(&app.router, request.body(Body::from(form)).unwrap()).await;
     assert_eq!(refused.status, 400);

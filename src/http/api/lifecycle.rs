@@ -37,12 +37,12 @@ pub async fn reload_refused() -> Response {
     (StatusCode::METHOD_NOT_ALLOWED, allow, "Only POST or PUT requests allowed").into_response()
 }
 
-/// The own metrics.
+/// The own metrics. Printed aside: with many rule groups the page is long.
 pub async fn metrics(State(early): State<EarlyState>) -> Response {
-    match exposition::encode(&early.registry) {
-        Ok(text) => ([(header::CONTENT_TYPE, exposition::CONTENT_TYPE)], text).into_response(),
-        Err(error) => {
-            tracing::error!(%error, "the own metrics cannot be printed");
+    match tokio::task::spawn_blocking(move || exposition::encode(&early.registry)).await {
+        Ok(Ok(text)) => ([(header::CONTENT_TYPE, exposition::CONTENT_TYPE)], text).into_response(),
+        failed => {
+            tracing::error!(?failed, "the own metrics cannot be printed");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
     }

@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::response::Response;
 use model::metadata::Metadata;
 use serde::{Serialize, Serializer};
+use std::sync::Arc;
 
 /// What senders told about metrics: `{"metric":[{"type","help","unit"}]}`.
 ///
@@ -16,9 +17,13 @@ use serde::{Serialize, Serializer};
 pub async fn metadata(State(state): State<AppState>, params: Params) -> Result<Response, ApiError> {
     let limit = bound(&params, "limit")?;
     let limit_per_metric = bound(&params, "limit_per_metric")?.filter(|limit| *limit > 0);
-    let metric = Some(params.get("metric")).filter(|metric| !metric.is_empty());
-    let known = state.metadata.metadata(metric, limit.unwrap_or(usize::MAX), limit_per_metric.unwrap_or(usize::MAX));
-    Ok(success_value(&ByMetric(&known)))
+    let metric = Some(params.get("metric")).filter(|metric| !metric.is_empty()).map(str::to_owned);
+    let source = Arc::clone(&state.metadata);
+    let print = move || {
+        let (limit, limit_per_metric) = (limit.unwrap_or(usize::MAX), limit_per_metric.unwrap_or(usize::MAX));
+        success_value(&ByMetric(&source.metadata(metric.as_deref(), limit, limit_per_metric)))
+    };
+    Ok(state.queries.run_lookup(print).await?)
 }
 
 /// A bound; negative ones bound nothing.

@@ -16,13 +16,19 @@ use serde_json::json;
 /// A parameter is wrong.
 pub async fn rules(State(state): State<AppState>, params: Params) -> Result<Response, ApiError> {
     let filter = RulesFilter::from_parameters(params.url_pairs(), params.form_pairs()).map_err(ApiError::bad_data)?;
-    let view = RulesView::of(&state.rules.groups(), &filter).map_err(ApiError::bad_data)?;
-    Ok(success_value(&view))
+    let groups = state.rules.groups();
+    // Thousands of rules and alerts take a while to copy and print.
+    let print = move || RulesView::of(&groups, &filter).map(|view| success_value(&view));
+    state.queries.run_lookup(print).await?.map_err(ApiError::bad_data)
 }
 
 /// The pending and firing alerts.
-pub async fn alerts(State(state): State<AppState>) -> Response {
-    success_value(&AlertsView::of(&state.rules.groups()))
+///
+/// # Errors
+/// None but bugs.
+pub async fn alerts(State(state): State<AppState>) -> Result<Response, ApiError> {
+    let groups = state.rules.groups();
+    Ok(state.queries.run_lookup(move || success_value(&AlertsView::of(&groups))).await?)
 }
 
 /// The Alertmanagers to which alerts are sent.
