@@ -166,7 +166,7 @@ impl Head {
                 items.extend(list(&shard, series.as_ref(), shard.within(range)));
             }
         }
-        items.sort_unstable();
+        items.sort(); // finds the shards' runs and merges them
         items.dedup();
         let truncated = items.len() > limit;
         items.truncate(limit);

@@ -1,6 +1,6 @@
 //! Lists label names and values without building label sets.
 
-use super::LabelIndex;
+use super::{LabelIndex, postings};
 use crate::index::Address;
 use roaring::RoaringBitmap;
 
@@ -24,6 +24,9 @@ impl<F: Fn(u32) -> bool> Among<'_, F> {
 
 /// Asking for a value whether any series has it costs about this many times finding the value of a series.
 const VALUE_COST: u64 = 4;
+
+/// Sorting one value costs about this many times picking it out of all values in order.
+const SORT_COST: usize = 8;
 
 impl LabelIndex {
     /// The names of labels that series have, in no order.
@@ -80,9 +83,13 @@ impl LabelIndex {
         let mut pairs: Vec<u32> = in_range.filter_map(|slot| self.pair_of(labels_of(slot), name)).collect();
         pairs.sort_unstable();
         pairs.dedup();
-        let mut values: Vec<&str> = pairs.into_iter().map(|pair| self.value(pair)).collect();
-        values.sort_unstable();
-        values.truncate(limit);
-        values
+        if pairs.len() * SORT_COST < self.names[name as usize].value_count() {
+            pairs.sort_unstable_by(|a, b| self.value(*a).cmp(self.value(*b)));
+        } else {
+            let found = postings::ascending(pairs.into_iter());
+            pairs = self.names[name as usize].in_order(|pair| self.value(pair));
+            pairs.retain(|pair| found.contains(*pair));
+        }
+        pairs.into_iter().take(limit).map(|pair| self.value(pair)).collect()
     }
 }

@@ -146,7 +146,7 @@ impl LabelIndex {
             Some(*verdicts.entry(pair).or_insert_with(|| matcher.matches(self.value(pair))))
         };
         let verdicts_of_all: Vec<(u32, Option<bool>)> = series.iter().zip(series.iter().map(verdict)).collect();
-        verdicts_of_all.into_iter().filter(|(_, verdict)| wanted(*verdict)).map(|(slot, _)| slot).collect()
+        postings::ascending(verdicts_of_all.into_iter().filter(|(_, verdict)| wanted(*verdict)).map(|(slot, _)| slot))
     }
 
     /// The pair of one name in a label set.

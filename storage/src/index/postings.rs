@@ -48,7 +48,7 @@ impl Postings {
             }
             Self::Few(slots) if slots.len() < FEW => insert_sorted(slots, slot),
             Self::Few(slots) => {
-                let mut bitmap: RoaringBitmap = slots.iter().copied().collect();
+                let mut bitmap = ascending(slots.iter().copied());
                 bitmap.insert(slot);
                 *self = Self::Many(Box::new(bitmap));
             }
@@ -73,7 +73,7 @@ impl Postings {
             [one] => Self::Run { start: *one, len: 1 },
             few if few.len() <= FEW => Self::Few(few.to_vec()),
             many => {
-                let mut bitmap: RoaringBitmap = many.iter().copied().collect();
+                let mut bitmap = ascending(many.iter().copied());
                 bitmap.optimize();
                 Self::Many(Box::new(bitmap))
             }
@@ -107,7 +107,7 @@ impl Postings {
     pub(crate) fn to_bitmap(&self) -> RoaringBitmap {
         match self {
             Self::Run { start, len } => run(*start, *len),
-            Self::Few(slots) => slots.iter().copied().collect(),
+            Self::Few(slots) => ascending(slots.iter().copied()),
             Self::Many(bitmap) => RoaringBitmap::clone(bitmap),
         }
     }
@@ -132,7 +132,7 @@ impl Postings {
         match self {
             Self::Many(bitmap) => *set &= &**bitmap,
             Self::Run { start, len } => *set &= run(*start, *len),
-            Self::Few(slots) => *set = slots.iter().copied().filter(|slot| set.contains(*slot)).collect(),
+            Self::Few(slots) => *set = ascending(slots.iter().copied().filter(|slot| set.contains(*slot))),
         }
     }
 
@@ -159,6 +159,11 @@ impl Postings {
     }
 }
 
+/// A bitmap of slots in ascending order.
+pub(crate) fn ascending(slots: impl Iterator<Item = u32>) -> RoaringBitmap {
+    RoaringBitmap::from_sorted_iter(slots).expect("slots ascend")
+}
+
 fn run(start: u32, len: u32) -> RoaringBitmap {
     let mut bitmap = RoaringBitmap::new();
     bitmap.insert_range(start..start + len);
@@ -183,18 +188,21 @@ fn bitmap_bytes(bitmap: &RoaringBitmap) -> usize {
 
 /// The union of many sets; each slot is in one of them at most, as the pairs of one name are.
 pub(crate) fn union<'a>(sets: impl Iterator<Item = &'a Postings>) -> RoaringBitmap {
-    let mut loose = Vec::new();
+    let mut runs: Vec<(u32, u32)> = Vec::new();
     let mut all = RoaringBitmap::new();
     for set in sets {
         match set {
-            Postings::Run { start, len } => loose.extend(*start..*start + *len),
-            Postings::Few(slots) => loose.extend_from_slice(slots),
+            Postings::Run { start, len } => runs.push((*start, *len)),
+            Postings::Few(slots) => runs.extend(slots.iter().map(|slot| (*slot, 1))),
             Postings::Many(bitmap) => all |= &**bitmap,
         }
     }
-    loose.sort_unstable();
-    let loose: RoaringBitmap = loose.into_iter().collect();
-    if all.is_empty() { loose } else { all | loose }
+    runs.sort_unstable();
+    let mut others = RoaringBitmap::new();
+    for (start, len) in runs {
+        others.insert_range(start..start + len);
+    }
+    if all.is_empty() { others } else { all | others }
 }
 
 #[cfg(test)]
