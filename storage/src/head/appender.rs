@@ -16,7 +16,6 @@ use crate::chunk::bits::{Code, push_tail};
 use crate::chunk::decode::Times;
 use crate::chunk::value::{encode, encode_first, gap_code};
 use crate::chunk::{SAMPLES_MAX, segment, timestamp, window_of};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Slots are touched this many rows ahead, so that their cache misses overlap: a third less time for rows in random order.
 const AHEAD: usize = 16;
@@ -61,17 +60,20 @@ impl Shard {
             written += 1;
         }
         std::hint::black_box(touched);
-        self.sweep();
+        if let Some(&newest) = picks.last() {
+            self.sweep(rows.timestamps_ms[newest as usize]);
+        }
         self.files.write_if_due();
         written
     }
 
     /// Looks at a few more slots and moves the open chunks of idle series to the files: their cells are of use to others, and
     /// so is the memory of timeline segments that only they still refer to.
-    fn sweep(&mut self) {
+    ///
+    /// `now_ms` is the time of a sample of the batch. Should it be of a wrong clock, a few chunks are cut early.
+    fn sweep(&mut self, now_ms: i64) {
         let slots = self.slots.len();
-        let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_millis() as i64);
-        let idle_since = self.last_ms.min(now_ms).saturating_sub(IDLE_MS);
+        let idle_since = now_ms.saturating_sub(IDLE_MS);
         for _ in 0..SWEEP_SLOTS.min(slots) {
             self.sweep_at = if self.sweep_at + 1 < slots { self.sweep_at + 1 } else { 0 };
             let slot = self.slots.get(self.sweep_at);

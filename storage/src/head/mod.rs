@@ -193,7 +193,7 @@ impl Head {
     /// Forgets the chunk files all of whose samples are older than `before_ms`; returns the bytes that this frees on disk once
     /// readers are done with them.
     pub fn expire_chunks(&self, before_ms: i64) -> u64 {
-        self.inner.shards.iter().map(|shard| shard.write().files.expire(before_ms)).sum()
+        self.inner.shards.iter().map(|shard| shard.write().expire(before_ms)).sum()
     }
 
     /// Figures for the operator.

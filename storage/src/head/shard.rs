@@ -150,6 +150,16 @@ impl Shard {
         }
     }
 
+    /// Forgets chunks that end before `before_ms`, file by file; returns the bytes of the files.
+    pub(crate) fn expire(&mut self, before_ms: i64) -> u64 {
+        let bytes = self.files.expire(before_ms);
+        let oldest = self.files.summaries().first().map_or(u32::MAX, |file| file.number);
+        if bytes > 0 {
+            self.late.values_mut().for_each(|late| late.chunks.retain(|chunk| chunk.link.file() >= oldest));
+        }
+        bytes
+    }
+
     /// Takes over the state that a snapshot holds.
     pub(crate) fn replace_empty(&mut self, loaded: Loaded) -> Result<Vec<Notice>, HeadError> {
         if self.slots.len() > 0 {
@@ -171,7 +181,7 @@ impl Shard {
             return Err(full("series"));
         }
         let added = self.labels.add(slot, labels).map_err(|_| full("label"))?;
-        let timeline = self.timelines.of_group(added.group);
+        let timeline = self.timelines.join(added.group);
         let made = Slot::new(added.labels, timeline);
         if slot as usize == self.slots.len() {
             self.slots.push(made);

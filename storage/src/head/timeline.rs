@@ -25,7 +25,12 @@ pub(crate) struct Timeline {
     pub(crate) newest: u32,
     /// Samples at its newest row.
     pub(crate) followers: u32,
+    /// Series of the group.
+    pub(crate) members: u32,
 }
+
+/// A group shares a timeline from so many series on: for fewer, timestamps of their own take less memory than a segment.
+const MEMBERS_MIN: u32 = 4;
 
 /// The timestamps of a timeline within a window.
 #[derive(Debug, Clone, Default)]
@@ -101,13 +106,15 @@ pub(crate) struct Timelines {
 }
 
 impl Timelines {
-    /// The timeline of a group, made when it is new.
-    pub(crate) fn of_group(&mut self, group: GroupKey) -> u32 {
+    /// The timeline of the group that a new series belongs to, made when the group is new.
+    pub(crate) fn join(&mut self, group: GroupKey) -> u32 {
         let lines = &mut self.lines;
-        *self.by_group.entry(group).or_insert_with(|| {
-            lines.push(Timeline { newest: NONE, followers: 0 });
+        let timeline = *self.by_group.entry(group).or_insert_with(|| {
+            lines.push(Timeline { newest: NONE, followers: 0, members: 0 });
             (lines.len() - 1) as u32
-        })
+        });
+        self.lines[timeline as usize].members += 1;
+        timeline
     }
 
     #[inline]
@@ -152,6 +159,9 @@ impl Timelines {
     /// timeline's newest row and so may add one.
     pub(crate) fn place_new(&mut self, timeline: u32, timestamp_ms: i64, is_current: bool) -> Option<(u32, usize)> {
         let line = self.lines[timeline as usize];
+        if line.members < MEMBERS_MIN {
+            return None;
+        }
         if line.newest == NONE {
             return Some((self.begin_segment(timeline, timestamp_ms), 0));
         }
@@ -187,7 +197,8 @@ impl Timelines {
                 (self.segments.len() - 1) as u32
             }
         };
-        self.lines[timeline as usize] = Timeline { newest: at, followers: 1 };
+        let line = &mut self.lines[timeline as usize];
+        (line.newest, line.followers) = (at, 1);
         at
     }
 
@@ -250,7 +261,8 @@ mod tests {
     use super::*;
 
     fn start(timelines: &mut Timelines) -> (u32, u32) {
-        let line = timelines.of_group((1, 2));
+        let line = timelines.join((1, 2));
+        (1..MEMBERS_MIN).for_each(|_| assert_eq!(timelines.join((1, 2)), line));
         let (segment, row) = timelines.place_new(line, 1_000_000, false).expect("the first comer begins");
         assert_eq!(row, 0);
         timelines.acquire(segment);
@@ -264,6 +276,13 @@ mod tests {
         assert_eq!(timelines.place(segment, 1, 1_015_000), Place::Here(1));
         assert_eq!(timelines.place_new(line, 1_015_000, false), Some((segment, 1)));
         assert_eq!(timelines.place_new(line, 1_000_000, false), Some((segment, 0)));
+    }
+
+    #[test]
+    fn a_small_group_shares_nothing() {
+        let mut timelines = Timelines::default();
+        let line = timelines.join((1, 2));
+        assert_eq!(timelines.place_new(line, 1_000_000, false), None);
     }
 
     #[test]

@@ -175,7 +175,7 @@ pub(crate) fn open(dir: &std::path::Path, shards: usize) -> Head {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
 
     #[test]
     fn any_history_is_answered_as_by_the_twin(steps in proptest::collection::vec(any_step(), 0..400), shards in 0u32..3, seed: u64) {

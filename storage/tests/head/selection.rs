@@ -73,7 +73,7 @@ fn fill(head: &Head, twin: &mut NaiveHead, sets: &[Labels]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
 
     #[test]
     fn matchers_of_all_kinds_select_as_the_twin(

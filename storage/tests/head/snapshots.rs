@@ -24,7 +24,7 @@ pub(crate) fn read_all(head: &Head, snapshots: &[Vec<u8>]) -> Vec<String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     /// What happened after the freeze is not in the snapshot, whatever pages it touched; replaying it comes to the same
     /// verdicts and the same samples. And once more from there.

@@ -54,7 +54,7 @@ fn any_bits() -> impl Strategy<Value = u64> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
 
     #[test]
     fn every_double_comes_back_bit_for_bit(values in proptest::collection::vec(any_bits(), 0..=SAMPLES_MAX), before in proptest::option::of(any_bits())) {

@@ -47,8 +47,7 @@ impl Shard {
         let timelines = &self.timelines;
         begin(out, Section::Timelines, timelines.lines.len());
         for line in &timelines.lines {
-            push_u32(out, line.newest);
-            push_u32(out, line.followers);
+            [line.newest, line.followers, line.members].into_iter().for_each(|field| push_u32(out, field));
         }
         let mut groups: Vec<_> = timelines.groups().collect();
         groups.sort_unstable_by_key(|(_, timeline)| *timeline);

@@ -185,8 +185,9 @@ impl Input<'_> {
     }
 
     fn timelines(&mut self) -> Result<Timelines, HeadError> {
-        let lines =
-            self.list(Section::Timelines, |input| Ok(Timeline { newest: input.u32()?, followers: input.u32()? }))?;
+        let lines = self.list(Section::Timelines, |input| {
+            Ok(Timeline { newest: input.u32()?, followers: input.u32()?, members: input.u32()? })
+        })?;
         let groups = self.list(Section::Groups, |input| Ok(((input.u32()?, input.u32()?), input.u32()?)))?;
         let segments = self.list(Section::Segments, Self::segment)?;
         let newest_exist = lines.iter().all(|line| match segments.get(line.newest as usize) {
