@@ -56,7 +56,7 @@ impl RuleFile {
     /// # Errors
     /// Every problem that was found, in the order of the file.
     pub fn parse(file: &str, text: &str, options: &ParseOptions) -> Result<Self, Vec<RuleFileError>> {
-        let (document, has_ignored_documents) = document::read(text).map_err(|(place, problem)| {
+        let (document, has_ignored_documents) = document::read(file, text).map_err(|(place, problem)| {
             vec![RuleFileError { file: file.to_owned(), places: place.into_iter().collect(), rule: None, problem }]
         })?;
         let groups = check::check(file, document, options)?;

@@ -26,8 +26,8 @@ pub struct RuleState {
     pub last_evaluation: Option<Timestamp>,
     /// How long it took.
     pub last_duration: Duration,
-    /// The series that the last successful evaluation wrote.
-    pub(crate) written: HashSet<Labels>,
+    /// The series that the last successful evaluation wrote, distinct and in its order.
+    pub(crate) written: Vec<Labels>,
 }
 
 /// How the last evaluation of a rule went.
@@ -50,7 +50,7 @@ impl RuleState {
             health: Health::Unknown,
             last_evaluation: None,
             last_duration: Duration::ZERO,
-            written: HashSet::new(),
+            written: Vec::new(),
         }
     }
 
@@ -79,7 +79,8 @@ impl RuleState {
 
     /// Markers for the series that were written before and are not among `samples`.
     pub(crate) fn markers(&self, samples: &[RuleSample], at: Timestamp) -> Vec<RuleSample> {
-        if self.written.is_empty() {
+        // Most evaluations return the series of the one before in the same order; then nothing needs to be hashed.
+        if self.written.is_empty() || self.written.iter().eq(samples.iter().map(|sample| &sample.labels)) {
             return Vec::new();
         }
         let returned: HashSet<&Labels> = samples.iter().map(|sample| &sample.labels).collect();
@@ -94,11 +95,13 @@ impl RuleState {
         discarded: &[(usize, Discard)],
     ) -> Option<GroupEvent> {
         let refused = discarded.iter().filter(|(row, _)| *row < writing.len());
-        let last_reason = refused.clone().next_back().map(|(_, reason)| reason.to_string());
+        let Some(reason) = refused.clone().next_back().map(|(_, reason)| reason.to_string()) else {
+            self.written = writing;
+            return None;
+        };
         let rows: HashSet<usize> = refused.map(|(row, _)| *row).collect();
         let kept = writing.into_iter().enumerate().filter(|(row, _)| !rows.contains(row));
         self.written = kept.map(|(_, labels)| labels).collect();
-        let reason = last_reason?;
         self.health = Health::Bad(RuleError::SamplesDiscarded { reason: reason.clone() });
         Some(GroupEvent::SamplesDiscarded { index, rule: self.rule.clone(), count: rows.len(), reason })
     }

@@ -21,7 +21,7 @@ pub(super) fn check(
     let mut checker = Checker { file, options, rule: None, errors: Vec::new() };
     let mut names = HashSet::new();
     let mut groups = Vec::new();
-    for group in document.groups.unwrap_or_default() {
+    for group in document.groups.into_iter().flatten().flatten() {
         let at = place(group.referenced);
         let name = group.value.name.as_ref().map_or("", |name| name.value.as_str());
         if name.is_empty() {
@@ -57,7 +57,7 @@ impl Checker<'_> {
         self.label_names(&labels);
         let labels = labels.into_map();
         let mut rules = Vec::new();
-        for (i, rule) in group.rules.unwrap_or_default().into_iter().enumerate() {
+        for (i, rule) in group.rules.into_iter().flatten().flatten().enumerate() {
             let rule_name = rule.value.alert.as_ref().filter(|alert| !alert.value.is_empty());
             let rule_name = rule_name.or(rule.value.record.as_ref()).map_or("", |name| name.value.as_str());
             self.rule = Some(RuleReference { group: name.clone(), number: i + 1, name: rule_name.to_owned() });

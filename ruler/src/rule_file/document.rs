@@ -7,11 +7,14 @@ use serde_yaml::{Location, Spanned};
 use std::collections::BTreeMap;
 use std::fmt;
 
+/// A list with the places of its items. A null list is empty, and null items do not count, as in Go.
+pub(super) type Items<T> = Option<Vec<Option<Spanned<T>>>>;
+
 /// The whole file; an empty one has no groups.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Document {
-    pub(super) groups: Option<Vec<Spanned<GroupNode>>>,
+    pub(super) groups: Items<GroupNode>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -22,7 +25,7 @@ pub(super) struct GroupNode {
     pub(super) query_offset: Option<Spanned<String>>,
     pub(super) limit: Option<i64>,
     pub(super) labels: Option<Entries>,
-    pub(super) rules: Option<Vec<Spanned<RuleNode>>>,
+    pub(super) rules: Items<RuleNode>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -88,7 +91,7 @@ pub(super) fn place(location: Location) -> Place {
 }
 
 /// Reads the first document of `text`; the flag says whether more follow.
-pub(super) fn read(text: &str) -> Result<(Document, bool), (Option<Place>, Problem)> {
+pub(super) fn read(file: &str, text: &str) -> Result<(Document, bool), (Option<Place>, Problem)> {
     if text.len() > FILE_BYTES_MAX {
         return Err((None, Problem::TooLarge(text.len())));
     }
@@ -97,10 +100,10 @@ pub(super) fn read(text: &str) -> Result<(Document, bool), (Option<Place>, Probl
         Err(error) if matches!(error.without_snippet(), serde_yaml::Error::MultipleDocuments { .. }) => {
             let mut bytes = text.as_bytes();
             let mut documents = serde_yaml::read_with_options::<_, Document>(&mut bytes, options(text));
-            let first = documents.next().transpose().map_err(|error| describe(&error))?;
+            let first = documents.next().transpose().map_err(|error| describe(file, &error))?;
             Ok((first.unwrap_or_default(), true))
         }
-        Err(error) => Err(describe(&error)),
+        Err(error) => Err(describe(file, &error)),
     }
 }
 
@@ -116,9 +119,9 @@ fn options(text: &str) -> serde_yaml::Options {
 }
 
 /// The message without its place, which the caller prints in front, and an excerpt of the text below it.
-fn describe(error: &serde_yaml::Error) -> (Option<Place>, Problem) {
+fn describe(file: &str, error: &serde_yaml::Error) -> (Option<Place>, Problem) {
     let at = error.location().map(place);
-    let rendered = error.to_string();
+    let rendered = error.render_with_options(serde_yaml::render_options! { source_name: Some(file) });
     let message = match at {
         Some(Place { line, column }) => {
             let rendered = rendered.strip_prefix(&format!("error: line {line} column {column}: ")).unwrap_or(&rendered);

@@ -70,6 +70,12 @@ fn a_zero_interval_means_the_default() {
 }
 
 #[test]
+fn null_items_of_lists_do_not_count() {
+    let file = parse("groups:\n-\n- name: g\n  rules:\n  - ~\n  - record: r\n    expr: up\n  -\n").expect("valid");
+    assert_eq!((file.groups.len(), file.rule_count()), (1, 1));
+}
+
+#[test]
 fn anchors_aliases_and_merge_keys_work_as_in_go() {
     let file = parse(
         "groups:\n- name: g\n  rules:\n  - &base\n    alert: &name High\n    expr: &expr up == 0\n    for: 5m\n    labels: \
@@ -199,7 +205,7 @@ fn yaml_problems_name_the_place_and_show_it() {
     ] {
         let found = errors(text);
         assert!(found.len() == 1 && found[0].starts_with(start), "{text}: {found:?}");
-        assert!(found[0].contains('^'), "an excerpt: {}", found[0]);
+        assert!(found[0].contains('^') && found[0].contains("--> f.yml:"), "an excerpt: {}", found[0]);
     }
 }
 
