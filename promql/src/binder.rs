@@ -189,3 +189,35 @@ fn ordinal_of(node: &foreign::Expr) -> Result<usize, RawError> {
     let name = selector.name.as_deref().ok_or_else(unbound)?;
     name.strip_prefix('m').and_then(|digits| digits.parse().ok()).ok_or_else(unbound)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ast::NumberLiteral;
+
+    /// Should promql-parser ever answer something else than what was asked, that is an error, not a crash.
+    #[test]
+    fn an_answer_that_does_not_fit_is_an_error() {
+        let number =
+            || Item::Operand(Expr::Number(NumberLiteral { value: 1.0, is_duration: false, span: Span::default() }));
+        let cases = [
+            ("m0", vec![]),
+            ("m1", vec![number()]),
+            ("x0", vec![number()]),
+            ("m0 + fill(1) m0", vec![number()]),
+            ("m0 + m0", vec![number()]),
+            ("-m0", vec![number()]),
+            ("hearth_group(m0, m0)", vec![number()]),
+            ("abs(m0)", vec![number()]),
+            ("(m0)", vec![number()]),
+            ("1", vec![number()]),
+            ("m0 m0", vec![number()]),
+            ("", vec![]),
+        ];
+        for (text, items) in cases {
+            let lowered = Lowered { text: text.to_owned(), items, signs: Vec::new() };
+            let error = bind(lowered, &ParseOptions::all()).expect_err(text);
+            assert_eq!(error.message, "unexpected error", "{text}");
+        }
+    }
+}

@@ -441,3 +441,6 @@ fn names_metric(kind: TokenKind) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests;
