@@ -1,4 +1,5 @@
-//! `cargo xtask ci`: every check that a change has to pass, in one command. `cargo xtask docs` renders generated pages anew.
+//! `cargo xtask ci`: every check that a change has to pass, in one command. `cargo xtask docs` renders generated pages
+//! anew, `cargo xtask fuzz` runs every fuzz target for a bounded time.
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, reason = "the report is this program's purpose")]
 
@@ -23,8 +24,9 @@ fn main() -> ExitCode {
     let outcome = match command.as_str() {
         "ci" => ci(),
         "docs" => docs(),
+        "fuzz" => fuzz(),
         _ => {
-            println!("usage: cargo xtask ci | docs");
+            println!("usage: cargo xtask ci | docs | fuzz");
             return ExitCode::from(2);
         }
     };
@@ -45,9 +47,15 @@ fn ci() -> Result<(), String> {
     run(&Step::new("binary", cargo(&["build", "--locked"])))?;
     let mut tally = Tally::default();
     tally.count(&run(&Step::tests("tests", cargo(&["test", "--workspace", "--locked", "--no-fail-fast"])))?);
-    tally.add(fuzz::run_all()?);
     println!("\n{tally}");
     if tally.failed == 0 { Ok(()) } else { Err("some tests failed".into()) }
+}
+
+/// Not part of `ci` yet: the instrumented build takes long, and no full run has been watched so far.
+fn fuzz() -> Result<(), String> {
+    let tally = fuzz::run_all()?;
+    println!("\n{tally}");
+    if tally.failed == 0 { Ok(()) } else { Err("some targets failed".into()) }
 }
 
 fn docs() -> Result<(), String> {

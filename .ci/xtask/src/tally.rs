@@ -23,11 +23,6 @@ impl Tally {
             self.failed += 1;
         }
     }
-
-    pub(crate) fn add(&mut self, other: Self) {
-        self.passed += other.passed;
-        self.failed += other.failed;
-    }
 }
 
 fn number_before(line: &str, word: &str) -> usize {
