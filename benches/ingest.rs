@@ -3,6 +3,7 @@
 //! 100,000 series of 10 labels and about 290 bytes, 2,000 to a request, every series once per round, four requests in work
 //! at a time. CPU time of the whole process, not wall time, because the machine is shared and the disk is waited for.
 //! `door` has a store that finds series in the engine and throws the rows away; `engine` stores them, durably.
+#![allow(clippy::print_stdout, reason = "a benchmark reports")]
 
 use hearth::cluster::ring::{NodeId, Ring};
 use hearth::ingest::appender::Done;
