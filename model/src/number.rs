@@ -8,6 +8,9 @@ use std::io::Write as _;
 /// Integers below this are exact in an f64 and need no search for digits.
 const EXACT_INTEGER_MAX: f64 = 9_007_199_254_740_992.0;
 
+/// Magnitudes for which the shortest digits come without an exponent.
+const NEVER_SCIENTIFIC: std::ops::Range<f64> = 1e-4..1e15;
+
 /// Appends a float as the Prometheus HTTP API prints sample values: exponent form below 1e-6 and from 1e21 on (`1e-07`,
 /// `1e+21`), `NaN`, `+Inf`, `-Inf`.
 pub fn push_value(out: &mut Vec<u8>, value: f64) {
@@ -19,6 +22,10 @@ pub fn push_value(out: &mut Vec<u8>, value: f64) {
     } else {
         let mut buffer = zmij::Buffer::new();
         let text = buffer.format_finite(value);
+        if NEVER_SCIENTIFIC.contains(&magnitude) {
+            // A fraction, since whole numbers of this size are printed above.
+            return out.extend_from_slice(text.as_bytes());
+        }
         match text.split_once('e') {
             None => push_without_zero_fraction(out, text),
             Some((mantissa, exponent)) if !(1e-6..1e21).contains(&magnitude) => {
