@@ -3,6 +3,8 @@
 //! Stopping is graceful: no new connections, requests in flight may finish within a bound, then the rest is cut. Every
 //! connection is a tracked task; when [`serve`] returns, none is left.
 
+mod lenient_uri;
+
 use axum::Router;
 use axum::http::Request;
 use axum::response::Response;
@@ -11,6 +13,7 @@ use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
+use lenient_uri::LenientUri;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -99,7 +102,7 @@ async fn serve_connection(stream: TcpStream, router: Router, stop: CancellationT
     builder.http2().timer(TokioTimer::new()).keep_alive_interval(PING_INTERVAL).keep_alive_timeout(PING_TIMEOUT);
     let began = Arc::new(AtomicBool::new(false));
     let service = Noted { router, began: Arc::clone(&began) };
-    let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+    let connection = builder.serve_connection(TokioIo::new(LenientUri::new(stream)), TowerToHyperService::new(service));
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

@@ -140,3 +140,24 @@ async fn connections_beyond_the_bound_wait() {
     stop.cancel();
     server.await.unwrap();
 }
+
+#[tokio::test]
+async fn quotes_in_a_url_are_taken_as_they_are_typed() {
+    let query = |uri: axum::http::Uri| async move { uri.query().unwrap_or_default().to_owned() };
+    let running = start(Router::new().route("/", get(query)), Duration::from_secs(1)).await;
+    let mut client = TcpStream::connect(running.address).await.unwrap();
+    for _ in 0..2 {
+        client.write_all(b"GET /?query=up{job=\"a\"} HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        while !answer.ends_with("query=up{job=%22a%22}") {
+            let mut bytes = [0; 512];
+            let count = timeout(Duration::from_secs(5), client.read(&mut bytes)).await.expect("an answer").unwrap();
+            assert_ne!(count, 0, "{answer}");
+            answer.push_str(std::str::from_utf8(&bytes[..count]).unwrap());
+        }
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+    drop(client);
+    running.stop.cancel();
+    running.ended().await;
+}
