@@ -8,6 +8,7 @@
 use hearth::cluster::ring::{NodeId, Ring};
 use hearth::ingest::appender::Done;
 use hearth::ingest::{AppendError, Appender, Ingest, IngestOptions, WriteRequest};
+use hearth::runtime::cpu::CpuPool;
 use hearth::wire::Protocol;
 use hearth::wire::compression::Encoding;
 use hearth::wire::prost_types::v1;
@@ -110,7 +111,8 @@ async fn send(ingest: &Ingest, requests: Vec<WriteRequest>) {
 
 fn measure(name: &str, store: Arc<dyn Appender>) {
     let local = NodeId::new("local");
-    let ingest = Ingest::new(IngestOptions::default(), Arc::new(Ring::of_one(local.clone())), local, store);
+    let cpu = CpuPool::new().expect("threads can be started");
+    let ingest = Ingest::new(IngestOptions::default(), Arc::new(Ring::of_one(local.clone())), local, store, cpu);
     let runtime = tokio::runtime::Runtime::new().expect("threads can be started");
     runtime.block_on(async {
         let mut total_ns = 0;

@@ -109,7 +109,9 @@ impl Parts {
 
         let node = NodeId::new("local");
         let ring = Arc::new(Ring::of_one(node.clone()));
-        let ingest = Ingest::new(ingest_options(flags), ring, node, Arc::new(engine.clone()));
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let cpu = CpuPool::with_size(1, cores).map_err(|error| format!("cannot start threads: {error}"))?;
+        let ingest = Ingest::new(ingest_options(flags), ring, node, Arc::new(engine.clone()), cpu);
         ingest.metrics().register(&mut registry);
 
         let notifier = Notifier::new(flags.notification_queue_capacity).map_err(|error| load::with_causes(&error))?;

@@ -65,10 +65,11 @@ impl Ingest {
 
         let tenant = request.tenant.clone();
         let inner = Arc::clone(&self.inner);
-        let decoded = run(expected <= options.inline_bytes_max, move || inner.decode(&request, hold)).await??;
+        let short = expected <= options.inline_bytes_max;
+        let decoded = self.inner.run(short, move || inner.decode(&request, hold, expected)).await??;
         let inner = Arc::clone(&self.inner);
         let few = decoded.missing.len() <= INLINE_MISSING_MAX;
-        let (decoded, mut prepared) = run(few, move || inner.sort_out(decoded)).await??;
+        let (decoded, mut prepared) = self.inner.run(few, move || inner.sort_out(decoded)).await??;
 
         let (metadata, hashes) = std::mem::take(&mut prepared.metadata).into_parts();
         let (appended, told) = tokio::join!(
@@ -87,21 +88,31 @@ impl Ingest {
     }
 }
 
-/// Runs CPU work here if it is short, else on a thread where it keeps nobody waiting.
-async fn run<T: Send + 'static>(short: bool, work: impl FnOnce() -> T + Send + 'static) -> Result<T, AppendError> {
-    if short {
-        return Ok(work());
-    }
-    let broke_down = |_| AppendError::unavailable("the thread that worked on the request broke down");
-    tokio::task::spawn_blocking(work).await.map_err(broke_down)
-}
-
 impl Inner {
+    /// Runs CPU work here if it is short, else on the pool, where it keeps nobody waiting.
+    async fn run<T: Send + 'static>(
+        &self,
+        short: bool,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, AppendError> {
+        if short {
+            return Ok(work());
+        }
+        self.cpu.run(|_| work()).await.map_err(|panicked| AppendError::unavailable(panicked.to_string()))
+    }
+
     /// Decompresses, walks and looks up; waits for nothing.
-    fn decode(&self, request: &WriteRequest, hold: Hold) -> Result<Decoded, WriteError> {
+    ///
+    /// `hold` counts one and a half times the `expected` bytes: the body, and half as much for the table.
+    fn decode(&self, request: &WriteRequest, mut hold: Hold, expected: usize) -> Result<Decoded, WriteError> {
         let store = self.route.store()?;
         let mut scratch = self.pool.take();
-        match self.decode_into(&mut scratch, request, store) {
+        let decoded = self.decode_into(&mut scratch, request, store).and_then(|found| {
+            let (body_len, _) = found;
+            hold.grow((body_len + scratch.table.used_bytes()).saturating_sub(expected + expected / 2))?;
+            Ok(found)
+        });
+        match decoded {
             Ok((body_len, missing)) => {
                 self.metrics.count_bytes(request.body.len(), body_len);
                 let WriteRequest { protocol, now_ms, .. } = *request;
@@ -228,7 +239,7 @@ impl Account<'_> {
         let ledger = &self.inner.ledger;
         let last = refused.get(refused.len().saturating_sub(ledger.capacity())..).unwrap_or_default();
         let mut labels = Vec::new();
-        ledger.record(last.iter().map(|refused| {
+        let describe = |refused: &Refused| {
             self.encoded_labels(refused, &mut labels);
             Refusal {
                 refused_at_ms: self.decoded.now_ms,
@@ -239,7 +250,10 @@ impl Account<'_> {
                 count: refused.count,
                 reason: refused.reason,
             }
-        }));
+        };
+        // Described before the ledger is locked.
+        let refusals: Vec<Refusal> = last.iter().map(describe).collect();
+        ledger.record(refusals);
     }
 
     fn encoded_labels(&self, refused: &Refused, out: &mut Vec<u8>) {

@@ -12,6 +12,9 @@
 //! Cost of a sample of a known series, one sample an entry: snappy 45 ns, walk and hash 70 ns, the lookup's cache misses,
 //! 10 ns of copying; no allocation. Everything per request is drawn from a pool.
 //!
+//! Work that may take more than half a millisecond (large bodies, many new series) runs on a pool of its own, apart from that
+//! of queries, so that samples do not wait for somebody's month of data.
+//!
 //! Invariants: nothing is stored of a body that is no message. Of a message, what is valid is stored and what is not is
 //! counted by [`Reason`], kept in the [`Ledger`] and told to the sender; nothing is acknowledged and dropped. What is asked
 //! to be sent again is not counted as refused.
@@ -50,6 +53,7 @@ pub use reason::Reason;
 pub use report::{WriteError, WriteErrorKind, WriteReport};
 
 use crate::cluster::ring::{NodeId, Ring};
+use crate::runtime::cpu::CpuPool;
 use crate::wire::Limits;
 use generations::Generations;
 use metrics::IngestMetrics;
@@ -70,6 +74,7 @@ struct Inner {
     options: IngestOptions,
     limits: Limits,
     route: Route,
+    cpu: CpuPool,
     /// Hashes of label bytes that are not canonical, and the series they mean.
     aliases: Generations<LabelHash>,
     told: ToldMetadata,
@@ -80,13 +85,14 @@ struct Inner {
 }
 
 impl Ingest {
-    /// Opens the door to `store`, which belongs to the member `local` of `ring`.
+    /// Opens the door to `store`, which belongs to the member `local` of `ring`. Long work runs on `cpu`.
     #[must_use]
-    pub fn new(options: IngestOptions, ring: Arc<Ring>, local: NodeId, store: Arc<dyn Appender>) -> Self {
+    pub fn new(options: IngestOptions, ring: Arc<Ring>, local: NodeId, store: Arc<dyn Appender>, cpu: CpuPool) -> Self {
         let inflight = InflightBytes::new(options.inflight_bytes_max);
         let inner = Inner {
             limits: Limits::for_decoded_bytes(options.decoded_bytes_max),
             route: Route::new(ring, local, store),
+            cpu,
             aliases: Generations::new(options.alias_capacity),
             told: ToldMetadata::new(),
             pool: Pool::default(),

@@ -2,10 +2,14 @@
 
 use super::Ingest;
 use super::appender::AppendError;
+use super::ledger::Refusal;
 use super::reason::Reason;
+use crate::wire::canonical;
 use model::labels::Labels;
 use model::metadata::Metadata;
 use model::sample::Sample;
+use model::tenant::TenantId;
+use std::time::{SystemTime, UNIX_EPOCH};
 use storage::append::{AppendOutcome, LabelHash, Rows};
 
 /// A sample of a series.
@@ -41,8 +45,25 @@ impl Ingest {
         }
         let outcome = self.inner.append(rows).await?;
         self.inner.metrics.count_samples(outcome.written);
-        for (_, rejection) in &outcome.rejected {
-            self.inner.metrics.count_refused((*rejection).into(), 1);
+        let refused_at_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
+        let mut labels = Vec::new();
+        for (row, rejection) in &outcome.rejected {
+            let reason = Reason::from(*rejection);
+            self.inner.metrics.count_refused(reason, 1);
+            let Some(own) = samples.get(*row as usize) else { continue };
+            labels.clear();
+            for (name, value) in &own.labels {
+                canonical::push_label(&mut labels, name.as_bytes(), value.as_bytes());
+            }
+            self.inner.ledger.record([Refusal {
+                refused_at_ms,
+                tenant: TenantId::anonymous(),
+                encoded_labels: Box::from(Refusal::kept_part(&labels)),
+                timestamp_ms: Some(own.sample.timestamp_ms),
+                value: Some(own.sample.value),
+                count: 1,
+                reason,
+            }]);
         }
         Ok(outcome)
     }

@@ -1,11 +1,17 @@
 //! A naive store for tests: maps, and verdicts by Prometheus' rules.
 
 use super::appender::{AppendError, Appender, Done};
+use crate::runtime::cpu::CpuPool;
 use model::labels::Labels;
 use model::metadata::Metadata;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
 use storage::append::{AppendOutcome, LabelHash, Rejection, Rows, SeriesRef};
+
+/// Threads for the long work of a test.
+pub(crate) fn cpu() -> CpuPool {
+    CpuPool::with_size(1, 1).expect("a test may start a thread")
+}
 
 /// Holds everything in maps and answers at once, unless it is told to fail.
 #[derive(Debug, Default)]

@@ -18,7 +18,7 @@ const NOW_MS: i64 = 1_795_132_800_000;
 fn door() -> (Ingest, Arc<MemoryStore>) {
     let (store, local) = (Arc::new(MemoryStore::default()), NodeId::new("local"));
     let ring = Arc::new(Ring::of_one(local.clone()));
-    (Ingest::new(IngestOptions::default(), ring, local, store.clone()), store)
+    (Ingest::new(IngestOptions::default(), ring, local, store.clone(), testing::cpu()), store)
 }
 
 fn request(series: &[&[(&str, &str)]], timestamp: i64) -> WriteRequest {
@@ -134,6 +134,7 @@ async fn own_samples_are_stored_and_their_rejections_counted() {
     let outcome = ingest.write_own(&[own(1.0), own(2.0)]).await.unwrap();
     assert_eq!(outcome.rejected, [(1, Rejection::ConflictingValue)]);
     assert_eq!(ingest.metrics().rejected(Reason::ConflictingValue), 1);
+    assert_eq!(ingest.ledger().last(1).0[0].series(), "{__name__=\"up\", job=\"node\"}");
     assert_eq!(store.samples(SORTED), [(NOW_MS, 1.0)]);
     // Remote write finds the series that rules made.
     let (_, creates, _) = store.calls();
@@ -148,7 +149,7 @@ async fn nothing_is_acknowledged_while_others_of_the_ring_hold_series_too() {
         |name| Member { id: NodeId::new(name), zone: String::new(), state: MemberState::Active, healthy: true };
     let store = Arc::new(MemoryStore::default());
     let ring = Arc::new(Ring::new([member("local"), member("other")], 2));
-    let ingest = Ingest::new(IngestOptions::default(), ring, NodeId::new("local"), store.clone());
+    let ingest = Ingest::new(IngestOptions::default(), ring, NodeId::new("local"), store.clone(), testing::cpu());
     let error = ingest.write(request(&[SORTED], NOW_MS), ingest.inflight().begin()).await.unwrap_err();
     assert_eq!(error.kind(), WriteErrorKind::Unavailable);
     assert!(store.series().is_empty());

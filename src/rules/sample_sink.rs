@@ -30,7 +30,7 @@ fn discard(rejection: Rejection) -> Discard {
 mod tests {
     use super::*;
     use crate::cluster::ring::{NodeId, Ring};
-    use crate::ingest::testing::MemoryStore;
+    use crate::ingest::testing::{MemoryStore, cpu};
     use crate::ingest::{AppendError, IngestOptions};
     use model::labels::Labels;
     use model::time::Timestamp;
@@ -45,7 +45,7 @@ mod tests {
         let store = Arc::new(MemoryStore::default());
         let local = NodeId::new("local");
         let ring = Arc::new(Ring::of_one(local.clone()));
-        let ingest = Ingest::new(IngestOptions::default(), ring, local, store.clone());
+        let ingest = Ingest::new(IngestOptions::default(), ring, local, store.clone(), cpu());
         assert_eq!(ingest.append(vec![sample("a", 1.0), sample("b", 2.0)]).await, Ok(vec![]));
         assert_eq!(store.samples(&[("__name__", "b")]), [(5, 2.0)]);
         let refused = ingest.append(vec![sample("a", 1.0), sample("b", 3.0), sample("c", 4.0)]).await;

@@ -3,6 +3,7 @@
 use super::manager::RuleManager;
 use super::query_port::RuleQueries;
 use crate::cluster::ring::{NodeId, Ring};
+use crate::ingest::testing::cpu;
 use crate::ingest::{Ingest, IngestOptions, OwnSample};
 use crate::query::admission::AdmissionOptions;
 use crate::query::engine_store::EngineStore;
@@ -50,7 +51,7 @@ impl World {
         let engine = Engine::open(&Options::new(directory.path())).unwrap();
         let local = NodeId::new("local");
         let ring = Arc::new(Ring::of_one(local.clone()));
-        let ingest = Ingest::new(IngestOptions::default(), ring, local, Arc::new(engine.clone()));
+        let ingest = Ingest::new(IngestOptions::default(), ring, local, Arc::new(engine.clone()), cpu());
         let options = QueryOptions {
             parse: ParseOptions::default(),
             limits: BudgetLimits::default(),

@@ -122,9 +122,19 @@ impl Decompressor {
         self.buffer.capacity()
     }
 
-    /// Returns `length` bytes to write to, zeroed only where the buffer grows.
+    /// Returns `length` bytes to write to; what was there is lost.
     fn room(&mut self, length: usize) -> &mut [u8] {
         if self.buffer.len() < length {
+            // Fresh pages instead of copying what nobody reads.
+            self.buffer = vec![0; length];
+        }
+        self.buffer.get_mut(..length).unwrap_or_default()
+    }
+
+    /// Returns `length` bytes to write to; what was there stays.
+    fn more_room(&mut self, length: usize) -> &mut [u8] {
+        if self.buffer.len() < length {
+            self.buffer.reserve_exact(length - self.buffer.len());
             self.buffer.resize(length, 0);
         }
         self.buffer.get_mut(..length).unwrap_or_default()
@@ -160,7 +170,7 @@ impl Decompressor {
         let mut written = 0;
         let mut room = FIRST_ROOM.min(bytes_max);
         loop {
-            let mut output = OutBuffer::around_pos(self.room(room), written);
+            let mut output = OutBuffer::around_pos(self.more_room(room), written);
             let left_of_frame = context.decompress_stream(&mut output, &mut input).map_err(failed)?;
             let progress = output.pos() > written;
             written = output.pos();

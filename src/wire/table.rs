@@ -38,8 +38,10 @@ impl Span {
 pub struct Limits {
     /// Entries of `timeseries`.
     pub series: usize,
-    /// Float samples, and native histograms and exemplars together.
+    /// Float samples.
     pub samples: usize,
+    /// Native histograms and exemplars together.
+    pub others: usize,
     /// Strings of the symbol table.
     pub symbols: usize,
     /// Entries of metadata.
@@ -47,14 +49,15 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Limits that no honest body of at most `bytes` reaches, and that keep the table below about three times as much memory.
+    /// Limits that no honest body of at most `bytes` reaches, and that keep the table below about five times as much memory.
     #[must_use]
     pub fn for_decoded_bytes(bytes: usize) -> Self {
         const FLOOR: usize = 1 << 12;
         Self {
             series: (bytes / 32).max(FLOOR),
             samples: (bytes / 16).max(FLOOR),
-            symbols: (bytes / 8).max(FLOOR),
+            others: (bytes / 32).max(FLOOR),
+            symbols: (bytes / 16).max(FLOOR),
             metadata: (bytes / 32).max(FLOOR),
         }
     }
@@ -325,6 +328,19 @@ impl WriteTable {
             + self.encoded.capacity()
     }
 
+    /// Bytes of memory that this request takes in the table.
+    #[must_use]
+    pub fn used_bytes(&self) -> usize {
+        size_of_val(self.entries.as_slice())
+            + size_of_val(self.hashes.as_slice())
+            + size_of_val(self.timestamps_ms.as_slice())
+            + size_of_val(self.values.as_slice())
+            + size_of_val(self.others.as_slice())
+            + size_of_val(self.metadata.as_slice())
+            + size_of_val(self.symbols.as_slice())
+            + size_of_val(self.last_metadata.as_slice())
+    }
+
     pub(super) fn clear(&mut self, protocol: Protocol) {
         self.protocol = protocol;
         self.entries.clear();
@@ -361,9 +377,9 @@ impl WriteTable {
         limits: &Limits,
         reader: &Reader<'_>,
     ) -> Result<(), WireError> {
-        if self.others.len() >= limits.samples {
+        if self.others.len() >= limits.others {
             let what = "native histograms and exemplars";
-            return Err(reader.error(WireErrorKind::TooMany { what, limit: limits.samples }));
+            return Err(reader.error(WireErrorKind::TooMany { what, limit: limits.others }));
         }
         self.others.push(Other { kind, timestamp_ms });
         Ok(())

@@ -8,7 +8,7 @@ mod refusals;
 
 use super::*;
 use crate::cluster::ring::{NodeId, Ring};
-use crate::ingest::testing::MemoryStore;
+use crate::ingest::testing::{MemoryStore, cpu};
 use crate::ingest::{Appender, IngestOptions};
 use crate::wire::prost_types::{v1, v2};
 use axum::body::Body;
@@ -48,7 +48,7 @@ impl Receiver {
     fn over(store: Arc<dyn Appender>, options: IngestOptions) -> Self {
         let local = NodeId::new("local");
         let ring = Arc::new(Ring::of_one(local.clone()));
-        let ingest = Ingest::new(options, ring, local, store);
+        let ingest = Ingest::new(options, ring, local, store, cpu());
         let state =
             RemoteWriteState::new(ingest.clone()).with_clock(|| NOW_MS).with_body_wait_max(Duration::from_millis(200));
         Self { store: Arc::default(), ingest, router: router(state) }
