@@ -1,8 +1,10 @@
 //! Where the engine gets its series from. The engine asks; whoever embeds it answers.
 
+use model::histogram::{Histogram, HistogramColumns};
 use model::labels::Labels;
 use model::matcher::Matcher;
 use model::sample::{Sample, SampleColumns};
+use std::sync::Arc;
 
 /// Which samples a selector needs: those with `after_ms < t <= until_ms`.
 #[derive(Debug, Clone, Copy)]
@@ -94,5 +96,63 @@ pub trait SeriesSet: Send + Sync {
             .last()
             .zip(columns.values.last())
             .map(|(&timestamp_ms, &value)| Sample { timestamp_ms, value }))
+    }
+
+    /// Whether a series may have native histograms; `false` spares the engine the calls below.
+    fn may_have_histograms(&self, _index: usize) -> bool {
+        false
+    }
+
+    /// Replaces the content of `into` by the native histograms of one series with `after_ms < t <= until_ms`, in order of
+    /// time, stale ones included. No timestamp is that of a float of the series. Hints are `Unknown` for the first of a
+    /// run, `NotReset` for those that follow it without a counter reset, `Gauge` for gauges.
+    ///
+    /// # Errors
+    /// Storage failed.
+    fn read_histograms(
+        &self,
+        _index: usize,
+        _after_ms: i64,
+        _until_ms: i64,
+        into: &mut HistogramColumns,
+    ) -> Result<(), SourceError> {
+        into.clear();
+        Ok(())
+    }
+
+    /// The newest native histogram of one series with `after_ms < t <= at_ms`, stale ones included.
+    ///
+    /// # Errors
+    /// Storage failed.
+    fn latest_histogram(
+        &self,
+        index: usize,
+        after_ms: i64,
+        at_ms: i64,
+    ) -> Result<Option<(i64, Arc<Histogram>)>, SourceError> {
+        let mut columns = HistogramColumns::default();
+        self.read_histograms(index, after_ms, at_ms, &mut columns)?;
+        Ok(columns.timestamps_ms.last().copied().zip(columns.histograms.last().cloned()))
+    }
+
+    /// Whether samples of a series may have start timestamps; `false` spares the engine the call below.
+    fn may_have_start_timestamps(&self, _index: usize) -> bool {
+        false
+    }
+
+    /// Replaces the content of `into` by the start timestamps of the samples, floats and histograms merged in order of
+    /// time, with `after_ms < t <= until_ms`: one per sample, 0 where none is known, or none at all when no sample has one.
+    ///
+    /// # Errors
+    /// Storage failed.
+    fn read_start_timestamps(
+        &self,
+        _index: usize,
+        _after_ms: i64,
+        _until_ms: i64,
+        into: &mut Vec<i64>,
+    ) -> Result<(), SourceError> {
+        into.clear();
+        Ok(())
     }
 }
