@@ -85,6 +85,13 @@ impl Rows {
         self.values.push(value);
     }
 
+    /// Forgets the rows and keeps the memory.
+    pub fn clear(&mut self) {
+        self.series.clear();
+        self.timestamps_ms.clear();
+        self.values.clear();
+    }
+
     /// How many rows there are.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -420,10 +420,10 @@ fn restore(
     let loaded = load_snapshots(&dir.disk, &directory.head, directory.epoch, head, metadata, report)?;
     report.snapshot_time = start.elapsed();
     let start = Instant::now();
-    let mut sink = RestoreSink::new(head, metadata, &loaded);
+    let mut sink =
+        RestoreSink::start(head, metadata, &loaded).map_err(Error::io("start a thread for", &directory.head))?;
     let (replayed, inventory) = replay(dir, loaded.covered_lsn(), &mut sink, progress)?;
-    (report.rejected, report.orphans, report.conflicts) = (sink.rejected, sink.orphans, sink.conflicts);
-    sink.first_conflict.into_iter().for_each(|conflict| report.note(conflict));
+    sink.finish(report);
     report.replay = replayed;
     report.replay_time = start.elapsed();
     Ok((loaded, inventory))

@@ -6,7 +6,7 @@
 use crate::append::{LabelHash, Rows, SeriesRef};
 use crate::disk::Disk;
 use crate::error::Error;
-use crate::head::{Head, HeadError};
+use crate::head::{Grouping, Head, HeadError};
 use crate::metadata::MetadataStore;
 use crate::snapshot::file::{SectionKind, SnapshotError, SnapshotFile, VERSION};
 use crate::snapshot::name::SnapshotName;
@@ -19,6 +19,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// Remarks that are kept; more are only worth their number.
@@ -251,8 +253,60 @@ impl Candidate {
     }
 }
 
+/// Rows that are handed to the other thread at once: waking it costs as much as appending hundreds.
+const BATCH_ROWS: usize = 1 << 15;
+/// Batches that may wait for the head: enough to bridge a slow one, a few megabytes at most.
+const WAITING_MAX: usize = 4;
+
+/// A thread that appends rows to one shard, so that the others and the decoder go on meanwhile.
+struct ShardFiller {
+    batch: Rows,
+    batches: SyncSender<Rows>,
+    emptied: Receiver<Rows>,
+    thread: JoinHandle<u64>,
+}
+
+impl ShardFiller {
+    fn start(head: Head) -> std::io::Result<Self> {
+        let (batches, received) = sync_channel::<Rows>(WAITING_MAX);
+        let (give_back, emptied) = sync_channel(WAITING_MAX);
+        let thread = std::thread::Builder::new().name("replay-append".into()).spawn(move || {
+            let (mut rejected, mut grouping) = (0, Grouping::default());
+            while let Ok(rows) = received.recv() {
+                rejected += head.append_grouped(&rows, &mut grouping).rejected.len() as u64;
+                // Kept for reuse when there is room.
+                let _ = give_back.try_send(rows);
+            }
+            rejected
+        })?;
+        Ok(Self { batch: Rows::default(), batches, emptied, thread })
+    }
+
+    fn push(&mut self, series: SeriesRef, timestamp_ms: i64, value: f64) {
+        self.batch.push(series, timestamp_ms, value);
+        if self.batch.len() >= BATCH_ROWS {
+            self.send();
+        }
+    }
+
+    fn send(&mut self) {
+        let mut next = self.emptied.try_recv().unwrap_or_default();
+        next.clear();
+        let filled = std::mem::replace(&mut self.batch, next);
+        assert!(self.batches.send(filled).is_ok(), "the thread that fills the head is gone");
+    }
+
+    /// Waits until everything is in the head; how many rows it refused.
+    fn finish(mut self) -> u64 {
+        self.send();
+        drop(self.batches);
+        self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+}
+
 /// Gives the records of the log to the head, each shard only those that its snapshot does not hold.
 pub(super) struct RestoreSink<'e> {
+    fillers: Vec<ShardFiller>,
     head: &'e Head,
     metadata: &'e MetadataStore,
     shard_lsns: Vec<u64>,
@@ -263,15 +317,15 @@ pub(super) struct RestoreSink<'e> {
     /// One bit per reference: the head is known to hold it.
     known: Vec<u64>,
     hash_scratch: Vec<u8>,
-    pub(super) rejected: u64,
-    pub(super) orphans: u64,
-    pub(super) conflicts: u64,
-    pub(super) first_conflict: Option<String>,
+    orphans: u64,
+    conflicts: u64,
+    first_conflict: Option<String>,
 }
 
 impl<'e> RestoreSink<'e> {
-    pub(super) fn new(head: &'e Head, metadata: &'e MetadataStore, loaded: &Loaded) -> Self {
+    pub(super) fn start(head: &'e Head, metadata: &'e MetadataStore, loaded: &Loaded) -> std::io::Result<Self> {
         let mut sink = Self {
+            fillers: (0..head.shards()).map(|_| ShardFiller::start(head.clone())).collect::<Result<_, _>>()?,
             head,
             metadata,
             shard_lsns: loaded.shard_lsns.clone(),
@@ -280,13 +334,19 @@ impl<'e> RestoreSink<'e> {
             series_bound: 0,
             known: Vec::new(),
             hash_scratch: Vec::new(),
-            rejected: 0,
             orphans: 0,
             conflicts: 0,
             first_conflict: None,
         };
         sink.raise_bound(head.stats().series as u32);
-        sink
+        Ok(sink)
+    }
+
+    /// Waits until everything is in the head.
+    pub(super) fn finish(self, report: &mut RestoreReport) {
+        (report.orphans, report.conflicts) = (self.orphans, self.conflicts);
+        self.first_conflict.into_iter().for_each(|conflict| report.note(conflict));
+        report.rejected = self.fillers.into_iter().map(ShardFiller::finish).sum();
     }
 
     /// References are dense per shard and shards are filled evenly by hash, so that twice the number of series and some
@@ -355,7 +415,10 @@ impl ReplaySink for RestoreSink<'_> {
         if !all_wanted {
             self.retain(lsn, rows);
         }
-        self.rejected += self.head.append(rows).rejected.len() as u64;
+        for row in 0..rows.len() {
+            let series = rows.series[row];
+            self.fillers[self.head.shard_of(series)].push(series, rows.timestamps_ms[row], rows.values[row]);
+        }
     }
 
     fn metadata(&mut self, lsn: u64, metric: &str, metadata: Metadata) {

@@ -178,8 +178,13 @@ impl Head {
     /// # Panics
     /// If a row is of a series that the head does not hold.
     pub fn append(&self, rows: &Rows) -> AppendOutcome {
+        self.append_grouped(rows, &mut self.inner.by_shard.lock())
+    }
+
+    /// As [`Head::append`], for a thread that has a grouping of its own: threads that append to different shards do not
+    /// wait for each other.
+    pub(crate) fn append_grouped(&self, rows: &Rows, grouping: &mut Grouping) -> AppendOutcome {
         let mut outcome = AppendOutcome::default();
-        let mut grouping = self.inner.by_shard.lock();
         grouping.group(self.shards(), rows.series.iter().map(|series| series.0 as usize));
         for (shard, picks) in self.inner.shards.iter().zip(grouping.groups()) {
             if !picks.is_empty() {
@@ -207,7 +212,7 @@ impl Head {
 
 /// Indices grouped by shard, in their order within each group.
 #[derive(Debug, Default)]
-struct Grouping {
+pub(crate) struct Grouping {
     order: Vec<u32>,
     /// Where each group ends.
     ends: Vec<usize>,
