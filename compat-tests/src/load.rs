@@ -153,8 +153,9 @@ impl Target {
 
     fn scrape(&mut self, fleet: &Fleet, scrape: usize, body: &mut RequestBody) {
         let jitter = self.random.below(2 * fleet.jitter_ms.unsigned_abs() + 1) as i64 - fleet.jitter_ms;
-        // Targets are spread over the interval, as a scraper spreads them.
-        let offset = (self.index as i64 * 7919) % fleet.interval_ms;
+        // Targets are spread over the interval, as a scraper spreads them, but for its first and last tenth of a second:
+        // whoever asks at a multiple of the interval meets no sample exactly at the end of a range.
+        let offset = (self.index as i64 * 7919) % (fleet.interval_ms - 200) + 100;
         let time = fleet.start_ms + scrape as i64 * fleet.interval_ms + offset + jitter - fleet.interval_ms;
         let mut below = 0.0;
         for ((kind, value), labels) in self.kinds.iter().zip(&mut self.values).zip(&self.labels) {

@@ -16,7 +16,8 @@ const FLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer
 pub(crate) fn run_all() -> Result<Tally, String> {
     // With a target of its own, so that the instrumentation stays out of build scripts and of everybody else's artifacts.
     let target = "x86_64-unknown-linux-gnu";
-    let build = cargo(&["build", "--release", "--target", target, "--target-dir", "target"]).directory(DIRECTORY);
+    let build =
+        cargo(&["build", "--release", "--locked", "--target", target, "--target-dir", "target"]).directory(DIRECTORY);
     run(&Step::new("fuzz targets", build.env("RUSTFLAGS", FLAGS)))?;
     let mut tally = Tally::default();
     for name in targets()? {

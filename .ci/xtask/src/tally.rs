@@ -23,6 +23,12 @@ impl Tally {
             self.failed += 1;
         }
     }
+
+    /// Adds another tally.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+    }
 }
 
 fn number_before(line: &str, word: &str) -> usize {

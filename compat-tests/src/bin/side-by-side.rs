@@ -5,6 +5,8 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, reason = "the report is this program's purpose")]
 
+#[path = "side-by-side/alerts.rs"]
+mod alerts;
 #[path = "side-by-side/measure.rs"]
 mod measure;
 #[path = "side-by-side/queries.rs"]
@@ -33,8 +35,11 @@ struct Arguments {
     #[arg(long, default_value_t = 500_000)]
     new_series: usize,
     /// How often each query is asked
-    #[arg(long, default_value_t = 7)]
+    #[arg(long, default_value_t = 15)]
     rounds: usize,
+    /// How often the way from a sample to its alert is timed; 0 leaves it out
+    #[arg(long, default_value_t = 60)]
+    alerts: usize,
     /// Connections that send at once
     #[arg(long, default_value_t = 4)]
     connections: usize,
@@ -73,6 +78,10 @@ async fn main() -> anyhow::Result<()> {
     }
     measure::restart_and_query(&mut results, &root.join("warm"), &warm, arguments.rounds, launch).await?;
     println!("{}", report::markdown(&results, &warm, &cold));
+    if arguments.alerts > 0 {
+        let delays = alerts::delays_ms(&root.join("alerts"), arguments.alerts).await?;
+        println!("{}", report::alert_delays(&delays));
+    }
     Ok(())
 }
 

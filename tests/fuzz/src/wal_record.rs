@@ -3,7 +3,7 @@
 
 use storage::append::Rows;
 use storage::wal::record;
-use storage::wal::samples::decode::SampleDecoder;
+use storage::wal::samples::SampleDecoder;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     // As a payload that passed its checksum: what a record says must not be believed even then.

@@ -145,6 +145,8 @@ pub(crate) async fn restart_and_query(
     for server in &servers {
         settle(server).await;
     }
+    // One client for each, so that connections stay open, as those of a dashboard do.
+    let servers: Vec<_> = servers.into_iter().map(|server| (Api::new(&server.url), server)).collect();
     for query in queries::list(fleet) {
         ask_all(results, &servers, &query, rounds).await?;
     }
@@ -167,12 +169,16 @@ async fn restart(launch: &Launch, fleet: &Fleet) -> anyhow::Result<(Server, f64)
     bail!("{}: no correct answer two minutes after the restart: {}", launch.name, launch.log_tail())
 }
 
-async fn ask_all(results: &mut [Measured], servers: &[Server], query: &Query, rounds: usize) -> anyhow::Result<()> {
+async fn ask_all(
+    results: &mut [Measured],
+    servers: &[(Api, Server)],
+    query: &Query,
+    rounds: usize,
+) -> anyhow::Result<()> {
     let mut times = vec![Vec::new(); servers.len()];
     let mut cpu = vec![0.0; servers.len()];
     for round in 0..=rounds {
-        for (i, server) in servers.iter().enumerate() {
-            let api = Api::new(&server.url);
+        for (i, (api, server)) in servers.iter().enumerate() {
             let cpu_before = server.cpu_seconds();
             let started = Instant::now();
             let (path, parameters) = query.request();
@@ -186,8 +192,8 @@ async fn ask_all(results: &mut [Measured], servers: &[Server], query: &Query, ro
         }
     }
     let mut answers: Vec<Option<Answer>> = Vec::new();
-    for server in servers {
-        answers.push(query.answer(&Api::new(&server.url)).await?);
+    for (api, _) in servers {
+        answers.push(query.answer(api).await?);
     }
     let reference = results.iter().position(|r| r.name == "prometheus").and_then(|i| answers.get(i).cloned().flatten());
     for ((result, times), (cpu, answer)) in results.iter_mut().zip(&mut times).zip(cpu.iter().zip(&answers)) {

@@ -130,13 +130,13 @@ pub(crate) fn list(fleet: &Fleet) -> Vec<Query> {
         .iter()
         .map(|(name, text)| Query { name, text: (*text).into(), ask: Ask::Instant { at_ms: end_ms } })
         .collect();
-    // Off the grid of scrapes: where a range ends exactly on a sample, old Prometheus counts both ends.
-    let start = end_ms - span * 9 / 10 + 501;
-    let step_ms = (span / 100 / 1000).max(15) * 1000;
+    // All times are multiples of the interval, where no sample is: old Prometheus counts both ends of a range.
+    let step_ms = (span / 100 / fleet.interval_ms + 1) * fleet.interval_ms;
+    let start_ms_of_range = end_ms - 9 * span / 10 / step_ms * step_ms;
     let range = |(name, text): &(&'static str, &str)| Query {
         name,
         text: (*text).into(),
-        ask: Ask::Range { start_ms: start, end_ms: end_ms + 501, step_ms },
+        ask: Ask::Range { start_ms: start_ms_of_range, end_ms, step_ms },
     };
     queries.extend(RANGE.iter().map(range));
     let metadata = |name, text: &str, path| Query {

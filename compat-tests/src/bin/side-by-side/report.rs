@@ -105,6 +105,19 @@ fn queries(results: &[Measured], fleet: &Fleet) -> String {
     )
 }
 
+/// One sentence about the way from a sample to its alert.
+pub(crate) fn alert_delays(delays_ms: &[f64]) -> String {
+    let at =
+        |q: usize| delays_ms.get(((delays_ms.len() * q).div_ceil(100)).saturating_sub(1)).copied().unwrap_or(f64::NAN);
+    format!(
+        "From an acknowledged sample to its alert at the Alertmanager, rules every {} ms, {} trials: median {} ms, 99 % {} ms.\n",
+        crate::alerts::INTERVAL.as_millis(),
+        delays_ms.len(),
+        short(at(50)),
+        short(at(99)),
+    )
+}
+
 fn titles<'a>(first: &'a str, results: &'a [Measured], more: &[&'a str]) -> Vec<&'a str> {
     std::iter::once(first).chain(results.iter().map(|r| r.name)).chain(more.iter().copied()).collect()
 }
