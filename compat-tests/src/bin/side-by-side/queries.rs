@@ -102,6 +102,22 @@ const INSTANT: &[(&str, &str)] = &[
     ("scan of many samples", "sum(count_over_time(queue_length[25m]))"),
     ("predict linear", r#"predict_linear(process_memory_bytes{type="heap",namespace="team-01"}[20m], 3600)"#),
     ("offset", r#"queue_length{job=~"service-00.",queue="q1"} offset 10m"#),
+    ("CPU by mode", "sum by (mode) (rate(node_cpu_seconds_total[5m]))"),
+    ("CPU without idle", r#"sum without (cpu, mode) (rate(node_cpu_seconds_total{mode!="idle"}[5m]))"#),
+    ("memory by type", "sum by (type) (process_memory_bytes)"),
+    (
+        "alert: error ratio",
+        r#"sum by (job) (rate(http_requests_total{code=~"5.."}[5m])) / sum by (job) (rate(http_requests_total[5m])) > 0.4"#,
+    ),
+    ("alert: errors rise", r#"increase(http_requests_total{code="503"}[10m]) > 1000"#),
+    ("alert: version changes", "changes(build_info[15m]) > 0"),
+    ("alert: memory grows", r#"deriv(process_memory_bytes{type="heap"}[15m]) > 5000"#),
+    ("alert: nothing reports", r#"absent_over_time(queue_length{job="service-001"}[10m])"#),
+    ("unless", r#"queue_length{queue="q1"} > 20 unless on (instance) build_info{version="9.0.0"}"#),
+    ("quantile by namespace", "quantile by (namespace) (0.95, queue_length)"),
+    ("count values", r#"count_values("length", queue_length)"#),
+    ("standard deviation by zone", "stddev by (zone) (temperature_celsius)"),
+    ("label replace", r#"sum by (service) (label_replace(queue_length, "service", "$1", "job", "service-(.*)"))"#),
 ];
 
 const RANGE: &[(&str, &str)] = &[
@@ -120,6 +136,38 @@ const RANGE: &[(&str, &str)] = &[
     ("CPU busy by node", r#"1 - avg by (node) (rate(node_cpu_seconds_total{mode="idle"}[5m]))"#),
     ("sum of a gauge by namespace", "sum by (namespace) (queue_length)"),
     ("average over time", r#"avg_over_time(temperature_celsius{namespace="team-01"}[10m])"#),
+    (
+        "smoothed by a subquery",
+        r#"avg_over_time(sum by (job) (rate(http_requests_total{job=~"service-00."}[5m]))[5m:1m])"#,
+    ),
+    ("quantile over time", r#"quantile_over_time(0.9, queue_length{queue="q1"}[10m])"#),
+];
+
+/// Asked with 1,440 steps, as a day at a step of a minute.
+const FINE: &[(&str, &str)] = &[
+    ("rates of 10 series", r#"rate(http_requests_total{instance="10.0.0.1:8080",path="/api/orders"}[5m])"#),
+    ("rates of a job", r#"rate(http_requests_total{job="service-001",path="/api/orders"}[5m])"#),
+    ("rate of a namespace", r#"sum by (job) (rate(http_requests_total{namespace="team-01"}[5m]))"#),
+    ("rate of everything", "sum(rate(http_requests_total[5m]))"),
+    ("gauge by namespace", "avg by (namespace) (queue_length)"),
+    (
+        "histogram quantile by path",
+        "histogram_quantile(0.9, sum by (path, le) (rate(http_request_duration_seconds_bucket[5m])))",
+    ),
+    ("top jobs", "topk(5, sum by (job) (rate(http_requests_total[5m])))"),
+    (
+        "error ratio by job",
+        r#"sum by (job) (rate(http_requests_total{code=~"5.."}[5m])) / sum by (job) (rate(http_requests_total[5m]))"#,
+    ),
+    (
+        "join group_left",
+        r#"queue_length{job="service-001"} * on (instance) group_left (version) build_info{version="1.0.0"}"#,
+    ),
+    (
+        "memory share by namespace",
+        r#"sum by (namespace) (process_memory_bytes{type="heap"}) / sum by (namespace) (process_memory_bytes)"#,
+    ),
+    ("maximum of 15 minutes", r#"max_over_time(temperature_celsius{sensor="s1",namespace="team-01"}[15m])"#),
 ];
 
 /// All questions about a fleet that was sent whole.
@@ -139,6 +187,12 @@ pub(crate) fn list(fleet: &Fleet) -> Vec<Query> {
         ask: Ask::Range { start_ms: start_ms_of_range, end_ms, step_ms },
     };
     queries.extend(RANGE.iter().map(range));
+    let fine_step_ms = (span / 1440 / fleet.interval_ms).max(1) * fleet.interval_ms;
+    queries.extend(FINE.iter().map(|(name, text)| Query {
+        name,
+        text: (*text).into(),
+        ask: Ask::Range { start_ms: end_ms - span / fine_step_ms * fine_step_ms, end_ms, step_ms: fine_step_ms },
+    }));
     let metadata = |name, text: &str, path| Query {
         name,
         text: text.into(),
@@ -149,6 +203,8 @@ pub(crate) fn list(fleet: &Fleet) -> Vec<Query> {
         metadata("label values: pod of a metric", "queue_length", "/api/v1/label/pod/values"),
         metadata("label values: pod", "", "/api/v1/label/pod/values"),
         metadata("label names", "", "/api/v1/labels"),
+        metadata("label names of a metric", "http_requests_total", "/api/v1/labels"),
+        metadata("label values: instance of a job", r#"{job="service-001"}"#, "/api/v1/label/instance/values"),
         metadata("series of a job", r#"http_requests_total{job=~"service-00."}"#, "/api/v1/series"),
     ]);
     queries

@@ -90,6 +90,7 @@ fn queries(results: &[Measured], fleet: &Fleet) -> String {
         };
         let kind = match query.ask {
             Ask::Instant { .. } => "instant",
+            Ask::Range { start_ms, end_ms, step_ms } if (end_ms - start_ms) / step_ms > 110 => "fine range",
             Ask::Range { .. } => "range",
             Ask::Metadata { .. } => "labels",
         };
