@@ -65,6 +65,12 @@ pub trait SeriesSet: Send + Sync {
         self.labels(index).filter(|name| names.binary_search(&name).is_ok())
     }
 
+    /// Appends to `into` numbers that stand for the labels of one series restricted to `names`, and returns whether it did:
+    /// within this set, equal numbers mean equal labels. Cheaper than [`SeriesSet::labels_among`], since no text is touched.
+    fn label_numbers(&self, _index: usize, _names: &[&str], _into: &mut Vec<u32>) -> bool {
+        false
+    }
+
     /// Whether any of the selected series may have the label; `false` lets the engine skip work that only matters for
     /// series that differ in it.
     fn may_have_label(&self, _name: &str) -> bool {

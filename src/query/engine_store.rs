@@ -71,6 +71,15 @@ impl SeriesSet for SelectedSeries {
         self.selection.labels_among(index, names)
     }
 
+    fn label_numbers(&self, index: usize, names: &[&str], into: &mut Vec<u32>) -> bool {
+        self.selection.label_numbers(index, names, into);
+        true
+    }
+
+    fn may_have_label(&self, name: &str) -> bool {
+        self.selection.may_have_label(name)
+    }
+
     fn read(
         &self,
         index: usize,

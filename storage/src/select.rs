@@ -246,6 +246,22 @@ impl Selection {
         Labels::from_sorted(shard.labels.labels_among(shard.slot_of(self.series[index]).labels, names))
     }
 
+    /// Appends numbers that stand for the labels of one series restricted to `names` (sorted): within this selection, equal
+    /// numbers mean equal labels.
+    pub fn label_numbers(&self, index: usize, names: &[&str], into: &mut Vec<u32>) {
+        let series = self.series[index];
+        let shard = self.head.inner.shard_of(series).read();
+        // Each shard numbers its pairs itself.
+        into.push(self.head.shard_of(series) as u32);
+        into.extend(shard.labels.pairs_among(shard.slot_of(series).labels, names));
+    }
+
+    /// Whether any of the selected series may have the label.
+    #[must_use]
+    pub fn may_have_label(&self, name: &str) -> bool {
+        self.head.inner.shards.iter().any(|shard| shard.read().labels.has_name(name))
+    }
+
     /// Replaces the content of `into` by the samples with `after_ms < t <= until_ms`, in order of time, stale markers
     /// included. Equal tokens from one selection and one range mean equal timestamps.
     ///

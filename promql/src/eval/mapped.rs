@@ -30,6 +30,10 @@ impl<F: Fn(&mut Row) + Send + Sync> SeriesVector for Mapped<'_, F> {
         self.inner.labels_among(index, names)
     }
 
+    fn label_numbers(&self, index: usize, names: &[&str], into: &mut Vec<u32>) -> bool {
+        self.inner.label_numbers(index, names, into)
+    }
+
     fn drops_name(&self, index: usize) -> bool {
         self.inner.drops_name(index)
     }

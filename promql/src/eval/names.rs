@@ -90,6 +90,12 @@ impl SeriesVector for Renamed<'_> {
         self.inner.labels_among(index, names)
     }
 
+    fn label_numbers(&self, index: usize, names: &[&str], into: &mut Vec<u32>) -> bool {
+        // Names that are removed are nobody's labels any more.
+        let keeps_all = self.how == How::Mark || !names.iter().any(|name| is_reserved(name));
+        keeps_all && self.inner.label_numbers(index, names, into)
+    }
+
     fn drops_name(&self, _index: usize) -> bool {
         self.how == How::Mark
     }

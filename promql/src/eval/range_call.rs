@@ -281,6 +281,13 @@ impl SeriesVector for RangeCall<'_> {
         }
     }
 
+    fn label_numbers(&self, index: usize, names: &[&str], into: &mut Vec<u32>) -> bool {
+        match &self.input {
+            RangeInput::Stored(selection) => selection.set.label_numbers(index, names, into),
+            RangeInput::Subquery { vector, .. } => vector.label_numbers(index, names, into),
+        }
+    }
+
     fn drops_name(&self, index: usize) -> bool {
         match &self.input {
             RangeInput::Stored(_) => false,

@@ -155,6 +155,10 @@ impl SeriesVector for InstantSelector {
         self.selection.set.labels_among(index, names)
     }
 
+    fn label_numbers(&self, index: usize, names: &[&str], into: &mut Vec<u32>) -> bool {
+        self.selection.set.label_numbers(index, names, into)
+    }
+
     fn has_one_name(&self) -> bool {
         self.selection.has_one_name()
     }

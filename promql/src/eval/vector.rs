@@ -25,6 +25,12 @@ pub(crate) trait SeriesVector: Send + Sync {
         self.labels(index).filter(|name| names.binary_search(&name).is_ok())
     }
 
+    /// Appends to `into` numbers that stand for the labels of one series restricted to `names`, which are sorted, and
+    /// returns whether it did: within this vector, equal numbers mean equal labels.
+    fn label_numbers(&self, _index: usize, _names: &[&str], _into: &mut Vec<u32>) -> bool {
+        false
+    }
+
     /// Whether the metric's name is to be removed at the end of the query.
     fn drops_name(&self, _index: usize) -> bool {
         false
@@ -86,6 +92,10 @@ impl SeriesVector for Repeated<'_> {
 
     fn labels_among(&self, index: usize, names: &[&str]) -> Labels {
         self.once.labels_among(index, names)
+    }
+
+    fn label_numbers(&self, index: usize, names: &[&str], into: &mut Vec<u32>) -> bool {
+        self.once.label_numbers(index, names, into)
     }
 
     fn drops_name(&self, index: usize) -> bool {

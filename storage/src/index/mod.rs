@@ -181,11 +181,21 @@ impl LabelIndex {
 
     /// The labels of a set whose names are among `names`.
     pub(crate) fn labels_among(&self, labels: Address, names: &[&str]) -> impl Iterator<Item = (&str, &str)> {
-        let wanted: SmallVec<[u32; 8]> = names.iter().filter_map(|name| self.name_number(name)).collect();
-        pairs_of(self.sets.from(labels)).filter_map(move |pair| {
+        self.pairs_among(labels, names).map(|pair| {
             let pair = &self.pairs[pair as usize];
-            wanted.contains(&pair.name).then(|| (self.name_text(pair.name), self.text.get(pair.value)))
+            (self.name_text(pair.name), self.text.get(pair.value))
         })
+    }
+
+    /// The numbers of the pairs of a set whose names are among `names`, in ascending order of names.
+    pub(crate) fn pairs_among(&self, labels: Address, names: &[&str]) -> impl Iterator<Item = u32> {
+        let wanted: SmallVec<[u32; 8]> = names.iter().filter_map(|name| self.name_number(name)).collect();
+        pairs_of(self.sets.from(labels)).filter(move |pair| wanted.contains(&self.pairs[*pair as usize].name))
+    }
+
+    /// Whether any series has the label.
+    pub(crate) fn has_name(&self, name: &str) -> bool {
+        self.name_number(name).is_some()
     }
 
     /// Distinct pairs.

@@ -143,7 +143,8 @@ const RANGE: &[(&str, &str)] = &[
     ("quantile over time", r#"quantile_over_time(0.9, queue_length{queue="q1"}[10m])"#),
 ];
 
-/// Asked with 1,440 steps, as a day at a step of a minute.
+/// Asked with 1,440 steps, as a day at a step of a minute. Joins are by pod: while a target is replaced, two series have
+/// its instance.
 const FINE: &[(&str, &str)] = &[
     ("rates of 10 series", r#"rate(http_requests_total{instance="10.0.0.1:8080",path="/api/orders"}[5m])"#),
     ("rates of a job", r#"rate(http_requests_total{job="service-001",path="/api/orders"}[5m])"#),
@@ -161,7 +162,7 @@ const FINE: &[(&str, &str)] = &[
     ),
     (
         "join group_left",
-        r#"queue_length{job="service-001"} * on (instance) group_left (version) build_info{version="1.0.0"}"#,
+        r#"queue_length{job="service-001"} * on (pod) group_left (version) build_info{version="1.0.0"}"#,
     ),
     (
         "memory share by namespace",

@@ -70,8 +70,8 @@ fn queries(results: &[Measured], fleet: &Fleet) -> String {
     let mut table =
         Table::new(&titles("query, median ms", results, &["÷ faster peer", "CPU ms, Hearth", "as Prometheus"]));
     let hearth = results.iter().position(|r| r.name == "hearth");
-    let mut log_ratio_vm = Vec::new();
     let mut slower = 0;
+    let mut logs: Vec<(&str, Vec<f64>)> = results.iter().map(|r| (r.name, Vec::new())).collect();
     for (i, query) in queries::list(fleet).iter().enumerate() {
         let medians: Vec<_> =
             results.iter().map(|r| r.queries.get(i).map_or(f64::NAN, |asked| asked.median_ms)).collect();
@@ -79,8 +79,8 @@ fn queries(results: &[Measured], fleet: &Fleet) -> String {
         let peers = medians.iter().enumerate().filter(|(j, _)| Some(*j) != hearth).map(|(_, m)| *m);
         let ratio = ours / peers.fold(f64::INFINITY, f64::min);
         slower += usize::from(ratio > 1.0);
-        if let Some(vm) = results.iter().position(|r| r.name == "victoria-metrics").and_then(|j| medians.get(j)) {
-            log_ratio_vm.push((ours / vm).ln());
+        for ((_, logs), median) in logs.iter_mut().zip(&medians) {
+            logs.push((ours / median).ln());
         }
         let asked = hearth.and_then(|h| results.get(h)).and_then(|r| r.queries.get(i));
         let agrees = match asked.and_then(|a| a.difference.as_deref()) {
@@ -99,10 +99,14 @@ fn queries(results: &[Measured], fleet: &Fleet) -> String {
         cells.extend([short(ratio), asked.map_or_else(String::new, |a| short(a.cpu_ms)), agrees]);
         table.row(cells);
     }
-    let mean = (log_ratio_vm.iter().sum::<f64>() / log_ratio_vm.len().max(1) as f64).exp();
+    let mean = |logs: &[f64]| (logs.iter().sum::<f64>() / logs.len().max(1) as f64).exp();
+    let peers = logs.iter().filter(|(name, _)| *name != "hearth");
+    let means: Vec<_> = peers.map(|(name, logs)| format!("{:.2} of {name}'s", mean(logs))).collect();
     format!(
-        "{}\nGeometric mean of Hearth ÷ VictoriaMetrics: {mean:.2}; slower than the faster peer: {slower} queries.\n",
-        table.markdown()
+        "{}\nHearth's times in the geometric mean: {}; slower than the faster peer: {slower} of {} queries.\n",
+        table.markdown(),
+        means.join(", "),
+        queries::list(fleet).len(),
     )
 }
 

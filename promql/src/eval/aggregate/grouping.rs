@@ -6,6 +6,7 @@ use crate::eval::vector::SeriesVector;
 use crate::query_error::QueryError;
 use hashbrown::HashMap;
 use model::labels::{Labels, METRIC_NAME};
+use smallvec::SmallVec;
 
 /// `by (…)` or `without (…)`; names are sorted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +73,33 @@ impl Interner {
     }
 }
 
+/// Numbers the groups of series; looks at their labels only where the numbers that stand for them are new.
+#[derive(Debug, Default)]
+struct KeyInterner {
+    keys: Interner,
+    known: HashMap<SmallVec<[u32; 4]>, u32, foldhash::fast::RandomState>,
+    scratch: Vec<u32>,
+}
+
+impl KeyInterner {
+    fn number(&mut self, vector: &dyn SeriesVector, grouping: &Grouping, index: usize, names: &[&str]) -> u32 {
+        self.scratch.clear();
+        if grouping.without || !vector.label_numbers(index, names, &mut self.scratch) {
+            return self.keys.number(grouping.key(vector, index, names));
+        }
+        if let Some(number) = self.known.get(self.scratch.as_slice()) {
+            return *number;
+        }
+        let number = self.keys.number(grouping.key(vector, index, names));
+        self.known.insert(SmallVec::from_slice(&self.scratch), number);
+        number
+    }
+
+    fn bytes(&self) -> usize {
+        self.keys.bytes() + self.known.capacity() * size_of::<(SmallVec<[u32; 4]>, u32)>()
+    }
+}
+
 impl<'q> Groups<'q> {
     /// Groups the series of `vector`.
     pub(crate) fn find(vector: &dyn SeriesVector, grouping: &Grouping, exec: &Exec<'q>) -> Result<Self, QueryError> {
@@ -85,11 +113,11 @@ impl<'q> Groups<'q> {
         let names = grouping.borrowed();
         // Chunks number their own groups first: most series of a chunk share few.
         let chunks = exec.map_chunks(len, 1024, |range, _| {
-            let mut own = Interner::default();
-            let groups: Vec<u32> = range.map(|index| own.number(grouping.key(vector, index, &names))).collect();
+            let mut own = KeyInterner::default();
+            let groups: Vec<u32> = range.map(|index| own.number(vector, grouping, index, &names)).collect();
             let mut charge = Charge::none(exec.budget);
             charge.add(0, own.bytes() + groups.len() * size_of::<u32>())?;
-            Ok((groups, own.labels, charge))
+            Ok((groups, own.keys.labels, charge))
         })?;
         let mut all = Interner::default();
         let mut group_of = Vec::with_capacity(len);
