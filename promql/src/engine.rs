@@ -12,7 +12,7 @@ use crate::eval::range_call::RangeInput;
 use crate::eval::row::{Cell, samples_of};
 use crate::eval::select::Selection;
 use crate::eval::steps::{LookTimes, Steps};
-use crate::eval::vector::{SeriesVector, Vector};
+use crate::eval::vector::{SeriesVector, Vector, announced};
 use crate::evaluator::{Evaluator, Scope, Value};
 use crate::plan::{self, Bounds, Kind, Node, RangeNode, RangeSource};
 pub use crate::query_error::{QueryError, QueryErrorKind};
@@ -217,7 +217,7 @@ impl<'q> Run<'_, 'q> {
             let mut charge = Charge::none(self.exec.budget);
             let mut samples = Vec::new();
             let mut row = worker.take_row();
-            for index in range {
+            for index in announced(vector, range) {
                 vector.row(index, worker, &mut row)?;
                 let value = match row.cell(0) {
                     Some(Cell::Float(value)) => SampleValue::Float(value),
@@ -257,7 +257,7 @@ impl<'q> Run<'_, 'q> {
             let mut charge = Charge::none(self.exec.budget);
             let mut series = Vec::new();
             let mut row = worker.take_row();
-            for index in range {
+            for index in announced(vector, range) {
                 vector.row(index, worker, &mut row)?;
                 if row.is_empty() {
                     continue;

@@ -47,6 +47,9 @@ pub trait SeriesSource: Send + Sync {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TimelineToken(pub u64);
 
+/// How many series are announced at once.
+pub const PREFETCH_SERIES: usize = 8;
+
 /// Selected series, addressed by index; any thread may read any of them at any time.
 pub trait SeriesSet: Send + Sync {
     /// How many series were selected.
@@ -70,6 +73,10 @@ pub trait SeriesSet: Send + Sync {
     fn label_numbers(&self, _index: usize, _names: &[&str], _into: &mut Vec<u32>) -> bool {
         false
     }
+
+    /// Tells that the samples of these series, [`PREFETCH_SERIES`] at most, are read next, so that their memory can be fetched
+    /// together.
+    fn prefetch(&self, _indices: &[usize]) {}
 
     /// Whether any of the selected series may have the label; `false` lets the engine skip work that only matters for
     /// series that differ in it.

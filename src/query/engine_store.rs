@@ -76,6 +76,10 @@ impl SeriesSet for SelectedSeries {
         true
     }
 
+    fn prefetch(&self, indices: &[usize]) {
+        self.selection.prefetch(indices);
+    }
+
     fn may_have_label(&self, name: &str) -> bool {
         self.selection.may_have_label(name)
     }

@@ -15,9 +15,10 @@ pub(crate) mod values;
 use super::exec::Exec;
 use super::remarks::{self, Place};
 use super::row::Row;
-use super::vector::{SeriesVector, Table, Vector, metric_name};
+use super::vector::{SeriesVector, Table, Vector, announce, metric_name};
 use crate::ast::AggregateOp;
 use crate::query_error::QueryError;
+use crate::source::PREFETCH_SERIES;
 use accumulators::Accumulator;
 use grouping::Groups;
 use std::sync::Arc;
@@ -51,13 +52,16 @@ fn segments(groups: &Groups<'_>) -> Vec<Segment> {
     segments
 }
 
-/// Segments that make up one task: about as much work as the largest single segment may be.
-fn tasks(segments: &[Segment]) -> Vec<std::ops::Range<usize>> {
+/// Tasks for each thread, so that all end at about the same time.
+const TASKS_PER_THREAD: usize = 8;
+
+/// Segments that make up one task: at least `least` series.
+fn tasks(segments: &[Segment], least: usize) -> Vec<std::ops::Range<usize>> {
     let mut tasks = Vec::new();
     let (mut start, mut series) = (0, 0);
     for (i, segment) in segments.iter().enumerate() {
         series += segment.end - segment.start;
-        if series >= SEGMENT_LEAST {
+        if series >= least {
             tasks.push(start..i + 1);
             (start, series) = (i + 1, 0);
         }
@@ -66,6 +70,16 @@ fn tasks(segments: &[Segment]) -> Vec<std::ops::Range<usize>> {
         tasks.push(start..segments.len());
     }
     tasks
+}
+
+/// The series of some segments in ascending order, as they lie in memory, each with the number of its segment.
+fn in_order(groups: &Groups<'_>, segments: &[Segment]) -> Vec<(u32, u32)> {
+    let members = segments.iter().zip(0_u32..).flat_map(|(segment, number)| {
+        (segment.start..segment.end).map(move |position| (groups.member(position) as u32, number))
+    });
+    let mut members: Vec<_> = members.collect();
+    members.sort_unstable(); // of a single segment they are in order already, which this notices
+    members
 }
 
 /// What an aggregation is about, for remarks on it.
@@ -93,7 +107,8 @@ impl Context<'_, '_> {
     }
 }
 
-/// Folds every group with an accumulator made by `make`.
+/// Folds every group with an accumulator made by `make`. Each accumulator gets its series in ascending order, whatever
+/// else is folded beside it.
 pub(crate) fn fold<'q, A: Accumulator>(
     context: Context<'_, 'q>,
     groups: Groups<'q>,
@@ -102,21 +117,22 @@ pub(crate) fn fold<'q, A: Accumulator>(
 ) -> Result<Vector<'q>, QueryError> {
     let Context { exec, inner, .. } = context;
     let segments = segments(&groups);
-    let tasks = tasks(&segments);
+    let least = SEGMENT_LEAST.max(inner.len() / (exec.threads() * TASKS_PER_THREAD));
+    let tasks = tasks(&segments, least);
     let folded: Vec<Vec<A>> = exec.map(tasks.len(), |task, worker| {
+        let segments = &segments[tasks[task].clone()];
         let mut row = worker.take_row();
-        let mut accumulators = Vec::with_capacity(tasks[task].len());
-        for segment in &segments[tasks[task].clone()] {
-            let mut accumulator = make();
-            for position in segment.start..segment.end {
-                let series = groups.member(position);
+        let mut accumulators: Vec<A> = segments.iter().map(|_| make()).collect();
+        for next in in_order(&groups, segments).chunks(PREFETCH_SERIES) {
+            announce(inner, next.iter().map(|(series, _)| *series as usize));
+            for (series, segment) in next {
+                let (series, accumulator) = (*series as usize, &mut accumulators[*segment as usize]);
                 inner.row(series, worker, &mut row)?;
                 accumulator.add(&row);
                 if row.has_histograms() {
                     accumulator.add_histograms(&row, series, &context);
                 }
             }
-            accumulators.push(accumulator);
         }
         worker.give_row(row);
         Ok(accumulators)
@@ -148,7 +164,7 @@ mod tests {
         let segments = segments(&groups);
         let per_group = |group| segments.iter().filter(|segment| segment.group == group).count();
         assert_eq!((0..4).map(per_group).collect::<Vec<_>>(), [1, 1, 2, 64]);
-        let tasks = tasks(&segments);
+        let tasks = tasks(&segments, SEGMENT_LEAST);
         assert_eq!(tasks[0], 0..2);
         assert_eq!(tasks.iter().map(|task| task.len()).sum::<usize>(), segments.len());
     }

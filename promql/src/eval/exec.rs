@@ -56,6 +56,11 @@ impl<'q> Exec<'q> {
         }
     }
 
+    /// How many threads share the work.
+    pub(crate) fn threads(&self) -> usize {
+        self.pool.map_or(1, rayon::ThreadPool::current_num_threads)
+    }
+
     /// Runs tasks `0..count`, on all threads of the pool when there is one, and returns their results in order.
     pub(crate) fn map<T: Send>(
         &self,
@@ -177,10 +182,19 @@ impl Drop for Worker<'_, '_> {
     }
 }
 
+/// How many threads count without meeting.
+const TOTALS: usize = 16;
+
+/// A counter with a cache line to itself.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Apart(AtomicU64);
+
 /// Samples that selectors handed to the expression.
 #[derive(Debug)]
 pub(crate) struct Tally {
-    total: AtomicU64,
+    /// The sum of all is the total: threads that counted into one would wait for each other at every series.
+    totals: [Apart; TOTALS],
     per_step: Option<Vec<AtomicU64>>,
     steps: Steps,
 }
@@ -201,7 +215,7 @@ pub(crate) enum Counting {
 impl Tally {
     pub(crate) fn new(steps: Steps, per_step: bool) -> Self {
         let per_step = per_step.then(|| (0..steps.count).map(|_| AtomicU64::new(0)).collect());
-        Self { total: AtomicU64::new(0), per_step, steps }
+        Self { totals: Default::default(), per_step, steps }
     }
 
     /// Adds the samples of one series; `per_step` returns those of one step of the selector's own grid.
@@ -211,7 +225,8 @@ impl Tally {
             Counting::PerStep | Counting::LastStep => 1,
             Counting::EveryStep => self.steps.count as u64,
         };
-        self.total.fetch_add(total * times, Ordering::Relaxed);
+        let own = rayon::current_thread_index().unwrap_or(0) % TOTALS;
+        self.totals[own].0.fetch_add(total * times, Ordering::Relaxed);
         let Some(cells) = &self.per_step else { return };
         match counting {
             Counting::Off => {}
@@ -234,7 +249,7 @@ impl Tally {
     }
 
     pub(crate) fn total(&self) -> u64 {
-        self.total.load(Ordering::Relaxed)
+        self.totals.iter().map(|total| total.0.load(Ordering::Relaxed)).sum()
     }
 
     pub(crate) fn per_step(&self) -> Option<Vec<(i64, u64)>> {

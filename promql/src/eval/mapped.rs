@@ -42,6 +42,10 @@ impl<F: Fn(&mut Row) + Send + Sync> SeriesVector for Mapped<'_, F> {
         self.inner.label_numbers(index, names, into)
     }
 
+    fn prefetch(&self, indices: &[usize]) {
+        self.inner.prefetch(indices);
+    }
+
     fn drops_name(&self, index: usize) -> bool {
         self.inner.drops_name(index)
     }

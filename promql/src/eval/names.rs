@@ -96,6 +96,10 @@ impl SeriesVector for Renamed<'_> {
         keeps_all && self.inner.label_numbers(index, names, into)
     }
 
+    fn prefetch(&self, indices: &[usize]) {
+        self.inner.prefetch(indices);
+    }
+
     fn drops_name(&self, _index: usize) -> bool {
         self.how == How::Mark
     }

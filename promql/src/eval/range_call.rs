@@ -355,6 +355,12 @@ impl SeriesVector for RangeCall<'_> {
         }
     }
 
+    fn prefetch(&self, indices: &[usize]) {
+        if let RangeInput::Stored(selection) = &self.input {
+            selection.set.prefetch(indices);
+        }
+    }
+
     fn label_numbers(&self, index: usize, names: &[&str], into: &mut Vec<u32>) -> bool {
         match &self.input {
             RangeInput::Stored(selection) => selection.set.label_numbers(index, names, into),

@@ -221,6 +221,12 @@ impl SeriesVector for InstantSelector {
         self.selection.set.labels_among(index, names)
     }
 
+    fn prefetch(&self, indices: &[usize]) {
+        if !self.look.is_fixed() {
+            self.selection.set.prefetch(indices);
+        }
+    }
+
     fn label_numbers(&self, index: usize, names: &[&str], into: &mut Vec<u32>) -> bool {
         self.selection.set.label_numbers(index, names, into)
     }

@@ -9,9 +9,11 @@ use super::exec::{Exec, Worker};
 use super::row::{HistogramColumn, Row, words_for};
 use crate::budget::Charge;
 use crate::query_error::QueryError;
+use crate::source::PREFETCH_SERIES;
 use hashbrown::HashMap;
 use model::histogram::Histogram;
 use model::labels::Labels;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Series by index.
@@ -33,6 +35,9 @@ pub(crate) trait SeriesVector: Send + Sync {
         false
     }
 
+    /// Tells that these series, [`crate::source::PREFETCH_SERIES`] at most, are evaluated next.
+    fn prefetch(&self, _indices: &[usize]) {}
+
     /// Whether the metric's name is to be removed at the end of the query.
     fn drops_name(&self, _index: usize) -> bool {
         false
@@ -52,6 +57,28 @@ pub(crate) trait SeriesVector: Send + Sync {
 
 /// A vector whose parts live as long as the query.
 pub(crate) type Vector<'q> = Arc<dyn SeriesVector + 'q>;
+
+/// Tells a vector which series are evaluated next.
+pub(crate) fn announce(vector: &dyn SeriesVector, series: impl Iterator<Item = usize>) {
+    let mut indices = [0; PREFETCH_SERIES];
+    let mut count = 0;
+    for (index, series) in indices.iter_mut().zip(series) {
+        *index = series;
+        count += 1;
+    }
+    vector.prefetch(indices.get(..count).unwrap_or_default());
+}
+
+/// The indices of `range`, each told to the vector before it is returned.
+pub(crate) fn announced(vector: &dyn SeriesVector, range: Range<usize>) -> impl Iterator<Item = usize> + '_ {
+    let end = range.end;
+    range.enumerate().map(move |(count, index)| {
+        if count.is_multiple_of(PREFETCH_SERIES) {
+            announce(vector, index..end);
+        }
+        index
+    })
+}
 
 /// The metric's name of one series.
 pub(crate) fn metric_name(vector: &dyn SeriesVector, index: usize) -> Option<String> {
@@ -105,6 +132,10 @@ impl SeriesVector for Repeated<'_> {
 
     fn label_numbers(&self, index: usize, names: &[&str], into: &mut Vec<u32>) -> bool {
         self.once.label_numbers(index, names, into)
+    }
+
+    fn prefetch(&self, indices: &[usize]) {
+        self.once.prefetch(indices);
     }
 
     fn drops_name(&self, index: usize) -> bool {

@@ -12,6 +12,9 @@ pub(crate) const CELL_WORDS: usize = 7;
 /// 128 KiB of cells.
 pub(crate) const CELLS_PAGE: usize = 4096;
 
+/// Cells of one chain worth warming: what most open chunks have.
+const WARM_DEPTH: usize = 8;
+
 /// Seven words of payload and the next cell of the chain.
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(C, align(32))]
@@ -112,8 +115,27 @@ impl Cells {
             let cell = self.slab.get(at as usize);
             let last = at == chain.tail;
             let words = if last { usize::from(chain.tail_words) } else { CELL_WORDS };
-            cell.words.iter().take(words).for_each(|word| out.extend_from_slice(&word.to_le_bytes()));
+            let mut bytes = [0; 4 * CELL_WORDS];
+            for (bytes, word) in bytes.chunks_exact_mut(4).zip(cell.words) {
+                bytes.copy_from_slice(&word.to_le_bytes());
+            }
+            out.extend_from_slice(bytes.get(..4 * words).unwrap_or_default());
             at = if last { NO_CELL } else { cell.next };
+        }
+    }
+
+    /// Brings the first cells of some chains, given by their heads, into the caches, all chains at once: the cells of one are
+    /// found one after the other, each by a miss, but the misses of many chains overlap.
+    pub(crate) fn warm(&self, heads: &mut [u32]) {
+        for _ in 0..WARM_DEPTH {
+            let mut ended = true;
+            for at in heads.iter_mut().filter(|at| **at != NO_CELL) {
+                *at = self.slab.get(*at as usize).next;
+                ended &= *at == NO_CELL;
+            }
+            if ended {
+                return;
+            }
         }
     }
 

@@ -82,7 +82,11 @@ pub(crate) struct Inner {
 impl Inner {
     #[inline]
     pub(crate) fn shard_of(&self, series: SeriesRef) -> &RwLock<Shard> {
-        &self.shards[series.0 as usize & (self.shards.len() - 1)]
+        &self.shards[self.shard_number(series)]
+    }
+
+    pub(crate) fn shard_number(&self, series: SeriesRef) -> usize {
+        series.0 as usize & (self.shards.len() - 1)
     }
 }
 
@@ -119,7 +123,7 @@ impl Head {
     /// The shard of a series.
     #[must_use]
     pub fn shard_of(&self, series: SeriesRef) -> usize {
-        series.0 as usize & (self.shards() - 1)
+        self.inner.shard_number(series)
     }
 
     /// Whether the head holds this series.

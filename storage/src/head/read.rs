@@ -5,6 +5,7 @@
 //! exception are chunks so new that they still wait to be written.
 
 use super::Inner;
+use super::cells::NO_CELL;
 use super::chunk_files::{ChunkFiles, ChunkReader, Missing};
 use super::chunk_link::ChunkLink;
 use super::error::HeadError;
@@ -137,6 +138,23 @@ pub(crate) fn read(
         merge_late(&mut scratch.late, into);
         Ok(None)
     })
+}
+
+/// How many series are warmed at once: as many misses as a core keeps in flight.
+pub(crate) const WARM_SERIES: usize = 8;
+
+/// Brings what the open chunks of some series of one shard are made of into the caches; others, and more than
+/// [`WARM_SERIES`], are left alone.
+pub(crate) fn warm(head: &Inner, series: impl Iterator<Item = SeriesRef>) {
+    let mut series = series.take(WARM_SERIES).peekable();
+    let Some(first) = series.peek().copied() else { return };
+    let number = head.shard_number(first);
+    let lock = head.shard_of(first).read();
+    let mut heads = [NO_CELL; WARM_SERIES];
+    for (head_cell, series) in heads.iter_mut().zip(series.filter(|series| head.shard_number(*series) == number)) {
+        *head_cell = lock.live(series).map_or(NO_CELL, |slot| slot.chain().head);
+    }
+    lock.cells.warm(&mut heads);
 }
 
 /// The newest sample of a series with `after_ms < t <= at_ms`.

@@ -4,7 +4,7 @@
 //! series stays. NaN ranks below everything.
 
 use super::grouping::Groups;
-use super::{Context, segments, tasks};
+use super::{Context, SEGMENT_LEAST, segments, tasks};
 use crate::budget::Charge;
 use crate::eval::exec::Exec;
 use crate::eval::row::Row;
@@ -100,7 +100,7 @@ pub(crate) fn ranked<'q>(
 ) -> Result<Vector<'q>, QueryError> {
     let Context { exec, inner, .. } = context;
     let segments = segments(groups);
-    let tasks = tasks(&segments);
+    let tasks = tasks(&segments, SEGMENT_LEAST);
     let found = exec.map(tasks.len(), |task, worker| {
         let mut row = worker.take_row();
         let mut found = Vec::new();
