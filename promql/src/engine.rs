@@ -5,15 +5,19 @@
 
 use crate::ast::{Expr, ValueType};
 use crate::budget::{Budget, Charge};
+use crate::estimate::{Cost, Estimator, QueryCost};
 use crate::eval::exec::{Counting, Exec, Settings, Tally};
 use crate::eval::extended::{self, Extension};
 use crate::eval::names::remove_marked;
+use crate::eval::profile::Profile;
 use crate::eval::range_call::RangeInput;
 use crate::eval::row::{Cell, samples_of};
 use crate::eval::select::Selection;
 use crate::eval::steps::{LookTimes, Steps};
 use crate::eval::vector::{SeriesVector, Vector, announced};
 use crate::evaluator::{Evaluator, Scope, Value};
+use crate::explain::{Explanation, explanation};
+use crate::plan::walk::{Placed, parts};
 use crate::plan::{self, Bounds, Kind, Node, RangeNode, RangeSource};
 pub use crate::query_error::{QueryError, QueryErrorKind};
 use crate::source::SeriesSource;
@@ -63,13 +67,27 @@ pub struct QueryContext<'a> {
     pub lookback_ms: Option<i64>,
     /// Whether to count samples per step.
     pub per_step_stats: bool,
+    /// How much to find out before evaluating.
+    pub foresight: Foresight,
+}
+
+/// How much to find out about a query before it is evaluated.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Foresight {
+    /// Nothing: it is small.
+    #[default]
+    None,
+    /// Enough to refuse what cannot fit its budget.
+    Estimate,
+    /// That, and count what each part of the plan takes.
+    Explain,
 }
 
 impl<'a> QueryContext<'a> {
     /// A context for the calling thread, with the engine's lookback.
     #[must_use]
     pub fn new(source: &'a dyn SeriesSource, budget: &'a Budget) -> Self {
-        Self { source, budget, pool: None, lookback_ms: None, per_step_stats: false }
+        Self { source, budget, pool: None, lookback_ms: None, per_step_stats: false, foresight: Foresight::None }
     }
 }
 
@@ -103,7 +121,7 @@ impl Engine {
         let bounds = Bounds { start_ms: at_ms, end_ms: at_ms, step_ms: 0 };
         let plan = plan::plan(expr, bounds)?;
         let steps = Steps::instant(at_ms);
-        self.run(steps, context, |run| match result_range(&plan) {
+        self.run(&plan, steps, context, |run| match result_range(&plan) {
             Some(range) => run.range_vector(range),
             None => run.instant(&plan, expr.value_type()),
         })
@@ -137,11 +155,44 @@ impl Engine {
             return Err(QueryError::BadRange("exceeded maximum resolution per timeseries"));
         }
         let plan = plan::plan(expr, Bounds { start_ms, end_ms, step_ms })?;
-        self.run(steps, context, |run| run.range(&plan))
+        self.run(&plan, steps, context, |run| run.range(&plan))
+    }
+
+    /// The plan of `expr` from `start_ms` to `end_ms` and what it will cost, without evaluating it; a step of 0 means one
+    /// evaluation at `start_ms`.
+    ///
+    /// # Errors
+    /// See [`QueryError`]; also when the query is sure not to fit its budget.
+    pub fn explain(
+        &self,
+        expr: &Expr,
+        (start_ms, end_ms, step_ms): (i64, i64, i64),
+        context: &QueryContext<'_>,
+    ) -> Result<Explanation, QueryError> {
+        let steps = if step_ms == 0 { Steps::instant(start_ms) } else { Steps::range(start_ms, end_ms, step_ms) };
+        let plan = plan::plan(expr, Bounds { start_ms, end_ms, step_ms })?;
+        let placed = parts(&plan, steps, self.options.subquery_step_ms);
+        let costs = self.estimate(&placed, context)?;
+        Ok(explanation(&placed, costs, None))
+    }
+
+    /// What the parts of a plan will cost; refuses what cannot fit.
+    fn estimate(
+        &self,
+        placed: &[Placed<'_>],
+        context: &QueryContext<'_>,
+    ) -> Result<(Vec<Cost>, QueryCost), QueryError> {
+        let lookback_ms = context.lookback_ms.unwrap_or(self.options.lookback_ms);
+        let limits = context.budget.limits();
+        let estimator = Estimator { source: context.source, lookback_ms, series_max: limits.series_max };
+        let (costs, whole) = estimator.costs(placed)?;
+        whole.check(limits)?;
+        Ok((costs, whole))
     }
 
     fn run<'a>(
         &self,
+        plan: &Node,
         steps: Steps,
         context: &QueryContext<'a>,
         answer: impl FnOnce(&Run<'_, 'a>) -> Result<QueryValue, QueryError>,
@@ -154,10 +205,18 @@ impl Engine {
             type_and_unit_labels: self.options.type_and_unit_labels,
             start_timestamps: self.options.start_timestamps,
         };
+        let placed = match context.foresight {
+            Foresight::None => Vec::new(),
+            Foresight::Estimate | Foresight::Explain => parts(plan, steps, settings.subquery_step_ms),
+        };
+        let costs = if placed.is_empty() { None } else { Some(self.estimate(&placed, context)?) };
+        let explain = context.foresight == Foresight::Explain;
+        let profile = explain.then(|| Profile::new(placed.iter().map(|placed| placed.part.ordinal())));
         let tally = Tally::new(steps, context.per_step_stats);
-        let exec = Exec::new(context.source, context.budget, settings, context.pool, tally);
+        let exec = Exec::new(context.source, context.budget, settings, context.pool, tally, profile);
         let value = answer(&Run { exec: &exec, steps })?;
         Ok(QueryResult {
+            explanation: costs.filter(|_| explain).map(|costs| explanation(&placed, costs, exec.profile())),
             value,
             annotations: exec.take_annotations(),
             stats: QueryStats {

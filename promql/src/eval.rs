@@ -22,3 +22,4 @@ pub(crate) mod functions;
 pub(crate) mod kahan;
 pub(crate) mod mapped;
 pub(crate) mod names;
+pub(crate) mod profile;

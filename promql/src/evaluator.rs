@@ -10,6 +10,7 @@ use crate::eval::extended::{Extension, SmoothedSelector};
 use crate::eval::functions::{absent, info};
 use crate::eval::mapped::mapped;
 use crate::eval::names::{OnEqual, drop_names};
+use crate::eval::profile::Profiled;
 use crate::eval::range_call::{self, RangeCall, RangeInput, Remarks};
 use crate::eval::remarks::Place;
 use crate::eval::row::Cell;
@@ -21,6 +22,7 @@ use crate::plan::{Kind, Node, RangeCallNode, RangeNode, RangeSource, Selector, W
 use crate::query_error::QueryError;
 use model::histogram::Histogram;
 use std::sync::Arc;
+use std::time::Instant;
 
 mod aggregates;
 mod calls;
@@ -64,17 +66,29 @@ impl<'q> Evaluator<'_, 'q> {
             match step {
                 Step::Visit(node) => match node.operands() {
                     Some([left, right]) => work.extend([Step::Operate(node), Step::Visit(right), Step::Visit(left)]),
-                    None => values.push(self.operand(node, scope)?),
+                    None => values.push(self.profiled(node, || self.operand(node, scope))?),
                 },
                 Step::Operate(node) => {
                     let (Some(right), Some(left)) = (values.pop(), values.pop()) else {
                         unreachable!("both operands were evaluated before")
                     };
-                    values.push(self.operation(node, left, right, scope)?);
+                    values.push(self.profiled(node, || self.operation(node, left, right, scope))?);
                 }
             }
         }
         Ok(values.pop().unwrap_or_else(|| unreachable!("a visit leaves a value")))
+    }
+
+    /// Counts what evaluating a node takes, when the query is to be explained.
+    fn profiled(&self, node: &Node, evaluate: impl FnOnce() -> Result<Value<'q>>) -> Result<Value<'q>> {
+        let Some(counters) = self.exec.profiled(node.ordinal) else { return evaluate() };
+        let started = Instant::now();
+        let value = evaluate()?;
+        counters.add_time(started.elapsed());
+        Ok(match value {
+            Value::Vector(inner) => Value::Vector(Arc::new(Profiled { inner, ordinal: node.ordinal })),
+            other => other,
+        })
     }
 
     /// Evaluates a node that is no binary operation.
@@ -251,6 +265,7 @@ impl<'q> Evaluator<'_, 'q> {
             steps: scope.steps,
             counting: scope.counting,
             ordinal: node.ordinal,
+            range_ordinal: call.range.ordinal,
             argument: call.first_argument,
             remarks,
         })))
@@ -262,10 +277,7 @@ impl<'q> Evaluator<'_, 'q> {
         let RangeSource::Subquery { inner, step_ms, .. } = &range.source else {
             unreachable!("called for subqueries alone");
         };
-        let step_ms = step_ms.unwrap_or(self.exec.settings.subquery_step_ms).max(1);
-        let start_ms = look.first().saturating_sub(range.range_ms);
-        let first_ms = start_ms.div_euclid(step_ms).saturating_add(1).saturating_mul(step_ms);
-        let steps = Steps::range(first_ms, look.last(), step_ms);
+        let steps = range.grid(look, step_ms.unwrap_or(self.exec.settings.subquery_step_ms));
         // A row over the grid has to fit, present or not.
         let limits = self.exec.budget.limits();
         if steps.count > limits.samples_max.max(SUBQUERY_STEPS_MIN) {

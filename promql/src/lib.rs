@@ -17,6 +17,8 @@ pub mod ast;
 pub mod budget;
 pub mod duration;
 pub mod engine;
+pub mod estimate;
+pub mod explain;
 pub mod functions;
 pub mod literal;
 pub mod parse;
@@ -25,6 +27,7 @@ pub mod source;
 pub mod testing;
 pub mod tree;
 pub mod value;
+pub mod weight;
 
 pub use engine::{Engine, EngineOptions, QueryContext, QueryError, QueryErrorKind};
 pub use parse::{ParseError, ParseOptions, parse};

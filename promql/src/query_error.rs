@@ -45,6 +45,16 @@ pub enum QueryError {
     /// More samples than the budget allows were held at once.
     #[error("query processing would load too many samples into memory in query execution")]
     TooManySamples,
+    /// The estimate says that the query cannot fit its budget: it was not evaluated.
+    #[error("the query would hold about {expected} {what} in memory, {allowed} are allowed; it was not evaluated")]
+    WouldNotFit {
+        /// `samples` or `bytes`.
+        what: &'static str,
+        /// About how many.
+        expected: u64,
+        /// The bound.
+        allowed: usize,
+    },
     /// More bytes than the budget allows were held at once.
     #[error("query needs more than the {bytes_max} bytes of memory it may use")]
     TooManyBytes {
@@ -168,6 +178,7 @@ impl QueryError {
                 QueryErrorKind::BadData
             }
             Self::TooManySamples
+            | Self::WouldNotFit { .. }
             | Self::TooManyBytes { .. }
             | Self::TooManySeries { .. }
             | Self::SameLabelset

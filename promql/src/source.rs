@@ -35,6 +35,11 @@ pub enum SourceError {
 
 /// A consistent view of stored series for the length of one query.
 pub trait SeriesSource: Send + Sync {
+    /// No more series than this satisfy the matchers, as far as a glance at the index tells.
+    fn series_bound(&self, _matchers: &[Matcher]) -> usize {
+        usize::MAX
+    }
+
     /// The series that satisfy `request` and may have samples in its range, in any order.
     ///
     /// # Errors

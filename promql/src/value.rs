@@ -3,6 +3,7 @@
 //! Values are floats or native histograms; over time each kind has columns of its own.
 
 use crate::annotation::Annotations;
+use crate::explain::Explanation;
 use model::histogram::{Histogram, HistogramColumns};
 use model::labels::Labels;
 use std::sync::Arc;
@@ -90,4 +91,6 @@ pub struct QueryResult {
     pub annotations: Annotations,
     /// What it cost.
     pub stats: QueryStats,
+    /// How it was evaluated, when that was asked for.
+    pub explanation: Option<Explanation>,
 }

@@ -2,6 +2,7 @@
 //!
 //! A client of the HTTP API like any other; knows nothing of the server's inside but how times are written.
 mod answer;
+mod explanation;
 mod render;
 
 use crate::config::PromDuration;
@@ -45,9 +46,22 @@ pub struct QueryArguments {
     #[arg(long, value_name = "DURATION", default_value = "2m")]
     pub timeout: PromDuration,
 
+    /// Print how the query is evaluated instead of its result: what each part was expected to cost and what it took
+    #[arg(long, value_name = "HOW", num_args = 0..=1, default_missing_value = "analyze", require_equals = true)]
+    pub explain: Option<Explain>,
+
     /// Form of the answer
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub format: Format,
+}
+
+/// How a query is explained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Explain {
+    /// Evaluate it and count
+    Analyze,
+    /// Do not evaluate it
+    Estimate,
 }
 
 /// Form of the answer.
@@ -121,7 +135,10 @@ pub fn run(arguments: &QueryArguments) -> ExitCode {
         let _ = writeln!(errors, "{remark}");
     }
     let text = match arguments.format {
-        Format::Table => render::table(&answer.data),
+        Format::Table => {
+            let plan = answer.explanation.iter().map(explanation::Explanation::table);
+            plan.chain(answer.data.iter().filter(|_| answer.explanation.is_none()).map(render::table)).collect()
+        }
         Format::Json => answer.json,
     };
     // A reader such as `head` may close the pipe early; that is its right.
@@ -159,6 +176,11 @@ async fn ask(arguments: &QueryArguments) -> Result<Answer, ClientError> {
 fn request(arguments: &QueryArguments, now_ms: i64) -> (&'static str, Vec<(&'static str, String)>) {
     let seconds = |millis: i64| model::time::Timestamp(millis).to_string();
     let mut form = vec![("query", arguments.expression.clone()), ("timeout", seconds(arguments.timeout.as_millis()))];
+    match arguments.explain {
+        Some(Explain::Analyze) => form.push(("explain", "analyze".into())),
+        Some(Explain::Estimate) => form.push(("explain", "estimate".into())),
+        None => {}
+    }
     let Some(start) = arguments.start else {
         form.push(("time", seconds(arguments.time.unwrap_or(Moment::Ago(0)).resolve(now_ms))));
         return ("/api/v1/query", form);

@@ -2,6 +2,7 @@
 
 use super::store::{HeadSummary, LookupRequest, SeriesStore};
 use model::labels::Labels;
+use model::matcher::Matcher;
 use model::sample::{Sample, SampleColumns};
 use promql::source::{SelectRequest, SeriesSet, SeriesSource, SourceError, TimelineToken};
 use std::error::Error;
@@ -23,6 +24,10 @@ impl EngineStore {
 }
 
 impl SeriesSource for EngineStore {
+    fn series_bound(&self, matchers: &[Matcher]) -> usize {
+        self.engine.head().series_bound(matchers)
+    }
+
     fn select(&self, request: &SelectRequest<'_>) -> Result<Box<dyn SeriesSet>, SourceError> {
         let SelectRequest { matchers, after_ms, until_ms, series_max } = *request;
         let selection = self.engine.select(matchers, after_ms, until_ms, series_max).map_err(source_error)?;
@@ -124,7 +129,6 @@ fn source_error(error: SelectError) -> SourceError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::matcher::Matcher;
     use storage::append::{LabelHash, Rows};
     use storage::engine::Options;
 

@@ -12,12 +12,20 @@ use crate::runtime::cpu::CpuPool;
 use model::tenant::TenantId;
 use promql::ast::Expr;
 use promql::budget::Budget;
-use promql::engine::{Engine, QueryContext, QueryError};
+use promql::engine::{Engine, Foresight, QueryContext, QueryError};
+use promql::explain::Explanation;
 use promql::parse::parse;
 use promql::source::SeriesSource;
 use promql::value::QueryResult;
+use promql::weight;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// Queries that look at up to so many samples are evaluated where they arrive: a tenth of a millisecond.
+const LIGHT_SAMPLES_MAX: u64 = 4096;
+
+/// Queries that may look at so many samples are estimated before they are evaluated, to refuse what cannot fit.
+const HEAVY_SAMPLES_MIN: u64 = 5_000_000;
 
 /// Texts up to this length are parsed where they arrive; longer ones may take a while and go to the CPU pool.
 const PARSE_INLINE_BYTES_MAX: usize = 2048;
@@ -86,11 +94,46 @@ impl QueryExecutor {
         let (window, lookback_ms, per_step_stats) = (request.window, request.lookback_ms, request.per_step_stats);
         let job = Job { text: &request.text, tenant: &request.tenant, class: QueryClass::Interactive, started };
         let timeout = request.timeout.unwrap_or(Duration::MAX).min(self.shared.options.timeout);
-        let (result, queue) =
-            self.run_job(job, timeout, move |local| local.evaluate(&expr, window, lookback_ms, per_step_stats)).await?;
+        let weight = self.weight(&expr, window).unwrap_or(u64::MAX);
+        let place = if weight <= LIGHT_SAMPLES_MAX { Thread::Here } else { Thread::OfPool };
+        let foresight = match () {
+            () if request.explain => Foresight::Explain,
+            () if weight >= HEAVY_SAMPLES_MIN => Foresight::Estimate,
+            () => Foresight::None,
+        };
+        let how = Evaluation { window, lookback_ms, per_step_stats, foresight };
+        let work = move |local: &LocalQueries<'_>| local.evaluate(&expr, how);
+        let (result, queue) = self.run_job(job, timeout, place, work).await?;
         let (result, total) = (result?, started.elapsed());
         let evaluation = total.saturating_sub(preparation).saturating_sub(queue);
         Ok(QueryAnswer { result, timings: Timings { preparation, queue, evaluation, total } })
+    }
+
+    /// The plan of a query and what it will cost, without evaluating it.
+    ///
+    /// # Errors
+    /// As [`QueryExecutor::run`].
+    pub async fn explain(&self, request: &QueryRequest) -> Result<Explanation, QueryFailure> {
+        let expr = self.parse(&request.text).await?;
+        let (window, lookback_ms) = (request.window, request.lookback_ms);
+        let started = Instant::now();
+        let job = Job { text: &request.text, tenant: &request.tenant, class: QueryClass::Interactive, started };
+        let timeout = request.timeout.unwrap_or(Duration::MAX).min(self.shared.options.timeout);
+        let work = move |local: &LocalQueries<'_>| local.explain(&expr, window, lookback_ms);
+        let (explanation, _) = self.run_job(job, timeout, Thread::OfPool, work).await?;
+        Ok(explanation?)
+    }
+
+    /// About how many samples a query looks at, if the text and the index tell.
+    fn weight(&self, expr: &Expr, window: Window) -> Option<u64> {
+        let (steps, span_ms) = match window {
+            Window::Instant(_) => (1, 0),
+            Window::Range { start_ms, end_ms, step_ms } => {
+                let span_ms = end_ms.saturating_sub(start_ms);
+                (span_ms.unsigned_abs() / step_ms.unsigned_abs().max(1) + 1, span_ms)
+            }
+        };
+        weight::samples(expr, steps, span_ms, &*self.shared.source)
     }
 
     /// Runs the evaluation of a rule: `work` may ask any number of queries of one budget. `text` names it in the list of
@@ -105,7 +148,7 @@ impl QueryExecutor {
         work: impl FnOnce(&LocalQueries<'_>) -> T + Send + 'static,
     ) -> Result<T, QueryFailure> {
         let job = Job { text, tenant, class: QueryClass::Rule, started: Instant::now() };
-        let outcome = self.run_job(job, self.shared.options.timeout, work).await;
+        let outcome = self.run_job(job, self.shared.options.timeout, Thread::OfPool, work).await;
         self.shared.metrics.count(QueryClass::Rule, outcome.as_ref().err().map(QueryFailure::kind));
         outcome.map(|(value, _)| value)
     }
@@ -139,6 +182,7 @@ impl QueryExecutor {
         &self,
         job: Job<'_>,
         timeout: Duration,
+        thread: Thread,
         work: impl FnOnce(&LocalQueries<'_>) -> T + Send + 'static,
     ) -> Result<(T, Duration), QueryFailure> {
         let Shared { options, admission, active, metrics, pool, .. } = &*self.shared;
@@ -153,11 +197,15 @@ impl QueryExecutor {
         registration.begin_evaluation();
         let held = Held::new(place, registration, metrics.clone());
         let (shared, lent) = (Arc::clone(&self.shared), Arc::clone(&budget));
-        let running = pool.run(move |threads| {
+        let run = move |threads: Option<&rayon::ThreadPool>| {
             // Released when the work ends, whether or not somebody still waits for it.
             let _held = held;
             work(&LocalQueries { shared: &shared, budget: &lent, threads })
-        });
+        };
+        if thread == Thread::Here {
+            return Ok((CpuPool::run_here(|| run(None))?, queue));
+        }
+        let running = pool.run(move |threads| run(Some(threads)));
         tokio::select! {
             outcome = running => Ok((outcome?, queue)),
             () = tokio::time::sleep_until(deadline) => {
@@ -166,6 +214,15 @@ impl QueryExecutor {
             }
         }
     }
+}
+
+/// Which thread evaluates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Thread {
+    /// The one that serves the request.
+    Here,
+    /// One of the CPU pool.
+    OfPool,
 }
 
 /// Who asks for what since when.
@@ -207,11 +264,27 @@ impl Drop for CancelOnDrop {
     }
 }
 
+/// When and how to evaluate.
+#[derive(Debug, Clone, Copy)]
+struct Evaluation {
+    window: Window,
+    lookback_ms: Option<i64>,
+    per_step_stats: bool,
+    foresight: Foresight,
+}
+
+impl Evaluation {
+    /// With the engine's habits.
+    fn of(window: Window) -> Self {
+        Self { window, lookback_ms: None, per_step_stats: false, foresight: Foresight::None }
+    }
+}
+
 /// Answers queries at once, on the calling thread of the CPU pool, all from one budget.
 pub struct LocalQueries<'a> {
     shared: &'a Shared,
     budget: &'a Budget,
-    threads: &'a rayon::ThreadPool,
+    threads: Option<&'a rayon::ThreadPool>,
 }
 
 impl LocalQueries<'_> {
@@ -220,19 +293,23 @@ impl LocalQueries<'_> {
     /// # Errors
     /// The query cannot be evaluated, needs more than the budget, or was stopped.
     pub fn instant(&self, expr: &Expr, at_ms: i64) -> Result<QueryResult, QueryError> {
-        self.evaluate(expr, Window::Instant(at_ms), None, false)
+        self.evaluate(expr, Evaluation::of(Window::Instant(at_ms)))
     }
 
-    fn evaluate(
-        &self,
-        expr: &Expr,
-        window: Window,
-        lookback_ms: Option<i64>,
-        per_step_stats: bool,
-    ) -> Result<QueryResult, QueryError> {
+    fn explain(&self, expr: &Expr, window: Window, lookback_ms: Option<i64>) -> Result<Explanation, QueryError> {
+        let context = QueryContext { lookback_ms, ..QueryContext::new(&*self.shared.source, self.budget) };
+        let bounds = match window {
+            Window::Instant(at_ms) => (at_ms, at_ms, 0),
+            Window::Range { start_ms, end_ms, step_ms } => (start_ms, end_ms, step_ms),
+        };
+        self.shared.engine.explain(expr, bounds, &context)
+    }
+
+    fn evaluate(&self, expr: &Expr, how: Evaluation) -> Result<QueryResult, QueryError> {
         let Self { shared, budget, threads } = *self;
-        let context =
-            QueryContext { source: &*shared.source, budget, pool: Some(threads), lookback_ms, per_step_stats };
+        let Evaluation { window, lookback_ms, per_step_stats, foresight } = how;
+        let source = &*shared.source;
+        let context = QueryContext { source, budget, pool: threads, lookback_ms, per_step_stats, foresight };
         let result = match window {
             Window::Instant(at_ms) => shared.engine.instant(expr, at_ms, &context)?,
             Window::Range { start_ms, end_ms, step_ms } => {

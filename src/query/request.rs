@@ -53,6 +53,8 @@ pub struct QueryRequest {
     pub lookback_ms: Option<i64>,
     /// Count samples per step.
     pub per_step_stats: bool,
+    /// Count what each part of the plan takes.
+    pub explain: bool,
 }
 
 /// What a query came to.

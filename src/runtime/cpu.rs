@@ -95,6 +95,15 @@ impl CpuPool {
         async move { result.await.unwrap_or_else(|_| Err(JobPanicked { message: "the job was lost".into() })) }
     }
 
+    /// Runs `job`, which must be known to take well below half a millisecond, on the calling thread: waking another one and
+    /// being woken by it would take longer.
+    ///
+    /// # Errors
+    /// The job panicked.
+    pub fn run_here<T>(job: impl FnOnce() -> T) -> Result<T, JobPanicked> {
+        catch_unwind(AssertUnwindSafe(job)).map_err(|panic| panicked(panic.as_ref()))
+    }
+
     /// How many jobs are running or waiting for a thread.
     #[must_use]
     pub fn jobs(&self) -> usize {

@@ -116,6 +116,12 @@ impl Head {
         Ok(Selection { head: self.clone(), series })
     }
 
+    /// No more series than this satisfy the matchers, as far as a glance at the index tells.
+    #[must_use]
+    pub fn series_bound(&self, matchers: &[Matcher]) -> usize {
+        self.inner.shards.iter().map(|shard| shard.read().labels.series_bound(matchers)).sum()
+    }
+
     /// The label names of the series that satisfy all `matchers` and may have samples in the range.
     ///
     /// # Errors

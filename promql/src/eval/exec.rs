@@ -3,6 +3,7 @@
 //! Work is handed out as numbered tasks whose results come back in order of their numbers. What a task is depends on the
 //! data alone, never on the number of threads, so every sum is folded in the same order on any machine.
 
+use super::profile::{Counters, Profile};
 use super::row::Row;
 use super::steps::Steps;
 use super::windows::WindowCache;
@@ -32,6 +33,8 @@ pub(crate) struct Exec<'q> {
     pub(crate) budget: &'q Budget,
     pub(crate) settings: Settings,
     pub(crate) tally: Tally,
+    /// Counters for `explain`; absent in every other query.
+    profile: Option<Profile>,
     pool: Option<&'q rayon::ThreadPool>,
     annotations: Mutex<Annotations>,
     scratch: Mutex<Vec<Scratch<'q>>>,
@@ -44,16 +47,27 @@ impl<'q> Exec<'q> {
         settings: Settings,
         pool: Option<&'q rayon::ThreadPool>,
         tally: Tally,
+        profile: Option<Profile>,
     ) -> Self {
         Self {
             source,
             budget,
             settings,
             tally,
+            profile,
             pool,
             annotations: Mutex::new(Annotations::default()),
             scratch: Mutex::new(Vec::new()),
         }
+    }
+
+    /// The counters of one part of the plan, when the query is to be explained.
+    pub(crate) fn profiled(&self, ordinal: u32) -> Option<&Counters> {
+        self.profile.as_ref()?.part(ordinal)
+    }
+
+    pub(crate) fn profile(&self) -> Option<&Profile> {
+        self.profile.as_ref()
     }
 
     /// How many threads share the work.

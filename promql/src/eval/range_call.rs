@@ -161,6 +161,8 @@ pub(crate) struct RangeCall<'q> {
     pub(crate) counting: Counting,
     /// The call's place in the plan.
     pub(crate) ordinal: u32,
+    /// The place of what it is called with.
+    pub(crate) range_ordinal: u32,
     /// The first argument, which remarks are about.
     pub(crate) argument: Span,
     pub(crate) remarks: Remarks,
@@ -217,6 +219,9 @@ impl RangeCall<'_> {
         let (after_ms, until_ms) = Self::span_read(&self.look, self.range_ms, self.extension, lookback_ms);
         let with_starts = worker.exec.settings.start_timestamps && self.function.uses_starts();
         let Loaded { token, extras } = self.input.load(index, (after_ms, until_ms), with_starts, worker, columns)?;
+        if let Some(counters) = worker.exec.profiled(self.range_ordinal) {
+            counters.count(1, columns.len() as u64);
+        }
         let has_histograms = extras.as_ref().is_some_and(|extras| !extras.histograms.is_empty());
         if columns.is_empty() && !has_histograms {
             out.reset(self.steps.count);

@@ -4,6 +4,7 @@ use crate::source::{SelectRequest, SeriesSet, SeriesSource, SourceError, Timelin
 use hashbrown::HashMap;
 use model::histogram::{CounterResetHint, Histogram, HistogramColumns};
 use model::labels::Labels;
+use model::matcher::Matcher;
 use model::sample::SampleColumns;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -76,6 +77,10 @@ impl MemorySource {
 }
 
 impl SeriesSource for MemorySource {
+    fn series_bound(&self, _matchers: &[Matcher]) -> usize {
+        self.series.len()
+    }
+
     fn select(&self, request: &SelectRequest<'_>) -> Result<Box<dyn SeriesSet>, SourceError> {
         let matches = |series: &&Arc<StoredSeries>| {
             let value = |name| series.labels.get(name).unwrap_or_default();

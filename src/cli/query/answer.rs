@@ -1,6 +1,7 @@
 //! Reads the envelope of Prometheus' API.
 
 use super::ClientError;
+use super::explanation::Explanation;
 use reqwest::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
@@ -9,8 +10,10 @@ use std::collections::BTreeMap;
 /// An answer.
 #[derive(Debug)]
 pub(super) struct Answer {
-    /// What was asked for.
-    pub(super) data: Data,
+    /// What was asked for; `None` when the query was not evaluated.
+    pub(super) data: Option<Data>,
+    /// Its plan, when that was asked for.
+    pub(super) explanation: Option<Explanation>,
     /// The same as the server wrote it, indented.
     pub(super) json: String,
     /// Warnings and infos.
@@ -98,7 +101,12 @@ pub(super) fn read_answer(status: StatusCode, body: &[u8]) -> Result<Answer, Cli
     let mut json = serde_json::to_string_pretty(&envelope.data).map_err(foreign)?;
     json.push('\n');
     let remarks = envelope.warnings.into_iter().chain(envelope.infos).collect();
-    Ok(Answer { data: serde_json::from_value(envelope.data).map_err(foreign)?, json, remarks })
+    let mut data = envelope.data;
+    let explanation = data.get_mut("explain").map(Value::take).map(serde_json::from_value).transpose();
+    let explanation: Option<Explanation> = explanation.map_err(foreign)?;
+    let evaluated = explanation.is_none() || data.get("resultType").is_some();
+    let data = evaluated.then(|| serde_json::from_value(data)).transpose().map_err(foreign)?;
+    Ok(Answer { data, explanation, json, remarks })
 }
 
 #[cfg(test)]
@@ -122,7 +130,7 @@ mod tests {
             let body = format!(r#"{{"status":"success","data":{json},"infos":["hm"]}}"#);
             let answer = read_answer(StatusCode::OK, body.as_bytes()).unwrap();
             assert_eq!(answer.remarks, ["hm"]);
-            answer.data
+            answer.data.unwrap()
         };
         assert_eq!(data(r#"{"resultType":"scalar","result":[1.5,"2"]}"#), Data::Scalar(Point(1.5, "2".into())));
         let vector = r#"{"resultType":"vector","result":[{"metric":{},"value":[1,"2"]}],"stats":{}}"#;

@@ -1,4 +1,5 @@
 //! The endpoints of Prometheus' HTTP API, one file per subject.
+mod explain;
 pub mod query;
 mod query_stats;
 

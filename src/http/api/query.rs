@@ -1,7 +1,8 @@
 //! `/api/v1/query` and `/api/v1/query_range`.
 
+use super::explain::{ExplainOnly, ExplainView};
 use super::query_stats::StatsView;
-use crate::http::envelope::{REMARKS_MAX, Remarks, TRUNCATED, success};
+use crate::http::envelope::{REMARKS_MAX, Remarks, TRUNCATED, success, success_value};
 use crate::http::error::{ApiError, ErrorType};
 use crate::http::json::query_result::{ResultDocument, result_type, truncate};
 use crate::http::json::stream::Framed;
@@ -12,6 +13,7 @@ use axum::extract::State;
 use axum::response::Response;
 use model::tenant::TenantId;
 use model::text::quote;
+use serde::Serialize;
 
 /// Points of one series in an answer: a minute's resolution for a week, an hour's for a year.
 const POINTS_MAX: i128 = 11_000;
@@ -68,11 +70,24 @@ async fn answer(state: &AppState, params: &Params, window: Window, limit: Option
         timeout,
         lookback_ms,
         per_step_stats: stats == "all",
+        explain: false,
+    };
+    let request = match params.get("explain") {
+        "" | "false" => request,
+        "true" | "analyze" => QueryRequest { explain: true, ..request },
+        "estimate" => {
+            let explanation = state.queries.explain(&request).await?;
+            return Ok(success_value(&ExplainOnly::of(&explanation, text)));
+        }
+        other => {
+            let reason = format!("expected true, analyze or estimate, got {}", quote(other));
+            return Err(ApiError::bad_parameter("explain", reason));
+        }
     };
     let mut answer = state.queries.run(request).await?;
     let cut_off = limit.is_some_and(|limit| truncate(&mut answer.result.value, limit));
     let remarks = remarks(&answer, text, cut_off, stats);
-    respond(answer, &remarks, !stats.is_empty())
+    respond(answer, text, &remarks, !stats.is_empty())
 }
 
 /// Zero and less mean the default, as in Prometheus.
@@ -104,15 +119,21 @@ fn remarks(answer: &QueryAnswer, text: &str, cut_off: bool, stats: &str) -> Rema
     Remarks { warnings, infos: annotations.infos(text, REMARKS_MAX) }
 }
 
-fn respond(answer: QueryAnswer, remarks: &Remarks, with_stats: bool) -> Result<Response, ApiError> {
+fn respond(answer: QueryAnswer, text: &str, remarks: &Remarks, with_stats: bool) -> Result<Response, ApiError> {
     let mut tail = Vec::new();
     if with_stats {
-        tail.extend_from_slice(b",\"stats\":");
-        let written = serde_json::to_writer(&mut tail, &StatsView::of(&answer));
-        written.map_err(|error| ApiError::new(ErrorType::Internal, error.to_string()))?;
+        push_field(&mut tail, "stats", &StatsView::of(&answer))?;
+    }
+    if let Some(explanation) = &answer.result.explanation {
+        push_field(&mut tail, "explain", &ExplainView::of(explanation, text))?;
     }
     tail.push(b'}');
     let value = answer.result.value;
     let head = format!("{{\"resultType\":\"{}\",\"result\":", result_type(&value));
     Ok(success(Framed::new(head.into_bytes(), ResultDocument::new(value), tail), remarks))
+}
+
+fn push_field(out: &mut Vec<u8>, name: &str, value: &impl Serialize) -> Result<(), ApiError> {
+    out.extend_from_slice(format!(",\"{name}\":").as_bytes());
+    serde_json::to_writer(out, value).map_err(|error| ApiError::new(ErrorType::Internal, error.to_string()))
 }

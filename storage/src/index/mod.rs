@@ -20,6 +20,7 @@ pub(crate) use restore::IndexExtent;
 use crate::head::varint;
 use arena::{ArenaFull, ByteArena, Text, TextArena};
 use hashbrown::HashTable;
+use model::matcher::{MatchOp, Matcher};
 use names::Name;
 use postings::Postings;
 use smallvec::SmallVec;
@@ -191,6 +192,16 @@ impl LabelIndex {
     pub(crate) fn pairs_among(&self, labels: Address, names: &[&str]) -> impl Iterator<Item = u32> {
         let wanted: SmallVec<[u32; 8]> = names.iter().filter_map(|name| self.name_number(name)).collect();
         pairs_of(self.sets.from(labels)).filter(move |pair| wanted.contains(&self.pairs[*pair as usize].name))
+    }
+
+    /// No more series than this satisfy the matchers: the fewest that any one value asked for has.
+    pub(crate) fn series_bound(&self, matchers: &[Matcher]) -> usize {
+        let asked = matchers.iter().filter(|matcher| matcher.op() == MatchOp::Equal && !matcher.value().is_empty());
+        let counts = asked.map(|matcher| {
+            let pair = self.name_number(matcher.name()).and_then(|name| self.pair_number(name, matcher.value()));
+            pair.map_or(0, |pair| self.pairs[pair as usize].series)
+        });
+        counts.min().unwrap_or(self.series) as usize
     }
 
     /// Whether any series has the label.

@@ -1,0 +1,237 @@
+//! What a plan will cost, guessed before it is evaluated: the index says how many series each selector has, a few of them
+//! are read to see how dense their samples are, and a few hundred label sets tell how many groups there will be.
+
+use crate::ast::{AggregateOp, BinaryOp, Cardinality};
+use crate::budget::BudgetLimits;
+use crate::eval::steps::{LookTimes, Steps};
+use crate::plan::walk::{Part, Placed};
+use crate::plan::{Aggregate, Kind, Node, RangeSource, Selector};
+use crate::query_error::QueryError;
+use crate::source::{SelectRequest, SeriesSet, SeriesSource};
+use model::labels::Labels;
+use model::sample::SampleColumns;
+use std::collections::HashSet;
+use std::rc::Rc;
+
+/// Series that are read to see how dense samples are.
+const READ_SERIES: usize = 8;
+/// No more than this of each is read: the last six hours.
+const READ_MS: i64 = 6 * 3_600_000;
+/// Label sets that are looked at to see how many groups there are.
+const GROUPED_SERIES: usize = 512;
+/// Bytes of a label set, about.
+const LABEL_BYTES: u64 = 200;
+
+/// What one part of a plan costs, about.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// Series that it gives; of a selector, those that match.
+    pub series: u64,
+    /// Samples that it reads, or values that it gives.
+    pub samples: u64,
+    /// Bytes that it holds at once, the parts inside included.
+    pub bytes: u64,
+}
+
+/// What a whole query costs, about.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct QueryCost {
+    /// Series that all selectors touch.
+    pub series: u64,
+    /// Samples that are read.
+    pub samples: u64,
+    /// Values of the result.
+    pub result_samples: u64,
+    /// Bytes held at once, those of the result included.
+    pub bytes: u64,
+}
+
+/// Estimates are no promise: a query is refused when it needs this many times what it may use.
+const CERTAINTY: u64 = 2;
+
+impl QueryCost {
+    /// Refuses what is sure not to fit.
+    pub(crate) fn check(&self, limits: BudgetLimits) -> Result<(), QueryError> {
+        let hopeless = |expected: u64, allowed: usize| expected / CERTAINTY > allowed as u64;
+        if hopeless(self.result_samples, limits.samples_max) {
+            let (what, expected, allowed) = ("samples", self.result_samples, limits.samples_max);
+            return Err(QueryError::WouldNotFit { what, expected, allowed });
+        }
+        if hopeless(self.bytes, limits.bytes_max) {
+            return Err(QueryError::WouldNotFit { what: "bytes", expected: self.bytes, allowed: limits.bytes_max });
+        }
+        Ok(())
+    }
+}
+
+/// Where estimates come from.
+pub(crate) struct Estimator<'e> {
+    pub(crate) source: &'e dyn SeriesSource,
+    pub(crate) lookback_ms: i64,
+    pub(crate) series_max: usize,
+}
+
+/// A cost, and the series that it began with.
+#[derive(Clone, Default)]
+struct Guess {
+    cost: Cost,
+    origin: Option<Rc<dyn SeriesSet>>,
+}
+
+impl Estimator<'_> {
+    /// The cost of every part, in their order, and of the whole.
+    ///
+    /// # Errors
+    /// More series match than a query may touch, or storage failed.
+    pub(crate) fn costs(&self, parts: &[Placed<'_>]) -> Result<(Vec<Cost>, QueryCost), QueryError> {
+        let mut costs = vec![Cost::default(); parts.len()];
+        let mut waiting: Vec<Vec<Guess>> = Vec::new();
+        let mut whole = QueryCost::default();
+        for (placed, cost) in parts.iter().zip(&mut costs).rev() {
+            waiting.resize_with(waiting.len().max(placed.depth + 2), Vec::new);
+            let mut inside = std::mem::take(&mut waiting[placed.depth + 1]);
+            inside.reverse();
+            let guess = self.part(placed, &inside)?;
+            if inside.is_empty() {
+                whole.series += guess.cost.series;
+                whole.samples += guess.cost.samples;
+            }
+            *cost = guess.cost;
+            waiting[placed.depth].push(guess);
+        }
+        if let (Some(first), Some(root)) = (parts.first(), costs.first()) {
+            whole.result_samples = root.series.max(1).saturating_mul(first.steps.count as u64);
+            whole.bytes = root.bytes + whole.result_samples * 8 + root.series * LABEL_BYTES;
+        }
+        Ok((costs, whole))
+    }
+
+    fn part(&self, placed: &Placed<'_>, inside: &[Guess]) -> Result<Guess, QueryError> {
+        match placed.part {
+            Part::Range(range) => match &range.source {
+                RangeSource::Selector(selector) => self.selector(selector, range.range_ms, &placed.steps),
+                RangeSource::Subquery { .. } => Ok(inside.first().cloned().unwrap_or_default()),
+            },
+            Part::Node(Node { kind: Kind::Select(selector), .. }) => self.selector(selector, 0, &placed.steps),
+            Part::Node(node) => Ok(operation(node, inside, placed.steps.count as u64)),
+        }
+    }
+
+    /// A selector: counted by the index, a few series read.
+    fn selector(&self, selector: &Selector, range_ms: i64, steps: &Steps) -> Result<Guess, QueryError> {
+        let look = LookTimes::new(steps, selector.when.at_ms, selector.when.offset_ms);
+        let reach_ms = if range_ms == 0 { self.lookback_ms } else { range_ms };
+        let (after_ms, until_ms) = (look.first().saturating_sub(reach_ms), look.last());
+        let request = SelectRequest { matchers: &selector.matchers, after_ms, until_ms, series_max: self.series_max };
+        let set: Rc<dyn SeriesSet> = Rc::from(self.source.select(&request)?);
+        let series = set.len() as u64;
+        let samples = if range_ms == 0 && steps.is_instant() {
+            series
+        } else {
+            (samples_each(&*set, after_ms, until_ms)? * series as f64) as u64
+        };
+        Ok(Guess { cost: Cost { series, samples, bytes: 0 }, origin: Some(set) })
+    }
+}
+
+/// The samples of one series in a range, on average.
+fn samples_each(set: &dyn SeriesSet, after_ms: i64, until_ms: i64) -> Result<f64, QueryError> {
+    let read_after_ms = after_ms.max(until_ms.saturating_sub(READ_MS));
+    let part = until_ms.saturating_sub(read_after_ms) as f64 / until_ms.saturating_sub(after_ms).max(1) as f64;
+    let read = set.len().min(READ_SERIES);
+    let mut columns = SampleColumns::default();
+    let mut samples = 0;
+    for i in 0..read {
+        set.read(i * set.len() / read, read_after_ms, until_ms, &mut columns)?;
+        samples += columns.len();
+    }
+    Ok(samples as f64 / read.max(1) as f64 / part.max(f64::MIN_POSITIVE))
+}
+
+/// Anything but a selector.
+fn operation(node: &Node, inside: &[Guess], steps: u64) -> Guess {
+    let held: u64 = inside.iter().map(|guess| guess.cost.bytes).sum();
+    let first = |n: usize| inside.get(n).cloned().unwrap_or_default();
+    let series_of = |n: usize| inside.get(n).map_or(0, |guess| guess.cost.series);
+    let largest = inside.iter().max_by_key(|guess| guess.cost.series).cloned().unwrap_or_default();
+    let (series, origin, is_table) = match &node.kind {
+        Kind::Number(_) | Kind::Text(_) | Kind::Scalars { .. } | Kind::Select(_) => (0, None, false),
+        Kind::Join { matching, .. } => {
+            let series = match matching.cardinality {
+                Cardinality::ManyToOne => series_of(0),
+                Cardinality::OneToMany => series_of(1),
+                _ => series_of(0).min(series_of(1)),
+            };
+            (series, first(0).origin, true)
+        }
+        Kind::Set { op: BinaryOp::Or, .. } => (series_of(0) + series_of(1), first(0).origin, true),
+        Kind::Set { .. } => (series_of(0), first(0).origin, true),
+        Kind::Aggregate(aggregate) => (groups(aggregate, &largest), largest.origin, true),
+        Kind::Call(call) => match call.name {
+            "absent" | "vector" => (1, None, false),
+            "scalar" | "time" | "pi" => (0, None, false),
+            _ => (largest.cost.series, largest.origin, false),
+        },
+        Kind::RangeCall(call) if call.name == "absent_over_time" => (1, None, false),
+        Kind::Range(_)
+        | Kind::Invariant(_)
+        | Kind::Negate(_)
+        | Kind::VectorScalar { .. }
+        | Kind::RangeCall(_)
+        | Kind::Info(_) => (largest.cost.series, largest.origin, false),
+    };
+    let samples = series.saturating_mul(steps);
+    // A table has a value and a bit for each step, and labels.
+    let own = if is_table { samples * 8 + samples / 8 + series * LABEL_BYTES } else { 0 };
+    Guess { cost: Cost { series, samples, bytes: held + own }, origin }
+}
+
+/// How many series an aggregation gives.
+fn groups(aggregate: &Aggregate, inner: &Guess) -> u64 {
+    let series = inner.cost.series;
+    let keeps_series = matches!(
+        aggregate.op,
+        AggregateOp::Topk | AggregateOp::Bottomk | AggregateOp::Limitk | AggregateOp::LimitRatio
+    );
+    if keeps_series || series == 0 {
+        return series;
+    }
+    if aggregate.grouping.is_empty() && !aggregate.without {
+        return 1;
+    }
+    let Some(origin) = inner.origin.as_deref().filter(|origin| !origin.is_empty()) else { return series };
+    let looked_at = origin.len().min(GROUPED_SERIES);
+    let listed = |name: &str| aggregate.grouping.binary_search_by(|known| known.as_str().cmp(name)).is_ok();
+    let group = |i: usize| -> Labels {
+        let labels = origin.labels(i * origin.len() / looked_at);
+        labels.filter(|name| listed(name) != aggregate.without && name != model::labels::METRIC_NAME)
+    };
+    let distinct = (0..looked_at).map(group).collect::<HashSet<_>>().len();
+    (groups_behind(distinct, looked_at, origin.len()) as u64).min(series)
+}
+
+/// How many groups there are when `looked_at` of `series` series were of `distinct` ones, all groups taken to be of one size:
+/// of `n` groups, `n (1 - e^(-looked_at / n))` are met.
+fn groups_behind(distinct: usize, looked_at: usize, series: usize) -> usize {
+    let met = |groups: usize| groups as f64 * (1.0 - (-(looked_at as f64) / groups as f64).exp());
+    let (mut low, mut high) = (distinct, series.max(distinct));
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if met(middle) < distinct as f64 - 0.5 { low = middle + 1 } else { high = middle }
+    }
+    low
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_are_guessed_from_those_that_were_met() {
+        assert_eq!(groups_behind(1, 512, 100_000), 1);
+        assert_eq!(groups_behind(40, 512, 100_000), 40);
+        assert_eq!(groups_behind(512, 512, 512), 512);
+        assert_eq!(groups_behind(512, 512, 100_000), 100_000);
+        assert!((340..380).contains(&groups_behind(273, 512, 27_000)));
+    }
+}

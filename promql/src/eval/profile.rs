@@ -1,0 +1,110 @@
+//! What each part of a plan really took, for `explain`.
+
+use super::exec::Worker;
+use super::row::Row;
+use super::vector::{SeriesVector, Vector};
+use crate::query_error::QueryError;
+use model::labels::Labels;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// Counters of every part of one plan, by ordinal.
+#[derive(Debug, Default)]
+pub(crate) struct Profile {
+    parts: BTreeMap<u32, Counters>,
+}
+
+/// What one part took.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    series: AtomicU64,
+    samples: AtomicU64,
+    nanoseconds: AtomicU64,
+}
+
+impl Profile {
+    pub(crate) fn new(ordinals: impl Iterator<Item = u32>) -> Self {
+        Self { parts: ordinals.map(|ordinal| (ordinal, Counters::default())).collect() }
+    }
+
+    pub(crate) fn part(&self, ordinal: u32) -> Option<&Counters> {
+        self.parts.get(&ordinal)
+    }
+}
+
+impl Counters {
+    /// Series that had a value, or were read.
+    pub(crate) fn series(&self) -> u64 {
+        self.series.load(Ordering::Relaxed)
+    }
+
+    /// Values given, or samples read.
+    pub(crate) fn samples(&self) -> u64 {
+        self.samples.load(Ordering::Relaxed)
+    }
+
+    /// Time of all threads together, that of the parts inside included.
+    pub(crate) fn time(&self) -> Duration {
+        Duration::from_nanos(self.nanoseconds.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn count(&self, series: u64, samples: u64) {
+        self.series.fetch_add(series, Ordering::Relaxed);
+        self.samples.fetch_add(samples, Ordering::Relaxed);
+    }
+
+    pub(crate) fn add_time(&self, time: Duration) {
+        self.nanoseconds.fetch_add(time.as_nanos() as u64, Ordering::Relaxed);
+    }
+}
+
+/// A vector whose evaluation is timed and counted.
+pub(crate) struct Profiled<'q> {
+    pub(crate) inner: Vector<'q>,
+    pub(crate) ordinal: u32,
+}
+
+impl SeriesVector for Profiled<'_> {
+    fn len(&self) -> usize {
+        self.inner.len()
+    }
+
+    fn labels(&self, index: usize) -> Labels {
+        self.inner.labels(index)
+    }
+
+    fn labels_among(&self, index: usize, names: &[&str]) -> Labels {
+        self.inner.labels_among(index, names)
+    }
+
+    fn label_numbers(&self, index: usize, names: &[&str], into: &mut Vec<u32>) -> bool {
+        self.inner.label_numbers(index, names, into)
+    }
+
+    fn prefetch(&self, indices: &[usize]) {
+        self.inner.prefetch(indices);
+    }
+
+    fn drops_name(&self, index: usize) -> bool {
+        self.inner.drops_name(index)
+    }
+
+    fn has_one_name(&self) -> bool {
+        self.inner.has_one_name()
+    }
+
+    fn may_have_histograms(&self, index: usize) -> bool {
+        self.inner.may_have_histograms(index)
+    }
+
+    fn row(&self, index: usize, worker: &mut Worker<'_, '_>, out: &mut Row) -> Result<(), QueryError> {
+        let started = Instant::now();
+        self.inner.row(index, worker, out)?;
+        if let Some(counters) = worker.exec.profiled(self.ordinal) {
+            counters.add_time(started.elapsed());
+            counters.count(u64::from(!out.is_empty()), out.samples().0 as u64);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,89 @@
+//! What `explain` says of a query before and after it is evaluated.
+
+use model::labels::Labels;
+use promql::budget::{Budget, BudgetLimits};
+use promql::engine::{Engine, EngineOptions, Foresight, QueryContext, QueryError};
+use promql::explain::Explanation;
+use promql::testing::memory::MemorySource;
+use promql::{ParseOptions, parse};
+
+/// 60 series of four jobs, a sample each 15 seconds for an hour.
+fn source() -> MemorySource {
+    let mut source = MemorySource::new();
+    for i in 0..60 {
+        let (job, instance) = (format!("job-{}", i % 4), i.to_string());
+        let labels = Labels::from_pairs([("__name__", "up"), ("instance", &instance), ("job", &job)]).unwrap();
+        source.append(&labels, (0..240).map(|n| (n * 15_000, n as f64)));
+    }
+    source
+}
+
+const END_MS: i64 = 3_600_000;
+
+fn analyzed(query: &str, limits: BudgetLimits) -> Result<Explanation, QueryError> {
+    let (source, budget) = (source(), Budget::new(limits));
+    let context = QueryContext { foresight: Foresight::Explain, ..QueryContext::new(&source, &budget) };
+    let expr = parse(query, &ParseOptions::all()).unwrap();
+    let result = Engine::new(EngineOptions::default()).range(&expr, END_MS - 1_800_000, END_MS, 60_000, &context)?;
+    Ok(result.explanation.expect("it was asked for"))
+}
+
+#[test]
+fn parts_come_before_those_inside_them_with_estimates_that_come_true() {
+    let explanation = analyzed("sum by (job) (rate(up[5m])) > 2 * 3", BudgetLimits::default()).unwrap();
+    let lines: Vec<String> = explanation
+        .parts
+        .iter()
+        .map(|part| {
+            let actual = part.actual.unwrap();
+            let series = (part.estimate.series, actual.series);
+            format!("{}{} x{} {series:?}", " ".repeat(part.depth), part.operation, part.steps)
+        })
+        .collect();
+    assert_eq!(
+        lines,
+        [
+            "> with a scalar x31 (4, 0)",
+            " sum by (job) x31 (4, 4)",
+            "  rate x31 (60, 60)",
+            "   select {__name__=\"up\"} over 5m x31 (60, 60)",
+            " once for all steps x31 (0, 0)",
+            "  * of scalars x1 (0, 0)",
+            "   number 2 x1 (0, 0)",
+            "   number 3 x1 (0, 0)",
+        ]
+    );
+    let read = &explanation.parts[3];
+    assert_eq!((read.estimate.samples, read.actual.unwrap().samples), (8340, 8340));
+    assert_eq!((explanation.estimate.series, explanation.estimate.samples), (60, 8340));
+}
+
+#[test]
+fn a_query_that_cannot_fit_is_refused_before_it_is_evaluated() {
+    let limits = BudgetLimits { samples_max: 900, ..BudgetLimits::default() };
+    let error = analyzed("up", limits).unwrap_err();
+    assert_eq!(error, QueryError::WouldNotFit { what: "samples", expected: 1860, allowed: 900 });
+    assert!(error.to_string().contains("about 1860 samples"), "{error}");
+    assert!(analyzed("sum(up)", limits).is_ok());
+}
+
+#[test]
+fn without_evaluation_there_are_only_estimates() {
+    let (source, budget) = (source(), Budget::default());
+    let expr = parse("max_over_time(sum by (job) (up)[10m:1m])", &ParseOptions::all()).unwrap();
+    let engine = Engine::new(EngineOptions::default());
+    let explanation = engine.explain(&expr, (END_MS, END_MS, 0), &QueryContext::new(&source, &budget)).unwrap();
+    let steps: Vec<_> = explanation.parts.iter().map(|part| (part.operation.as_str(), part.steps)).collect();
+    assert_eq!(
+        steps,
+        [("max_over_time", 1), ("subquery over 10m", 1), ("sum by (job)", 10), ("select {__name__=\"up\"}", 10)]
+    );
+    assert!(explanation.parts.iter().all(|part| part.actual.is_none()));
+}
+
+#[test]
+fn a_long_chain_of_operators_is_explained_without_a_deep_stack() {
+    let query = vec!["up"; 900].join(" or ");
+    let explanation = analyzed(&query, BudgetLimits::default()).unwrap();
+    assert_eq!(explanation.parts.len(), 2 * 900 - 1);
+}
