@@ -118,6 +118,8 @@ fn reconciled(a: &Histogram, b: &Histogram) -> (f64, [f64; 2], [Cells; 2]) {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn sums_equal_those_of_maps(a in exponential_histogram(), b in exponential_histogram(), subtract: bool) {
         let sign = if subtract { -1.0 } else { 1.0 };
@@ -315,4 +317,11 @@ fn broken_spans_do_no_harm() {
     broken.add(&other).expect("both are exponential");
     broken.trim(Keep::Above, 1.0);
     assert!(broken.buckets().count() < 10);
+    for schema in [i8::MIN, -60, 9, i8::MAX] {
+        let strange = Histogram { schema, ..other.clone() };
+        let mut sum = broken.clone();
+        sum.add(&strange).expect("neither lists its bounds");
+        sum.trim(Keep::Below, 0.5);
+        assert!(!strange.is_reset_after(&strange) && sum.buckets().count() < 10);
+    }
 }
