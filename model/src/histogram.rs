@@ -3,6 +3,8 @@
 //! Follows Prometheus' float histograms. Integer histograms of senders become these: a count above 2⁵³ is rounded, as
 //! Prometheus rounds it when it is queried.
 
+pub mod validate;
+
 use crate::sample::is_stale_marker;
 use std::sync::Arc;
 
