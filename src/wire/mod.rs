@@ -10,7 +10,9 @@ mod reader;
 
 pub mod canonical;
 pub mod compression;
+mod exemplar;
 mod fields;
+pub mod histogram;
 mod label_buffer;
 pub mod oracle;
 pub mod prost_types;

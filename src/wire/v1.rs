@@ -58,12 +58,14 @@ fn series(
                 scattered = true;
             }
             EXEMPLARS => {
-                let timestamp = check(reader.delimited()?, EXEMPLAR_V1, &[], EXEMPLAR_TIMESTAMP)?;
-                table.push_other(OtherKind::Exemplar, timestamp, limits, &reader)?;
+                let exemplar = reader.delimited()?;
+                let timestamp = check(exemplar, EXEMPLAR_V1, &[], EXEMPLAR_TIMESTAMP)?;
+                table.push_other(OtherKind::Exemplar, timestamp, exemplar.span(), limits, &reader)?;
             }
             HISTOGRAMS => {
-                let timestamp = check(reader.delimited()?, HISTOGRAM_V1, &[], HISTOGRAM_TIMESTAMP)?;
-                table.push_other(OtherKind::Histogram, timestamp, limits, &reader)?;
+                let histogram = reader.delimited()?;
+                let timestamp = check(histogram, HISTOGRAM_V1, &[], HISTOGRAM_TIMESTAMP)?;
+                table.push_other(OtherKind::Histogram, timestamp, histogram.span(), limits, &reader)?;
             }
             other => reader.skip(other, |field| (1..=4).contains(&field))?,
         }
