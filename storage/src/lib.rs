@@ -7,6 +7,7 @@ pub mod disk;
 pub mod engine;
 pub mod error;
 pub mod head;
+pub mod histogram;
 mod index;
 mod metadata;
 pub mod select;

@@ -152,8 +152,9 @@ impl SampleDecoder {
     }
 }
 
+/// The value that a code other than 0 and its bytes make of the one before.
 #[inline]
-fn decode_value(before: f64, code: u8, cursor: &mut Cursor<'_>) -> Option<f64> {
+pub(crate) fn decode_value(before: f64, code: u8, cursor: &mut Cursor<'_>) -> Option<f64> {
     let xor = |bits: u64| f64::from_bits(before.to_bits() ^ bits);
     Some(match code {
         1..=4 => {

@@ -175,7 +175,7 @@ impl RunColumn {
 
 /// The code of a value that differs from the one before, the bytes that say how, and how many of them count.
 #[inline]
-pub(super) fn encode_value(before: f64, value: f64) -> (u8, u64, usize) {
+pub(crate) fn encode_value(before: f64, value: f64) -> (u8, u64, usize) {
     let decimal = match (integer(value), integer(before)) {
         (Some(value), Some(before)) => Some((INTEGER, zigzag(value - before))),
         _ => thousandths(value)
