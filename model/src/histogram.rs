@@ -2,6 +2,26 @@
 //!
 //! Follows Prometheus' float histograms. Integer histograms of senders become these: a count above 2⁵³ is rounded, as
 //! Prometheus rounds it when it is queried.
+//!
+//! The type is here; what can be done with it is in one file per kind of question.
+
+mod arithmetic;
+mod bounds;
+mod buckets;
+mod compensated;
+mod custom_bounds;
+mod equality;
+mod reset;
+mod side;
+#[cfg(test)]
+mod tests;
+mod trim;
+mod zero_bucket;
+
+pub use arithmetic::{Combined, IncompatibleBuckets};
+pub use buckets::Bucket;
+pub use compensated::{HistogramMean, HistogramSum};
+pub use trim::Keep;
 
 pub mod validate;
 

@@ -1,0 +1,103 @@
+//! Walking over the buckets of a histogram.
+
+use super::{Histogram, Span};
+
+/// One bucket with its bounds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Bucket {
+    /// Where it begins.
+    pub lower: f64,
+    /// Where it ends.
+    pub upper: f64,
+    /// Whether observations of `lower` itself are in it.
+    pub lower_inclusive: bool,
+    /// Whether observations of `upper` itself are in it.
+    pub upper_inclusive: bool,
+    /// Observations in it.
+    pub count: f64,
+}
+
+impl Bucket {
+    /// Which share of the bucket's width lies below `value`, which is strictly inside its finite bounds: on a linear scale,
+    /// or on the logarithmic one of exponential buckets.
+    #[must_use]
+    pub fn fraction_below(&self, value: f64, linear: bool) -> f64 {
+        if linear {
+            return (value - self.lower) / (self.upper - self.lower);
+        }
+        let [lower, upper, at] = [self.lower, self.upper, value].map(|bound| bound.abs().log2());
+        if value > 0.0 { (at - lower) / (upper - lower) } else { 1.0 - (at - upper) / (lower - upper) }
+    }
+}
+
+impl Histogram {
+    /// The positive buckets as listed, empty ones included, ascending: away from zero.
+    pub fn positive_buckets(&self) -> impl DoubleEndedIterator<Item = Bucket> + '_ {
+        listed(&self.positive_spans, &self.positive_buckets).map(|(index, count)| self.bucket(index, count))
+    }
+
+    /// The negative buckets as listed, empty ones included, descending: away from zero.
+    pub fn negative_buckets(&self) -> impl DoubleEndedIterator<Item = Bucket> + '_ {
+        listed(&self.negative_spans, &self.negative_buckets).map(|(index, count)| self.bucket(index, count).mirrored())
+    }
+
+    /// The zero bucket.
+    #[must_use]
+    pub fn zero_bucket(&self) -> Bucket {
+        Bucket {
+            lower: -self.zero_threshold,
+            upper: self.zero_threshold,
+            lower_inclusive: true,
+            upper_inclusive: true,
+            count: self.zero_count,
+        }
+    }
+
+    /// All buckets in ascending order, the zero bucket only if it is populated. A bucket that reaches into the zero bucket
+    /// ends there.
+    pub fn buckets(&self) -> impl DoubleEndedIterator<Item = Bucket> + '_ {
+        let zero = (self.zero_count > 0.0).then(|| self.zero_bucket());
+        let outside = |mut bucket: Bucket| {
+            if bucket.upper < 0.0 && bucket.upper > -self.zero_threshold {
+                bucket.upper = -self.zero_threshold;
+            } else if bucket.lower > 0.0 && bucket.lower < self.zero_threshold {
+                bucket.lower = self.zero_threshold;
+            }
+            bucket
+        };
+        self.negative_buckets().rev().map(outside).chain(zero).chain(self.positive_buckets().map(outside))
+    }
+
+    fn bucket(&self, index: i32, count: f64) -> Bucket {
+        let (lower, upper) = (self.bound(index.saturating_sub(1)), self.bound(index));
+        let lower_inclusive = if self.has_custom_buckets() { index == 0 } else { lower < 0.0 };
+        Bucket { lower, upper, lower_inclusive, upper_inclusive: self.has_custom_buckets() || upper > 0.0, count }
+    }
+}
+
+impl Bucket {
+    fn mirrored(self) -> Self {
+        let (lower, upper) = (-self.upper, -self.lower);
+        Self { lower, upper, lower_inclusive: lower < 0.0, upper_inclusive: upper > 0.0, count: self.count }
+    }
+}
+
+/// Index and population of the listed buckets. Spans that promise other than `buckets` has leave the surplus out; indices
+/// that no valid histogram has saturate.
+pub(super) fn listed<'a>(spans: &[Span], buckets: &'a [f64]) -> impl DoubleEndedIterator<Item = (i32, f64)> + 'a {
+    let mut next = 0i32;
+    let mut rest = buckets;
+    let runs: Vec<(i32, &[f64])> = spans
+        .iter()
+        .map(|span| {
+            let first = next.saturating_add(span.offset);
+            next = first.saturating_add_unsigned(span.length);
+            let (run, after) = rest.split_at(rest.len().min(span.length as usize));
+            rest = after;
+            (first, run)
+        })
+        .collect();
+    runs.into_iter().flat_map(|(first, run)| {
+        run.iter().enumerate().map(move |(i, count)| (first.saturating_add_unsigned(i as u32), *count))
+    })
+}
