@@ -16,14 +16,13 @@ mod side;
 #[cfg(test)]
 mod tests;
 mod trim;
+pub mod validate;
 mod zero_bucket;
 
 pub use arithmetic::{Combined, IncompatibleBuckets};
 pub use buckets::Bucket;
 pub use compensated::{HistogramMean, HistogramSum};
 pub use trim::Keep;
-
-pub mod validate;
 
 use crate::sample::is_stale_marker;
 use std::sync::Arc;

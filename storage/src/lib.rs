@@ -6,6 +6,7 @@ pub mod chunk;
 pub mod disk;
 pub mod engine;
 pub mod error;
+mod exemplars;
 pub mod head;
 pub mod histogram;
 mod index;

@@ -145,7 +145,7 @@ impl Candidate {
         };
         self.populations.fill(&mut histogram)?;
         if histogram.schema > SCHEMA_MAX {
-            reduce(&mut histogram);
+            histogram.reduce_resolution(SCHEMA_MAX);
         }
         Ok(histogram)
     }
@@ -241,40 +241,6 @@ fn check_spans(spans: &[Span], found: usize) -> Result<u64, InvalidHistogram> {
         }
     }
     if needed == found as u64 { Ok(index.unsigned_abs()) } else { Err(InvalidHistogram::SpanLengths { needed, found }) }
-}
-
-/// Merges buckets until the schema is one that we keep.
-fn reduce(histogram: &mut Histogram) {
-    let shift = histogram.schema - SCHEMA_MAX;
-    histogram.schema = SCHEMA_MAX;
-    let sides = [
-        (&mut histogram.positive_spans, &mut histogram.positive_buckets),
-        (&mut histogram.negative_spans, &mut histogram.negative_buckets),
-    ];
-    for (spans, buckets) in sides {
-        let (mut wider, mut merged): (Vec<Span>, Vec<f64>) = (Vec::new(), Vec::new());
-        let (mut index, mut last, mut rest) = (0i32, None, buckets.iter());
-        for span in spans.iter() {
-            index = index.wrapping_add(span.offset);
-            for population in rest.by_ref().take(span.length as usize) {
-                let target = (index.wrapping_sub(1) >> shift.min(31)) + 1;
-                index = index.wrapping_add(1);
-                match (last, merged.last_mut(), wider.last_mut()) {
-                    (Some(before), Some(sum), _) if before == target => *sum += population,
-                    (Some(before), Some(_), Some(span)) if before + 1 == target => {
-                        span.length += 1;
-                        merged.push(*population);
-                    }
-                    (before, ..) => {
-                        wider.push(Span { offset: target - before.map_or(0, |before| before + 1), length: 1 });
-                        merged.push(*population);
-                    }
-                }
-                last = Some(target);
-            }
-        }
-        (*spans, *buckets) = (wider, merged);
-    }
 }
 
 #[cfg(test)]

@@ -3,13 +3,16 @@
 //! Each shard comes from the newest snapshot in which it is whole, with the position of the log up to which it holds
 //! everything; replay then gives it the records above. A damaged snapshot is set aside, never deleted.
 
-use crate::append::{LabelHash, Rows, SeriesRef};
+use super::Applied;
+use crate::append::{ExemplarRow, LabelHash, Rows, SeriesRef};
 use crate::disk::Disk;
 use crate::error::Error;
+use crate::exemplars::ExemplarStore;
 use crate::head::{Head, HeadError};
 use crate::metadata::MetadataStore;
 use crate::snapshot::file::{SectionKind, SnapshotError, SnapshotFile, VERSION};
 use crate::snapshot::name::SnapshotName;
+use crate::wal::histograms::SeriesHistogram;
 use crate::wal::payload::Checkpoint;
 use crate::wal::replay::{Damage, ReplayReport, ReplaySink};
 use crate::wal::segment::Epoch;
@@ -39,7 +42,7 @@ pub struct RestoreReport {
     pub snapshot_damage: Vec<Damage>,
     /// Samples of the log that the head refused, as it did when they were written.
     pub rejected: u64,
-    /// Samples of series whose own record is lost.
+    /// Samples and exemplars of series whose own record is lost.
     pub orphans: u64,
     /// Series records that contradict the head.
     pub conflicts: u64,
@@ -75,6 +78,7 @@ pub(super) struct Loaded {
     /// Of each shard, the position of the log up to which it holds everything.
     pub(super) shard_lsns: Vec<u64>,
     pub(super) metadata_lsn: u64,
+    pub(super) exemplars_lsn: u64,
     /// Usable snapshots, oldest first.
     pub(super) kept: Vec<Kept>,
     /// The highest number that any snapshot has.
@@ -84,12 +88,12 @@ pub(super) struct Loaded {
 impl Loaded {
     /// Every record up to this one is in the head.
     pub(super) fn covered_lsn(&self) -> u64 {
-        self.shard_lsns.iter().copied().chain([self.metadata_lsn]).min().unwrap_or(0)
+        self.shard_lsns.iter().copied().chain([self.metadata_lsn, self.exemplars_lsn]).min().unwrap_or(0)
     }
 
     /// No record above this one is in the head.
     pub(super) fn last_lsn(&self) -> u64 {
-        self.shard_lsns.iter().copied().chain([self.metadata_lsn]).max().unwrap_or(0)
+        self.shard_lsns.iter().copied().chain([self.metadata_lsn, self.exemplars_lsn]).max().unwrap_or(0)
     }
 }
 
@@ -99,7 +103,7 @@ struct Candidate {
     damaged: AtomicBool,
 }
 
-/// Fills an empty head and metadata store from the snapshots in `dir`.
+/// Fills an empty head and its empty stores from the snapshots in `dir`.
 ///
 /// # Errors
 /// The directory cannot be used, or a snapshot is of a newer version. Damage is no error.
@@ -107,15 +111,15 @@ pub(super) fn load_snapshots(
     disk: &Arc<dyn Disk>,
     dir: &Path,
     epoch: Epoch,
-    head: &Head,
-    metadata: &MetadataStore,
+    applied: &Applied,
     report: &mut RestoreReport,
 ) -> Result<Loaded, Error> {
     let (candidates, last_number) = open_candidates(disk, dir, epoch, report)?;
     let shared = Mutex::new(std::mem::take(report));
     let mut loaded = Loaded { last_number, ..Loaded::default() };
-    loaded.shard_lsns = load_shards(&candidates, head, &shared)?;
-    loaded.metadata_lsn = load_metadata(&candidates, metadata, &shared);
+    loaded.shard_lsns = load_shards(&candidates, &applied.head, &shared)?;
+    loaded.metadata_lsn = load_metadata(&candidates, &applied.metadata, &shared);
+    loaded.exemplars_lsn = load_exemplars(&candidates, &applied.exemplars, &shared);
     *report = shared.into_inner();
     report.snapshot = candidates.iter().find(|c| !c.damaged.load(Relaxed)).map(|c| c.file.header.number);
     for candidate in candidates {
@@ -243,6 +247,23 @@ fn load_metadata(candidates: &[Candidate], metadata: &MetadataStore, report: &Mu
     0
 }
 
+fn load_exemplars(candidates: &[Candidate], exemplars: &ExemplarStore, report: &Mutex<RestoreReport>) -> u64 {
+    for candidate in candidates {
+        let Some(section) = candidate.file.section(SectionKind::Exemplars) else {
+            // Snapshots of version 1 have none, and neither had the log that they cover.
+            return candidate.file.covered_lsn();
+        };
+        let mut bytes = Vec::new();
+        let whole =
+            candidate.file.read(&section).read_to_end(&mut bytes).is_ok() && exemplars.restore(&bytes).is_some();
+        if whole {
+            return section.lsn;
+        }
+        candidate.give_up(0, "the exemplars of the snapshot are damaged", report);
+    }
+    0
+}
+
 impl Candidate {
     fn give_up(&self, offset: u64, what: &'static str, report: &Mutex<RestoreReport>) {
         self.damaged.store(true, Relaxed);
@@ -255,8 +276,10 @@ impl Candidate {
 pub(super) struct RestoreSink<'e> {
     head: &'e Head,
     metadata: &'e MetadataStore,
+    exemplars: &'e ExemplarStore,
     shard_lsns: Vec<u64>,
     metadata_lsn: u64,
+    exemplars_lsn: u64,
     /// Records above this one concern every shard.
     last_lsn: u64,
     series_bound: u32,
@@ -270,12 +293,15 @@ pub(super) struct RestoreSink<'e> {
 }
 
 impl<'e> RestoreSink<'e> {
-    pub(super) fn new(head: &'e Head, metadata: &'e MetadataStore, loaded: &Loaded) -> Self {
+    pub(super) fn new(applied: &'e Applied, loaded: &Loaded) -> Self {
+        let head = &applied.head;
         let mut sink = Self {
             head,
-            metadata,
+            metadata: &applied.metadata,
+            exemplars: &applied.exemplars,
             shard_lsns: loaded.shard_lsns.clone(),
             metadata_lsn: loaded.metadata_lsn,
+            exemplars_lsn: loaded.exemplars_lsn,
             last_lsn: loaded.last_lsn(),
             series_bound: 0,
             known: Vec::new(),
@@ -328,8 +354,12 @@ impl<'e> RestoreSink<'e> {
             rows.series[kept] = series;
             rows.timestamps_ms[kept] = rows.timestamps_ms[row];
             rows.values[kept] = rows.values[row];
+            if !rows.starts_ms.is_empty() {
+                rows.starts_ms[kept] = rows.starts_ms[row];
+            }
             kept += 1;
         }
+        rows.starts_ms.truncate(kept);
         rows.series.truncate(kept);
         rows.timestamps_ms.truncate(kept);
         rows.values.truncate(kept);
@@ -356,6 +386,26 @@ impl ReplaySink for RestoreSink<'_> {
             self.retain(lsn, rows);
         }
         self.rejected += self.head.append(rows).rejected.len() as u64;
+    }
+
+    fn histograms(&mut self, lsn: u64, mut rows: Vec<SeriesHistogram>) {
+        rows.retain(|(series, _)| {
+            let wanted = lsn > self.shard_lsns[self.head.shard_of(*series)];
+            let held = wanted && self.holds(*series);
+            self.orphans += u64::from(wanted && !held);
+            held
+        });
+        self.rejected += self.head.append_histograms(&rows).1.len() as u64;
+    }
+
+    fn exemplar(&mut self, lsn: u64, row: ExemplarRow) {
+        if lsn > self.exemplars_lsn {
+            if self.holds(row.series) {
+                self.exemplars.insert(row);
+            } else {
+                self.orphans += 1;
+            }
+        }
     }
 
     fn metadata(&mut self, lsn: u64, metric: &str, metadata: Metadata) {

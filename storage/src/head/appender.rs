@@ -41,13 +41,19 @@ impl Shard {
     pub(crate) fn append(&mut self, rows: &Rows, picks: &[u32], rejected: &mut Vec<(u32, Rejection)>) -> u64 {
         let mut written = 0;
         let mut touched = 0;
+        let starts = !rows.starts_ms.is_empty() || !self.starts.is_empty();
         for (i, &pick) in picks.iter().enumerate() {
             if let Some(&next) = picks.get(i + AHEAD) {
                 touched ^= self.slots.get(self.slot_number(rows.series[next as usize]) as usize).count;
             }
             let row = pick as usize;
             let slot = self.slot_number(rows.series[row]);
-            match self.append_sample(slot, rows.timestamps_ms[row], rows.values[row].to_bits()) {
+            let verdict = self.append_sample(slot, rows.timestamps_ms[row], rows.values[row].to_bits());
+            if starts {
+                let start_ms = rows.starts_ms.get(row).copied().unwrap_or(0);
+                self.note_start(slot, rows.timestamps_ms[row], start_ms, verdict);
+            }
+            match verdict {
                 Verdict::InOrder => self.counters.in_order += 1,
                 Verdict::OutOfOrder => self.counters.out_of_order += 1,
                 Verdict::Repeated => self.counters.repeated += 1,
@@ -67,30 +73,59 @@ impl Shard {
         written
     }
 
+    /// Notes since when a stored sample is counted, if that is known of any sample of its series.
+    #[cold]
+    fn note_start(&mut self, number: u32, timestamp_ms: i64, start_ms: i64, verdict: Verdict) {
+        if !matches!(verdict, Verdict::InOrder | Verdict::OutOfOrder) {
+            return;
+        }
+        let starts = match self.starts.get_mut(&number) {
+            Some(starts) => starts,
+            None if start_ms == 0 => return,
+            None => self.starts.entry(number).or_default(),
+        };
+        starts.note(timestamp_ms, start_ms, verdict == Verdict::InOrder);
+        if starts.is_full() {
+            starts.cut(number, &mut self.files);
+        }
+        if start_ms != 0 {
+            self.slots.get_mut(number as usize).flags |= Slot::HAS_STARTS;
+        }
+    }
+
     /// Looks at a few more slots and moves the open chunks of idle series to the files: their cells are of use to others, and
     /// so is the memory of timeline segments that only they still refer to.
     ///
     /// `now_ms` is the time of a sample of the batch. Should it be of a wrong clock, a few chunks are cut early.
-    fn sweep(&mut self, now_ms: i64) {
+    pub(super) fn sweep(&mut self, now_ms: i64) {
         let slots = self.slots.len();
         let idle_since = now_ms.saturating_sub(IDLE_MS);
         for _ in 0..SWEEP_SLOTS.min(slots) {
             self.sweep_at = if self.sweep_at + 1 < slots { self.sweep_at + 1 } else { 0 };
-            let slot = self.slots.get(self.sweep_at);
+            let slot = *self.slots.get(self.sweep_at);
             if slot.count > 0 && slot.last_ms < idle_since {
                 self.open_chunk(self.sweep_at as u32).cut();
+            }
+            if slot.has(Slot::HAS_HISTOGRAMS) {
+                self.sweep_histograms(self.sweep_at as u32, idle_since);
             }
         }
     }
 
     #[inline]
     fn append_sample(&mut self, number: u32, timestamp_ms: i64, bits: u64) -> Verdict {
-        let slot = self.slots.get_mut(number as usize);
+        let mut slot = self.slots.get_mut(number as usize);
+        if slot.flags & (Slot::HAS_SAMPLE | Slot::HAS_HISTOGRAMS) != Slot::HAS_SAMPLE {
+            if self.has_histogram(number, timestamp_ms) {
+                return Verdict::Refused(Rejection::ConflictingValue);
+            }
+            slot = self.slots.get_mut(number as usize);
+        }
         if !slot.has(Slot::HAS_SAMPLE) {
             assert!(slot.has(Slot::LIVE), "rows are of series that exist");
             slot.note_first(timestamp_ms);
             self.first_ms = self.first_ms.min(timestamp_ms);
-            self.sampled += 1;
+            self.sampled += usize::from(!slot.has(Slot::HAS_HISTOGRAMS));
         } else if timestamp_ms <= slot.last_ms {
             return match (timestamp_ms == slot.last_ms, slot.last_bits == bits) {
                 (true, true) => Verdict::Repeated,
@@ -166,7 +201,7 @@ impl Shard {
     }
 
     /// The value that a series has at a timestamp older than its newest.
-    fn stored_before(&mut self, number: u32, timestamp_ms: i64) -> Option<u64> {
+    pub(super) fn stored_before(&mut self, number: u32, timestamp_ms: i64) -> Option<u64> {
         let slot = *self.slots.get(number as usize);
         if timestamp_ms < slot.earliest_ms() {
             return None;

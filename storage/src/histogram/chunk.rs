@@ -192,6 +192,41 @@ mod tests {
         }
     }
 
+    /// Chunks of every format version are read for ever. Set `HEARTH_BLESS=1` to write the golden file of a new version.
+    #[test]
+    fn a_chunk_of_version_1_is_written_byte_for_byte_and_read() {
+        let bucket = |negative, index| Bucket { negative, index };
+        let scale = Scale {
+            schema: 2,
+            zero_threshold: 0.001f64.to_bits(),
+            custom_values: vec![0.5f64.to_bits()],
+            gauge: false,
+        };
+        let scale = Arc::new(scale);
+        let sample = |n: i64| Stored {
+            timestamp_ms: 1_700_000_000_000 + n * 15_000 + n % 3,
+            start_ms: if n < 20 { 1_600_000_000_000 } else { 0 },
+            scale: Arc::clone(&scale),
+            after_reset: n == 0,
+            totals: [(n * 40) as f64, 2.0, if n == 30 { f64::NAN } else { n as f64 / 8.0 }].map(f64::to_bits),
+            buckets: [(bucket(false, -3), n), (bucket(false, 7), 3 * n), (bucket(true, 1), n / 5)]
+                .into_iter()
+                .filter(|(_, population)| *population > 0)
+                .map(|(bucket, population)| (bucket, (population as f64).to_bits()))
+                .collect(),
+        };
+        let run: Vec<Stored> = (0..40).map(sample).collect();
+        let golden = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/histogram-chunk-v1.bin");
+        if std::env::var_os("HEARTH_BLESS").is_some() {
+            std::fs::write(&golden, encode_run(&run)).expect("the directory exists");
+        }
+        let stored = std::fs::read(&golden).expect("the golden file is there");
+        assert_eq!(encode_run(&run), stored);
+        let mut found = Vec::new();
+        decode_run(&stored, run.len(), &mut found).expect("own bytes");
+        assert_eq!(found, run);
+    }
+
     #[test]
     fn buckets_that_stand_still_cost_a_few_bytes() {
         let scale = Arc::new(Scale { schema: 3, ..Scale::default() });

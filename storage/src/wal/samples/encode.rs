@@ -38,11 +38,11 @@ impl Default for SampleEncoder {
 }
 
 impl SampleEncoder {
-    /// The most bytes that `rows` rows can take.
+    /// The most bytes that `rows` rows can take, start timestamps included.
     #[must_use]
     pub fn bytes_max(rows: usize) -> usize {
-        // Header 30; per row a reference of 6 + 1, a timestamp of 10 + 1, half a code, a value of 8.
-        30 + rows * 27
+        // Header 30; per row a reference of 6 + 1, a timestamp of 10 + 1, half a code, a value of 8, a start of 10 + 1.
+        30 + rows * 38
     }
 
     /// Forgets all state: what follows can be decoded without what came before.
@@ -127,6 +127,22 @@ impl SampleEncoder {
         }
         self.values.truncate(end);
     }
+}
+
+/// Appends the start timestamps of a record's rows, one each: runs as in the column of timestamps.
+pub(crate) fn push_starts(starts_ms: &[i64], out: &mut Vec<u8>) {
+    let mut column = RunColumn::default();
+    let mut before = 0i64;
+    for start in starts_ms.iter().copied() {
+        if start == before {
+            column.push_predicted();
+        } else {
+            column.push_listed(zigzag(start.wrapping_sub(before)));
+            before = start;
+        }
+    }
+    column.finish();
+    out.append(&mut column.bytes);
 }
 
 /// A column in which most entries are as predicted: runs of such entries, and runs of listed numbers.
