@@ -4,7 +4,7 @@
 
 use super::prepare::Refused;
 use super::reason::Reason;
-use crate::wire::table::{Other, OtherKind};
+use crate::wire::others::{Other, OtherKind};
 use crate::wire::{WireError, WriteTable};
 use model::exemplar::{Exemplar, LABEL_CHARS_MAX};
 use model::histogram::Histogram;

@@ -15,6 +15,7 @@ mod fields;
 pub mod histogram;
 mod label_buffer;
 pub mod oracle;
+pub mod others;
 pub mod prost_types;
 mod sample;
 pub mod table;

@@ -2,8 +2,8 @@
 //! tests and fuzz targets.
 
 use super::histogram::RawHistogram;
+use super::others::OtherKind;
 use super::prost_types::{BucketSpan, histogram, v1, v2};
-use super::table::OtherKind;
 use super::{Limits, Protocol, WriteTable, decode};
 use model::histogram::CounterResetHint;
 use model::histogram::validate::{Candidate, Populations};

@@ -2,9 +2,10 @@
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
 use super::fields::{EXEMPLAR_TIMESTAMP, EXEMPLAR_V1, HISTOGRAM_TIMESTAMP, HISTOGRAM_V1, check};
+use super::others::OtherKind;
 use super::reader::{DELIMITED, Reader, WireError, WireErrorKind, key};
 use super::sample::sample;
-use super::table::{Entry, LABEL_FIELD, Limits, METADATA_TYPE, MetadataEntry, OtherKind, Span, WriteTable};
+use super::table::{Entry, LABEL_FIELD, Limits, METADATA_TYPE, MetadataEntry, Span, WriteTable};
 use storage::append::LabelHash;
 
 const TIMESERIES: u32 = key(1, DELIMITED);

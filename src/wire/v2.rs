@@ -6,9 +6,10 @@
 
 use super::fields::{EXEMPLAR_TIMESTAMP, EXEMPLAR_V2, HISTOGRAM_TIMESTAMP, HISTOGRAM_V1, HISTOGRAM_V2_START, check};
 use super::label_buffer::LabelBuffer;
+use super::others::OtherKind;
 use super::reader::{DELIMITED, Reader, VARINT, WireError, WireErrorKind, key};
 use super::sample::sample;
-use super::table::{Entry, Limits, METADATA_TYPE, MetadataEntry, OtherKind, RefProblem, Span, WriteTable};
+use super::table::{Entry, Limits, METADATA_TYPE, MetadataEntry, RefProblem, Span, WriteTable};
 use model::labels::METRIC_NAME;
 use storage::append::LabelHash;
 

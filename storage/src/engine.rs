@@ -10,6 +10,7 @@ mod options;
 
 mod directory;
 mod pipeline;
+mod reading;
 mod restore;
 mod snapshots;
 
@@ -23,16 +24,12 @@ use crate::error::Error;
 use crate::exemplars::ExemplarStore;
 use crate::head::{Head, HeadOptions, HeadStats};
 use crate::metadata::{MetadataStore, News};
-use crate::select::{Cardinality, Listing, SelectError, Selection, TimeRange};
 use crate::wal::pool::{Inventory, LogDir, PoolOptions, SegmentPool};
 use crate::wal::queue::{Content, LogQueue, Work};
 use crate::wal::replay::{ReplayProgress, replay};
 use crate::wal::stats::{WalCounters, WalStats};
 use crate::wal::writer::{LogWriter, RecordLimits};
 use directory::Directory;
-use model::exemplar::Exemplar;
-use model::labels::Labels;
-use model::matcher::Matcher;
 use model::metadata::Metadata;
 use parking_lot::Mutex;
 use pipeline::Pipeline;
@@ -276,79 +273,6 @@ impl Engine {
             // A refusal is told to `done`.
             let _ = self.inner.queue.push(Work::Metadata { entries, done: Box::new(done) });
         }
-    }
-
-    /// What is known about one metric or all: at most `limit` metrics in ascending order, with at most
-    /// `limit_per_metric` entries each, newest first.
-    #[must_use]
-    pub fn metadata(
-        &self,
-        metric: Option<&str>,
-        limit: usize,
-        limit_per_metric: usize,
-    ) -> Vec<(String, Vec<Metadata>)> {
-        self.inner.applied.metadata.list(metric, limit, limit_per_metric)
-    }
-
-    /// The exemplars with `start_ms <= t <= end_ms` of the series that satisfy all matchers of any of the `sets`, in order of
-    /// time, series in order of their labels.
-    #[must_use]
-    pub fn exemplars(&self, sets: &[Vec<Matcher>], start_ms: i64, end_ms: i64) -> Vec<(Labels, Vec<Exemplar>)> {
-        let Applied { head, exemplars, .. } = &*self.inner.applied;
-        let selected = head.satisfying(exemplars.series(), sets);
-        let found =
-            selected.into_iter().map(|(series, labels)| (labels, exemplars.of_series(series, start_ms, end_ms)));
-        let mut found: Vec<_> = found.filter(|(_, exemplars)| !exemplars.is_empty()).collect();
-        found.sort_by(|a, b| a.0.cmp(&b.0));
-        found
-    }
-
-    /// The series that satisfy all `matchers` and may have samples with `after_ms < t <= until_ms`.
-    ///
-    /// # Errors
-    /// More than `series_max` series match.
-    pub fn select(
-        &self,
-        matchers: &[Matcher],
-        after_ms: i64,
-        until_ms: i64,
-        series_max: usize,
-    ) -> Result<Selection, SelectError> {
-        self.inner.applied.head.select(matchers, after_ms, until_ms, series_max)
-    }
-
-    /// The label names of the series that satisfy all `matchers` and may have samples in the range.
-    ///
-    /// # Errors
-    /// Storage failed.
-    pub fn label_names(&self, matchers: &[Matcher], range: TimeRange, limit: usize) -> Result<Listing, SelectError> {
-        self.inner.applied.head.label_names(matchers, range, limit)
-    }
-
-    /// The values of one label among the series that satisfy all `matchers` and may have samples in the range.
-    ///
-    /// # Errors
-    /// Storage failed.
-    pub fn label_values(
-        &self,
-        name: &str,
-        matchers: &[Matcher],
-        range: TimeRange,
-        limit: usize,
-    ) -> Result<Listing, SelectError> {
-        self.inner.applied.head.label_values(name, matchers, range, limit)
-    }
-
-    /// What the series are made of: the `top` largest lines of each table.
-    #[must_use]
-    pub fn cardinality(&self, top: usize) -> Cardinality {
-        self.inner.applied.head.cardinality(top)
-    }
-
-    /// The head, for what only it can tell.
-    #[must_use]
-    pub fn head(&self) -> &Head {
-        &self.inner.applied.head
     }
 
     /// Figures for the operator.

@@ -29,6 +29,7 @@ pub(crate) mod slot;
 mod snapshot;
 mod starts;
 mod stats;
+mod stored_value;
 mod timeline;
 pub(crate) mod varint;
 

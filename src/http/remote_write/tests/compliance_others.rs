@@ -94,7 +94,7 @@ async fn native_histograms_of_all_kinds_are_stored() {
         (floats, 3),
         (stale, 0),
         (nan, 5),
-        (fine, 3),
+        (fine, 4),
     ] {
         let receiver = accepted(&on(BASE).histogram(histogram), (0, 1, 0)).await;
         let found = receiver.store.histograms(BASE);

@@ -2,7 +2,10 @@
 
 use super::*;
 use crate::append::{ExemplarRow, HistogramRow, Rejection};
+use model::exemplar::Exemplar;
 use model::histogram::{CounterResetHint, Histogram, HistogramColumns, Span};
+use model::labels::Labels;
+use model::matcher::Matcher;
 use model::sample::stale_marker;
 
 /// A histogram of series `n`: 30 buckets that grow, and now and then a new one.
