@@ -3,6 +3,7 @@
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use hearth::http::json::query_result::ResultDocument;
 use hearth::http::json::stream::Document;
+use model::histogram::HistogramColumns;
 use model::labels::Labels;
 use promql::value::{MatrixSeries, QueryValue};
 use std::hint::black_box;
@@ -22,6 +23,7 @@ fn matrix(shared: bool, value: ValueAt) -> QueryValue {
             .unwrap_or_default(),
         timestamps_ms: if shared { Arc::clone(&column) } else { timestamps() },
         values: (0..POINTS).map(|at| value(i, at)).collect(),
+        histograms: HistogramColumns::default(),
     };
     QueryValue::Matrix((0..SERIES).map(series).collect())
 }

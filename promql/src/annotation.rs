@@ -64,7 +64,16 @@ impl MonotonicityRepair {
 struct Place {
     ordinal: u32,
     start: u32,
-    repair: Option<MonotonicityRepair>,
+    detail: Detail,
+}
+
+/// What is said beyond the message, put together from all reports of it.
+#[derive(Debug, Clone, PartialEq)]
+enum Detail {
+    Nothing,
+    Repair(MonotonicityRepair),
+    /// How often it happened.
+    Count(usize),
 }
 
 /// The remarks on one answer.
@@ -75,11 +84,16 @@ pub struct Annotations {
 
 impl Annotations {
     pub(crate) fn add(&mut self, severity: Severity, message: String, ordinal: u32, span: Span) {
-        self.insert(severity, message, Place { ordinal, start: span.start, repair: None });
+        self.insert(severity, message, Place { ordinal, start: span.start, detail: Detail::Nothing });
+    }
+
+    /// Adds a warning about what happened `times` times.
+    pub(crate) fn add_counted(&mut self, message: String, ordinal: u32, span: Span, times: usize) {
+        self.insert(Severity::Warning, message, Place { ordinal, start: span.start, detail: Detail::Count(times) });
     }
 
     pub(crate) fn add_repair(&mut self, message: String, ordinal: u32, span: Span, repair: MonotonicityRepair) {
-        self.insert(Severity::Info, message, Place { ordinal, start: span.start, repair: Some(repair) });
+        self.insert(Severity::Info, message, Place { ordinal, start: span.start, detail: Detail::Repair(repair) });
     }
 
     fn insert(&mut self, severity: Severity, message: String, new: Place) {
@@ -90,11 +104,13 @@ impl Annotations {
             }
             Entry::Occupied(mut entry) => {
                 let old = entry.get_mut();
-                if let (Some(old), Some(new)) = (&mut old.repair, &new.repair) {
-                    old.merge(new);
+                match (&mut old.detail, &new.detail) {
+                    (Detail::Repair(old), Detail::Repair(new)) => old.merge(new),
+                    (Detail::Count(old), Detail::Count(new)) => *old += new,
+                    _ => {}
                 }
                 // A repair keeps the place of its first report, everything else takes that of its last.
-                let is_repair = new.repair.is_some();
+                let is_repair = matches!(new.detail, Detail::Repair(_));
                 let decides = if is_repair { new.ordinal < old.ordinal } else { new.ordinal >= old.ordinal };
                 if decides {
                     (old.ordinal, old.start) = (new.ordinal, new.start);
@@ -129,8 +145,12 @@ impl Annotations {
             .take(count_max)
             .map(|((_, message), place)| {
                 let mut text = format!("{}{message}", severity.prefix());
-                if let Some(repair) = &place.repair {
-                    text.push_str(&repair.detail());
+                match &place.detail {
+                    Detail::Repair(repair) => text.push_str(&repair.detail()),
+                    Detail::Count(times) if *times > 1 => {
+                        let _ = write!(text, " ({times} occurrences)");
+                    }
+                    Detail::Count(_) | Detail::Nothing => {}
                 }
                 let (line, column) = line_and_column(query, place.start);
                 let _ = write!(text, " ({line}:{column})");

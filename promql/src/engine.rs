@@ -8,7 +8,8 @@ use crate::budget::{Budget, Charge};
 use crate::eval::exec::{Counting, Exec, Settings, Tally};
 use crate::eval::extended::{self, Extension};
 use crate::eval::names::remove_marked;
-use crate::eval::range_call::{RangeInput, without_stale_markers};
+use crate::eval::range_call::RangeInput;
+use crate::eval::row::{Cell, samples_of};
 use crate::eval::select::Selection;
 use crate::eval::steps::{LookTimes, Steps};
 use crate::eval::vector::{SeriesVector, Vector};
@@ -16,7 +17,8 @@ use crate::evaluator::{Evaluator, Scope, Value};
 use crate::plan::{self, Bounds, Kind, Node, RangeNode, RangeSource};
 pub use crate::query_error::{QueryError, QueryErrorKind};
 use crate::source::SeriesSource;
-use crate::value::{MatrixSeries, QueryResult, QueryStats, QueryValue, VectorSample};
+use crate::value::{MatrixSeries, QueryResult, QueryStats, QueryValue, SampleValue, VectorSample};
+use model::histogram::HistogramColumns;
 use model::sample::SampleColumns;
 use std::sync::Arc;
 
@@ -31,6 +33,8 @@ pub struct EngineOptions {
     pub delayed_name_removal: bool,
     /// Judge by the label `__type__`, not by the name, whether a metric is a counter.
     pub type_and_unit_labels: bool,
+    /// Let samples that say since when they count tell about counter resets, and `start_timestamp` return what they say.
+    pub start_timestamps: bool,
 }
 
 impl Default for EngineOptions {
@@ -41,6 +45,7 @@ impl Default for EngineOptions {
             subquery_step_ms: 60_000,
             delayed_name_removal: false,
             type_and_unit_labels: false,
+            start_timestamps: false,
         }
     }
 }
@@ -147,6 +152,7 @@ impl Engine {
             subquery_step_ms: self.options.subquery_step_ms,
             delayed_name_removal: self.options.delayed_name_removal,
             type_and_unit_labels: self.options.type_and_unit_labels,
+            start_timestamps: self.options.start_timestamps,
         };
         let tally = Tally::new(steps, context.per_step_stats);
         let exec = Exec::new(context.source, context.budget, settings, context.pool, tally);
@@ -213,11 +219,15 @@ impl<'q> Run<'_, 'q> {
             let mut row = worker.take_row();
             for index in range {
                 vector.row(index, worker, &mut row)?;
-                if let Some(value) = row.get(0) {
-                    let labels = vector.labels(index);
-                    charge.add(1, labels.packed_len() + size_of::<VectorSample>())?;
-                    samples.push(VectorSample { labels, value });
-                }
+                let value = match row.cell(0) {
+                    Some(Cell::Float(value)) => SampleValue::Float(value),
+                    Some(Cell::Histogram(histogram)) => SampleValue::Histogram(histogram),
+                    None => continue,
+                };
+                let labels = vector.labels(index);
+                let (count, bytes) = row.samples();
+                charge.add(count, labels.packed_len() + size_of::<VectorSample>() + bytes)?;
+                samples.push(VectorSample { labels, value });
             }
             worker.give_row(row);
             Ok((samples, charge))
@@ -232,6 +242,7 @@ impl<'q> Run<'_, 'q> {
                 labels: model::labels::Labels::empty(),
                 values: scalar.values(self.steps.count).collect(),
                 timestamps_ms: all_steps,
+                histograms: HistogramColumns::default(),
             }],
             Value::Text(_) => return Err(QueryError::RangeQueryType { got: "string" }),
             Value::Vector(vector) => self.series(vector.as_ref(), &all_steps)?,
@@ -255,15 +266,20 @@ impl<'q> Run<'_, 'q> {
                 let count = row.count();
                 let full = row.is_full();
                 let bytes_per_sample = if full { size_of::<f64>() } else { size_of::<(i64, f64)>() };
-                let bytes = labels.packed_len() + size_of::<MatrixSeries>() + count * bytes_per_sample;
-                charge.add(count, bytes)?;
+                let mut histograms = HistogramColumns::default();
+                for (step, histogram) in row.histograms() {
+                    histograms.push(all_steps[step], Arc::clone(histogram));
+                }
+                let (samples, held) = if row.has_histograms() { row.samples() } else { (count, 0) };
+                let bytes = labels.packed_len() + size_of::<MatrixSeries>() + count * bytes_per_sample + held;
+                charge.add(samples, bytes)?;
                 let (timestamps_ms, values) = if full {
                     (Arc::clone(all_steps), row.values().to_vec())
                 } else {
                     let (steps, values): (Vec<usize>, Vec<f64>) = row.iter().unzip();
                     (steps.into_iter().map(|step| all_steps[step]).collect(), values)
                 };
-                series.push(MatrixSeries { labels, timestamps_ms, values });
+                series.push(MatrixSeries { labels, timestamps_ms, values, histograms });
             }
             worker.give_row(row);
             Ok((series, charge))
@@ -295,7 +311,9 @@ impl<'q> Run<'_, 'q> {
                     selector.extension.map_or((0, 0), |extension| extension.margins(self.exec.settings.lookback_ms));
                 let span = (start_ms.saturating_sub(before), end_ms.saturating_add(after));
                 match Selection::of(&selector.matchers, span.0, span.1, self.exec)? {
-                    Some(selection) => (RangeInput::Stored(selection), selector.extension),
+                    Some(selection) => {
+                        (RangeInput::Stored(selection.with_stats_only(selector.stats_only)), selector.extension)
+                    }
                     None => return Ok(QueryValue::Matrix(Vec::new())),
                 }
             }
@@ -320,24 +338,29 @@ impl<'q> Run<'_, 'q> {
             let mut columns = SampleColumns::default();
             for index in range {
                 let (from, until) = (start_ms.saturating_sub(before), end_ms.saturating_add(after));
-                input.load(index, from, until, worker, &mut columns)?;
-                without_stale_markers(&mut columns);
+                let loaded = input.load(index, (from, until), false, worker, &mut columns)?;
+                let histograms = loaded.extras.map(|extras| extras.histograms).unwrap_or_default();
+                if let (Some(extension), false) = (extension, histograms.is_empty()) {
+                    return Err(QueryError::HistogramModifier { modifier: extension.as_str() });
+                }
                 if let Some(extension) = extension {
                     let mut bounded = SampleColumns::default();
                     extended::bounded_samples(extension, &columns, start_ms, end_ms, &mut bounded);
                     std::mem::swap(&mut columns, &mut bounded);
                 }
-                if columns.is_empty() {
+                if columns.is_empty() && histograms.is_empty() {
                     continue;
                 }
+                let held = histograms.histograms.iter().map(|histogram| samples_of(histogram)).sum::<usize>();
                 if is_stored {
-                    let count = columns.len() as u64;
+                    let count = (columns.len() + held) as u64;
                     self.exec.tally.add(Counting::LastStep, count, 1, |_| count);
                 }
                 let labels = input.labels(index);
-                charge.add(columns.len(), labels.packed_len() + columns.len() * size_of::<(i64, f64)>())?;
+                let bytes = labels.packed_len() + columns.len() * size_of::<(i64, f64)>() + held * 16;
+                charge.add(columns.len() + held, bytes)?;
                 let timestamps_ms = columns.timestamps_ms.as_slice().into();
-                series.push(MatrixSeries { labels, timestamps_ms, values: columns.values.clone() });
+                series.push(MatrixSeries { labels, timestamps_ms, values: columns.values.clone(), histograms });
             }
             Ok((series, charge))
         })?;

@@ -3,7 +3,9 @@
 pub(crate) mod vector;
 
 pub(crate) mod exec;
+pub(crate) mod remarks;
 pub(crate) mod row;
+pub(crate) mod samples;
 pub(crate) mod scalar;
 pub(crate) mod steps;
 pub(crate) mod windows;

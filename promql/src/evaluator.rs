@@ -4,7 +4,6 @@
 //! handle one kind of node each and recurse through [`Evaluator::evaluate`]; the depth is that of the query's brackets,
 //! which the parser bounds.
 
-use crate::ast::ValueType;
 use crate::eval::binary::{join, set, with_scalar};
 use crate::eval::exec::{Counting, Exec};
 use crate::eval::extended::{Extension, SmoothedSelector};
@@ -12,12 +11,15 @@ use crate::eval::functions::{absent, info};
 use crate::eval::mapped::mapped;
 use crate::eval::names::{OnEqual, drop_names};
 use crate::eval::range_call::{self, RangeCall, RangeInput, Remarks};
+use crate::eval::remarks::Place;
+use crate::eval::row::Cell;
 use crate::eval::scalar::{ScalarRow, between_scalars};
 use crate::eval::select::{Field, InstantSelector, Selection};
 use crate::eval::steps::{LookTimes, Steps};
 use crate::eval::vector::{Nothing, Repeated, Vector};
 use crate::plan::{Kind, Node, RangeCallNode, RangeNode, RangeSource, Selector, When};
 use crate::query_error::QueryError;
+use model::histogram::Histogram;
 use std::sync::Arc;
 
 mod aggregates;
@@ -118,8 +120,7 @@ impl<'q> Evaluator<'_, 'q> {
                 set::set(*op, (left, right), matching, steps, exec)
             }
             (Kind::Join { op, matching, return_bool, .. }, Value::Vector(left), Value::Vector(right)) => {
-                let joined = join::join(*op, (left, right), matching, *return_bool, steps, exec)?;
-                Ok(with_scalar::without_trimmed(joined, *op, node))
+                join::join(node, *op, (left, right), matching, *return_bool, steps, exec)
             }
             _ => unreachable!("the plan says what each operand is"),
         };
@@ -145,13 +146,18 @@ impl<'q> Evaluator<'_, 'q> {
     fn select(&self, node: &Node, selector: &Selector, field: Field, scope: Scope) -> Result<Vector<'q>> {
         let look = look(selector.when, &scope.steps);
         if selector.extension != Some(Extension::Smoothed) {
-            return InstantSelector::build(&selector.matchers, look, field, scope.counting, node.ordinal, self.exec);
+            let what = (selector.matchers.as_slice(), selector.stats_only);
+            return InstantSelector::build(what, look, field, scope.counting, node.ordinal, self.exec);
         }
         let (before, after) = Extension::Smoothed.margins(self.exec.settings.lookback_ms);
         let after_ms = look.first().saturating_sub(before);
         let until_ms = look.last().saturating_add(after);
         Ok(match Selection::of(&selector.matchers, after_ms, until_ms, self.exec)? {
-            Some(selection) => Arc::new(SmoothedSelector { selection, look }),
+            Some(selection) => {
+                let selection = selection.with_stats_only(selector.stats_only);
+                let place = Place { ordinal: node.ordinal, span: node.span };
+                Arc::new(SmoothedSelector { selection, look, place })
+            }
             None => Arc::new(Nothing),
         })
     }
@@ -173,7 +179,14 @@ impl<'q> Evaluator<'_, 'q> {
         Ok(match self.evaluate(inner, scope)? {
             Value::Scalar(scalar) => Value::Scalar(scalar.map(|value| -value)),
             Value::Vector(vector) => {
-                let negated = mapped(vector, |row| row.map(|value| -value));
+                let negated = mapped(vector, |row| {
+                    row.map(|value| -value);
+                    row.map_histograms(|_, histogram| {
+                        let mut negated = Histogram::clone(histogram);
+                        negated.multiply(-1.0);
+                        Some(Cell::Histogram(Arc::new(negated)))
+                    });
+                });
                 Value::Vector(drop_names(negated, scope.steps.count, OnEqual::Merge, self.exec)?)
             }
             Value::Text(_) => unreachable!("the type check lets no text have a sign"),
@@ -221,7 +234,7 @@ impl<'q> Evaluator<'_, 'q> {
                 let lookback_ms = self.exec.settings.lookback_ms;
                 let (after_ms, until_ms) = RangeCall::span_read(&look, range_ms, extension, lookback_ms);
                 match Selection::of(&selector.matchers, after_ms, until_ms, self.exec)? {
-                    Some(selection) => RangeInput::Stored(selection),
+                    Some(selection) => RangeInput::Stored(selection.with_stats_only(selector.stats_only)),
                     None => return Ok(None),
                 }
             }
@@ -281,9 +294,4 @@ fn absent_labels(range: &RangeNode) -> model::labels::Labels {
         RangeSource::Selector(selector) => absent::labels_of(&selector.matchers),
         RangeSource::Subquery { .. } => model::labels::Labels::empty(),
     }
-}
-
-/// Whether a node is a vector.
-fn is_vector(node: &Node) -> bool {
-    node.value_type == ValueType::Vector
 }

@@ -98,6 +98,8 @@ pub(crate) struct Selector {
     pub(crate) matchers: Vec<Matcher>,
     pub(crate) when: When,
     pub(crate) extension: Option<Extension>,
+    /// Whether all that matters of a histogram is its count and sum, and what is known of counter resets before it.
+    pub(crate) stats_only: bool,
 }
 
 /// The modifiers `@` and `offset`.

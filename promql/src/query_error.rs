@@ -126,6 +126,15 @@ pub enum QueryError {
         /// The function around it.
         function: &'static str,
     },
+    /// `anchored` or `smoothed` on a range vector of native histograms that is the result.
+    #[error("{modifier} modifier is not supported with histograms")]
+    HistogramModifier {
+        /// `anchored` or `smoothed`.
+        modifier: &'static str,
+    },
+    /// An info metric has native histograms.
+    #[error("this should be an info metric, with float samples: {0}")]
+    InfoHistogram(String),
     /// Two info series of equal age describe the same target.
     #[error("found duplicate series for info metric: existing {existing} @ {at_ms}, new {new} @ {at_ms}")]
     DuplicateInfo {
@@ -172,6 +181,8 @@ impl QueryError {
             | Self::LabelReplacePattern(_)
             | Self::SmoothingFactor { .. }
             | Self::RangeModifier { .. }
+            | Self::HistogramModifier { .. }
+            | Self::InfoHistogram(_)
             | Self::DuplicateInfo { .. }
             | Self::ConflictingInfoLabel(_) => QueryErrorKind::Execution,
             Self::Canceled => QueryErrorKind::Canceled,

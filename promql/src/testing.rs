@@ -9,6 +9,7 @@ pub mod memory;
 pub mod runner;
 pub mod script;
 
+mod classic;
 mod compare;
 mod forms;
 mod notation;

@@ -1,9 +1,9 @@
 //! Answers of queries, in columns, so that whoever prints them walks slices.
 //!
-//! Values are floats. A native histogram will get a column of its own beside them; the types here are built by the engine
-//! alone, so that adding it changes no caller that only reads floats.
+//! Values are floats or native histograms; over time each kind has columns of its own.
 
 use crate::annotation::Annotations;
+use model::histogram::{Histogram, HistogramColumns};
 use model::labels::Labels;
 use std::sync::Arc;
 
@@ -42,10 +42,20 @@ pub struct VectorSample {
     /// Its labels.
     pub labels: Labels,
     /// Its value.
-    pub value: f64,
+    pub value: SampleValue,
 }
 
-/// One series of a matrix: two columns of equal length.
+/// The value of one sample.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SampleValue {
+    /// A number.
+    Float(f64),
+    /// A native histogram.
+    Histogram(Arc<Histogram>),
+}
+
+/// One series of a matrix: two columns of equal length for floats, and two for native histograms, which have timestamps of
+/// their own. Either may be empty.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MatrixSeries {
     /// Its labels.
@@ -54,6 +64,8 @@ pub struct MatrixSeries {
     pub timestamps_ms: Arc<[i64]>,
     /// One value per timestamp.
     pub values: Vec<f64>,
+    /// Native histograms, at other times than the values.
+    pub histograms: HistogramColumns,
 }
 
 /// What answering cost.

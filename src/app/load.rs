@@ -2,6 +2,7 @@
 
 use crate::config::{Config, ServeFlags};
 use crate::rules::load::{LoadOptions, Loaded, load, load_embedded};
+use promql::engine::EngineOptions;
 use promql::parse::ParseOptions;
 use ruler::rule_file::GroupDefaults;
 use std::error::Error;
@@ -37,31 +38,59 @@ pub fn rules(config: &Config, file: Option<&Path>, parse: &ParseOptions) -> Resu
 }
 
 /// Which parts of the language and the engine `--enable-feature` switches on.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Features {
     /// For the parser.
     pub parse: ParseOptions,
-    /// For the engine.
+    /// For the engine: see [`EngineOptions`].
     pub delayed_name_removal: bool,
+    /// For the engine.
+    pub start_timestamps: bool,
+    /// For the engine.
+    pub type_and_unit_labels: bool,
+    /// What is wrong with the names that were given; the process starts all the same, as Prometheus does.
+    pub warnings: Vec<String>,
 }
+
+/// The features by the names that Prometheus 3.14 has for them.
+const FEATURES: [(&str, fn(&mut Features)); 6] = [
+    ("promql-experimental-functions", |features| features.parse.experimental_functions = true),
+    ("promql-delayed-name-removal", |features| features.delayed_name_removal = true),
+    ("promql-extended-range-selectors", |features| features.parse.extended_range_selectors = true),
+    ("promql-binop-fill-modifiers", |features| features.parse.fill_modifiers = true),
+    ("use-start-timestamps", |features| features.start_timestamps = true),
+    ("type-and-unit-labels", |features| features.type_and_unit_labels = true),
+];
+
+/// Names that switched something on in earlier versions of Prometheus and now always have it.
+const ALWAYS_ON: [&str; 3] = ["promql-duration-expr", "native-histograms", "ooo-native-histograms"];
 
 impl Features {
     /// Reads the names that Prometheus uses.
-    ///
-    /// # Errors
-    /// A name that is not known.
-    pub fn from_names(names: &[String]) -> Result<Self, String> {
-        let mut features = Self { parse: ParseOptions::default(), delayed_name_removal: false };
-        for name in names {
-            match name.as_str() {
-                "promql-experimental-functions" => features.parse.experimental_functions = true,
-                "promql-extended-range-selectors" => features.parse.extended_range_selectors = true,
-                "promql-binop-fill-modifiers" => features.parse.fill_modifiers = true,
-                "promql-delayed-name-removal" => features.delayed_name_removal = true,
-                other => return Err(format!("--enable-feature: unknown feature {other:?}")),
+    #[must_use]
+    pub fn from_names(names: &[String]) -> Self {
+        let mut features = Self::default();
+        for name in names.iter().map(|name| name.trim()) {
+            if let Some((_, enable)) = FEATURES.iter().find(|(known, _)| *known == name) {
+                enable(&mut features);
+            } else if ALWAYS_ON.contains(&name) {
+                features.warnings.push(format!("--enable-feature={name} does nothing: it is always enabled"));
+            } else {
+                features.warnings.push(format!("unknown option for --enable-feature: {name:?}"));
             }
         }
-        Ok(features)
+        features
+    }
+
+    /// The engine's options as the features have them.
+    #[must_use]
+    pub fn engine_options(&self) -> EngineOptions {
+        EngineOptions {
+            delayed_name_removal: self.delayed_name_removal,
+            start_timestamps: self.start_timestamps,
+            type_and_unit_labels: self.type_and_unit_labels,
+            ..EngineOptions::default()
+        }
     }
 }
 
@@ -76,4 +105,43 @@ pub fn with_causes(error: &dyn Error) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{Args, Command};
+
+    fn features(names: &[&str]) -> Features {
+        Features::from_names(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn everything_experimental_is_off_until_it_is_switched_on() {
+        let none = features(&[]);
+        assert_eq!((none.parse.clone(), none.engine_options()), (ParseOptions::default(), EngineOptions::default()));
+        let names: Vec<&str> = FEATURES.iter().map(|(name, _)| *name).collect();
+        let all = features(&names);
+        assert_eq!(all.parse, ParseOptions::all());
+        let on = all.engine_options();
+        assert!(on.delayed_name_removal && on.start_timestamps && on.type_and_unit_labels && all.warnings.is_empty());
+    }
+
+    #[test]
+    fn names_that_mean_nothing_cause_warnings() {
+        let odd = features(&["promql-duration-expr", "agent-of-change"]);
+        assert_eq!(odd.warnings.len(), 2);
+        assert!(odd.warnings[0].contains("always enabled") && odd.warnings[1].contains("agent-of-change"));
+        assert_eq!(odd.parse, ParseOptions::default());
+    }
+
+    #[test]
+    fn the_flag_says_every_name() {
+        let command = ServeFlags::augment_args(Command::new("hearth"));
+        let flag = command.get_arguments().find(|argument| argument.get_long() == Some("enable-feature")).unwrap();
+        let help = flag.get_help().unwrap().to_string();
+        for (name, _) in FEATURES {
+            assert!(help.contains(name), "{name} is missing in {help}");
+        }
+    }
 }

@@ -54,7 +54,10 @@ pub(super) struct Plan {
 
 /// Reads and checks everything that the user can get wrong.
 pub(super) fn plan(flags: &ServeFlags) -> Result<Plan, String> {
-    let features = Features::from_names(&flags.enable_feature)?;
+    let features = Features::from_names(&flags.enable_feature);
+    for warning in &features.warnings {
+        tracing::warn!(warning, "features");
+    }
     let config = load::config(flags)?;
     let loaded = load::rules(&config, flags.config_file.as_deref(), &features.parse)?;
     let cors = AllowedOrigins::new(&flags.cors_origin).map_err(|error| format!("--web.cors.origin: {error}"))?;
@@ -237,8 +240,7 @@ fn engine_options(flags: &ServeFlags, plan: &Plan) -> EngineOptions {
     EngineOptions {
         lookback_ms: flags.query_lookback.as_millis(),
         subquery_step_ms: plan.config.global.evaluation_interval.as_millis(),
-        delayed_name_removal: plan.features.delayed_name_removal,
-        ..EngineOptions::default()
+        ..plan.features.engine_options()
     }
 }
 

@@ -94,7 +94,8 @@ pub struct ServeFlags {
     pub notification_queue_capacity: usize,
 
     /// PromQL features to switch on, by Prometheus' names, separated by commas: promql-experimental-functions,
-    /// promql-delayed-name-removal, promql-extended-range-selectors, promql-binop-fill-modifiers
+    /// promql-delayed-name-removal, promql-extended-range-selectors, promql-binop-fill-modifiers, use-start-timestamps,
+    /// type-and-unit-labels; other names only cause a warning
     #[arg(long = "enable-feature", value_name = "NAME", value_delimiter = ',')]
     pub enable_feature: Vec<String>,
 

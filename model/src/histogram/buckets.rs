@@ -68,6 +68,12 @@ impl Histogram {
         self.negative_buckets().rev().map(outside).chain(zero).chain(self.positive_buckets().map(outside))
     }
 
+    /// All buckets in ascending order as they are listed, with the bounds of the schema whatever the zero bucket covers.
+    pub fn listed_buckets(&self) -> impl Iterator<Item = Bucket> + '_ {
+        let zero = (self.zero_count != 0.0).then(|| self.zero_bucket());
+        self.negative_buckets().rev().chain(zero).chain(self.positive_buckets())
+    }
+
     fn bucket(&self, index: i32, count: f64) -> Bucket {
         let (lower, upper) = (self.bound(index.saturating_sub(1)), self.bound(index));
         let lower_inclusive = if self.has_custom_buckets() { index == 0 } else { lower < 0.0 };

@@ -6,14 +6,17 @@
 
 pub(crate) mod accumulators;
 pub(crate) mod grouping;
+pub(crate) mod histograms;
 pub(crate) mod limit;
 pub(crate) mod quantile;
 pub(crate) mod ranked;
 pub(crate) mod values;
 
 use super::exec::Exec;
+use super::remarks::{self, Place};
 use super::row::Row;
-use super::vector::{SeriesVector, Table, Vector};
+use super::vector::{SeriesVector, Table, Vector, metric_name};
+use crate::ast::AggregateOp;
 use crate::query_error::QueryError;
 use accumulators::Accumulator;
 use grouping::Groups;
@@ -65,14 +68,39 @@ fn tasks(segments: &[Segment]) -> Vec<std::ops::Range<usize>> {
     tasks
 }
 
-/// Folds every group of `inner` with an accumulator made by `make`.
+/// What an aggregation is about, for remarks on it.
+#[derive(Clone, Copy)]
+pub(crate) struct Context<'e, 'q> {
+    pub(crate) exec: &'e Exec<'q>,
+    /// Where the operand stands.
+    pub(crate) place: Place,
+    pub(crate) op: AggregateOp,
+    /// What is aggregated.
+    pub(crate) inner: &'e dyn SeriesVector,
+}
+
+impl Context<'_, '_> {
+    /// The metric's name of a series, empty when it has none.
+    pub(crate) fn name_of(&self, series: usize) -> String {
+        metric_name(self.inner, series).unwrap_or_default()
+    }
+
+    /// Says that the histograms of a row do not count.
+    pub(crate) fn ignore_histograms(&self, row: &Row) {
+        if row.histograms().next().is_some() {
+            self.place.inform(self.exec, remarks::ignored_in_aggregation(self.op.as_str()));
+        }
+    }
+}
+
+/// Folds every group with an accumulator made by `make`.
 pub(crate) fn fold<'q, A: Accumulator>(
-    inner: &dyn SeriesVector,
+    context: Context<'_, 'q>,
     groups: Groups<'q>,
     steps: usize,
     make: impl Fn() -> A + Sync,
-    exec: &Exec<'q>,
 ) -> Result<Vector<'q>, QueryError> {
+    let Context { exec, inner, .. } = context;
     let segments = segments(&groups);
     let tasks = tasks(&segments);
     let folded: Vec<Vec<A>> = exec.map(tasks.len(), |task, worker| {
@@ -81,8 +109,12 @@ pub(crate) fn fold<'q, A: Accumulator>(
         for segment in &segments[tasks[task].clone()] {
             let mut accumulator = make();
             for position in segment.start..segment.end {
-                inner.row(groups.member(position), worker, &mut row)?;
+                let series = groups.member(position);
+                inner.row(series, worker, &mut row)?;
                 accumulator.add(&row);
+                if row.has_histograms() {
+                    accumulator.add_histograms(&row, series, &context);
+                }
             }
             accumulators.push(accumulator);
         }
@@ -95,10 +127,10 @@ pub(crate) fn fold<'q, A: Accumulator>(
     while let Some(segment) = segments.next() {
         let mut whole = folded.next().expect("every segment was folded");
         while segments.next_if(|next| next.group == segment.group).is_some() {
-            whole.merge(folded.next().expect("every segment was folded"));
+            whole.merge(folded.next().expect("every segment was folded"), &context);
         }
         let mut row = Row::absent(steps);
-        whole.finish(&mut row);
+        whole.finish(&mut row, &context);
         let drops_name = groups.drops_name(segment.group, inner);
         rows.push((groups.labels(segment.group).clone(), drops_name, row));
     }

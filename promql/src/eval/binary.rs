@@ -1,5 +1,6 @@
 //! Binary operators with a vector on at least one side.
 
+pub(crate) mod cells;
 pub(crate) mod join;
 pub(crate) mod matching;
 pub(crate) mod set;
@@ -15,13 +16,7 @@ pub(crate) fn changes_metric(op: BinaryOp) -> bool {
     )
 }
 
-/// Whether the operator trims histograms; floats have no buckets to trim.
+/// Whether the operator trims histograms, which has no meaning for floats.
 pub(crate) fn is_trim(op: BinaryOp) -> bool {
     matches!(op, BinaryOp::TrimUpper | BinaryOp::TrimLower)
-}
-
-/// What is said when floats meet a trim operator.
-pub(crate) fn trim_of_floats(op: BinaryOp) -> String {
-    let symbol = op.as_str();
-    format!("incompatible sample types encountered for binary operator \"{symbol}\": float {symbol} float")
 }

@@ -17,12 +17,13 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What the engine decided before the query began.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Settings {
     pub(crate) lookback_ms: i64,
     pub(crate) subquery_step_ms: i64,
     pub(crate) delayed_name_removal: bool,
     pub(crate) type_and_unit_labels: bool,
+    pub(crate) start_timestamps: bool,
 }
 
 /// The run of one query.

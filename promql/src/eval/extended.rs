@@ -4,16 +4,22 @@
 //! bounds are interpolated between the samples around them. Neither extrapolates. Both look further than the window: back
 //! by the lookback, smoothed ahead as well.
 
-use super::exec::Worker;
+mod histograms;
+
+use super::exec::{Exec, Worker};
 use super::range::RangeFunction;
+use super::range::histograms::HistogramWindow;
 use super::range_call::{RangeCall, without_stale_markers};
+use super::remarks::{self, Place};
 use super::row::Row;
+use super::samples::Extras;
 use super::select::Selection;
 use super::steps::LookTimes;
 use super::vector::SeriesVector;
 use crate::query_error::QueryError;
 use model::labels::Labels;
 use model::sample::SampleColumns;
+use std::sync::Arc;
 
 /// How the bounds of a window get their values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +29,14 @@ pub(crate) enum Extension {
 }
 
 impl Extension {
+    /// The word in PromQL.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Anchored => "anchored",
+            Self::Smoothed => "smoothed",
+        }
+    }
+
     /// How much further than the window is read, before and after it.
     pub(crate) fn margins(self, lookback_ms: i64) -> (i64, i64) {
         match self {
@@ -193,6 +207,7 @@ pub(crate) fn bounded_samples(
 pub(crate) struct SmoothedSelector {
     pub(crate) selection: Selection,
     pub(crate) look: LookTimes,
+    pub(crate) place: Place,
 }
 
 impl SmoothedSelector {
@@ -208,6 +223,41 @@ impl SmoothedSelector {
             return Some(values[before]);
         }
         Some(interpolate((times[before], values[before]), (times[next], values[next]), at, false))
+    }
+
+    /// A series that has histograms: each step sees floats alone, histograms alone, or nothing that makes sense.
+    fn look_at_all_kinds(&self, index: usize, exec: &Exec<'_>, floats: &SampleColumns, extras: &Extras, out: &mut Row) {
+        let lookback_ms = exec.settings.lookback_ms;
+        let name = self.selection.metric_name(index).unwrap_or_default();
+        let columns = &extras.histograms;
+        out.reset(self.look.count());
+        for step in 0..self.look.count() {
+            let at = self.look.time(step);
+            let seen = |times: &[i64]| {
+                let low = times.partition_point(|t| *t <= at.saturating_sub(lookback_ms));
+                low..times.partition_point(|t| *t <= at.saturating_add(lookback_ms)).max(low)
+            };
+            let range = seen(&columns.timestamps_ms);
+            if range.is_empty() {
+                if let Some(value) = Self::value(&floats.timestamps_ms, &floats.values, at, lookback_ms) {
+                    out.set(step, value);
+                }
+                continue;
+            }
+            let window = HistogramWindow {
+                times: &columns.timestamps_ms[range.clone()],
+                histograms: &columns.histograms[range],
+                starts: &[],
+                exec,
+                name: &name,
+                place: self.place,
+            };
+            if !seen(&floats.timestamps_ms).is_empty() {
+                window.warn(remarks::mixed_samples(&name));
+            } else if let Some(histogram) = window.smoothed_at(at) {
+                out.set_histogram(step, Arc::new(histogram));
+            }
+        }
     }
 }
 
@@ -228,13 +278,25 @@ impl SeriesVector for SmoothedSelector {
         self.selection.has_one_name()
     }
 
+    fn may_have_histograms(&self, index: usize) -> bool {
+        self.selection.set.may_have_histograms(index)
+    }
+
     fn row(&self, index: usize, worker: &mut Worker<'_, '_>, out: &mut Row) -> Result<(), QueryError> {
         worker.exec.budget.check()?;
         let lookback_ms = worker.exec.settings.lookback_ms;
         let (before, after) = Extension::Smoothed.margins(lookback_ms);
         let mut columns = worker.take_columns();
         let after_ms = self.look.first().saturating_sub(before);
-        self.selection.set.read(index, after_ms, self.look.last().saturating_add(after), &mut columns)?;
+        let until_ms = self.look.last().saturating_add(after);
+        self.selection.set.read(index, after_ms, until_ms, &mut columns)?;
+        if let Some(mut extras) = Extras::read(&self.selection, index, (after_ms, until_ms), false, &columns)? {
+            extras.remove_stale(&mut columns);
+            worker.hold_samples(columns.len() + extras.samples())?;
+            self.look_at_all_kinds(index, worker.exec, &columns, &extras, out);
+            worker.give_columns(columns);
+            return Ok(());
+        }
         without_stale_markers(&mut columns);
         worker.hold_samples(columns.len())?;
         out.reset(self.look.count());

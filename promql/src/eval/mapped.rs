@@ -12,6 +12,14 @@ pub(crate) fn mapped<'q>(inner: Vector<'q>, change: impl Fn(&mut Row) + Send + S
     Arc::new(Mapped { inner, change })
 }
 
+/// `inner` with the floats of every row passed through `change`, and without its histograms.
+pub(crate) fn mapped_floats<'q>(inner: Vector<'q>, change: impl Fn(&mut Row) + Send + Sync + 'q) -> Vector<'q> {
+    mapped(inner, move |row| {
+        row.drop_histograms();
+        change(row);
+    })
+}
+
 struct Mapped<'q, F> {
     inner: Vector<'q>,
     change: F,
@@ -36,6 +44,10 @@ impl<F: Fn(&mut Row) + Send + Sync> SeriesVector for Mapped<'_, F> {
 
     fn has_one_name(&self) -> bool {
         self.inner.has_one_name()
+    }
+
+    fn may_have_histograms(&self, index: usize) -> bool {
+        self.inner.may_have_histograms(index)
     }
 
     fn row(&self, index: usize, worker: &mut Worker<'_, '_>, out: &mut Row) -> Result<(), QueryError> {

@@ -5,7 +5,7 @@
 //! same step; else the query fails.
 
 use super::exec::{Exec, Worker};
-use super::row::Row;
+use super::row::{Row, set_bits};
 use super::vector::{SeriesVector, Table, Vector};
 use crate::query_error::QueryError;
 use hashbrown::HashMap;
@@ -98,6 +98,10 @@ impl SeriesVector for Renamed<'_> {
         self.how == How::Remove || self.inner.has_one_name()
     }
 
+    fn may_have_histograms(&self, index: usize) -> bool {
+        self.inner.may_have_histograms(index)
+    }
+
     fn row(&self, index: usize, worker: &mut Worker<'_, '_>, out: &mut Row) -> Result<(), QueryError> {
         self.inner.row(index, worker, out)
     }
@@ -131,7 +135,7 @@ pub(crate) fn settle<'q>(
             if first.is_some() && on_equal == OnEqual::Refuse {
                 return Err(QueryError::SameLabelset);
             }
-            let begins = row.iter().next().map_or(usize::MAX, |(step, _)| step);
+            let begins = set_bits(&row.seen()).next().unwrap_or(usize::MAX);
             if first.is_none_or(|(earliest, _)| begins < earliest) {
                 first = Some((begins, vector.drops_name(index)));
             }
@@ -148,10 +152,16 @@ pub(crate) fn settle<'q>(
 /// Adds the present steps of `row`, none of which `whole` may have.
 pub(crate) fn absorb(whole: &mut Row, row: &Row) -> Result<(), QueryError> {
     for (step, value) in row.iter() {
-        if whole.is_present(step) {
+        if whole.is_seen(step) {
             return Err(QueryError::SameLabelset);
         }
         whole.set(step, value);
+    }
+    for (step, histogram) in row.histograms() {
+        if whole.is_seen(step) {
+            return Err(QueryError::SameLabelset);
+        }
+        whole.set_histogram(step, Arc::clone(histogram));
     }
     Ok(())
 }
@@ -225,6 +235,11 @@ impl SeriesVector for Settled<'_> {
 
     fn has_one_name(&self) -> bool {
         self.inner.has_one_name()
+    }
+
+    fn may_have_histograms(&self, index: usize) -> bool {
+        let (part, index) = self.part(index);
+        part.may_have_histograms(index)
     }
 
     fn row(&self, index: usize, worker: &mut Worker<'_, '_>, out: &mut Row) -> Result<(), QueryError> {

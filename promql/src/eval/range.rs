@@ -5,9 +5,12 @@
 
 pub(crate) mod counts;
 pub(crate) mod extremes;
+pub(crate) mod histograms;
+pub(crate) mod kinds;
 pub(crate) mod order;
 pub(crate) mod picks;
 pub(crate) mod rates;
+pub(crate) mod starts;
 pub(crate) mod sums;
 pub(crate) mod trends;
 
@@ -84,6 +87,32 @@ impl RangeFunction {
         })
     }
 
+    /// Whether start timestamps matter.
+    pub(crate) fn uses_starts(self) -> bool {
+        matches!(self, Self::Rate | Self::Increase | Self::Irate | Self::Resets)
+    }
+
+    /// Whether it is one of the two that extrapolate counters.
+    pub(crate) fn is_counter_rate(self) -> bool {
+        matches!(self, Self::Rate | Self::Increase)
+    }
+
+    /// Whether it makes histograms of histograms.
+    pub(crate) fn may_return_histograms(self) -> bool {
+        matches!(
+            self,
+            Self::Rate
+                | Self::Increase
+                | Self::Delta
+                | Self::Irate
+                | Self::Idelta
+                | Self::Sum
+                | Self::Avg
+                | Self::First
+                | Self::Last
+        )
+    }
+
     /// Whether the result is still the metric that was selected, at another time.
     pub(crate) fn keeps_name(self) -> bool {
         matches!(self, Self::First | Self::Last)
@@ -95,6 +124,8 @@ pub(crate) struct WindowInput<'a> {
     /// Ascending, in milliseconds, without stale markers.
     pub(crate) timestamps_ms: &'a [i64],
     pub(crate) values: &'a [f64],
+    /// When the counting began, per sample; 0 where nobody knows. Empty when known for none.
+    pub(crate) starts: &'a [i64],
     pub(crate) windows: &'a Windows,
     /// When each step looks: the end of its window.
     pub(crate) look: &'a LookTimes,
@@ -143,6 +174,10 @@ impl RangeFunction {
         out: &mut Row,
     ) -> Result<(), QueryError> {
         match self {
+            Self::Rate if !input.starts.is_empty() => starts::extrapolated(input, input.range_seconds(), out),
+            Self::Increase if !input.starts.is_empty() => starts::extrapolated(input, 1.0, out),
+            Self::Irate if !input.starts.is_empty() => starts::irate(input, out),
+            Self::Resets if !input.starts.is_empty() => starts::resets(input, out),
             Self::Rate => rates::extrapolated(input, rates::Kind::Rate, out),
             Self::Increase => rates::extrapolated(input, rates::Kind::Increase, out),
             Self::Delta => rates::extrapolated(input, rates::Kind::Delta, out),

@@ -5,8 +5,11 @@
 
 use super::exec::{Counting, Exec, Worker};
 use super::extended::Extension;
-use super::range::{RangeFunction, WindowInput};
-use super::row::Row;
+use super::range::kinds::Kinds;
+use super::range::{RangeFunction, WindowInput, starts};
+use super::remarks::{self, Place};
+use super::row::{Row, samples_of};
+use super::samples::Extras;
 use super::scalar::ScalarRow;
 use super::select::Selection;
 use super::steps::{LookTimes, Steps};
@@ -57,33 +60,58 @@ impl RangeInput<'_> {
         }
     }
 
-    /// Fills `columns` with the samples of one series in `after_ms < t <= until_ms`, without stale markers. The token
-    /// names their timestamps.
+    /// Fills `columns` with the floats of one series in `after_ms < t <= until_ms`, without stale markers.
     pub(crate) fn load(
         &self,
         index: usize,
-        after_ms: i64,
-        until_ms: i64,
+        (after_ms, until_ms): (i64, i64),
+        with_starts: bool,
         worker: &mut Worker<'_, '_>,
         columns: &mut SampleColumns,
-    ) -> Result<Option<TimelineToken>, QueryError> {
-        let token = match self {
+    ) -> Result<Loaded, QueryError> {
+        let loaded = match self {
             Self::Stored(selection) => {
                 let token = selection.set.read(index, after_ms, until_ms, columns)?;
-                if without_stale_markers(columns) { token } else { None }
+                match Extras::read(selection, index, (after_ms, until_ms), with_starts, columns)? {
+                    None => {
+                        let token = if without_stale_markers(columns) { token } else { None };
+                        Loaded { token, extras: None }
+                    }
+                    Some(mut extras) => {
+                        extras.remove_stale(columns);
+                        Loaded { token: None, extras: Some(Box::new(extras)) }
+                    }
+                }
             }
             Self::Subquery { vector, steps } => {
                 let mut row = worker.take_row();
                 vector.row(index, worker, &mut row)?;
                 let full = present_samples(&row, steps, columns);
+                let extras = row.has_histograms().then(|| Box::new(Extras::of_subquery(&row, steps)));
                 worker.give_row(row);
                 // Rows without a gap all have the grid's timestamps.
-                full.then_some(TimelineToken(0))
+                Loaded { token: full.then_some(TimelineToken(0)), extras }
             }
         };
-        worker.hold_samples(columns.len())?;
-        Ok(token)
+        worker.hold_samples(columns.len() + loaded.extras.as_ref().map_or(0, |extras| extras.samples()))?;
+        Ok(loaded)
     }
+
+    /// Whether a series may have histograms.
+    fn may_have_histograms(&self, index: usize) -> bool {
+        match self {
+            Self::Stored(selection) => selection.set.may_have_histograms(index),
+            Self::Subquery { vector, .. } => vector.may_have_histograms(index),
+        }
+    }
+}
+
+/// What came with the floats of a series.
+pub(crate) struct Loaded {
+    /// Names the floats' timestamps.
+    token: Option<TimelineToken>,
+    /// Histograms and start timestamps, if the series has any.
+    pub(crate) extras: Option<Box<Extras>>,
 }
 
 /// Removes stale markers; whether there was none.
@@ -187,19 +215,29 @@ impl RangeCall<'_> {
     ) -> Result<(), QueryError> {
         let lookback_ms = worker.exec.settings.lookback_ms;
         let (after_ms, until_ms) = Self::span_read(&self.look, self.range_ms, self.extension, lookback_ms);
-        let token = self.input.load(index, after_ms, until_ms, worker, columns)?;
-        if columns.is_empty() {
+        let with_starts = worker.exec.settings.start_timestamps && self.function.uses_starts();
+        let Loaded { token, extras } = self.input.load(index, (after_ms, until_ms), with_starts, worker, columns)?;
+        let has_histograms = extras.as_ref().is_some_and(|extras| !extras.histograms.is_empty());
+        if columns.is_empty() && !has_histograms {
             out.reset(self.steps.count);
             return Ok(());
         }
         if let Some(extension) = self.extension {
-            extension.fold(self, columns, lookback_ms, out);
-            worker.exec.tally.add(self.counting, columns.len() as u64, 1, |_| columns.len() as u64);
+            let samples = (columns.len() + extras.as_ref().map_or(0, |extras| extras.samples())) as u64;
+            match extras {
+                Some(extras) => {
+                    extension.fold_kinds(&self.kinds(index, worker.exec), columns, &extras, lookback_ms, out)
+                }
+                None => extension.fold(self, columns, lookback_ms, out),
+            }
+            worker.exec.tally.add(self.counting, samples, 1, |_| samples);
             return Ok(());
         }
         let times = &columns.timestamps_ms;
         let windows = worker.windows().get(self.ordinal, token, || Windows::find(times, &self.look, self.range_ms));
+        let starts = extras.as_ref().map_or(&[] as &[i64], |extras| &extras.float_starts);
         let input = WindowInput {
+            starts,
             timestamps_ms: times,
             values: &columns.values,
             windows: &windows,
@@ -209,13 +247,49 @@ impl RangeCall<'_> {
             budget: worker.exec.budget,
         };
         self.function.fold(&input, &self.parameters, out)?;
+        if input.starts.iter().any(|start| *start != 0) {
+            self.remark_on_overlaps(&input, index, worker.exec);
+        }
+        if let (true, Some(extras)) = (has_histograms, &extras) {
+            let histogram_windows = Windows::find(&extras.histograms.timestamps_ms, &self.look, self.range_ms);
+            let held = |step: usize| {
+                let (low, high) = histogram_windows.bounds()[step];
+                let window = &extras.histograms.histograms[low as usize..high as usize];
+                windows.samples(step) + window.iter().map(|histogram| samples_of(histogram) as u64).sum::<u64>()
+            };
+            self.kinds(index, worker.exec).fold(&input, extras, &histogram_windows, out)?;
+            worker.exec.budget.check()?;
+            let total = (0..self.steps.count).map(held).sum();
+            worker.exec.tally.add(self.counting, total, self.steps.count, held);
+            return Ok(());
+        }
         worker.exec.budget.check()?;
         worker.exec.tally.add(self.counting, windows.total(), self.steps.count, |step| windows.samples(step));
         Ok(())
     }
 
+    /// What folding windows with histograms needs to know of the call.
+    fn kinds<'a, 'x>(&'a self, index: usize, exec: &'a Exec<'x>) -> Kinds<'a, 'x> {
+        let name = self.input.metric_name(index).unwrap_or_default();
+        Kinds { call: self, exec, name, place: Place { ordinal: self.ordinal, span: self.argument } }
+    }
+
+    /// Says when samples claim to count from a time at which the counting before had not ended.
+    fn remark_on_overlaps(&self, input: &WindowInput<'_>, index: usize, exec: &Exec<'_>) {
+        if !self.function.is_counter_rate() {
+            return;
+        }
+        let windows = input.windows.bounds().iter();
+        let times = windows.filter(|(low, high)| starts::any_overlap(input, *low as usize, *high as usize)).count();
+        if times > 0 {
+            let name = self.input.metric_name(index).unwrap_or_default();
+            let message = remarks::overlapping_starts(&name);
+            exec.with_annotations(|all| all.add_counted(message, self.ordinal, self.argument, times));
+        }
+    }
+
     fn remark(&self, index: usize, exec: &Exec<'_>, out: &Row) {
-        if matches!(self.function, RangeFunction::Rate | RangeFunction::Increase) && !out.is_empty() {
+        if self.function.is_counter_rate() && out.present().iter().any(|word| *word != 0) {
             self.remark_on_counter(index, exec);
         }
         for (q, steps, said) in &self.remarks.bad_quantiles {
@@ -293,6 +367,10 @@ impl SeriesVector for RangeCall<'_> {
             RangeInput::Stored(selection) => selection.has_one_name(),
             RangeInput::Subquery { vector, .. } => vector.has_one_name(),
         }
+    }
+
+    fn may_have_histograms(&self, index: usize) -> bool {
+        self.function.may_return_histograms() && self.input.may_have_histograms(index)
     }
 
     fn row(&self, index: usize, worker: &mut Worker<'_, '_>, out: &mut Row) -> Result<(), QueryError> {

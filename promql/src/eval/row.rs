@@ -1,13 +1,45 @@
 //! One series over the steps of a query: a value per step, and a bit per step that says whether there is one.
 //!
+//! Values are floats. The few series with native histograms have them in a column beside the floats; all others pay for it
+//! with one look at an empty column per series.
+//!
 //! Invariants: `values` has one entry per step; bits beyond the last step are zero; the value of an absent step means
-//! nothing and is never looked at. Loops may compute it anyway: that is cheaper than asking.
+//! nothing and is never looked at. Loops may compute it anyway: that is cheaper than asking. The column of histograms is
+//! empty or has one entry per step; no step has both a float and a histogram.
+
+use model::histogram::Histogram;
+use std::borrow::Cow;
+use std::sync::Arc;
 
 /// Values over the steps of a query.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Row {
     values: Vec<f64>,
+    /// Which steps have a float.
     present: Vec<u64>,
+    histograms: HistogramColumn,
+}
+
+/// The histograms of a row: none at all, or an entry per step.
+pub(crate) type HistogramColumn = Vec<Option<Arc<Histogram>>>;
+
+/// What a series has at one step.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Cell {
+    Float(f64),
+    Histogram(Arc<Histogram>),
+}
+
+/// Samples that a histogram counts for: Prometheus takes 16 bytes for one.
+pub(crate) fn samples_of(histogram: &Histogram) -> usize {
+    (histogram_bytes(histogram) + 8) / 16
+}
+
+/// Memory of a histogram, as Prometheus reckons it.
+pub(crate) fn histogram_bytes(histogram: &Histogram) -> usize {
+    let spans = histogram.positive_spans.len() + histogram.negative_spans.len();
+    let buckets = histogram.positive_buckets.len() + histogram.negative_buckets.len();
+    168 + 8 * (spans + buckets + histogram.custom_values.len())
 }
 
 /// How many words hold one bit per step.
@@ -68,6 +100,7 @@ impl Row {
         self.values.resize(steps, 0.0);
         self.present.clear();
         self.present.resize(words_for(steps), 0);
+        self.histograms.clear();
     }
 
     /// Makes every one of `steps` present with `value`.
@@ -89,7 +122,7 @@ impl Row {
         &mut self.values
     }
 
-    /// The bits of the steps.
+    /// The bits of the steps that have a float.
     pub(crate) fn present(&self) -> &[u64] {
         &self.present
     }
@@ -98,18 +131,119 @@ impl Row {
         &mut self.present
     }
 
-    /// Both columns at once.
+    /// Both columns of floats at once.
     pub(crate) fn parts_mut(&mut self) -> (&mut [f64], &mut [u64]) {
         (&mut self.values, &mut self.present)
     }
 
+    /// Whether a step has a float.
     pub(crate) fn is_present(&self, step: usize) -> bool {
         has_bit(&self.present, step)
     }
 
-    /// The value of one step.
+    /// The float of one step.
     pub(crate) fn get(&self, step: usize) -> Option<f64> {
         self.is_present(step).then(|| self.values[step])
+    }
+
+    /// What one step has.
+    pub(crate) fn cell(&self, step: usize) -> Option<Cell> {
+        match self.histogram(step) {
+            Some(histogram) => Some(Cell::Histogram(Arc::clone(histogram))),
+            None => self.get(step).map(Cell::Float),
+        }
+    }
+
+    /// Sets what one step has.
+    pub(crate) fn set_cell(&mut self, step: usize, cell: Cell) {
+        match cell {
+            Cell::Float(value) => {
+                self.clear_step(step);
+                self.set(step, value);
+            }
+            Cell::Histogram(histogram) => self.set_histogram(step, histogram),
+        }
+    }
+
+    /// Makes one step absent.
+    pub(crate) fn clear_step(&mut self, step: usize) {
+        self.present[step / 64] &= !(1 << (step % 64));
+        if let Some(histogram) = self.histograms.get_mut(step) {
+            *histogram = None;
+        }
+    }
+
+    /// Whether there is a column of histograms; it may have none all the same.
+    pub(crate) fn has_histograms(&self) -> bool {
+        !self.histograms.is_empty()
+    }
+
+    /// The histogram of one step.
+    pub(crate) fn histogram(&self, step: usize) -> Option<&Arc<Histogram>> {
+        self.histograms.get(step)?.as_ref()
+    }
+
+    /// The steps that have a histogram.
+    pub(crate) fn histograms(&self) -> impl Iterator<Item = (usize, &Arc<Histogram>)> + '_ {
+        self.histograms.iter().enumerate().filter_map(|(step, histogram)| Some((step, histogram.as_ref()?)))
+    }
+
+    /// The column of histograms: empty, or one entry per step.
+    pub(crate) fn histogram_column(&self) -> &[Option<Arc<Histogram>>] {
+        &self.histograms
+    }
+
+    /// Gives a step a histogram, in place of a float if it has one.
+    pub(crate) fn set_histogram(&mut self, step: usize, histogram: Arc<Histogram>) {
+        if self.histograms.is_empty() {
+            self.histograms.resize(self.values.len(), None);
+        }
+        self.histograms[step] = Some(histogram);
+        self.present[step / 64] &= !(1 << (step % 64));
+    }
+
+    /// Replaces each histogram; `None` makes its step absent, a float takes its place.
+    pub(crate) fn map_histograms(&mut self, mut change: impl FnMut(usize, &Arc<Histogram>) -> Option<Cell>) {
+        for step in 0..self.histograms.len() {
+            let Some(histogram) = self.histograms[step].take() else { continue };
+            if let Some(cell) = change(step, &histogram) {
+                self.set_cell(step, cell);
+            }
+        }
+    }
+
+    /// Leaves the floats.
+    pub(crate) fn drop_histograms(&mut self) {
+        self.histograms.clear();
+    }
+
+    /// The bits of the steps that have anything.
+    pub(crate) fn seen(&self) -> Cow<'_, [u64]> {
+        if self.histograms.is_empty() {
+            return Cow::Borrowed(&self.present);
+        }
+        let mut seen = self.present.clone();
+        for (step, _) in self.histograms() {
+            seen[step / 64] |= 1 << (step % 64);
+        }
+        Cow::Owned(seen)
+    }
+
+    /// Whether a step has anything.
+    pub(crate) fn is_seen(&self, step: usize) -> bool {
+        self.is_present(step) || self.histogram(step).is_some()
+    }
+
+    /// Makes absent every step whose bit is not what `keep` says.
+    pub(crate) fn mask(&mut self, bits: &[u64], keep: bool) {
+        for (word, mask) in self.present.iter_mut().zip(bits) {
+            *word &= if keep { *mask } else { !*mask };
+        }
+        for (step, histogram) in self.histograms.iter_mut().enumerate() {
+            if has_bit(bits, step) != keep {
+                *histogram = None;
+            }
+        }
     }
 
     pub(crate) fn set(&mut self, step: usize, value: f64) {
@@ -122,32 +256,44 @@ impl Row {
         fill_bits(&mut self.present, steps);
     }
 
+    /// How many steps have a float.
     pub(crate) fn count(&self) -> usize {
         count_bits(&self.present)
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.present.iter().all(|word| *word == 0)
+    /// How many samples the row holds, and their bytes; a histogram counts for many.
+    pub(crate) fn samples(&self) -> (usize, usize) {
+        let floats = self.count();
+        self.histograms().fold((floats, floats * size_of::<f64>()), |(samples, bytes), (_, histogram)| {
+            (samples + samples_of(histogram), bytes + histogram_bytes(histogram))
+        })
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.present.iter().all(|word| *word == 0) && self.histograms.iter().all(Option::is_none)
+    }
+
+    /// Whether every step has a float.
     pub(crate) fn is_full(&self) -> bool {
         self.count() == self.values.len()
     }
 
-    /// The present steps and their values.
+    /// The steps with a float and their values.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, f64)> + '_ {
         set_bits(&self.present).map(|step| (step, self.values[step]))
     }
 
-    /// Replaces the content by two columns.
-    pub(crate) fn copy_from(&mut self, values: &[f64], present: &[u64]) {
+    /// Replaces the content by the columns of floats and histograms.
+    pub(crate) fn copy_from(&mut self, values: &[f64], present: &[u64], histograms: &[Option<Arc<Histogram>>]) {
         self.values.clear();
         self.values.extend_from_slice(values);
         self.present.clear();
         self.present.extend_from_slice(present);
+        self.histograms.clear();
+        self.histograms.extend_from_slice(histograms);
     }
 
-    /// Applies `f` to the present values.
+    /// Applies `f` to the floats.
     pub(crate) fn map(&mut self, f: impl Fn(f64) -> f64) {
         if self.is_full() {
             for value in &mut self.values {
@@ -160,7 +306,7 @@ impl Row {
         }
     }
 
-    /// Makes steps absent for which `keep` does not hold.
+    /// Makes absent the steps with a float for which `keep` does not hold.
     pub(crate) fn retain(&mut self, keep: impl Fn(usize, f64) -> bool) {
         for (i, word) in self.present.iter_mut().enumerate() {
             let mut rest = *word;
@@ -177,8 +323,13 @@ impl Row {
 
     /// Repeats the first step over `steps`.
     pub(crate) fn repeat_first(&mut self, steps: usize) {
-        match self.get(0) {
-            Some(value) => self.reset_to(steps, value),
+        let first = if self.values.is_empty() { None } else { self.cell(0) };
+        match first {
+            Some(Cell::Float(value)) => self.reset_to(steps, value),
+            Some(Cell::Histogram(histogram)) => {
+                self.reset(steps);
+                self.histograms.resize(steps, Some(histogram));
+            }
             None => self.reset(steps),
         }
     }
@@ -208,5 +359,24 @@ mod tests {
         row.map(|v| v + 1.0);
         row.retain(|_, v| v > 1.0);
         assert_eq!(row.iter().collect::<Vec<_>>(), [(5, 6.0), (69, 70.0)]);
+    }
+
+    #[test]
+    fn a_step_has_a_float_or_a_histogram() {
+        let mut row = Row::absent(3);
+        row.set(0, 1.0);
+        assert!(!row.has_histograms());
+        row.set_histogram(0, Arc::default());
+        row.set_histogram(2, Arc::default());
+        row.set(1, 5.0);
+        assert_eq!((row.get(0), row.seen().as_ref(), row.count()), (None, [0b111].as_slice(), 1));
+        row.map_histograms(|step, _| (step == 2).then_some(Cell::Float(7.0)));
+        assert_eq!(row.iter().collect::<Vec<_>>(), [(1, 5.0), (2, 7.0)]);
+        row.set_histogram(0, Arc::default());
+        row.mask(&[0b001], false);
+        assert_eq!((row.cell(0), row.cell(2)), (None, Some(Cell::Float(7.0))));
+        row.set_histogram(0, Arc::default());
+        row.repeat_first(70);
+        assert_eq!((row.histograms().count(), row.count()), (70, 0));
     }
 }

@@ -1,7 +1,8 @@
 //! Instant selectors: at each step the newest sample of each series within the lookback, unless it is a stale marker.
 
 use super::exec::{Counting, Exec, Worker};
-use super::row::Row;
+use super::row::{Cell, Row, samples_of};
+use super::samples::Extras;
 use super::steps::LookTimes;
 use super::vector::{Nothing, SeriesVector, Vector};
 use super::windows::Windows;
@@ -19,6 +20,8 @@ pub(crate) struct Selection {
     pub(crate) name: Option<String>,
     /// Whether no series has a type or unit label.
     untyped: bool,
+    /// Whether all that matters of a histogram is its count and sum.
+    pub(crate) stats_only: bool,
 }
 
 impl Selection {
@@ -42,7 +45,12 @@ impl Selection {
             .map(|matcher| matcher.value().to_owned())
             .filter(|name| !name.is_empty());
         let untyped = ![METRIC_TYPE, METRIC_UNIT].iter().any(|label| set.may_have_label(label));
-        Ok(Some(Self { set, name, untyped }))
+        Ok(Some(Self { set, name, untyped, stats_only: false }))
+    }
+
+    /// The same, of histograms only count and sum if `stats_only`.
+    pub(crate) fn with_stats_only(self, stats_only: bool) -> Self {
+        Self { stats_only, ..self }
     }
 
     /// Whether removing name, type and unit makes no two series equal.
@@ -66,6 +74,10 @@ pub(crate) enum Field {
     Value,
     /// Its time in seconds: `timestamp()` of a selector.
     Time,
+    /// Its time in seconds; info series have floats.
+    InfoTime,
+    /// When its counting began, in seconds; 0 if nobody knows: `start_timestamp()`.
+    Start,
 }
 
 /// An instant selector.
@@ -81,7 +93,7 @@ pub(crate) struct InstantSelector {
 impl InstantSelector {
     /// Selects; `ordinal` is that of the selector in the plan.
     pub(crate) fn build<'q>(
-        matchers: &[Matcher],
+        (matchers, stats_only): (&[Matcher], bool),
         look: LookTimes,
         field: Field,
         counting: Counting,
@@ -91,7 +103,10 @@ impl InstantSelector {
         let lookback_ms = exec.settings.lookback_ms;
         let after_ms = look.first().saturating_sub(lookback_ms);
         Ok(match Selection::of(matchers, after_ms, look.last(), exec)? {
-            Some(selection) => Arc::new(Self { selection, look, lookback_ms, field, counting, ordinal }),
+            Some(selection) => {
+                let selection = selection.with_stats_only(stats_only);
+                Arc::new(Self { selection, look, lookback_ms, field, counting, ordinal })
+            }
             None => Arc::new(Nothing),
         })
     }
@@ -131,13 +146,64 @@ impl InstantSelector {
         worker.give_columns(columns);
         Ok(())
     }
+
+    /// A series that may have more than floats: at each step the newest sample of either kind.
+    fn look_at_all_kinds(&self, index: usize, worker: &mut Worker<'_, '_>, out: &mut Row) -> Result<(), QueryError> {
+        let after_ms = self.look.first().saturating_sub(self.lookback_ms);
+        let mut floats = worker.take_columns();
+        self.selection.set.read(index, after_ms, self.look.last(), &mut floats)?;
+        let with_starts = self.field == Field::Start;
+        let range = (after_ms, self.look.last());
+        let extras = Extras::read(&self.selection, index, range, with_starts, &floats)?.unwrap_or_default();
+        worker.hold_samples(floats.len() + extras.samples())?;
+        out.reset(self.look.count());
+        let histogram_times = &extras.histograms.timestamps_ms;
+        for step in 0..self.look.count() {
+            let at = self.look.time(step);
+            let newest = |times: &[i64]| times.partition_point(|time| *time <= at).checked_sub(1);
+            let (float, histogram) = (newest(&floats.timestamps_ms), newest(histogram_times));
+            let float_time = float.map(|i| floats.timestamps_ms[i]);
+            let histogram_time = histogram.map(|i| histogram_times[i]);
+            let Some(time) = float_time.max(histogram_time).filter(|time| *time > at.saturating_sub(self.lookback_ms))
+            else {
+                continue;
+            };
+            let start = |starts: &[i64], i: usize| starts.get(i).copied().unwrap_or(0) as f64 / 1000.0;
+            if let Some(i) = histogram.filter(|_| histogram_time == Some(time)) {
+                let histogram = &extras.histograms.histograms[i];
+                if !histogram.is_stale() {
+                    out.set_cell(
+                        step,
+                        match self.field {
+                            Field::Value => Cell::Histogram(Arc::clone(histogram)),
+                            Field::Time => Cell::Float(time as f64 / 1000.0),
+                            Field::Start => Cell::Float(start(&extras.histogram_starts, i)),
+                            Field::InfoTime => {
+                                return Err(QueryError::InfoHistogram(self.selection.set.labels(index).to_string()));
+                            }
+                        },
+                    );
+                }
+            } else if let Some(i) = float.filter(|i| !is_stale_marker(floats.values[*i])) {
+                let value = match self.field {
+                    Field::Start => start(&extras.float_starts, i),
+                    field => field.of(time, floats.values[i]),
+                };
+                out.set(step, value);
+            }
+        }
+        worker.give_columns(floats);
+        Ok(())
+    }
 }
 
 impl Field {
+    /// Of a float; start timestamps are not known from time and value.
     fn of(self, timestamp_ms: i64, value: f64) -> f64 {
         match self {
             Self::Value => value,
-            Self::Time => timestamp_ms as f64 / 1000.0,
+            Self::Time | Self::InfoTime => timestamp_ms as f64 / 1000.0,
+            Self::Start => 0.0,
         }
     }
 }
@@ -159,15 +225,25 @@ impl SeriesVector for InstantSelector {
         self.selection.has_one_name()
     }
 
+    fn may_have_histograms(&self, index: usize) -> bool {
+        self.field == Field::Value && self.selection.set.may_have_histograms(index)
+    }
+
     fn row(&self, index: usize, worker: &mut Worker<'_, '_>, out: &mut Row) -> Result<(), QueryError> {
         worker.exec.budget.check()?;
-        if self.look.is_fixed() {
+        let has_starts = self.field == Field::Start && self.selection.set.may_have_start_timestamps(index);
+        if has_starts || self.selection.set.may_have_histograms(index) {
+            self.look_at_all_kinds(index, worker, out)?;
+        } else if self.look.is_fixed() {
             self.look_once(index, out)?;
         } else {
             self.look_at_each_step(index, worker, out)?;
         }
-        let present = |step: usize| u64::from(out.is_present(step));
-        worker.exec.tally.add(self.counting, out.count() as u64, out.steps(), present);
+        let samples = |step: usize| {
+            let histogram = out.histogram(step).map_or(0, |histogram| samples_of(histogram) as u64);
+            u64::from(out.is_present(step)) + histogram
+        };
+        worker.exec.tally.add(self.counting, out.samples().0 as u64, out.steps(), samples);
         Ok(())
     }
 }

@@ -6,9 +6,11 @@
 //! Invariant: no two series of a vector have equal labels; what may break it is settled (`names.rs`) before it is seen.
 
 use super::exec::{Exec, Worker};
-use super::row::{Row, words_for};
+use super::row::{HistogramColumn, Row, words_for};
 use crate::budget::Charge;
 use crate::query_error::QueryError;
+use hashbrown::HashMap;
+use model::histogram::Histogram;
 use model::labels::Labels;
 use std::sync::Arc;
 
@@ -34,6 +36,9 @@ pub(crate) trait SeriesVector: Send + Sync {
     fn has_one_name(&self) -> bool {
         false
     }
+
+    /// Whether a series may turn out to have native histograms.
+    fn may_have_histograms(&self, index: usize) -> bool;
 
     /// Evaluates one series over all steps.
     fn row(&self, index: usize, worker: &mut Worker<'_, '_>, out: &mut Row) -> Result<(), QueryError>;
@@ -61,6 +66,10 @@ impl SeriesVector for Nothing {
 
     fn has_one_name(&self) -> bool {
         true
+    }
+
+    fn may_have_histograms(&self, _index: usize) -> bool {
+        false
     }
 
     fn row(&self, _index: usize, _worker: &mut Worker<'_, '_>, out: &mut Row) -> Result<(), QueryError> {
@@ -96,6 +105,10 @@ impl SeriesVector for Repeated<'_> {
         self.once.has_one_name()
     }
 
+    fn may_have_histograms(&self, index: usize) -> bool {
+        self.once.may_have_histograms(index)
+    }
+
     fn row(&self, index: usize, worker: &mut Worker<'_, '_>, out: &mut Row) -> Result<(), QueryError> {
         self.once.row(index, worker, out)?;
         out.repeat_first(self.steps);
@@ -118,6 +131,8 @@ struct Block<'q> {
     drops_name: Vec<bool>,
     values: Vec<f64>,
     present: Vec<u64>,
+    /// Of the series that have any, by position.
+    histograms: HashMap<usize, HistogramColumn>,
     charge: Charge<'q>,
 }
 
@@ -128,13 +143,20 @@ impl<'q> Block<'q> {
             drops_name: Vec::new(),
             values: Vec::new(),
             present: Vec::new(),
+            histograms: HashMap::new(),
             charge: Charge::none(exec.budget),
         }
     }
 
     fn push(&mut self, labels: Labels, drops_name: bool, row: &Row) -> Result<(), QueryError> {
         let bytes = labels.packed_len() + size_of::<Labels>() + (row.values().len() + row.present().len()) * 8;
-        self.charge.add(row.count(), bytes)?;
+        if row.has_histograms() {
+            let (samples, held) = row.samples();
+            self.charge.add(samples, bytes + held)?;
+            self.histograms.insert(self.labels.len(), row.histogram_column().to_vec());
+        } else {
+            self.charge.add(row.count(), bytes)?;
+        }
         self.labels.push(labels);
         self.drops_name.push(drops_name);
         self.values.extend_from_slice(row.values());
@@ -207,6 +229,12 @@ impl<'q> Table<'q> {
         (&block.values[at * self.steps..][..self.steps], &block.present[at * words..][..words])
     }
 
+    /// The histograms of one series: none, or an entry per step.
+    pub(crate) fn histograms(&self, index: usize) -> &[Option<Arc<Histogram>>] {
+        let (block, at) = self.find(index);
+        if block.histograms.is_empty() { &[] } else { block.histograms.get(&at).map_or(&[], Vec::as_slice) }
+    }
+
     /// The labels of one series.
     pub(crate) fn labels_ref(&self, index: usize) -> &Labels {
         let (block, at) = self.find(index);
@@ -249,9 +277,13 @@ impl SeriesVector for Table<'_> {
         block.drops_name[at]
     }
 
+    fn may_have_histograms(&self, index: usize) -> bool {
+        !self.histograms(index).is_empty()
+    }
+
     fn row(&self, index: usize, _worker: &mut Worker<'_, '_>, out: &mut Row) -> Result<(), QueryError> {
         let (values, present) = self.columns(index);
-        out.copy_from(values, present);
+        out.copy_from(values, present, self.histograms(index));
         Ok(())
     }
 }

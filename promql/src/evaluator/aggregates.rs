@@ -5,8 +5,9 @@ use crate::annotation::Severity;
 use crate::ast::AggregateOp;
 use crate::eval::aggregate::accumulators::{Avg, Count, Extreme, Sum, Variance};
 use crate::eval::aggregate::grouping::{Grouping, Groups};
-use crate::eval::aggregate::{self, limit, quantile, ranked, values};
+use crate::eval::aggregate::{self, Context, limit, quantile, ranked, values};
 use crate::eval::range_call;
+use crate::eval::remarks::Place;
 use crate::eval::scalar::{ScalarRow, go_max, go_min};
 use crate::eval::vector::{Nothing, Vector};
 use crate::plan::{Aggregate, Kind, Node};
@@ -24,36 +25,32 @@ impl<'q> Evaluator<'_, 'q> {
         let inner = self.vector(&aggregate.inner, scope)?;
         let exec = self.exec;
         let groups = || Groups::find(inner.as_ref(), &grouping, exec);
+        let operand = Place { ordinal: node.ordinal, span: aggregate.inner.span };
+        let context = Context { exec, place: operand, op: aggregate.op, inner: inner.as_ref() };
         let by_parameter = |parameter: Option<ScalarRow>| {
             parameter.unwrap_or_else(|| unreachable!("the type check demands a parameter"))
         };
         match aggregate.op {
-            AggregateOp::Sum => aggregate::fold(inner.as_ref(), groups()?, steps, || Sum::new(steps), exec),
-            AggregateOp::Avg => aggregate::fold(inner.as_ref(), groups()?, steps, || Avg::new(steps), exec),
-            AggregateOp::Count => aggregate::fold(inner.as_ref(), groups()?, steps, || Count::new(steps, false), exec),
-            AggregateOp::Group => aggregate::fold(inner.as_ref(), groups()?, steps, || Count::new(steps, true), exec),
+            AggregateOp::Sum => aggregate::fold(context, groups()?, steps, || Sum::new(steps)),
+            AggregateOp::Avg => aggregate::fold(context, groups()?, steps, || Avg::new(steps)),
+            AggregateOp::Count => aggregate::fold(context, groups()?, steps, || Count::new(steps, false)),
+            AggregateOp::Group => aggregate::fold(context, groups()?, steps, || Count::new(steps, true)),
             AggregateOp::Min => {
-                let make = || Extreme::new(steps, |new: f64, best: f64| new < best);
-                aggregate::fold(inner.as_ref(), groups()?, steps, make, exec)
+                aggregate::fold(context, groups()?, steps, || Extreme::new(steps, |new: f64, best: f64| new < best))
             }
             AggregateOp::Max => {
-                let make = || Extreme::new(steps, |new: f64, best: f64| new > best);
-                aggregate::fold(inner.as_ref(), groups()?, steps, make, exec)
+                aggregate::fold(context, groups()?, steps, || Extreme::new(steps, |new: f64, best: f64| new > best))
             }
-            AggregateOp::Stdvar => {
-                aggregate::fold(inner.as_ref(), groups()?, steps, || Variance::new(steps, false), exec)
-            }
-            AggregateOp::Stddev => {
-                aggregate::fold(inner.as_ref(), groups()?, steps, || Variance::new(steps, true), exec)
-            }
+            AggregateOp::Stdvar => aggregate::fold(context, groups()?, steps, || Variance::new(steps, false)),
+            AggregateOp::Stddev => aggregate::fold(context, groups()?, steps, || Variance::new(steps, true)),
             AggregateOp::Topk | AggregateOp::Bottomk | AggregateOp::Limitk => {
-                self.first_k(aggregate.op, inner.clone(), &grouping, &by_parameter(parameter), steps)
+                self.first_k(node, aggregate.op, &inner, &grouping, (&by_parameter(parameter), steps))
             }
             AggregateOp::LimitRatio => self.limit_ratio(aggregate, node, inner.clone(), by_parameter(parameter), steps),
             AggregateOp::Quantile => {
                 let q = by_parameter(parameter);
                 self.remark_on_quantiles(&q, aggregate, node, steps);
-                quantile::quantile(inner.as_ref(), &groups()?, &q, steps, exec)
+                quantile::quantile(context, &groups()?, &q, steps)
             }
             AggregateOp::CountValues => unreachable!("handled above"),
         }
@@ -78,11 +75,11 @@ impl<'q> Evaluator<'_, 'q> {
     /// `topk`, `bottomk`, `limitk`
     fn first_k(
         &self,
+        node: &Node,
         op: AggregateOp,
-        inner: Vector<'q>,
+        inner: &Vector<'q>,
         grouping: &Grouping,
-        parameter: &ScalarRow,
-        steps: usize,
+        (parameter, steps): (&ScalarRow, usize),
     ) -> Result<Vector<'q>> {
         let range = ParameterRange::of(parameter, steps);
         if range.max < 1.0 {
@@ -103,10 +100,12 @@ impl<'q> Evaluator<'_, 'q> {
         let k: Vec<usize> =
             parameter.values(steps).map(|k| if k < 1.0 { 0 } else { (k as usize).min(inner.len()) }).collect();
         let groups = Groups::find(inner.as_ref(), grouping, self.exec)?;
+        let place = Place { ordinal: node.ordinal, span: node.span };
+        let context = Context { exec: self.exec, place, op, inner: inner.as_ref() };
         match op {
-            AggregateOp::Topk => ranked::ranked(&inner, &groups, &k, ranked::Rank::Top, self.exec),
-            AggregateOp::Bottomk => ranked::ranked(&inner, &groups, &k, ranked::Rank::Bottom, self.exec),
-            _ => limit::first(&inner, &groups, &k, self.exec),
+            AggregateOp::Topk => ranked::ranked(context, &groups, &k, ranked::Rank::Top),
+            AggregateOp::Bottomk => ranked::ranked(context, &groups, &k, ranked::Rank::Bottom),
+            _ => limit::first(inner, &groups, &k, self.exec),
         }
     }
 

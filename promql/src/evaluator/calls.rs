@@ -1,13 +1,14 @@
 //! Calls of functions over instant vectors and scalars.
 
-use super::{Evaluator, Result, Scope, Value, is_vector};
+use super::{Evaluator, Result, Scope, Value};
 use crate::annotation::Severity;
 use crate::eval::exec::Exec;
 use crate::eval::functions::{absent, dates, histogram, labels, math, sort};
-use crate::eval::mapped::mapped;
+use crate::eval::mapped::{mapped, mapped_floats};
 use crate::eval::names::{OnEqual, drop_names};
 use crate::eval::range_call::bad_quantile;
-use crate::eval::row::{Row, words_for};
+use crate::eval::remarks::Place;
+use crate::eval::row::{Cell, Row, words_for};
 use crate::eval::scalar::{ScalarRow, go_max, go_min};
 use crate::eval::select::Field;
 use crate::eval::vector::{Nothing, Table, Vector};
@@ -48,10 +49,15 @@ impl<'q> Evaluator<'_, 'q> {
         let scalar = |at: usize| self.scalar(&arguments[at], scope);
         let constant = ScalarRow::Constant;
         let changed = if let Some(function) = math::named(call.name) {
-            mapped(self.vector(&arguments[0], scope)?, move |row| row.map(function))
+            mapped_floats(self.vector(&arguments[0], scope)?, move |row| row.map(function))
         } else if let Some(part) = dates::named(call.name) {
             let Some(argument) = arguments.first() else { return self.date_of_steps(part, scope).map(Some) };
-            mapped(self.vector(argument, scope)?, move |row| row.map(|value| part(dates::whole_seconds(value))))
+            mapped_floats(self.vector(argument, scope)?, move |row| row.map(|value| part(dates::whole_seconds(value))))
+        } else if let Some(function) = histogram::native::named(call.name) {
+            mapped(self.vector(&arguments[0], scope)?, move |row| {
+                row.present_mut().fill(0);
+                row.map_histograms(|_, histogram| Some(Cell::Float(function(histogram))));
+            })
         } else {
             let vector = |at: usize| self.vector(&arguments[at], scope);
             match call.name {
@@ -63,6 +69,7 @@ impl<'q> Evaluator<'_, 'q> {
                 "clamp_min" => math::clamp(vector(0)?, scalar(1)?, constant(f64::INFINITY)),
                 "clamp_max" => math::clamp(vector(0)?, constant(f64::NEG_INFINITY), scalar(1)?),
                 "timestamp" => self.timestamp(&arguments[0], scope)?,
+                "start_timestamp" => self.start_timestamp(&arguments[0], scope)?,
                 _ => return Ok(None),
             }
         };
@@ -78,10 +85,22 @@ impl<'q> Evaluator<'_, 'q> {
         }
         let steps = scope.steps;
         Ok(mapped(self.vector(argument, scope)?, move |row| {
+            row.map_histograms(|_, _| Some(Cell::Float(0.0)));
             for (step, value) in row.values_mut().iter_mut().enumerate() {
                 *value = steps.time(step) as f64 / 1000.0;
             }
         }))
+    }
+
+    /// `start_timestamp`: of a selector when the counting of its samples began; of anything else nothing is known.
+    fn start_timestamp(&self, argument: &Node, scope: Scope) -> Result<Vector<'q>> {
+        match &argument.kind {
+            Kind::Select(selector) if selector.extension.is_none() && self.exec.settings.start_timestamps => {
+                self.select(argument, selector, Field::Start, scope)
+            }
+            // The argument may still be refused.
+            _ => self.vector(argument, scope).map(|_| Arc::new(Nothing) as Vector<'q>),
+        }
     }
 
     /// A part of the date of each step.
@@ -131,17 +150,8 @@ impl<'q> Evaluator<'_, 'q> {
             "sort_desc" => self.sort(call, node, sort::Key::Value, true, scope),
             "sort_by_label" => self.sort(call, node, label_key(arguments), false, scope),
             "sort_by_label_desc" => self.sort(call, node, label_key(arguments), true, scope),
-            "histogram_quantile" | "histogram_fraction" | "histogram_quantiles" => {
-                self.classic_histogram(call, node, scope)
-            }
-            // Of floats these functions take nothing: histogram_count and its kin are about native histograms, and
-            // start timestamps are not kept. The argument may still be refused.
-            _ => arguments
-                .iter()
-                .find(|argument| is_vector(argument))
-                .map_or(Ok(Arc::new(Nothing) as Vector<'q>), |argument| {
-                    self.vector(argument, scope).map(|_| Arc::new(Nothing) as Vector<'q>)
-                }),
+            "histogram_quantile" | "histogram_fraction" | "histogram_quantiles" => self.histogram(call, node, scope),
+            name => unreachable!("`{name}` is handled elsewhere"),
         }
     }
 
@@ -155,7 +165,7 @@ impl<'q> Evaluator<'_, 'q> {
         Ok(inner)
     }
 
-    fn classic_histogram(&self, call: &CallNode, node: &Node, scope: Scope) -> Result<Vector<'q>> {
+    fn histogram(&self, call: &CallNode, node: &Node, scope: Scope) -> Result<Vector<'q>> {
         let arguments = call.arguments.as_slice();
         let steps = scope.steps.count;
         let scalar = |at: usize| self.scalar(&arguments[at], scope);
@@ -180,7 +190,7 @@ impl<'q> Evaluator<'_, 'q> {
                 (0, histogram::Question::Quantiles { label, variants })
             }
         };
-        let place = histogram::Place { ordinal: node.ordinal, span: arguments[vector_at].span };
+        let place = Place { ordinal: node.ordinal, span: arguments[vector_at].span };
         let inner = self.vector(&arguments[vector_at], scope)?;
         let answers = histogram::ask(inner, question, scope.steps, place, self.exec)?;
         drop_names(answers, steps, OnEqual::Merge, self.exec)

@@ -3,8 +3,8 @@
 use super::duration::resolve;
 use super::{Aggregate, Bounds, CallNode, InfoNode, Kind, Node, RangeCallNode, RangeNode, RangeSource, Selector, When};
 use crate::ast::{
-    Aggregation, AtModifier, Binary, Call, Cardinality, DurationValue, Expr, MatrixSelector, Span, Subquery, Unary,
-    ValueType, VectorMatching, VectorSelector,
+    Aggregation, AtModifier, Binary, BinaryOp, Call, Cardinality, DurationValue, Expr, MatrixSelector, Span, Subquery,
+    Unary, ValueType, VectorMatching, VectorSelector,
 };
 use crate::eval::extended::Extension;
 use crate::eval::range::RangeFunction;
@@ -15,7 +15,7 @@ use crate::query_error::QueryError;
 /// # Errors
 /// A duration without a usable value, or a range modifier where it has no meaning.
 pub(crate) fn plan(expr: &Expr, bounds: Bounds) -> Result<Node, QueryError> {
-    let mut builder = Builder { bounds, next_ordinal: 0 };
+    let mut builder = Builder { bounds, next_ordinal: 0, buckets: Buckets::default() };
     let built = builder.build(expr)?;
     Ok(builder.wrap(built))
 }
@@ -48,6 +48,16 @@ const DEFAULT_MATCHING: VectorMatching = VectorMatching {
 struct Builder {
     bounds: Bounds,
     next_ordinal: u32,
+    buckets: Buckets,
+}
+
+/// Whether the buckets of histograms matter to what is around the part being built.
+#[derive(Debug, Clone, Copy, Default)]
+struct Buckets {
+    /// Something around looks at buckets, or may see samples that do not follow each other.
+    needed: bool,
+    /// Something around takes count and sum alone.
+    only_stats_taken: bool,
 }
 
 /// A node and whether it gives the same at every step.
@@ -71,7 +81,8 @@ impl Built {
 /// What is left to do for a tree of binary operators.
 enum Step<'a> {
     Visit(&'a Expr),
-    Combine(&'a Binary),
+    /// With what is around the operator.
+    Combine(&'a Binary, Buckets),
 }
 
 /// Without the parentheses around it.
@@ -134,7 +145,8 @@ impl Builder {
             (false, false) => None,
         };
         let when = self.when(selector.at, selector.offset.as_ref())?;
-        Ok(Selector { matchers: selector.matchers.clone(), when, extension })
+        let stats_only = self.buckets.only_stats_taken && !self.buckets.needed;
+        Ok(Selector { matchers: selector.matchers.clone(), when, extension, stats_only })
     }
 
     fn when(&self, at: Option<AtModifier>, offset: Option<&DurationValue>) -> Result<When, QueryError> {
@@ -167,7 +179,7 @@ impl Builder {
     }
 
     fn subquery(&mut self, subquery: &Subquery) -> Result<RangeNode, QueryError> {
-        let inner = self.build(&subquery.expr)?;
+        let inner = self.inside(Buckets { needed: true, ..self.buckets }, |this| this.build(&subquery.expr))?;
         let inner = if inner.invariant { self.wrap(Built { wrappable: true, ..inner }) } else { inner.node };
         let step_ms =
             subquery.step.as_ref().map(|step| resolve(step, false, &self.bounds)).transpose()?.filter(|step| *step > 0);
@@ -194,6 +206,14 @@ impl Builder {
         let aggregate = Aggregate { op: aggregation.op, inner, parameter, grouping, without: aggregation.without };
         let node = self.node(aggregation.span, ValueType::Vector, Kind::Aggregate(Box::new(aggregate)));
         Ok(Built::with_invariance(node, invariant))
+    }
+
+    /// Builds a part with `buckets` around it.
+    fn inside<T>(&mut self, buckets: Buckets, build: impl FnOnce(&mut Self) -> T) -> T {
+        let around = std::mem::replace(&mut self.buckets, buckets);
+        let built = build(self);
+        self.buckets = around;
+        built
     }
 
     /// Signs may follow each other in any number: they are counted, not descended.
@@ -226,11 +246,18 @@ impl Builder {
             match step {
                 Step::Visit(expr) => match bare(expr) {
                     Expr::Binary(binary) => {
-                        work.extend([Step::Combine(binary), Step::Visit(&binary.rhs), Step::Visit(&binary.lhs)]);
+                        let around = self.buckets;
+                        self.buckets.needed |= matches!(binary.op, BinaryOp::TrimUpper | BinaryOp::TrimLower);
+                        work.extend([
+                            Step::Combine(binary, around),
+                            Step::Visit(&binary.rhs),
+                            Step::Visit(&binary.lhs),
+                        ]);
                     }
                     operand => built.push(self.build(operand)?),
                 },
-                Step::Combine(binary) => {
+                Step::Combine(binary, around) => {
+                    self.buckets = around;
                     let (Some(rhs), Some(lhs)) = (built.pop(), built.pop()) else {
                         unreachable!("both operands were visited before")
                     };
@@ -287,10 +314,15 @@ impl Builder {
         if let Some(function) = RangeFunction::named(name) {
             return self.range_call(function, call);
         }
-        let mut arguments = Vec::with_capacity(call.args.len());
-        for argument in &call.args {
-            arguments.push(self.build(bare(argument))?);
+        let mut buckets = self.buckets;
+        match name {
+            "histogram_count" | "histogram_sum" | "histogram_avg" => buckets.only_stats_taken = true,
+            "histogram_quantile" | "histogram_quantiles" | "histogram_fraction" => buckets.needed = true,
+            _ => {}
         }
+        let arguments: Result<Vec<Built>, QueryError> =
+            self.inside(buckets, |this| call.args.iter().map(|argument| this.build(bare(argument))).collect());
+        let arguments = arguments?;
         let all_invariant = arguments.iter().all(|argument| argument.invariant);
         // The time of a sample does not depend on the step when the selector does not; that of a result does.
         let is_pinned_timestamp = name == "timestamp"

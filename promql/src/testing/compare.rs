@@ -2,7 +2,8 @@
 
 use super::notation::Item;
 use super::script::{Expect, Pattern, Times};
-use crate::value::{MatrixSeries, QueryValue, VectorSample};
+use crate::value::{MatrixSeries, QueryValue, SampleValue, VectorSample};
+use model::histogram::Histogram;
 use model::labels::Labels;
 use model::sample::is_stale_marker;
 
@@ -23,6 +24,34 @@ pub(crate) fn nearly_equal(a: f64, b: f64) -> bool {
         return difference < TOLERANCE * f64::MIN_POSITIVE;
     }
     difference / sum.min(f64::MAX) < TOLERANCE
+}
+
+/// Whether a value is what an item says; a hint counts if it is given.
+fn is_expected(item: &Item, value: &SampleValue) -> bool {
+    match (item, value) {
+        (Item::Float(expected), SampleValue::Float(value)) => nearly_equal(*expected, *value),
+        (Item::Histogram { histogram, hint_given }, SampleValue::Histogram(value)) => {
+            let hint_fits = histogram.counter_reset_hint == value.counter_reset_hint;
+            (hint_fits || !hint_given) && nearly_equal_histograms(histogram, value)
+        }
+        _ => false,
+    }
+}
+
+fn nearly_equal_histograms(a: &Histogram, b: &Histogram) -> bool {
+    let (mut a, mut b) = (a.clone(), b.clone());
+    a.compact();
+    b.compact();
+    let numbers = |histogram: &Histogram| {
+        let totals = [histogram.count, histogram.sum, histogram.zero_count];
+        totals.into_iter().chain(histogram.positive_buckets.clone()).chain(histogram.negative_buckets.clone())
+    };
+    a.schema == b.schema
+        && a.zero_threshold == b.zero_threshold
+        && a.custom_values == b.custom_values
+        && a.positive_spans == b.positive_spans
+        && a.negative_spans == b.negative_spans
+        && numbers(&a).zip(numbers(&b)).all(|(a, b)| nearly_equal(a, b))
 }
 
 /// Compares an answer; `Err` says how it differs.
@@ -58,8 +87,8 @@ pub(crate) fn check_vector(expect: &Expect, samples: &[VectorSample]) -> Result<
             return Err(format!("{} at position {position}, not {at}", sample.labels));
         }
         match items.first() {
-            Some(Item::Float(expected)) if nearly_equal(*expected, sample.value) => {}
-            other => return Err(format!("{} is {}, not {other:?}", sample.labels, sample.value)),
+            Some(item) if is_expected(item, &sample.value) => {}
+            other => return Err(format!("{} is {:?}, not {other:?}", sample.labels, sample.value)),
         }
     }
     check_complete(expect, samples.len())
@@ -85,20 +114,30 @@ fn check_matrix(expect: &Expect, times: &Times, series: &[MatrixSeries]) -> Resu
             if time > end {
                 return Err(format!("more values expected of {} than the range has steps", found.labels));
             }
-            match item {
-                Item::Gap => {}
-                Item::Float(value) => expected.push((time, *value)),
-                Item::Histogram => return Err(format!("{} is to have histograms", found.labels)),
+            if *item != Item::Gap {
+                expected.push((time, item));
             }
         }
-        let actual: Vec<(i64, f64)> = found.timestamps_ms.iter().copied().zip(found.values.iter().copied()).collect();
+        let actual = samples_of(found);
         let equal = expected.len() == actual.len()
-            && expected.iter().zip(&actual).all(|(e, a)| e.0 == a.0 && nearly_equal(e.1, a.1));
+            && expected.iter().zip(&actual).all(|(e, a)| e.0 == a.0 && is_expected(e.1, &a.1));
         if !equal {
             return Err(format!("{} is {actual:?}, not {expected:?}", found.labels));
         }
     }
     check_complete(expect, series.len())
+}
+
+/// Floats and histograms of a series in order of time.
+pub(crate) fn samples_of(series: &MatrixSeries) -> Vec<(i64, SampleValue)> {
+    let floats =
+        series.timestamps_ms.iter().zip(&series.values).map(|(time, value)| (*time, SampleValue::Float(*value)));
+    let columns = &series.histograms;
+    let histograms = columns.timestamps_ms.iter().zip(&columns.histograms);
+    let histograms = histograms.map(|(time, histogram)| (*time, SampleValue::Histogram(histogram.clone())));
+    let mut all: Vec<(i64, SampleValue)> = floats.chain(histograms).collect();
+    all.sort_by_key(|(time, _)| *time);
+    all
 }
 
 /// The position and the values of an expected series; the last of several lines counts.

@@ -2,26 +2,29 @@
 
 use crate::source::{SelectRequest, SeriesSet, SeriesSource, SourceError, TimelineToken};
 use hashbrown::HashMap;
+use model::histogram::{CounterResetHint, Histogram, HistogramColumns};
 use model::labels::Labels;
 use model::sample::SampleColumns;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A store that is filled first and queried afterwards.
 #[derive(Debug, Default)]
 pub struct MemorySource {
     series: BTreeMap<Labels, Arc<StoredSeries>>,
     timelines: HashMap<Vec<i64>, u64>,
-    met_histograms: AtomicBool,
 }
 
 #[derive(Debug, Clone, Default)]
 struct StoredSeries {
     labels: Labels,
     samples: SampleColumns,
-    /// Times of native histogram samples, which are known to exist and cannot be read yet.
-    histograms_ms: BTreeSet<i64>,
+    /// As appended.
+    appended: BTreeMap<i64, Arc<Histogram>>,
+    /// As read: with the hints that a store knows.
+    histograms: HistogramColumns,
+    /// When the counting began that a sample is the result of, by the sample's time.
+    starts: BTreeMap<i64, i64>,
     /// Equal for series with equal timestamps; 0 until the series is complete.
     timeline: u64,
 }
@@ -44,9 +47,14 @@ impl MemorySource {
         });
     }
 
-    /// Notes that a series has native histograms at these times.
-    pub fn note_histograms(&mut self, labels: &Labels, times_ms: impl IntoIterator<Item = i64>) {
-        self.change(labels, |series| series.histograms_ms.extend(times_ms));
+    /// Adds native histograms to a series, replacing those at equal times.
+    pub fn append_histograms(&mut self, labels: &Labels, histograms: impl IntoIterator<Item = (i64, Arc<Histogram>)>) {
+        self.change(labels, |series| series.appended.extend(histograms));
+    }
+
+    /// Says since when samples count: pairs of a sample's time and the start.
+    pub fn append_starts(&mut self, labels: &Labels, starts: impl IntoIterator<Item = (i64, i64)>) {
+        self.change(labels, |series| series.starts.extend(starts));
     }
 
     fn change(&mut self, labels: &Labels, change: impl FnOnce(&mut StoredSeries)) {
@@ -56,13 +64,9 @@ impl MemorySource {
             .or_insert_with(|| Arc::new(StoredSeries { labels: labels.clone(), ..StoredSeries::default() }));
         let series = Arc::make_mut(entry);
         change(series);
+        series.histograms = with_stored_hints(&series.appended, &series.samples.timestamps_ms);
         let next = self.timelines.len() as u64 + 1;
         series.timeline = *self.timelines.entry(series.samples.timestamps_ms.clone()).or_insert(next);
-    }
-
-    /// Whether a query asked for native histograms since this was last asked. Such a query was refused.
-    pub fn take_met_histograms(&self) -> bool {
-        self.met_histograms.swap(false, Ordering::Relaxed)
     }
 
     /// All float series with their samples, in order of labels.
@@ -81,13 +85,38 @@ impl SeriesSource for MemorySource {
         if series.len() > request.series_max {
             return Err(SourceError::TooManySeries { series_max: request.series_max });
         }
-        let in_range = |time: &i64| *time > request.after_ms && *time <= request.until_ms;
-        if let Some(series) = series.iter().find(|series| series.histograms_ms.iter().any(in_range)) {
-            self.met_histograms.store(true, Ordering::Relaxed);
-            return Err(SourceError::Failed(format!("series {} has native histograms", series.labels)));
-        }
         Ok(Box::new(Selected { series }))
     }
+}
+
+/// The histograms of a series with the hints that a chunked store gives back: a run of counters without a reset begins with
+/// `Unknown` and goes on with `NotReset`. `floats_ms` are the times of its floats, which interrupt runs.
+fn with_stored_hints(appended: &BTreeMap<i64, Arc<Histogram>>, floats_ms: &[i64]) -> HistogramColumns {
+    let mut stored = HistogramColumns::default();
+    let mut before: Option<(i64, &Histogram)> = None;
+    for (time, histogram) in appended {
+        let follows = before.filter(|(earlier, _)| {
+            let next_float = floats_ms.partition_point(|float| float <= earlier);
+            floats_ms.get(next_float).is_none_or(|float| float > time)
+        });
+        let goes_on = follows.is_some_and(|(_, before)| {
+            let unhinted = Histogram { counter_reset_hint: CounterResetHint::Unknown, ..Histogram::clone(histogram) };
+            histogram.counter_reset_hint != CounterResetHint::Reset
+                && before.counter_reset_hint != CounterResetHint::Gauge
+                && histogram.schema == before.schema
+                && histogram.zero_threshold == before.zero_threshold
+                && histogram.custom_values == before.custom_values
+                && !unhinted.is_reset_after(before)
+        });
+        let counter_reset_hint = match histogram.counter_reset_hint {
+            CounterResetHint::Gauge => CounterResetHint::Gauge,
+            _ if goes_on => CounterResetHint::NotReset,
+            _ => CounterResetHint::Unknown,
+        };
+        stored.push(*time, Arc::new(Histogram { counter_reset_hint, ..Histogram::clone(histogram) }));
+        before = (!histogram.is_stale()).then_some((*time, histogram));
+    }
+    stored
 }
 
 struct Selected {
@@ -130,6 +159,49 @@ impl SeriesSet for Selected {
         into.values.extend_from_slice(&series.samples.values[range]);
         Ok(Some(TimelineToken(series.timeline)))
     }
+
+    fn may_have_histograms(&self, index: usize) -> bool {
+        !self.series[index].appended.is_empty()
+    }
+
+    fn read_histograms(
+        &self,
+        index: usize,
+        after_ms: i64,
+        until_ms: i64,
+        into: &mut HistogramColumns,
+    ) -> Result<(), SourceError> {
+        into.clear();
+        let stored = &self.series[index].histograms;
+        for (time, histogram) in stored.timestamps_ms.iter().zip(&stored.histograms) {
+            if *time > after_ms && *time <= until_ms {
+                into.push(*time, Arc::clone(histogram));
+            }
+        }
+        Ok(())
+    }
+
+    fn may_have_start_timestamps(&self, index: usize) -> bool {
+        !self.series[index].starts.is_empty()
+    }
+
+    fn read_start_timestamps(
+        &self,
+        index: usize,
+        after_ms: i64,
+        until_ms: i64,
+        into: &mut Vec<i64>,
+    ) -> Result<(), SourceError> {
+        let series = &self.series[index];
+        let times: BTreeSet<i64> = series.samples.timestamps_ms.iter().chain(series.appended.keys()).copied().collect();
+        let read = times.into_iter().filter(|time| *time > after_ms && *time <= until_ms);
+        into.clear();
+        into.extend(read.map(|time| series.starts.get(&time).copied().unwrap_or(0)));
+        if into.iter().all(|start| *start == 0) {
+            into.clear();
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -153,14 +225,24 @@ mod tests {
     }
 
     #[test]
-    fn histograms_are_refused_only_where_they_are() {
+    fn a_run_of_histograms_begins_unknown_and_goes_on_without_reset() {
+        use CounterResetHint::{Gauge, NotReset, Reset, Unknown};
         let mut source = MemorySource::new();
         let labels = Labels::from_sorted([("__name__", "x")]);
-        source.append(&labels, [(0, 1.0)]);
-        source.note_histograms(&labels, [60_000]);
-        let select =
-            |until_ms| source.select(&SelectRequest { matchers: &[], after_ms: -1, until_ms, series_max: 1 }).is_ok();
-        assert!(select(59_999) && !source.take_met_histograms());
-        assert!(!select(60_000) && source.take_met_histograms() && !source.take_met_histograms());
+        let histogram =
+            |count, counter_reset_hint| Arc::new(Histogram { count, counter_reset_hint, ..Histogram::default() });
+        let appended = [(1.0, Unknown), (2.0, NotReset), (1.0, Unknown), (2.0, Reset), (3.0, Gauge), (3.0, Unknown)];
+        let at = |i: usize| i as i64 * 10;
+        let all = appended.iter().enumerate().map(|(i, (count, hint))| (at(i), histogram(*count, *hint)));
+        source.append_histograms(&labels, all);
+        source.append_histograms(&labels, [(70, histogram(4.0, Unknown)), (80, histogram(4.0, Unknown))]);
+        source.append(&labels, [(75, 1.0)]);
+        let matchers = [Matcher::equal("__name__", "x")];
+        let request = SelectRequest { matchers: &matchers, after_ms: -1, until_ms: 100, series_max: 1 };
+        let set = source.select(&request).expect("one series");
+        let mut columns = HistogramColumns::default();
+        set.read_histograms(0, -1, 100, &mut columns).expect("in memory");
+        let hints: Vec<CounterResetHint> = columns.histograms.iter().map(|h| h.counter_reset_hint).collect();
+        assert_eq!(hints, [Unknown, NotReset, Unknown, Unknown, Gauge, Unknown, NotReset, Unknown]);
     }
 }

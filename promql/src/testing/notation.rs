@@ -1,17 +1,24 @@
 //! The notation of series in test files: labels, then a sequence of values.
 
+mod histograms;
+
 use crate::literal;
+use model::histogram::Histogram;
 use model::labels::{Labels, METRIC_NAME};
 use model::sample::stale_marker;
+use std::sync::Arc;
 
 /// One item of a sequence of values.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Item {
     /// No sample.
     Gap,
     Float(f64),
-    /// A native histogram; what it looks like does not matter as long as none can be stored.
-    Histogram,
+    Histogram {
+        histogram: Arc<Histogram>,
+        /// Whether the notation gives a counter reset hint.
+        hint_given: bool,
+    },
 }
 
 /// Reads `name{label="value"} 1 2+3x4 …`.
@@ -91,7 +98,7 @@ pub(crate) fn parse_quoted(text: &str) -> Result<(String, &str), String> {
 /// Reads one item, which may stand for many; returns what follows.
 fn parse_item<'t>(text: &'t str, into: &mut Vec<Item>) -> Result<&'t str, String> {
     if text.starts_with("{{") {
-        return parse_histograms(text, into);
+        return histograms::parse(text, into);
     }
     let end = text.find(char::is_whitespace).unwrap_or(text.len());
     let (item, rest) = text.split_at(end);
@@ -170,23 +177,37 @@ fn parse_float(text: &str) -> Result<f64, String> {
         .map_err(|_| format!("`{text}` is no number"))
 }
 
-/// `{{…}}`, `{{…}}xN`, `{{…}}+{{…}}xN`, `{{…}}-{{…}}xN`
-fn parse_histograms<'t>(text: &'t str, into: &mut Vec<Item>) -> Result<&'t str, String> {
-    let close = |text: &str| text.find("}}").map(|at| at + 2).ok_or_else(|| "unclosed histogram".to_owned());
-    let mut rest = &text[close(text)?..];
-    if rest.starts_with("+{{") || rest.starts_with("-{{") {
-        rest = &rest[1 + close(&rest[1..])?..];
+/// Reads `name{label="value"}@st _ -30s-1mx2 …`: per sample how far its start timestamp is from its own time, in
+/// milliseconds.
+pub(crate) fn parse_starts(line: &str) -> Result<(Labels, Vec<Option<i64>>), String> {
+    let (labels, rest) = parse_labels(line)?;
+    let mut starts = Vec::new();
+    for item in rest.strip_prefix("@st").unwrap_or(rest).split_whitespace() {
+        if item == "_" {
+            starts.push(None);
+        } else if let Some(count) = item.strip_prefix("_x") {
+            starts.extend(std::iter::repeat_n(None, parse_count(count)?));
+        } else {
+            let (offsets, count) = item.split_once('x').unwrap_or((item, "0"));
+            let (first, step) = match offsets.get(1..).and_then(|rest| rest.find(['+', '-'])) {
+                Some(at) => offsets.split_at(at + 1),
+                None => (offsets, "0s"),
+            };
+            let (first, step) = (parse_offset(first)?, parse_offset(step)?);
+            for i in 0..=parse_count(count)? {
+                starts.push(Some(first + step * i as i64));
+            }
+        }
     }
-    let end = rest.find(char::is_whitespace).unwrap_or(rest.len());
-    let (count, rest) = rest.split_at(end);
-    let count = if count.is_empty() {
-        1
-    } else {
-        let count = count.strip_prefix('x').ok_or_else(|| format!("`{count}` after a histogram"))?;
-        parse_count(count)? + 1
+    Ok((labels, starts))
+}
+
+fn parse_offset(text: &str) -> Result<i64, String> {
+    let (sign, unsigned) = match text.strip_prefix('-') {
+        Some(rest) => (-1, rest),
+        None => (1, text.strip_prefix('+').unwrap_or(text)),
     };
-    into.extend(std::iter::repeat_n(Item::Histogram, count));
-    Ok(rest)
+    model::time::parse_duration(unsigned).map(|millis| sign * millis).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
@@ -210,8 +231,20 @@ mod tests {
         let (labels, items) =
             parse_series(r#"x{a="}"} _ _x2 {{sum:1}} {{count:2}}+{{count:1}}x2 3"#).expect("a series");
         assert_eq!(labels.to_string(), r#"{__name__="x", a="}"}"#);
-        let expected = [vec![Item::Gap; 3], vec![Item::Histogram; 4], vec![Item::Float(3.0)]].concat();
-        assert_eq!(items, expected);
+        assert_eq!(items[..3], [Item::Gap, Item::Gap, Item::Gap]);
+        let counts: Vec<f64> = items[3..7]
+            .iter()
+            .map(|item| if let Item::Histogram { histogram, .. } = item { histogram.count } else { f64::NAN })
+            .collect();
+        assert_eq!((counts.as_slice(), &items[7..]), ([0.0, 2.0, 3.0, 4.0].as_slice(), [Item::Float(3.0)].as_slice()));
+    }
+
+    #[test]
+    fn start_timestamps_are_offsets() {
+        let (labels, starts) = parse_starts(r#"x{a="b"}@st _ _x2 -30s-1mx2 0 5ms"#).expect("a line");
+        assert_eq!(labels.to_string(), r#"{__name__="x", a="b"}"#);
+        let expected = [None, None, None, Some(-30_000), Some(-90_000), Some(-150_000), Some(0), Some(5)];
+        assert_eq!(starts, expected);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Runs test files.
 
-use super::compare::{check_remarks, check_scalar, check_value, check_vector};
+use super::classic::ClassicHistograms;
+use super::compare::{check_remarks, check_scalar, check_value, check_vector, samples_of};
 use super::forms;
 use super::memory::MemorySource;
 use super::notation::Item;
@@ -9,9 +10,8 @@ use crate::ast::Expr;
 use crate::budget::{Budget, BudgetLimits};
 use crate::engine::{Engine, EngineOptions, QueryContext, QueryError};
 use crate::parse::{ParseOptions, parse};
-use crate::value::{QueryResult, QueryValue, VectorSample};
-use model::labels::{Labels, METRIC_NAME};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::value::{QueryResult, QueryValue, SampleValue, VectorSample};
+use std::sync::Arc;
 
 /// What came of one file.
 #[derive(Debug, Default)]
@@ -36,7 +36,7 @@ pub struct Failure {
 /// The options under which the test files hold.
 #[must_use]
 pub fn suite_engine() -> Engine {
-    Engine::new(EngineOptions { delayed_name_removal: true, ..EngineOptions::default() })
+    Engine::new(EngineOptions { delayed_name_removal: true, start_timestamps: true, ..EngineOptions::default() })
 }
 
 /// Runs a test file with `engine`.
@@ -49,7 +49,9 @@ pub fn run(text: &str, engine: &Engine) -> Result<Outcome, ScriptError> {
     for command in script::parse(text)? {
         match command {
             Command::Clear => source = MemorySource::new(),
-            Command::Load(load) => fill(&mut source, &load),
+            Command::Load(load) => {
+                fill(&mut source, &load).map_err(|reason| ScriptError { line: load.line, reason })?;
+            }
             Command::Eval(eval) => match (Attempt { engine, source: &source, eval: &eval }).run() {
                 Ok(()) => outcome.passed += 1,
                 Err(reason) => {
@@ -61,35 +63,34 @@ pub fn run(text: &str, engine: &Engine) -> Result<Outcome, ScriptError> {
     Ok(outcome)
 }
 
-fn fill(source: &mut MemorySource, load: &Load) {
-    let mut converted: BTreeMap<Labels, BTreeSet<i64>> = BTreeMap::new();
+fn fill(source: &mut MemorySource, load: &Load) -> Result<(), String> {
+    let mut classic = ClassicHistograms::default();
     for (labels, items) in &load.series {
-        let times = || (0..).map(|i: i64| i * load.step_ms).zip(items);
-        let floats: Vec<(i64, f64)> = times()
-            .filter_map(|(time, item)| if let Item::Float(value) = item { Some((time, *value)) } else { None })
-            .collect();
-        let histograms = times().filter(|(_, item)| **item == Item::Histogram).map(|(time, _)| time);
-        if load.with_custom_buckets
-            && let Some(base) = classic_histogram(labels)
-        {
-            converted.entry(base).or_default().extend(floats.iter().map(|(time, _)| *time));
+        let mut floats = Vec::new();
+        let mut histograms = Vec::new();
+        for (time, item) in (0..).map(|i: i64| i * load.step_ms).zip(items) {
+            match item {
+                Item::Gap => {}
+                Item::Float(value) => floats.push((time, *value)),
+                Item::Histogram { histogram, .. } => histograms.push((time, Arc::clone(histogram))),
+            }
+        }
+        if load.with_custom_buckets {
+            classic.add(labels, &floats);
         }
         source.append(labels, floats);
-        source.note_histograms(labels, histograms);
+        if !histograms.is_empty() {
+            source.append_histograms(labels, histograms);
+        }
     }
-    for (labels, times) in converted {
-        source.note_histograms(&labels, times);
+    for (labels, offsets) in &load.starts {
+        let times = (0..).map(|i: i64| i * load.step_ms).zip(offsets);
+        source.append_starts(labels, times.filter_map(|(time, offset)| Some((time, time + (*offset)?))));
     }
-}
-
-/// The labels of the native histogram that a series of a classic one becomes part of.
-fn classic_histogram(labels: &Labels) -> Option<Labels> {
-    let name = labels.metric_name()?;
-    let base = ["_bucket", "_count", "_sum"].iter().find_map(|suffix| name.strip_suffix(suffix))?;
-    if name.ends_with("_bucket") {
-        labels.get("le")?.parse::<f64>().ok().filter(|bound| !bound.is_nan())?;
+    for (labels, histograms) in classic.convert()? {
+        source.append_histograms(&labels, histograms);
     }
-    Some(labels.filter(|label| label != "le").with(METRIC_NAME, base))
+    Ok(())
 }
 
 /// One eval being run.
@@ -104,7 +105,7 @@ impl Attempt<'_> {
         let expr = parse(&self.eval.expression, &ParseOptions::all()).map_err(|error| error.to_string())?;
         match self.eval.times {
             Times::Range { start_ms, end_ms, step_ms } => {
-                let answer = self.query(|engine, context| engine.range(&expr, start_ms, end_ms, step_ms, context))?;
+                let answer = self.query(|engine, context| engine.range(&expr, start_ms, end_ms, step_ms, context));
                 self.check(answer).map(|_| ())
             }
             Times::Instant { at_ms } => {
@@ -119,17 +120,13 @@ impl Attempt<'_> {
         }
     }
 
-    /// Runs a query under a budget of its own. `Err` is for what no test may meet.
+    /// Runs a query under a budget of its own.
     fn query(
         &self,
         query: impl FnOnce(&Engine, &QueryContext<'_>) -> Result<QueryResult, QueryError>,
-    ) -> Result<Result<QueryResult, QueryError>, String> {
+    ) -> Result<QueryResult, QueryError> {
         let budget = Budget::new(BudgetLimits { samples_max: 10_000, ..BudgetLimits::default() });
-        let answer = query(self.engine, &QueryContext::new(self.source, &budget));
-        if self.source.take_met_histograms() {
-            return Err("native histograms are not evaluated yet".to_owned());
-        }
-        Ok(answer)
+        query(self.engine, &QueryContext::new(self.source, &budget))
     }
 
     /// Checks an answer against what is expected; returns it unless it is the failure that is expected.
@@ -152,7 +149,7 @@ impl Attempt<'_> {
 
     /// Runs one instant query, then the same as the middle step of a range query.
     fn instant(&self, expr: &Expr, at_ms: i64) -> Result<(), String> {
-        let answer = self.query(|engine, context| engine.instant(expr, at_ms, context))?;
+        let answer = self.query(|engine, context| engine.instant(expr, at_ms, context));
         let Some(answer) = self.check(answer)? else { return Ok(()) };
         let expect = &self.eval.expect;
         let has_no_range = expect.string.is_some() || expect.range_vector.is_some();
@@ -161,8 +158,7 @@ impl Attempt<'_> {
         if has_no_range || asks_for_bounds {
             return Ok(());
         }
-        let range =
-            self.query(|engine, context| engine.range(expr, at_ms - 60_000, at_ms + 60_000, 60_000, context))?;
+        let range = self.query(|engine, context| engine.range(expr, at_ms - 60_000, at_ms + 60_000, 60_000, context));
         let range = range.map_err(|error| format!("as a range: {error}"))?;
         if expect.ordered {
             return Ok(());
@@ -171,13 +167,15 @@ impl Attempt<'_> {
         let middle: Vec<VectorSample> = series
             .into_iter()
             .filter_map(|series| {
-                let step = series.timestamps_ms.iter().position(|time| *time == at_ms)?;
-                Some(VectorSample { value: series.values[step], labels: series.labels })
+                let (_, value) = samples_of(&series).into_iter().find(|(time, _)| *time == at_ms)?;
+                Some(VectorSample { value, labels: series.labels })
             })
             .collect();
         let checked = match (&answer.value, middle.first()) {
-            (QueryValue::Scalar { .. }, Some(sample)) => check_scalar(expect, sample.value),
-            (QueryValue::Scalar { .. }, None) => Err("no value".to_owned()),
+            (QueryValue::Scalar { .. }, Some(VectorSample { value: SampleValue::Float(value), .. })) => {
+                check_scalar(expect, *value)
+            }
+            (QueryValue::Scalar { .. }, _) => Err("no value".to_owned()),
             _ => check_vector(expect, &middle),
         };
         checked.map_err(|reason| format!("as the middle of a range: {reason}"))
@@ -198,9 +196,11 @@ mod tests {
     }
 
     #[test]
-    fn evals_that_touch_histograms_do_not_pass() {
-        let text = "load 1m\n  x {{count:1}}\n\neval instant at 0m x\n  expect fail\n";
+    fn classic_histograms_become_native_ones_on_request() {
+        let text = "load_with_nhcb 1m\n  x_bucket{le=\"1\"} 2\n  x_bucket{le=\"+Inf\"} 5\n  x_sum 7\n\n\
+                    eval instant at 0m x\n  x {{schema:-53 count:5 sum:7 custom_values:[1] buckets:[2 3]}}\n";
         let outcome = run(text, &suite_engine()).expect("a script");
-        assert!(outcome.failed[0].reason.contains("native histograms"));
+        assert!(outcome.failed.is_empty(), "{:?}", outcome.failed);
+        assert!(run(&text.replace("} 2", "} 9"), &suite_engine()).is_err());
     }
 }

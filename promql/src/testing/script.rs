@@ -1,6 +1,6 @@
 //! Reads test files into commands.
 
-use super::notation::{Item, parse_labels, parse_quoted, parse_series};
+use super::notation::{Item, parse_quoted, parse_series, parse_starts};
 use model::labels::Labels;
 use model::regex::Regex;
 
@@ -28,8 +28,12 @@ pub enum Command {
 /// Series to add.
 #[derive(Debug, Clone)]
 pub struct Load {
+    /// Line of the command, from 1.
+    pub(crate) line: usize,
     pub(crate) step_ms: i64,
     pub(crate) series: Vec<(Labels, Vec<Item>)>,
+    /// Per series with start timestamps: how far from each item's time.
+    pub(crate) starts: Vec<(Labels, Vec<Option<i64>>)>,
     /// Classic histograms are also stored as native ones with custom buckets.
     pub(crate) with_custom_buckets: bool,
 }
@@ -128,7 +132,7 @@ pub fn parse(text: &str) -> Result<Vec<Command>, ScriptError> {
         let block: Vec<(usize, &str)> = (at..block_end).map(|i| (i, lines[i])).collect();
         at = block_end;
         let command = if word.starts_with("load") {
-            parse_load(line, &block).map(Command::Load)
+            parse_load(line, start + 1, &block).map(Command::Load)
         } else if word.starts_with("eval") {
             parse_eval(line, start + 1, &block).map(|eval| Command::Eval(Box::new(eval)))
         } else {
@@ -146,7 +150,7 @@ fn duration(text: &str) -> Result<i64, Refusal> {
     model::time::parse_duration(text).map_err(|error| (usize::MAX, error.to_string()))
 }
 
-fn parse_load(line: &str, block: &[(usize, &str)]) -> Result<Load, Refusal> {
+fn parse_load(line: &str, number: usize, block: &[(usize, &str)]) -> Result<Load, Refusal> {
     let (word, step) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
     let with_custom_buckets = match word {
         "load" => false,
@@ -155,18 +159,26 @@ fn parse_load(line: &str, block: &[(usize, &str)]) -> Result<Load, Refusal> {
     };
     let step_ms = duration(step.trim())?;
     let mut series: Vec<(Labels, Vec<Item>)> = Vec::new();
+    let mut starts: Vec<(Labels, Vec<Option<i64>>)> = Vec::new();
+    let mut pending: Option<(Labels, Vec<Option<i64>>)> = None;
     for (at, line) in block {
         let first = line.split(char::is_whitespace).next().unwrap_or_default();
         if first.ends_with("@st") {
-            // Start timestamps are not kept; the line is only checked to be one.
-            parse_labels(line).map_err(|reason| (*at, reason))?;
+            pending = Some(parse_starts(line).map_err(|reason| (*at, reason))?);
             continue;
         }
         let (labels, items) = parse_series(line).map_err(|reason| (*at, reason))?;
         series.retain(|(known, _)| *known != labels);
+        starts.retain(|(known, _)| *known != labels);
+        if let Some((of, offsets)) = pending.take() {
+            if of != labels || offsets.len() != items.len() {
+                return Err((*at, "does not fit the start timestamps above it".to_owned()));
+            }
+            starts.push((of, offsets));
+        }
         series.push((labels, items));
     }
-    Ok(Load { step_ms, series, with_custom_buckets })
+    Ok(Load { line: number, step_ms, series, starts, with_custom_buckets })
 }
 
 fn parse_eval(line: &str, number: usize, block: &[(usize, &str)]) -> Result<Eval, Refusal> {

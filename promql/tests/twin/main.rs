@@ -6,7 +6,7 @@ mod naive;
 
 use naive::{Naive, Value};
 use promql::budget::{Budget, BudgetLimits};
-use promql::value::{QueryResult, QueryValue};
+use promql::value::{QueryResult, QueryValue, SampleValue};
 use promql::{Engine, EngineOptions, ParseOptions, QueryContext, QueryError, parse};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -30,7 +30,8 @@ fn cells(result: &QueryResult) -> Cells {
         }
         QueryValue::Vector { timestamp_ms, samples } => {
             for sample in samples {
-                cells.insert((sample.labels.to_string(), *timestamp_ms), sample.value);
+                let SampleValue::Float(value) = sample.value else { panic!("no histograms are generated") };
+                cells.insert((sample.labels.to_string(), *timestamp_ms), value);
             }
         }
         QueryValue::Scalar { timestamp_ms, value } => {

@@ -34,20 +34,38 @@ pub(super) struct Point(pub(super) f64, pub(super) String);
 /// Label values by name.
 pub(super) type LabelMap = BTreeMap<String, String>;
 
-/// One series with one value; a native histogram has no value here.
-#[derive(Debug, PartialEq, Deserialize)]
+/// One series with one value or one native histogram.
+#[derive(Debug, Default, PartialEq, Deserialize)]
 pub(super) struct VectorItem {
     pub(super) metric: LabelMap,
     #[serde(default)]
     pub(super) value: Option<Point>,
+    #[serde(default)]
+    pub(super) histogram: Option<HistogramPoint>,
 }
 
-/// One series with many values.
+/// A time in seconds and a native histogram.
 #[derive(Debug, PartialEq, Deserialize)]
+pub(super) struct HistogramPoint(pub(super) f64, pub(super) Histogram);
+
+/// A native histogram, its numbers as text.
+#[derive(Debug, PartialEq, Deserialize)]
+pub(super) struct Histogram {
+    pub(super) count: String,
+    pub(super) sum: String,
+    /// Which ends belong to a bucket (0: the upper, 1: the lower, 2: none, 3: both), its ends, its population.
+    #[serde(default)]
+    pub(super) buckets: Vec<(u8, String, String, String)>,
+}
+
+/// One series with many values or native histograms.
+#[derive(Debug, Default, PartialEq, Deserialize)]
 pub(super) struct MatrixItem {
     pub(super) metric: LabelMap,
     #[serde(default)]
     pub(super) values: Vec<Point>,
+    #[serde(default)]
+    pub(super) histograms: Vec<HistogramPoint>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -108,7 +126,11 @@ mod tests {
         };
         assert_eq!(data(r#"{"resultType":"scalar","result":[1.5,"2"]}"#), Data::Scalar(Point(1.5, "2".into())));
         let vector = r#"{"resultType":"vector","result":[{"metric":{},"value":[1,"2"]}],"stats":{}}"#;
-        let item = VectorItem { metric: LabelMap::new(), value: Some(Point(1.0, "2".into())) };
+        let item = VectorItem { metric: LabelMap::new(), value: Some(Point(1.0, "2".into())), histogram: None };
+        assert_eq!(data(vector), Data::Vector(vec![item]));
+        let vector = r#"{"resultType":"vector","result":[{"metric":{},"histogram":[1,{"count":"2","sum":"3"}]}]}"#;
+        let histogram = Histogram { count: "2".into(), sum: "3".into(), buckets: Vec::new() };
+        let item = VectorItem { histogram: Some(HistogramPoint(1.0, histogram)), ..VectorItem::default() };
         assert_eq!(data(vector), Data::Vector(vec![item]));
         assert!(matches!(data(r#"{"resultType":"matrix","result":[{"metric":{}}]}"#), Data::Matrix(_)));
     }

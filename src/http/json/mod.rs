@@ -2,6 +2,7 @@
 //!
 //! [`stream`] cuts a document into chunks so that an answer of any size is never held twice; what has one piece after the
 //! other is a [`stream::Document`].
+pub mod histogram;
 pub mod number;
 pub mod query_result;
 pub mod stream;

@@ -3,11 +3,12 @@
 //! Series are dropped as soon as they are written. Series that share a column of timestamps share its text too: a point
 //! costs a copy and the formatting of its value.
 
+use super::histogram::push_histogram;
 use super::number::{push_float_timestamp, push_timestamp};
 use super::stream::Document;
 use super::text::{push_labels, push_string};
 use model::number::{push_plain, push_value};
-use promql::value::{MatrixSeries, QueryValue, VectorSample};
+use promql::value::{MatrixSeries, QueryValue, SampleValue, VectorSample};
 use std::sync::Arc;
 
 /// Name of the type of a value, as the field `resultType` has it.
@@ -112,21 +113,32 @@ impl Document for ResultDocument {
     }
 }
 
-/// `{"metric":{…},"value":[time,"value"]}`
+/// `{"metric":{…},"value":[time,"value"]}`, or `"histogram":[time,{…}]` in place of the value.
 fn push_sample(out: &mut Vec<u8>, timestamp: &[u8], sample: &VectorSample) {
     out.extend_from_slice(b"{\"metric\":");
     push_labels(out, &sample.labels);
-    out.extend_from_slice(b",\"value\":[");
-    out.extend_from_slice(timestamp);
-    out.extend_from_slice(b",\"");
-    push_value(out, sample.value);
-    out.extend_from_slice(b"\"]}");
+    match &sample.value {
+        SampleValue::Float(value) => {
+            out.extend_from_slice(b",\"value\":[");
+            out.extend_from_slice(timestamp);
+            out.extend_from_slice(b",\"");
+            push_value(out, *value);
+            out.extend_from_slice(b"\"]}");
+        }
+        SampleValue::Histogram(histogram) => {
+            out.extend_from_slice(b",\"histogram\":[");
+            out.extend_from_slice(timestamp);
+            out.push(b',');
+            push_histogram(out, histogram);
+            out.extend_from_slice(b"]}");
+        }
+    }
 }
 
 struct MatrixWriter {
     series: std::vec::IntoIter<MatrixSeries>,
     current: Option<MatrixSeries>,
-    /// The next point of `current`.
+    /// The next point of `current`, its histograms after its values.
     point: usize,
     first: bool,
     shared: TimestampTexts,
@@ -178,7 +190,30 @@ impl MatrixWriter {
             out.extend_from_slice(b"\"]");
             self.point += 1;
         }
-        out.extend_from_slice(if self.point == 0 { b"}" } else { b"]}" });
+        self.write_histograms(out, target, series)
+    }
+
+    /// Writes histograms of the current series, whose values are written, and what closes it; returns whether any are left.
+    fn write_histograms(&mut self, out: &mut Vec<u8>, target: usize, series: &MatrixSeries) -> bool {
+        let values = series.values.len();
+        let columns = &series.histograms;
+        if self.point == values && values > 0 {
+            out.push(b']');
+        }
+        while let (Some(&at), Some(histogram)) =
+            (columns.timestamps_ms.get(self.point - values), columns.histograms.get(self.point - values))
+        {
+            out.extend_from_slice(if self.point == values { b",\"histograms\":[[" } else { b",[" });
+            push_timestamp(out, at);
+            out.push(b',');
+            push_histogram(out, histogram);
+            out.push(b']');
+            self.point += 1;
+            if out.len() >= target {
+                return true;
+            }
+        }
+        out.extend_from_slice(if self.point == values { b"}" } else { b"]}" });
         false
     }
 }
@@ -221,6 +256,7 @@ impl TimestampTexts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use model::histogram::{Histogram, HistogramColumns};
     use model::labels::Labels;
     use proptest::prelude::*;
     use serde_json::{Value, json};
@@ -258,7 +294,7 @@ mod tests {
     #[test]
     fn vectors_are_lists_of_one_value_each() {
         assert_eq!(written(QueryValue::Vector { timestamp_ms: 0, samples: vec![] }, 1), "[]");
-        let sample = |name, value| VectorSample { labels: labels(name), value };
+        let sample = |name, value| VectorSample { labels: labels(name), value: SampleValue::Float(value) };
         let vector =
             || QueryValue::Vector { timestamp_ms: 1001, samples: vec![sample("a", 1e-9), sample("b", f64::NAN)] };
         let expected = concat!(
@@ -271,8 +307,35 @@ mod tests {
     }
 
     #[test]
+    fn histograms_stand_where_values_would() {
+        let histogram = |count| Arc::new(Histogram { count, ..Histogram::default() });
+        let sample = VectorSample { labels: labels("a"), value: SampleValue::Histogram(histogram(1.0)) };
+        let vector = QueryValue::Vector { timestamp_ms: 1500, samples: vec![sample] };
+        let expected = r#"[{"metric":{"__name__":"a"},"histogram":[1.500,{"count":"1","sum":"0"}]}]"#;
+        assert_eq!(written(vector, 1), expected);
+        let mut histograms = HistogramColumns::default();
+        histograms.push(2000, histogram(2.0));
+        histograms.push(3000, histogram(3.0));
+        let series = |timestamps_ms: &[i64]| MatrixSeries {
+            labels: labels("b"),
+            timestamps_ms: timestamps_ms.into(),
+            values: timestamps_ms.iter().map(|at| *at as f64).collect(),
+            histograms: histograms.clone(),
+        };
+        let expected = concat!(
+            r#"[{"metric":{"__name__":"b"},"values":[[1,"1000"],[4,"4000"]],"#,
+            r#""histograms":[[2,{"count":"2","sum":"0"}],[3,{"count":"3","sum":"0"}]]},"#,
+            r#"{"metric":{"__name__":"b"},"histograms":[[2,{"count":"2","sum":"0"}],[3,{"count":"3","sum":"0"}]]}]"#
+        );
+        for target in [1, 60, 100, 130, 10_000] {
+            let matrix = QueryValue::Matrix(vec![series(&[1000, 4000]), series(&[])]);
+            assert_eq!(written(matrix, target), expected, "in chunks of {target}");
+        }
+    }
+
+    #[test]
     fn a_limit_cuts_series_and_leaves_scalars() {
-        let sample = |name| VectorSample { labels: labels(name), value: 1.0 };
+        let sample = |name| VectorSample { labels: labels(name), value: SampleValue::Float(1.0) };
         let mut vector = QueryValue::Vector { timestamp_ms: 0, samples: vec![sample("a"), sample("b")] };
         assert!(!truncate(&mut vector, 2));
         assert!(truncate(&mut vector, 1));
@@ -293,7 +356,7 @@ mod tests {
                 let own = || column.iter().map(|p| i64::from(p.0)).collect();
                 let timestamps_ms: Arc<[i64]> = if shared { Arc::clone(&first) } else { own() };
                 let values = (0..timestamps_ms.len()).map(|k| column.get(k).map_or(k as f64, |p| p.1)).collect();
-                MatrixSeries { labels: labels(&format!("m{i}")), timestamps_ms, values }
+                MatrixSeries { labels: labels(&format!("m{i}")), timestamps_ms, values, histograms: HistogramColumns::default() }
             }).collect();
             let expected: Vec<Value> = series.iter().map(|series| {
                 let point = |(at, value): (&i64, &f64)| {

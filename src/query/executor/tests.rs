@@ -5,7 +5,7 @@ use crate::query::testing::{MemoryStore, ReadLog};
 use promql::budget::BudgetLimits;
 use promql::parse::ParseOptions;
 use promql::source::{SelectRequest, SeriesSet, SourceError};
-use promql::value::QueryValue;
+use promql::value::{QueryValue, SampleValue};
 
 fn executor(source: impl SeriesSource + 'static, timeout: Duration) -> QueryExecutor {
     let options = QueryOptions {
@@ -63,7 +63,9 @@ fn one_series() -> MemoryStore {
 async fn an_answer_comes_with_its_cost() {
     let executor = executor(one_series(), LONG);
     let answer = executor.run(request("sum(up)")).await.unwrap();
-    assert!(matches!(&answer.result.value, QueryValue::Vector { samples, .. } if samples[0].value == 7.0));
+    assert!(
+        matches!(&answer.result.value, QueryValue::Vector { samples, .. } if samples[0].value == SampleValue::Float(7.0))
+    );
     assert!(answer.timings.total >= answer.timings.evaluation);
     assert_eq!((executor.shared.metrics.samples.get(), executor.shared.metrics.series.get()), (1, 1));
     assert!(executor.active().is_empty());

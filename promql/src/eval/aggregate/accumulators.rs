@@ -2,19 +2,25 @@
 //!
 //! Each keeps one cell per step. A full row takes a loop without branches; a row with gaps visits its present steps.
 
+use super::Context;
+use super::histograms::HistogramCells;
 use crate::eval::kahan::{self, Mean};
 use crate::eval::row::{Row, set_bits, unite_bits, words_for};
+use model::histogram::{HistogramMean, HistogramSum};
 
 /// Folds rows, in the order of series.
 pub(crate) trait Accumulator: Send {
-    /// Adds one series.
+    /// Adds the floats of one series.
     fn add(&mut self, row: &Row);
 
+    /// Adds the histograms of the same series, if it has any.
+    fn add_histograms(&mut self, row: &Row, series: usize, context: &Context<'_, '_>);
+
     /// Adds everything that `other` got; its series come after those of `self`.
-    fn merge(&mut self, other: Self);
+    fn merge(&mut self, other: Self, context: &Context<'_, '_>);
 
     /// Writes the result over the steps that any series was present at.
-    fn finish(self, out: &mut Row);
+    fn finish(self, out: &mut Row, context: &Context<'_, '_>);
 }
 
 /// Calls `cell(step, value)` for every present step.
@@ -42,11 +48,17 @@ pub(crate) struct Sum {
     sums: Vec<f64>,
     corrections: Vec<f64>,
     seen: Vec<u64>,
+    histograms: HistogramCells<HistogramSum>,
 }
 
 impl Sum {
     pub(crate) fn new(steps: usize) -> Self {
-        Self { sums: vec![0.0; steps], corrections: vec![0.0; steps], seen: vec![0; words_for(steps)] }
+        Self {
+            sums: vec![0.0; steps],
+            corrections: vec![0.0; steps],
+            seen: vec![0; words_for(steps)],
+            histograms: HistogramCells::new(),
+        }
     }
 }
 
@@ -65,7 +77,12 @@ impl Accumulator for Sum {
         }
     }
 
-    fn merge(&mut self, other: Self) {
+    fn add_histograms(&mut self, row: &Row, series: usize, context: &Context<'_, '_>) {
+        self.histograms.add(row, series, context);
+    }
+
+    fn merge(&mut self, other: Self, context: &Context<'_, '_>) {
+        self.histograms.merge(other.histograms, context);
         for step in set_bits(&other.seen) {
             let (sum, correction) = kahan::add(other.sums[step], self.sums[step], self.corrections[step]);
             (self.sums[step], self.corrections[step]) = kahan::add(other.corrections[step], sum, correction);
@@ -73,8 +90,9 @@ impl Accumulator for Sum {
         unite_bits(&mut self.seen, &other.seen);
     }
 
-    fn finish(self, out: &mut Row) {
+    fn finish(self, out: &mut Row, context: &Context<'_, '_>) {
         finish_cells(out, &self.seen, |step| self.sums[step] + self.corrections[step]);
+        self.histograms.finish(&self.seen, out, context);
     }
 }
 
@@ -82,11 +100,12 @@ impl Accumulator for Sum {
 pub(crate) struct Avg {
     means: Vec<Mean>,
     seen: Vec<u64>,
+    histograms: HistogramCells<HistogramMean>,
 }
 
 impl Avg {
     pub(crate) fn new(steps: usize) -> Self {
-        Self { means: vec![Mean::EMPTY; steps], seen: vec![0; words_for(steps)] }
+        Self { means: vec![Mean::EMPTY; steps], seen: vec![0; words_for(steps)], histograms: HistogramCells::new() }
     }
 }
 
@@ -96,15 +115,21 @@ impl Accumulator for Avg {
         each_present(row, |step, value| self.means[step].push(value));
     }
 
-    fn merge(&mut self, other: Self) {
+    fn add_histograms(&mut self, row: &Row, series: usize, context: &Context<'_, '_>) {
+        self.histograms.add(row, series, context);
+    }
+
+    fn merge(&mut self, other: Self, context: &Context<'_, '_>) {
+        self.histograms.merge(other.histograms, context);
         for (mean, other) in self.means.iter_mut().zip(&other.means) {
             mean.merge(other);
         }
         unite_bits(&mut self.seen, &other.seen);
     }
 
-    fn finish(self, out: &mut Row) {
+    fn finish(self, out: &mut Row, context: &Context<'_, '_>) {
         finish_cells(out, &self.seen, |step| self.means[step].get());
+        self.histograms.finish(&self.seen, out, context);
     }
 }
 
@@ -142,14 +167,18 @@ impl<F: Fn(f64, f64) -> bool + Send> Accumulator for Extreme<F> {
         }
     }
 
-    fn merge(&mut self, other: Self) {
+    fn add_histograms(&mut self, row: &Row, _series: usize, context: &Context<'_, '_>) {
+        context.ignore_histograms(row);
+    }
+
+    fn merge(&mut self, other: Self, _context: &Context<'_, '_>) {
         for step in set_bits(&other.seen) {
             Self::pick(&self.better, &mut self.best[step], other.best[step]);
         }
         unite_bits(&mut self.seen, &other.seen);
     }
 
-    fn finish(self, out: &mut Row) {
+    fn finish(self, out: &mut Row, _context: &Context<'_, '_>) {
         finish_cells(out, &self.seen, |step| self.best[step]);
     }
 }
@@ -182,7 +211,14 @@ impl Accumulator for Count {
         }
     }
 
-    fn merge(&mut self, other: Self) {
+    fn add_histograms(&mut self, row: &Row, _series: usize, _context: &Context<'_, '_>) {
+        for (step, _) in row.histograms() {
+            self.partial[step] += 1;
+            self.seen[step / 64] |= 1 << (step % 64);
+        }
+    }
+
+    fn merge(&mut self, other: Self, _context: &Context<'_, '_>) {
         self.full += other.full;
         for (count, other) in self.partial.iter_mut().zip(&other.partial) {
             *count += other;
@@ -190,7 +226,7 @@ impl Accumulator for Count {
         unite_bits(&mut self.seen, &other.seen);
     }
 
-    fn finish(self, out: &mut Row) {
+    fn finish(self, out: &mut Row, _context: &Context<'_, '_>) {
         finish_cells(out, &self.seen, |step| if self.as_one { 1.0 } else { (self.full + self.partial[step]) as f64 });
     }
 }
@@ -228,7 +264,11 @@ impl Accumulator for Variance {
         });
     }
 
-    fn merge(&mut self, other: Self) {
+    fn add_histograms(&mut self, row: &Row, _series: usize, context: &Context<'_, '_>) {
+        context.ignore_histograms(row);
+    }
+
+    fn merge(&mut self, other: Self, _context: &Context<'_, '_>) {
         for step in set_bits(&other.seen) {
             let (own, theirs) = (self.counts[step], other.counts[step]);
             if own == 0.0 {
@@ -246,7 +286,7 @@ impl Accumulator for Variance {
         unite_bits(&mut self.seen, &other.seen);
     }
 
-    fn finish(self, out: &mut Row) {
+    fn finish(self, out: &mut Row, _context: &Context<'_, '_>) {
         finish_cells(out, &self.seen, |step| {
             let variance = self.squares[step] / self.counts[step];
             if self.root { variance.sqrt() } else { variance }
@@ -257,6 +297,13 @@ impl Accumulator for Variance {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ast::{AggregateOp, Span};
+    use crate::budget::{Budget, BudgetLimits};
+    use crate::eval::exec::{Exec, Settings, Tally};
+    use crate::eval::remarks::Place;
+    use crate::eval::steps::Steps;
+    use crate::eval::vector::Nothing;
+    use crate::testing::memory::MemorySource;
     use proptest::prelude::*;
 
     const STEPS: usize = 3;
@@ -272,6 +319,12 @@ mod tests {
     }
 
     fn fold<A: Accumulator>(make: impl Fn() -> A, rows: &[Row], cut: usize) -> Row {
+        let budget = Budget::new(BudgetLimits::default());
+        let source = MemorySource::new();
+        let steps = Steps::range(0, STEPS as i64 - 1, 1);
+        let exec = Exec::new(&source, &budget, Settings::default(), None, Tally::new(steps, false));
+        let place = Place { ordinal: 0, span: Span { start: 0, end: 0 } };
+        let context = Context { exec: &exec, place, op: AggregateOp::Sum, inner: &Nothing };
         let (left, right) = rows.split_at(cut.min(rows.len()));
         let half = |rows: &[Row]| {
             let mut accumulator = make();
@@ -279,9 +332,9 @@ mod tests {
             accumulator
         };
         let mut whole = half(left);
-        whole.merge(half(right));
+        whole.merge(half(right), &context);
         let mut out = Row::absent(STEPS);
-        whole.finish(&mut out);
+        whole.finish(&mut out, &context);
         out
     }
 

@@ -2,7 +2,7 @@
 
 use super::grouping::Groups;
 use crate::eval::exec::{Exec, Worker};
-use crate::eval::row::Row;
+use crate::eval::row::{Cell, Row};
 use crate::eval::scalar::ScalarRow;
 use crate::eval::vector::{SeriesVector, Table, Vector};
 use crate::query_error::QueryError;
@@ -31,15 +31,12 @@ pub(crate) fn first<'q>(
             }
             for &index in batch {
                 inner.row(index, &mut worker, &mut row)?;
-                let (_, present) = row.parts_mut();
                 for (step, left) in left.iter_mut().enumerate() {
-                    let bit = 1 << (step % 64);
-                    if present[step / 64] & bit == 0 {
-                        continue;
-                    }
-                    match left.checked_sub(1) {
-                        Some(less) => *left = less,
-                        None => present[step / 64] &= !bit,
+                    if row.is_seen(step) {
+                        match left.checked_sub(1) {
+                            Some(less) => *left = less,
+                            None => row.clear_step(step),
+                        }
                     }
                 }
                 if !row.is_empty() {
@@ -106,10 +103,18 @@ impl SeriesVector for HashShare<'_> {
         self.inner.has_one_name()
     }
 
+    fn may_have_histograms(&self, index: usize) -> bool {
+        self.inner.may_have_histograms(index)
+    }
+
     fn row(&self, index: usize, worker: &mut Worker<'_, '_>, out: &mut Row) -> Result<(), QueryError> {
         let offset = offset(&self.inner.labels(index));
         self.inner.row(index, worker, out)?;
         out.retain(|step, _| Self::includes(self.ratio.at(step), offset));
+        if out.has_histograms() {
+            let includes = |step| Self::includes(self.ratio.at(step), offset);
+            out.map_histograms(|step, histogram| includes(step).then(|| Cell::Histogram(Arc::clone(histogram))));
+        }
         Ok(())
     }
 }

@@ -4,7 +4,7 @@
 //! series stays. NaN ranks below everything.
 
 use super::grouping::Groups;
-use super::{segments, tasks};
+use super::{Context, segments, tasks};
 use crate::budget::Charge;
 use crate::eval::exec::Exec;
 use crate::eval::row::Row;
@@ -93,12 +93,12 @@ impl Best {
 
 /// Ranks the series of `inner`; `k` holds how many to keep at each step.
 pub(crate) fn ranked<'q>(
-    inner: &Vector<'q>,
+    context: Context<'_, 'q>,
     groups: &Groups<'q>,
     k: &[usize],
     rank: Rank,
-    exec: &Exec<'q>,
 ) -> Result<Vector<'q>, QueryError> {
+    let Context { exec, inner, .. } = context;
     let segments = segments(groups);
     let tasks = tasks(&segments);
     let found = exec.map(tasks.len(), |task, worker| {
@@ -110,6 +110,9 @@ pub(crate) fn ranked<'q>(
             for position in segment.start..segment.end {
                 let index = groups.member(position);
                 inner.row(index, worker, &mut row)?;
+                if row.histograms().any(|(step, _)| k[step] > 0) {
+                    context.ignore_histograms(&row);
+                }
                 for (step, value) in row.iter() {
                     best[step].offer(Entry { value, series: index as u32 }, k[step], rank);
                 }
@@ -136,7 +139,7 @@ pub(crate) fn ranked<'q>(
         }
     }
     winners.push(in_order(merged, rank));
-    Ok(Arc::new(table(inner.as_ref(), winners.concat(), k.len(), exec)?))
+    Ok(Arc::new(table(inner, winners.concat(), k.len(), exec)?))
 }
 
 /// The winners with their steps, best first.

@@ -2,11 +2,13 @@
 
 use super::grouping::Grouping;
 use crate::eval::exec::Exec;
-use crate::eval::row::Row;
+use crate::eval::row::{Row, set_bits};
 use crate::eval::vector::{SeriesVector, Table, Vector};
 use crate::query_error::QueryError;
 use hashbrown::HashMap;
+use model::histogram::Histogram;
 use model::labels::Labels;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 /// Counts values; the value becomes the label `name` before series are grouped.
@@ -30,15 +32,22 @@ pub(crate) fn count_values<'q>(
         }
         let labels = inner.labels(index);
         let base = grouping.keep(&labels);
-        for (step, value) in row.iter() {
-            let found = *known.entry((base.clone(), value.to_bits())).or_insert_with(|| {
-                let text = model::text::format_plain(value);
-                let key = grouping.keep(&labels.with(name, &text));
+        for step in set_bits(&row.seen()) {
+            let text = || match row.histogram(step) {
+                Some(histogram) => print(histogram),
+                None => model::text::format_plain(row.values()[step]),
+            };
+            let mut find = || {
+                let key = grouping.keep(&labels.with(name, &text()));
                 *at.entry(key.clone()).or_insert_with(|| {
                     rows.push((key, false, Row::absent(steps)));
                     rows.len() - 1
                 })
-            });
+            };
+            let found = match row.get(step) {
+                Some(value) => *known.entry((base.clone(), value.to_bits())).or_insert_with(find),
+                None => find(),
+            };
             let counts = &mut rows[found].2;
             let count = counts.get(step).unwrap_or(0.0);
             counts.set(step, count + 1.0);
@@ -46,4 +55,18 @@ pub(crate) fn count_values<'q>(
     }
     worker.give_row(row);
     Ok(Arc::new(Table::from_rows(steps, rows, exec)?))
+}
+
+/// A histogram as text: its totals, then its populated buckets in ascending order.
+fn print(histogram: &Histogram) -> String {
+    let number = |value| crate::annotation::format_g(value, None);
+    let mut text = format!("{{count:{}, sum:{}", number(histogram.count), number(histogram.sum));
+    for bucket in histogram.listed_buckets().filter(|bucket| bucket.count != 0.0) {
+        let open = if bucket.lower_inclusive { '[' } else { '(' };
+        let close = if bucket.upper_inclusive { ']' } else { ')' };
+        let (lower, upper, count) = (number(bucket.lower), number(bucket.upper), number(bucket.count));
+        let _ = write!(text, ", {open}{lower},{upper}{close}:{count}");
+    }
+    text.push('}');
+    text
 }

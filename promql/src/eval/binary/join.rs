@@ -4,13 +4,17 @@
 //! evaluated when asked for. Other groups are entangled: which series match may change from step to step, and may be an
 //! error at some of them, so they are evaluated at once, step by step.
 
+use super::cells::Outcome;
+use super::is_trim;
 use super::matching::{Group, MatchGroups, Pairing, Signature};
 use super::with_scalar::change_each;
 use crate::ast::{BinaryOp, Cardinality, VectorMatching};
 use crate::eval::exec::{Exec, Worker};
 use crate::eval::names::{OnEqual, settle};
-use crate::eval::row::{Row, has_bit, unite_bits, words_for};
+use crate::eval::remarks::Place;
+use crate::eval::row::{Cell, Row, has_bit, unite_bits, words_for};
 use crate::eval::vector::{SeriesVector, Table, Vector};
+use crate::plan::Node;
 use crate::query_error::QueryError;
 use hashbrown::HashMap;
 use model::labels::Labels;
@@ -18,6 +22,7 @@ use std::sync::Arc;
 
 /// `lhs op rhs`
 pub(crate) fn join<'q>(
+    node: &Node,
     op: BinaryOp,
     (lhs, rhs): (Vector<'q>, Vector<'q>),
     matching: &VectorMatching,
@@ -31,6 +36,7 @@ pub(crate) fn join<'q>(
         matching: matching.clone(),
         return_bool,
         delayed_name_removal: exec.settings.delayed_name_removal,
+        place: Place { ordinal: node.ordinal, span: node.span },
     };
     let (many, one) = if pairing.is_swapped() { (rhs, lhs) } else { (lhs, rhs) };
     let has_fill = matching.fill_left.is_some() || matching.fill_right.is_some();
@@ -132,7 +138,7 @@ impl<'q> Entanglement<'_, 'q> {
         let mut results = Results { steps: self.steps, rows: Vec::new(), at: HashMap::new() };
         for step in 0..self.steps {
             let partner = self.partner(step, group, labels, &many_rows, &one_rows, exec)?;
-            self.match_step(step, partner, group, labels, (&many_rows, &one_rows), &mut results)?;
+            self.match_step(step, partner, group, labels, (&many_rows, &one_rows), (exec, &mut results))?;
         }
         let drops_name = self.pairing.return_bool && self.pairing.delayed_name_removal;
         for (labels, row) in results.rows {
@@ -151,12 +157,12 @@ impl<'q> Entanglement<'_, 'q> {
         one_rows: &[Row],
         exec: &Exec<'q>,
     ) -> Result<Option<usize>, QueryError> {
-        let mut present = (0..one_rows.len()).filter(|i| one_rows[*i].is_present(step));
+        let mut present = (0..one_rows.len()).filter(|i| one_rows[*i].is_seen(step));
         let first = present.next();
         let (Some(first_at), Some(second_at)) = (first, present.next()) else { return Ok(first) };
         let matching = &self.pairing.matching;
         let has_fill = matching.fill_left.is_some() || matching.fill_right.is_some();
-        let matters = has_fill || many_rows.iter().any(|row| row.is_present(step)) || self.many_present(step, exec)?;
+        let matters = has_fill || many_rows.iter().any(|row| row.is_seen(step)) || self.many_present(step, exec)?;
         if !matters {
             return Ok(None);
         }
@@ -175,7 +181,7 @@ impl<'q> Entanglement<'_, 'q> {
             let mut row = worker.take_row();
             for index in 0..self.many.len() {
                 self.many.row(index, &mut worker, &mut row)?;
-                unite_bits(&mut seen, row.present());
+                unite_bits(&mut seen, &row.seen());
             }
             worker.give_row(row);
             self.many_seen = Some(seen);
@@ -190,7 +196,7 @@ impl<'q> Entanglement<'_, 'q> {
         group: &Group,
         labels: &Labels,
         (many_rows, one_rows): (&[Row], &[Row]),
-        results: &mut Results,
+        (exec, results): (&Exec<'_>, &mut Results),
     ) -> Result<(), QueryError> {
         let (pairing, matching) = (self.pairing, &self.pairing.matching);
         let one_labels = || match partner {
@@ -198,23 +204,30 @@ impl<'q> Entanglement<'_, 'q> {
             None => labels.clone(),
         };
         // Which operand a fill value stands for is decided before the sides are swapped, as Prometheus does it.
-        let one_value = partner.and_then(|at| one_rows[at].get(step)).or(matching.fill_right);
+        let one_value = partner.and_then(|at| one_rows[at].cell(step)).or(matching.fill_right.map(Cell::Float));
         let mut matched = false;
-        if let Some(one_value) = one_value {
+        if let Some(one_value) = &one_value {
             for (row, index) in many_rows.iter().zip(&group.many) {
-                let Some(value) = row.get(step) else { continue };
+                let Some(value) = row.cell(step) else { continue };
+                let outcome = pairing.combine_cells(&value, one_value, exec);
+                if outcome == Outcome::Undefined {
+                    continue;
+                }
                 if pairing.is_one_to_one() && matched {
                     return Err(QueryError::ImplicitManyToOne);
                 }
                 matched = true;
                 let labels = pairing.labels(&self.many.labels(*index as usize), one_labels);
-                results.add(step, labels, pairing.combine(value, one_value))?;
+                results.add(step, labels, outcome)?;
             }
         }
-        if let (false, Some(fill), Some(at)) = (matched, matching.fill_left, partner) {
-            let one_value = one_rows[at].get(step).unwrap_or(f64::NAN);
-            let labels = pairing.labels(labels, one_labels);
-            results.add(step, labels, pairing.combine(fill, one_value))?;
+        if let (false, Some(fill), Some(at)) = (matched, matching.fill_left, partner)
+            && let Some(one_value) = one_rows[at].cell(step)
+        {
+            let outcome = pairing.combine_cells(&Cell::Float(fill), &one_value, exec);
+            if outcome != Outcome::Undefined {
+                results.add(step, pairing.labels(labels, one_labels), outcome)?;
+            }
         }
         Ok(())
     }
@@ -228,8 +241,8 @@ struct Results {
 }
 
 impl Results {
-    /// Notes a match; `value` is `None` when a comparison filtered it, which counts as a match all the same.
-    fn add(&mut self, step: usize, labels: Labels, value: Option<f64>) -> Result<(), QueryError> {
+    /// Notes a match; one that a comparison filtered counts as a match all the same.
+    fn add(&mut self, step: usize, labels: Labels, outcome: Outcome) -> Result<(), QueryError> {
         let (at, last_step) = self.at.entry(labels).or_insert_with_key(|labels| {
             self.rows.push((labels.clone(), Row::absent(self.steps)));
             (self.rows.len() - 1, None)
@@ -237,8 +250,8 @@ impl Results {
         if last_step.replace(step) == Some(step) {
             return Err(QueryError::GroupingNotUnique);
         }
-        if let Some(value) = value {
-            self.rows[*at].1.set(step, value);
+        if let Outcome::Value(cell) = outcome {
+            self.rows[*at].1.set_cell(step, cell);
         }
         Ok(())
     }
@@ -278,6 +291,15 @@ impl SeriesVector for Joined<'_> {
         self.pairing.matching.include.is_empty() && self.many.has_one_name() && self.resolved.len() == 0
     }
 
+    fn may_have_histograms(&self, index: usize) -> bool {
+        match self.pairs.get(index) {
+            Some((many, one)) => {
+                self.many.may_have_histograms(*many as usize) || self.one.may_have_histograms(*one as usize)
+            }
+            None => self.resolved.may_have_histograms(index - self.pairs.len()),
+        }
+    }
+
     fn row(&self, index: usize, worker: &mut Worker<'_, '_>, out: &mut Row) -> Result<(), QueryError> {
         let Some((many, one)) = self.pairs.get(index) else {
             return self.resolved.row(index - self.pairs.len(), worker, out);
@@ -285,12 +307,29 @@ impl SeriesVector for Joined<'_> {
         self.many.row(*many as usize, worker, out)?;
         let mut other = worker.take_row();
         self.one.row(*one as usize, worker, &mut other)?;
+        if out.has_histograms() || other.has_histograms() || is_trim(self.pairing.op) {
+            combine_cells(&self.pairing, out, &other, worker.exec);
+            worker.give_row(other);
+            return Ok(());
+        }
         for (into, from) in out.present_mut().iter_mut().zip(other.present()) {
             *into &= from;
         }
         combine_rows(&self.pairing, out, &other);
         worker.give_row(other);
         Ok(())
+    }
+}
+
+/// Combines the values of any kind at the steps where both have one; `out` holds the "many" side and gets the result.
+fn combine_cells(pairing: &Pairing, out: &mut Row, one: &Row, exec: &Exec<'_>) {
+    for step in 0..out.steps() {
+        let Some(many) = out.cell(step) else { continue };
+        let outcome = one.cell(step).map(|one| pairing.combine_cells(&many, &one, exec));
+        match outcome {
+            Some(Outcome::Value(cell)) => out.set_cell(step, cell),
+            _ => out.clear_step(step),
+        }
     }
 }
 

@@ -1,9 +1,12 @@
 //! How the series of two vectors find each other, and what labels a pair gets.
 
+use super::cells::{CellOperator, Outcome};
 use super::changes_metric;
 use crate::ast::{BinaryOp, Cardinality, VectorMatching};
 use crate::budget::Charge;
 use crate::eval::exec::Exec;
+use crate::eval::remarks::Place;
+use crate::eval::row::Cell;
 use crate::eval::vector::SeriesVector;
 use crate::query_error::QueryError;
 use hashbrown::HashMap;
@@ -111,6 +114,8 @@ pub(crate) struct Pairing {
     pub(crate) signature: Signature,
     pub(crate) return_bool: bool,
     pub(crate) delayed_name_removal: bool,
+    /// Where remarks point.
+    pub(crate) place: Place,
 }
 
 impl Pairing {
@@ -155,8 +160,7 @@ impl Pairing {
         }
     }
 
-    /// The result of the operator between a value of the "many" side and one of the "one" side; `None` when a comparison
-    /// filters it.
+    /// The result of the operator between floats of the "many" and the "one" side; `None` when a comparison filters it.
     #[inline(always)]
     pub(crate) fn combine(&self, many: f64, one: f64) -> Option<f64> {
         use crate::eval::scalar::{arithmetic, compare};
@@ -166,5 +170,16 @@ impl Pairing {
         }
         let holds = compare(self.op, left, right);
         if self.return_bool { Some(f64::from(u8::from(holds))) } else { holds.then_some(left) }
+    }
+
+    /// The same between values of any kind.
+    pub(crate) fn combine_cells(&self, many: &Cell, one: &Cell, exec: &Exec<'_>) -> Outcome {
+        let operator = CellOperator { op: self.op, exec, place: self.place };
+        let outcome = if self.is_swapped() { operator.apply(one, many) } else { operator.apply(many, one) };
+        match outcome {
+            Outcome::Value(_) if self.return_bool => Outcome::Value(Cell::Float(1.0)),
+            Outcome::Filtered if self.return_bool => Outcome::Value(Cell::Float(0.0)),
+            outcome => outcome,
+        }
     }
 }

@@ -71,7 +71,7 @@ impl<'q> Presence<'q> {
             let mut row = worker.take_row();
             for index in range {
                 vector.row(index, worker, &mut row)?;
-                present.extend_from_slice(row.present());
+                present.extend_from_slice(&row.seen());
             }
             worker.give_row(row);
             Ok(present)
@@ -125,14 +125,14 @@ impl SeriesVector for Masked<'_> {
         self.inner.has_one_name()
     }
 
+    fn may_have_histograms(&self, index: usize) -> bool {
+        self.inner.may_have_histograms(index)
+    }
+
     fn row(&self, index: usize, worker: &mut Worker<'_, '_>, out: &mut Row) -> Result<(), QueryError> {
         self.inner.row(index, worker, out)?;
         match self.masks[index] {
-            Some(group) => {
-                for (word, mask) in out.present_mut().iter_mut().zip(self.present.mask(group)) {
-                    *word &= if self.keep { *mask } else { !*mask };
-                }
-            }
+            Some(group) => out.mask(self.present.mask(group), self.keep),
             None if self.keep => out.reset(out.steps()),
             None => {}
         }
@@ -173,6 +173,11 @@ impl SeriesVector for Chained<'_> {
     fn drops_name(&self, index: usize) -> bool {
         let (part, index) = self.part(index);
         part.drops_name(index)
+    }
+
+    fn may_have_histograms(&self, index: usize) -> bool {
+        let (part, index) = self.part(index);
+        part.may_have_histograms(index)
     }
 
     fn row(&self, index: usize, worker: &mut Worker<'_, '_>, out: &mut Row) -> Result<(), QueryError> {

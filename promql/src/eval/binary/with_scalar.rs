@@ -1,12 +1,13 @@
 //! Operators between the series of a vector and a scalar.
 
-use super::{changes_metric, is_trim, trim_of_floats};
-use crate::annotation::Severity;
+use super::cells::{CellOperator, Outcome};
+use super::{changes_metric, is_trim};
 use crate::ast::BinaryOp;
 use crate::eval::exec::{Exec, Worker};
 use crate::eval::mapped::mapped;
 use crate::eval::names::{OnEqual, drop_names};
-use crate::eval::row::Row;
+use crate::eval::remarks::Place;
+use crate::eval::row::{Cell, Row};
 use crate::eval::scalar::{ScalarRow, arithmetic, compare};
 use crate::eval::vector::{SeriesVector, Vector};
 use crate::plan::Node;
@@ -24,9 +25,13 @@ pub(crate) fn apply<'q>(
     steps: usize,
     exec: &Exec<'q>,
 ) -> Result<Vector<'q>, QueryError> {
+    let place = Place { ordinal: node.ordinal, span: node.span };
+    let with_histograms: Vector<'q> =
+        Arc::new(WithHistograms { inner: vector, scalar: scalar.clone(), scalar_first, op, place });
     if is_trim(op) {
-        return Ok(without_trimmed(vector, op, node));
+        return drop_names_unless_kept(with_histograms, op, return_bool, steps, exec);
     }
+    let vector = with_histograms;
     let result = if op.is_comparison() {
         let holds = move |step: usize, value: f64| {
             let other = scalar.at(step);
@@ -49,6 +54,16 @@ pub(crate) fn apply<'q>(
             _ => each(vector_scalar, move |a, b| arithmetic(op, a, b)),
         }
     };
+    drop_names_unless_kept(result, op, return_bool, steps, exec)
+}
+
+fn drop_names_unless_kept<'q>(
+    result: Vector<'q>,
+    op: BinaryOp,
+    return_bool: bool,
+    steps: usize,
+    exec: &Exec<'q>,
+) -> Result<Vector<'q>, QueryError> {
     if changes_metric(op) || return_bool { drop_names(result, steps, OnEqual::Merge, exec) } else { Ok(result) }
 }
 
@@ -79,28 +94,46 @@ pub(crate) fn change_each(row: &mut Row, f: impl Fn(usize, f64) -> f64) {
     }
 }
 
-/// What a trim operator leaves of floats: nothing, and a remark. Other operators leave `vector` as it is.
-pub(crate) fn without_trimmed<'q>(vector: Vector<'q>, op: BinaryOp, node: &Node) -> Vector<'q> {
-    if !is_trim(op) {
-        return vector;
-    }
-    Arc::new(Trimmed { inner: vector, message: trim_of_floats(op), node: (node.ordinal, node.span) })
-}
-
-/// Floats under a trim operator.
-struct Trimmed<'q> {
+/// The histograms of a vector after the operator; floats are left to whoever wraps this, except under a trim operator,
+/// which leaves none of them.
+struct WithHistograms<'q> {
     inner: Vector<'q>,
-    message: String,
-    node: (u32, crate::ast::Span),
+    scalar: ScalarRow,
+    scalar_first: bool,
+    op: BinaryOp,
+    place: Place,
 }
 
-impl SeriesVector for Trimmed<'_> {
+impl WithHistograms<'_> {
+    fn change(&self, row: &mut Row, exec: &Exec<'_>) {
+        let operator = CellOperator { op: self.op, exec, place: self.place };
+        let outcome = |step: usize, own: Cell| {
+            let scalar = Cell::Float(self.scalar.at(step));
+            let outcome = if self.scalar_first { operator.apply(&scalar, &own) } else { operator.apply(&own, &scalar) };
+            match outcome {
+                Outcome::Value(cell) => Some(cell),
+                Outcome::Filtered | Outcome::Undefined => None,
+            }
+        };
+        if is_trim(self.op) {
+            // No float is left, but each asks for a remark.
+            row.retain(|step, value| outcome(step, Cell::Float(value)).is_some());
+        }
+        row.map_histograms(|step, histogram| outcome(step, Cell::Histogram(Arc::clone(histogram))));
+    }
+}
+
+impl SeriesVector for WithHistograms<'_> {
     fn len(&self) -> usize {
         self.inner.len()
     }
 
     fn labels(&self, index: usize) -> Labels {
         self.inner.labels(index)
+    }
+
+    fn labels_among(&self, index: usize, names: &[&str]) -> Labels {
+        self.inner.labels_among(index, names)
     }
 
     fn drops_name(&self, index: usize) -> bool {
@@ -111,12 +144,15 @@ impl SeriesVector for Trimmed<'_> {
         self.inner.has_one_name()
     }
 
+    fn may_have_histograms(&self, index: usize) -> bool {
+        !self.op.is_comparison() && self.inner.may_have_histograms(index)
+    }
+
     fn row(&self, index: usize, worker: &mut Worker<'_, '_>, out: &mut Row) -> Result<(), QueryError> {
         self.inner.row(index, worker, out)?;
-        if !out.is_empty() {
-            worker.exec.annotate(Severity::Info, self.message.clone(), self.node.0, self.node.1);
+        if out.has_histograms() || is_trim(self.op) {
+            self.change(out, worker.exec);
         }
-        out.reset(out.steps());
         Ok(())
     }
 }

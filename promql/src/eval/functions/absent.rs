@@ -25,7 +25,7 @@ pub(crate) fn absent<'q>(
             break;
         }
         inner.row(index, &mut worker, &mut row)?;
-        unite_bits(seen.present_mut(), row.present());
+        unite_bits(seen.present_mut(), &row.seen());
     }
     worker.give_row(row);
     let mut result = Row::absent(steps);

@@ -1,12 +1,20 @@
-//! Quantiles and fractions of classic histograms: series that count observations up to the bound in their label `le`.
+//! Quantiles and fractions of histograms: classic ones, whose series count observations up to the bound in their label
+//! `le`, and native ones.
 //!
 //! The series of one histogram are evaluated together when its result is asked for; nothing else is held. Which bounds
-//! there are is known from labels, which of them are present is decided step by step.
+//! there are is known from labels, which of them are present is decided step by step. So is whether a histogram is a
+//! classic or a native one; at a step where it is both there is no result.
 
-use crate::annotation::{MonotonicityRepair, Severity};
-use crate::ast::Span;
+pub(crate) mod native;
+
+mod classic;
+
+use classic::{Bucket, Repair};
+
+use crate::annotation::MonotonicityRepair;
 use crate::eval::exec::{Exec, Worker};
 use crate::eval::names::{OnEqual, settle};
+use crate::eval::remarks::Place;
 use crate::eval::row::{Row, has_bit};
 use crate::eval::scalar::ScalarRow;
 use crate::eval::steps::Steps;
@@ -40,16 +48,7 @@ pub(crate) struct Variant {
     pub(crate) steps: Vec<u64>,
 }
 
-/// Where remarks point.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Place {
-    /// The call's place in the plan.
-    pub(crate) ordinal: u32,
-    /// Where the vector argument stands.
-    pub(crate) span: Span,
-}
-
-/// Asks `question` of every classic histogram in `inner`.
+/// Asks `question` of every histogram in `inner`.
 pub(crate) fn ask<'q>(
     inner: Vector<'q>,
     question: Question,
@@ -59,19 +58,34 @@ pub(crate) fn ask<'q>(
 ) -> Result<Vector<'q>, QueryError> {
     let mut numbers: HashMap<Labels, usize, foldhash::fast::RandomState> = HashMap::default();
     let mut histograms: Vec<Histogram> = Vec::new();
+    let mut find = |labels: Labels| {
+        *numbers.entry(labels).or_insert_with_key(|labels| {
+            histograms.push(Histogram { labels: labels.clone(), buckets: Vec::new(), native: None });
+            histograms.len() - 1
+        })
+    };
+    let mut parts = Vec::new();
     for index in 0..inner.len() {
         let labels = inner.labels(index);
         let le = labels.get(BUCKET_LABEL).unwrap_or_default();
-        let Some(bound) = parse_bound(le) else {
-            remark_on_bad_bound(inner.as_ref(), index, &labels, le, place, exec)?;
-            continue;
-        };
-        let key = labels.filter(|name| name != BUCKET_LABEL);
-        let number = *numbers.entry(key).or_insert_with_key(|labels| {
-            histograms.push(Histogram { labels: labels.clone(), buckets: Vec::new() });
-            histograms.len() - 1
-        });
-        histograms[number].buckets.push((bound, index));
+        let bound = parse_bound(le);
+        match bound {
+            Some(bound) => parts.push((find(labels.filter(|name| name != BUCKET_LABEL)), Part::Bucket(bound, index))),
+            None if !inner.may_have_histograms(index) => {
+                remark_on_bad_bound(inner.as_ref(), index, &labels, le, place, exec)?;
+            }
+            None => {}
+        }
+        if inner.may_have_histograms(index) {
+            let counts_floats = bound.is_some();
+            parts.push((find(labels), Part::Native(Native { series: index, counts_floats })));
+        }
+    }
+    for (number, part) in parts {
+        match part {
+            Part::Bucket(bound, index) => histograms[number].buckets.push((bound, index)),
+            Part::Native(native) => histograms[number].native = Some(native),
+        }
     }
     for histogram in &mut histograms {
         histogram.buckets.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -100,11 +114,14 @@ fn remark_on_bad_bound(
     let mut row = worker.take_row();
     inner.row(index, &mut worker, &mut row)?;
     if !row.is_empty() {
-        let message = format!("bucket label \"le\" is missing or has a malformed value of {}", model::text::quote(le));
-        exec.annotate(Severity::Warning, for_metric(message, labels, exec), place.ordinal, place.span);
+        place.warn(exec, for_metric(bad_bound(le), labels, exec));
     }
     worker.give_row(row);
     Ok(())
+}
+
+fn bad_bound(le: &str) -> String {
+    format!("bucket label \"le\" is missing or has a malformed value of {}", model::text::quote(le))
 }
 
 /// Names the metric where its name is still known.
@@ -121,6 +138,21 @@ struct Histogram {
     labels: Labels,
     /// Bounds in ascending order, and the series that counts up to each; a bound may occur more than once.
     buckets: Vec<(f64, usize)>,
+    native: Option<Native>,
+}
+
+/// A series that may have native histograms.
+#[derive(Debug, Clone, Copy)]
+struct Native {
+    series: usize,
+    /// Whether its floats, if it has any, are a bucket of a classic histogram.
+    counts_floats: bool,
+}
+
+/// What a series is to a histogram.
+enum Part {
+    Bucket(f64, usize),
+    Native(Native),
 }
 
 /// The answers, one per histogram and variant.
@@ -140,24 +172,69 @@ impl Answers<'_> {
         }
     }
 
-    fn answer(&self, index: usize, step: usize, buckets: &mut [Bucket], repairs: &mut Repairs) -> Option<f64> {
-        let q = match &self.question {
-            Question::Fraction { lower, upper } => return Some(fraction(lower.at(step), upper.at(step), buckets)),
-            Question::Quantile(q) => q.at(step),
+    /// The quantile that the answer of that number asks for at a step, if it does; fractions are asked for at every step.
+    fn asked(&self, index: usize, step: usize) -> Option<Asked> {
+        match &self.question {
+            Question::Fraction { lower, upper } => Some(Asked::Fraction(lower.at(step), upper.at(step))),
+            Question::Quantile(q) => Some(Asked::Quantile(q.at(step))),
             Question::Quantiles { variants, .. } => {
                 let variant = &variants[index % variants.len()];
-                if !has_bit(&variant.steps, step) {
-                    return None;
-                }
-                variant.q
+                has_bit(&variant.steps, step).then_some(Asked::Quantile(variant.q))
             }
-        };
-        let (value, repair) = quantile(q, buckets);
-        if let Some(repair) = repair {
-            repairs.add(repair, self.steps.time(step));
         }
-        Some(value)
     }
+
+    fn of_buckets(&self, asked: Asked, step: usize, buckets: &mut [Bucket], repairs: &mut Repairs) -> f64 {
+        match asked {
+            Asked::Fraction(lower, upper) => classic::fraction(lower, upper, buckets),
+            Asked::Quantile(q) => {
+                let (value, repair) = classic::quantile(q, buckets);
+                if let Some(repair) = repair {
+                    repairs.add(repair, self.steps.time(step));
+                }
+                value
+            }
+        }
+    }
+
+    fn of_native(
+        &self,
+        asked: Asked,
+        histogram: &model::histogram::Histogram,
+        labels: &Labels,
+        exec: &Exec<'_>,
+    ) -> f64 {
+        let (value, remark) = match asked {
+            Asked::Fraction(lower, upper) => native::fraction(lower, upper, histogram),
+            Asked::Quantile(q) => native::quantile(q, histogram),
+        };
+        if let Some(remark) = remark {
+            self.place.inform(exec, for_metric(remark.message().to_owned(), labels, exec));
+        }
+        value
+    }
+
+    /// Evaluates the series that may have native histograms, and says when it has floats that are no bucket.
+    fn native_row(&self, histogram: &Histogram, worker: &mut Worker<'_, '_>) -> Result<Row, QueryError> {
+        let mut row = worker.take_row();
+        let Some(native) = histogram.native else {
+            row.reset(self.steps.count);
+            return Ok(row);
+        };
+        self.inner.row(native.series, worker, &mut row)?;
+        if !native.counts_floats && row.present().iter().any(|word| *word != 0) {
+            let le = histogram.labels.get(BUCKET_LABEL).unwrap_or_default();
+            self.place.warn(worker.exec, for_metric(bad_bound(le), &histogram.labels, worker.exec));
+        }
+        Ok(row)
+    }
+}
+
+/// What is asked at one step.
+#[derive(Debug, Clone, Copy)]
+enum Asked {
+    Quantile(f64),
+    Fraction(f64, f64),
 }
 
 impl SeriesVector for Answers<'_> {
@@ -177,7 +254,12 @@ impl SeriesVector for Answers<'_> {
 
     fn drops_name(&self, index: usize) -> bool {
         let histogram = &self.histograms[index / self.variants()];
-        histogram.buckets.iter().any(|(_, index)| self.inner.drops_name(*index))
+        let buckets = histogram.buckets.iter().map(|(_, index)| *index);
+        buckets.chain(histogram.native.map(|native| native.series)).any(|index| self.inner.drops_name(index))
+    }
+
+    fn may_have_histograms(&self, _index: usize) -> bool {
+        false
     }
 
     fn has_one_name(&self) -> bool {
@@ -193,6 +275,7 @@ impl SeriesVector for Answers<'_> {
             self.inner.row(*series, worker, &mut row)?;
             rows.push((*bound, row));
         }
+        let native = self.native_row(histogram, worker)?;
         out.reset(self.steps.count);
         let mut repairs = Repairs::default();
         let mut buckets = Vec::with_capacity(rows.len());
@@ -205,13 +288,26 @@ impl SeriesVector for Answers<'_> {
                     _ => buckets.push(Bucket { bound: *bound, count }),
                 }
             }
-            if buckets.is_empty() {
-                continue;
-            }
-            if let Some(value) = self.answer(index, step, &mut buckets, &mut repairs) {
-                out.set(step, value);
+            let asked = self.asked(index, step);
+            match (native.histogram(step), buckets.is_empty()) {
+                (None, true) => {}
+                (None, false) => {
+                    if let Some(asked) = asked {
+                        out.set(step, self.of_buckets(asked, step, &mut buckets, &mut repairs));
+                    }
+                }
+                (Some(native), true) => {
+                    if let Some(asked) = asked {
+                        out.set(step, self.of_native(asked, native, &histogram.labels, worker.exec));
+                    }
+                }
+                (Some(_), false) => {
+                    let message = "vector contains a mix of classic and native histograms".to_owned();
+                    self.place.warn(worker.exec, for_metric(message, &histogram.labels, worker.exec));
+                }
             }
         }
+        worker.give_row(native);
         for (_, row) in rows {
             worker.give_row(row);
         }
@@ -247,125 +343,6 @@ impl Repairs {
     }
 }
 
-/// Observations up to a bound.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Bucket {
-    bound: f64,
-    count: f64,
-}
-
-/// How counts were changed so that they never fall.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Repair {
-    buckets: (f64, f64),
-    difference_max: f64,
-}
-
-/// The `q`-quantile of buckets with ascending bounds, linear inside a bucket; makes counts monotonic.
-fn quantile(q: f64, buckets: &mut [Bucket]) -> (f64, Option<Repair>) {
-    if q.is_nan() {
-        return (f64::NAN, None);
-    }
-    if !(0.0..=1.0).contains(&q) {
-        return (if q < 0.0 { f64::NEG_INFINITY } else { f64::INFINITY }, None);
-    }
-    if buckets.last().is_none_or(|last| last.bound != f64::INFINITY) {
-        return (f64::NAN, None);
-    }
-    let repair = make_monotonic(buckets);
-    let last = buckets.len() - 1;
-    let observations = buckets[last].count;
-    if last == 0 || observations == 0.0 {
-        return (f64::NAN, repair);
-    }
-    let mut rank = q * observations;
-    let at = buckets[..last].partition_point(|bucket| bucket.count < rank || bucket.count.is_nan());
-    let value = if at == last {
-        buckets[last - 1].bound
-    } else if at == 0 && buckets[0].bound <= 0.0 {
-        buckets[0].bound
-    } else {
-        let Bucket { bound: end, mut count } = buckets[at];
-        let mut start = 0.0;
-        if at > 0 {
-            start = buckets[at - 1].bound;
-            count -= buckets[at - 1].count;
-            rank -= buckets[at - 1].count;
-        }
-        start + (end - start) * (rank / count)
-    };
-    (value, repair)
-}
-
-/// Relative differences below this are taken for rounding errors.
-const SMALL_DIFFERENCE: f64 = 1e-12;
-
-fn make_monotonic(buckets: &mut [Bucket]) -> Option<Repair> {
-    let mut repair: Option<Repair> = None;
-    let mut highest = buckets[0].count;
-    for bucket in &mut buckets[1..] {
-        let count = bucket.count;
-        if count == highest {
-            continue;
-        }
-        if nearly_equal(highest, count) {
-            bucket.count = highest;
-        } else if count < highest {
-            bucket.count = highest;
-            let repair = repair.get_or_insert(Repair { buckets: (bucket.bound, bucket.bound), difference_max: 0.0 });
-            repair.buckets = (repair.buckets.0.min(bucket.bound), repair.buckets.1.max(bucket.bound));
-            repair.difference_max = repair.difference_max.max(highest - count);
-        } else {
-            highest = count;
-        }
-    }
-    repair
-}
-
-fn nearly_equal(a: f64, b: f64) -> bool {
-    let sum = a.abs() + b.abs();
-    let difference = (a - b).abs();
-    if a == 0.0 || b == 0.0 || sum < f64::MIN_POSITIVE {
-        return difference < SMALL_DIFFERENCE * f64::MIN_POSITIVE;
-    }
-    difference / sum.min(f64::MAX) < SMALL_DIFFERENCE
-}
-
-/// The share of observations between two values, linear inside a bucket; none of a bucket without an end.
-fn fraction(lower: f64, upper: f64, buckets: &[Bucket]) -> f64 {
-    let Some(last) = buckets.last().filter(|last| last.bound == f64::INFINITY) else { return f64::NAN };
-    let total = last.count;
-    if total == 0.0 || lower.is_nan() || upper.is_nan() {
-        return f64::NAN;
-    }
-    if lower >= upper {
-        return 0.0;
-    }
-    (rank_of(upper, buckets, total) - rank_of(lower, buckets, total)) / total
-}
-
-/// How many observations lie below `value`.
-fn rank_of(value: f64, buckets: &[Bucket], total: f64) -> f64 {
-    let mut start = if buckets[0].bound <= 0.0 { f64::NEG_INFINITY } else { 0.0 };
-    let mut below: f64 = 0.0;
-    for bucket in buckets {
-        if start >= value {
-            return below.min(total);
-        }
-        if bucket.bound > value {
-            let inside = if start == f64::NEG_INFINITY {
-                bucket.count
-            } else {
-                below + (bucket.count - below) * (value - start) / (bucket.bound - start)
-            };
-            return if inside > total { total } else { inside };
-        }
-        below = bucket.count;
-        start = bucket.bound;
-    }
-    total
-}
-
 /// A float with at least one digit after the point: `1.0`, `0.25`, `1e+06`.
 fn open_metrics_float(value: f64) -> String {
     let text = crate::annotation::format_g(value, None);
@@ -376,48 +353,10 @@ fn open_metrics_float(value: f64) -> String {
 mod tests {
     use super::*;
 
-    fn buckets(list: &[(f64, f64)]) -> Vec<Bucket> {
-        list.iter().map(|(bound, count)| Bucket { bound: *bound, count: *count }).collect()
-    }
-
-    const INF: f64 = f64::INFINITY;
-
-    #[test]
-    fn quantiles_interpolate_inside_a_bucket() {
-        let ask = |q| quantile(q, &mut buckets(&[(0.1, 5.0), (0.2, 7.0), (1.0, 11.0), (INF, 12.0)])).0;
-        assert!((ask(0.2) - 0.048).abs() < 1e-12);
-        assert!((ask(0.5) - 0.15).abs() < 1e-12);
-        assert_eq!(ask(1.0), 1.0);
-        assert_eq!((ask(-0.1), ask(1.1)), (f64::NEG_INFINITY, INF));
-        assert!(quantile(0.5, &mut buckets(&[(1.0, 5.0)])).0.is_nan());
-        assert!(quantile(0.5, &mut buckets(&[(INF, 5.0)])).0.is_nan());
-    }
-
-    #[test]
-    fn falling_counts_are_lifted_and_reported() {
-        let mut falling = buckets(&[(0.1, 20.0), (1.0, 10.0), (10.0, 50.0), (100.0, 40.0), (INF, 80.0)]);
-        let (_, repair) = quantile(0.5, &mut falling);
-        assert_eq!(repair, Some(Repair { buckets: (1.0, 100.0), difference_max: 10.0 }));
-        let (_, repair) = quantile(0.5, &mut buckets(&[(1.0, 10.0), (2.0, 10.0 - 1e-13), (INF, 10.0)]));
-        assert_eq!(repair, None);
-    }
-
-    #[test]
-    fn fractions_leave_out_buckets_without_an_end() {
-        let ask = |lower, upper, list: &[(f64, f64)]| fraction(lower, upper, &buckets(list));
-        let positive = [(1.0, 1.0), (2.0, 3.0), (3.0, 6.0), (INF, 100.0)];
-        assert_eq!(ask(0.0, 1.5, &positive), 0.02);
-        assert_eq!(ask(2.0, 5.0, &positive), 0.03);
-        assert_eq!(ask(400.0, INF, &positive), 0.94);
-        let negative = [(-3.0, 10.0), (-2.0, 12.0), (-1.0, 15.0), (INF, 100.0)];
-        assert_eq!(ask(-4.0, -2.0, &negative), 0.02);
-        assert_eq!(ask(f64::NEG_INFINITY, -1.5, &negative), 0.135);
-    }
-
     #[test]
     fn bounds_are_floats() {
         assert_eq!(parse_bound(".2"), Some(0.2));
-        assert_eq!(parse_bound("+Inf"), Some(INF));
+        assert_eq!(parse_bound("+Inf"), Some(f64::INFINITY));
         assert_eq!(parse_bound("1e999"), None);
         assert_eq!(parse_bound("Hello"), None);
         assert_eq!(open_metrics_float(1.0), "1.0");

@@ -36,7 +36,7 @@ pub(crate) fn info<'q>(
     let infos = match wanted.matchers(&base, &is_info) {
         Some(matchers) => {
             let look = LookTimes::new(steps, when.at_ms, when.offset_ms);
-            let selected = InstantSelector::build(&matchers, look, Field::Time, counting, ordinal, exec)?;
+            let selected = InstantSelector::build((&matchers, false), look, Field::InfoTime, counting, ordinal, exec)?;
             Table::evaluate(selected.as_ref(), steps.count, false, exec)?
         }
         None => Table::builder(steps.count, exec).finish(),
@@ -46,13 +46,13 @@ pub(crate) fn info<'q>(
     for (index, is_info) in is_info.iter().enumerate() {
         let labels = base.labels_ref(index);
         let (values, present) = base.columns(index);
+        let mut row = Row::default();
+        row.copy_from(values, present, base.histograms(index));
         if *is_info {
-            let mut row = Row::default();
-            row.copy_from(values, present);
             rows.push(labels.clone(), base.drops_name(index), &row)?;
             continue;
         }
-        for (labels, row) in enrich(labels, values, present, &infos, &newest, &wanted)? {
+        for (labels, row) in enrich(labels, &row, &infos, &newest, &wanted)? {
             rows.push(labels, base.drops_name(index), &row)?;
         }
     }
@@ -146,7 +146,12 @@ struct Newest {
 impl Newest {
     fn find(infos: &Table<'_>, base: &Table<'_>, steps: usize) -> Result<Self, QueryError> {
         let mut base_seen = vec![0; words_for(steps)];
-        (0..base.len()).for_each(|index| unite_bits(&mut base_seen, base.columns(index).1));
+        for index in 0..base.len() {
+            unite_bits(&mut base_seen, base.columns(index).1);
+            for (step, histogram) in base.histograms(index).iter().enumerate() {
+                base_seen[step / 64] |= u64::from(histogram.is_some()) << (step % 64);
+            }
+        }
         let mut names = HashSet::new();
         let mut by_target: HashMap<Labels, Vec<Option<u32>>> = HashMap::new();
         for index in 0..infos.len() {
@@ -181,8 +186,7 @@ impl Newest {
 /// One base series with the labels it has at each step.
 fn enrich(
     labels: &Labels,
-    values: &[f64],
-    present: &[u64],
+    base: &Row,
     infos: &Table<'_>,
     newest: &Newest,
     wanted: &Wanted,
@@ -191,7 +195,7 @@ fn enrich(
         newest.names.iter().filter_map(|name| newest.by_target.get(&target(labels, name))).collect();
     let mut known: HashMap<Vec<u32>, Option<usize>> = HashMap::new();
     let mut rows: Vec<(Labels, Row)> = Vec::new();
-    for step in (0..values.len()).filter(|step| has_bit(present, *step)) {
+    for (step, cell) in (0..base.steps()).filter_map(|step| Some((step, base.cell(step)?))) {
         let found: Vec<u32> = sources.iter().filter_map(|source| source[step]).collect();
         let row = match known.get(&found) {
             Some(row) => *row,
@@ -200,7 +204,7 @@ fn enrich(
                     None
                 } else {
                     let labels = with_labels_of(labels, &found, infos, wanted)?;
-                    rows.push((labels, Row::absent(values.len())));
+                    rows.push((labels, Row::absent(base.steps())));
                     Some(rows.len() - 1)
                 };
                 known.insert(found, row);
@@ -208,7 +212,7 @@ fn enrich(
             }
         };
         if let Some(row) = row {
-            rows[row].1.set(step, values[step]);
+            rows[row].1.set_cell(step, cell);
         }
     }
     Ok(rows)

@@ -120,6 +120,10 @@ impl SeriesVector for Relabeled<'_> {
         !target_is_reserved && self.inner.has_one_name()
     }
 
+    fn may_have_histograms(&self, index: usize) -> bool {
+        self.inner.may_have_histograms(index)
+    }
+
     fn row(&self, index: usize, worker: &mut Worker<'_, '_>, out: &mut Row) -> Result<(), QueryError> {
         self.inner.row(index, worker, out)
     }

@@ -1,7 +1,7 @@
 //! Functions of one number, applied to every value of a vector.
 
 use crate::eval::binary::with_scalar::change_each;
-use crate::eval::mapped::mapped;
+use crate::eval::mapped::mapped_floats;
 use crate::eval::scalar::{ScalarRow, go_max, go_min};
 use crate::eval::vector::Vector;
 use std::f64::consts::PI;
@@ -51,7 +51,7 @@ fn sign(value: f64) -> f64 {
 pub(crate) fn round(vector: Vector<'_>, to: ScalarRow) -> Vector<'_> {
     // Prometheus multiplies by the inverse: it costs fewer digits.
     let inverse = to.map(|to| 1.0 / to);
-    mapped(vector, move |row| {
+    mapped_floats(vector, move |row| {
         change_each(row, |step, value| {
             let inverse = inverse.at(step);
             (value * inverse + 0.5).floor() / inverse
@@ -61,7 +61,7 @@ pub(crate) fn round(vector: Vector<'_>, to: ScalarRow) -> Vector<'_> {
 
 /// `clamp` and its kin; a step at which `max < min` has no result.
 pub(crate) fn clamp(vector: Vector<'_>, min: ScalarRow, max: ScalarRow) -> Vector<'_> {
-    mapped(vector, move |row| {
+    mapped_floats(vector, move |row| {
         // NaN bounds are no contradiction: they make the result NaN.
         let crossed = |step| max.at(step) < min.at(step);
         row.retain(|step, _| !crossed(step));

@@ -26,6 +26,10 @@ pub(crate) fn sort<'q>(
 ) -> Result<Vector<'q>, QueryError> {
     let table = Table::evaluate(inner, 1, false, exec)?;
     let mut order: Vec<usize> = (0..table.len()).collect();
+    if *key == Key::Value {
+        // Histograms have no order.
+        order.retain(|index| table.histograms(*index).first().is_none_or(Option::is_none));
+    }
     let value = |index: usize| table.columns(index).0[0];
     let turn = |ordering: Ordering| if descending { ordering.reverse() } else { ordering };
     match key {
@@ -89,6 +93,10 @@ impl SeriesVector for Ordered<'_> {
 
     fn drops_name(&self, index: usize) -> bool {
         self.table.drops_name(self.order[index])
+    }
+
+    fn may_have_histograms(&self, index: usize) -> bool {
+        self.table.may_have_histograms(self.order[index])
     }
 
     fn row(&self, index: usize, worker: &mut Worker<'_, '_>, out: &mut Row) -> Result<(), QueryError> {
