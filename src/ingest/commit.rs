@@ -32,8 +32,8 @@ pub struct WriteRequest {
     pub now_ms: i64,
 }
 
-/// So many series that are not known by their bytes are resolved between two awaits; more take a thread of their own,
-/// since parsing and creating them takes microseconds each.
+/// So many series that are not known by their bytes, native histograms and exemplars are worked on between two awaits; more
+/// take a thread of their own, since parsing and creating them takes microseconds each.
 const INLINE_MISSING_MAX: usize = 64;
 
 /// A request that was decoded and whose series were looked up.
@@ -68,7 +68,7 @@ impl Ingest {
         let short = expected <= options.inline_bytes_max;
         let decoded = self.inner.run(short, move || inner.decode(&request, hold, expected)).await??;
         let inner = Arc::clone(&self.inner);
-        let few = decoded.missing.len() <= INLINE_MISSING_MAX;
+        let few = decoded.missing.len() + decoded.scratch.table.other_count() <= INLINE_MISSING_MAX;
         let (decoded, mut prepared) = self.inner.run(few, move || inner.sort_out(decoded)).await??;
 
         let (metadata, hashes) = std::mem::take(&mut prepared.metadata).into_parts();

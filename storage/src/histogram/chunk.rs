@@ -19,6 +19,9 @@ const DELTA_MAX: i64 = i32::MAX as i64;
 const ZEROS: [u8; 64] = [0; 64];
 /// Unused bits of the flags are zero.
 const AFTER_RESET: u8 = 1;
+/// The column of counts has what the zero bucket and the others leave: zero, unless NaN was observed or counts are floats.
+const COUNT_OF_REST: u8 = 2;
+const KNOWN_FLAGS: u8 = AFTER_RESET | COUNT_OF_REST;
 
 /// Splits samples in ascending order of time into runs that [`encode`] takes: one scale each, near each other, and only the
 /// first one behind a known reset.
@@ -37,13 +40,20 @@ pub(crate) fn encode_run(run: &[Stored]) -> Vec<u8> {
         run.iter().flat_map(|sample| sample.buckets.iter().map(|(bucket, _)| *bucket)).collect();
     buckets.sort_unstable();
     buckets.dedup();
-    let mut out = vec![if first.after_reset { AFTER_RESET } else { 0 }];
+    let of_rest = run.iter().all(|sample| {
+        let (count, sum) = (total(sample, COUNT), bucket_sum(sample));
+        (sum + (count - sum)).to_bits() == count.to_bits()
+    });
+    let flags = if first.after_reset { AFTER_RESET } else { 0 } | if of_rest { COUNT_OF_REST } else { 0 };
+    let mut out = vec![flags];
     push_scale(&mut out, &first.scale);
     push_buckets(&mut out, buckets.iter().copied());
-    push_column(&mut out, column_with_times(run));
+    let count =
+        |sample: &Stored| if of_rest { total(sample, COUNT) - bucket_sum(sample) } else { total(sample, COUNT) };
+    push_column(&mut out, column_with_times(run, |sample| count(sample).to_bits()));
     push_column(&mut out, column(run.iter().map(|sample| (sample.start_ms as f64).to_bits())));
-    for total in [ZERO_COUNT, SUM] {
-        push_column(&mut out, column(run.iter().map(|sample| sample.totals.get(total).copied().unwrap_or(0))));
+    for number in [ZERO_COUNT, SUM] {
+        push_column(&mut out, column(run.iter().map(|sample| total(sample, number).to_bits())));
     }
     // Of each sample, its buckets that have no column yet.
     let mut rests: Vec<&[(Bucket, u64)]> = run.iter().map(|sample| sample.buckets.as_slice()).collect();
@@ -60,11 +70,20 @@ pub(crate) fn encode_run(run: &[Stored]) -> Vec<u8> {
     out
 }
 
-fn column_with_times(run: &[Stored]) -> BitBuffer {
+fn total(sample: &Stored, number: usize) -> f64 {
+    f64::from_bits(sample.totals.get(number).copied().unwrap_or(0))
+}
+
+/// The zero bucket and the others, added up in the order of their columns.
+fn bucket_sum(sample: &Stored) -> f64 {
+    sample.buckets.iter().fold(total(sample, ZERO_COUNT), |sum, (_, bits)| sum + f64::from_bits(*bits))
+}
+
+fn column_with_times(run: &[Stored], value: impl Fn(&Stored) -> u64) -> BitBuffer {
     let (mut buffer, mut state) = (BitBuffer::default(), ValueState::default());
     let (mut before, mut last_delta) = (None, 0);
     for sample in run {
-        let bits = sample.totals.get(COUNT).copied().unwrap_or(0);
+        let bits = value(sample);
         match before {
             None => {
                 buffer.push(timestamp::encode_first(sample.timestamp_ms));
@@ -142,11 +161,16 @@ pub(crate) fn decode_run(payload: &[u8], count: usize, out: &mut Vec<Stored>) ->
             }
         })?;
     }
+    if flags & COUNT_OF_REST != 0 {
+        samples
+            .iter_mut()
+            .for_each(|sample| sample.totals[COUNT] = (bucket_sum(sample) + total(sample, COUNT)).to_bits());
+    }
     if cursor.is_empty() { Ok(()) } else { Err(ChunkError::BadCode) }
 }
 
 fn read_front(cursor: &mut Cursor<'_>) -> Option<(u8, Scale, Vec<Bucket>)> {
-    let flags = cursor.u8().filter(|flags| flags & !AFTER_RESET == 0)?;
+    let flags = cursor.u8().filter(|flags| flags & !KNOWN_FLAGS == 0)?;
     Some((flags, read_scale(cursor)?, read_buckets(cursor)?))
 }
 
