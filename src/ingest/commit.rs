@@ -267,6 +267,7 @@ impl Account<'_> {
                 value: refused.value,
                 count: refused.count,
                 reason: refused.reason,
+                detail: refused.detail,
             }
         };
         // Described before the ledger is locked.

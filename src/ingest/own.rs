@@ -63,6 +63,7 @@ impl Ingest {
                 value: Some(own.sample.value),
                 count: 1,
                 reason,
+                detail: None,
             }]);
         }
         Ok(outcome)

@@ -98,8 +98,9 @@ async fn main() -> anyhow::Result<()> {
     let answer = client.post(format!("{}/api/v1/admin/tsdb/snapshot", prometheus.url)).send().await?;
     ensure!(answer.status().is_success(), "{}", answer.text().await?);
     let theirs = chunk_bytes(&directory.path().join("prometheus/snapshots"))? as f64 / (SERIES * SAMPLES) as f64;
-    println!(
-        "bytes per native histogram in chunks: Hearth {ours:.1}, Prometheus {theirs:.1}; in Hearth's log {log:.1}"
-    );
+    let their_log = disk_bytes(&directory.path().join("prometheus/wal")) as f64 / (SERIES * SAMPLES) as f64;
+    println!("bytes per native histogram   Hearth  Prometheus");
+    println!("in chunks                    {ours:6.1}  {theirs:10.1}");
+    println!("in the write-ahead log       {log:6.1}  {their_log:10.1}");
     Ok(())
 }

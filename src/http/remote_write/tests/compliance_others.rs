@@ -129,7 +129,9 @@ async fn histograms_that_contradict_themselves_are_refused_and_the_rest_is_store
         let receiver = expect(&message, 400, (1, 0, 0), why).await;
         assert_eq!(receiver.store.series().len(), 1, "no series is made for what is refused");
         assert_eq!(receiver.ingest.metrics().rejected(crate::ingest::Reason::InvalidHistogram), 2);
-        assert_eq!(receiver.ingest.ledger().last(1).0[0].timestamp_ms, Some(NOW_MS));
+        let refusal = &receiver.ingest.ledger().last(1).0[0];
+        assert_eq!(refusal.timestamp_ms, Some(NOW_MS));
+        assert!(refusal.explanation().contains(why), "{}", refusal.explanation());
     }
     let huge = v2::Histogram {
         count: Some(v2::histogram::Count::Int(5_000)),
