@@ -52,8 +52,11 @@ pub struct Features {
     pub warnings: Vec<String>,
 }
 
+/// Switches a feature on.
+type Enable = fn(&mut Features);
+
 /// The features by the names that Prometheus 3.14 has for them.
-const FEATURES: [(&str, fn(&mut Features)); 6] = [
+const FEATURES: [(&str, Enable); 6] = [
     ("promql-experimental-functions", |features| features.parse.experimental_functions = true),
     ("promql-delayed-name-removal", |features| features.delayed_name_removal = true),
     ("promql-extended-range-selectors", |features| features.parse.extended_range_selectors = true),

@@ -45,7 +45,7 @@ impl Histogram {
             return Err(IncompatibleBuckets);
         }
         let mut working = Working::take(self);
-        let combined = working.add(&Working::new(other), sign);
+        let combined = working.add_histogram(other, sign);
         *self = working.finish();
         combined
     }
@@ -173,6 +173,39 @@ impl Working {
         }
     }
 
+    /// Adds `sign` times `other`, without a copy if both list the same buckets, as consecutive samples mostly do.
+    pub(super) fn add_histogram(&mut self, other: &Histogram, sign: f64) -> Result<Combined, IncompatibleBuckets> {
+        if !self.has_layout_of(other) {
+            return self.add(&Self::new(other), sign);
+        }
+        let (hint, resets_collide) = combined_hint(self.hint, other.counter_reset_hint);
+        self.hint = hint;
+        let compensated = self.compensated;
+        let totals =
+            [(&mut self.zero_count, other.zero_count), (&mut self.count, other.count), (&mut self.sum, other.sum)];
+        for (sum, value) in totals {
+            *sum = combined(*sum, (value, 0.0), sign, compensated);
+        }
+        self.positive.add_in_place(&other.positive_buckets, &[], sign);
+        self.negative.add_in_place(&other.negative_buckets, &[], sign);
+        Ok(Combined { resets_collide, bounds_reconciled: false })
+    }
+
+    /// Whether `other` lists the same buckets, none of which lies in the zero bucket.
+    fn has_layout_of(&self, other: &Histogram) -> bool {
+        let outside = |side: &Side| match side.spans.first() {
+            Some(span) if !self.has_custom_buckets() => exponential(span.offset, self.schema) > self.zero_threshold,
+            _ => true,
+        };
+        self.schema == other.schema
+            && self.zero_threshold == other.zero_threshold
+            && self.custom_values == other.custom_values
+            && self.positive.has_layout(&other.positive_spans, &other.positive_buckets)
+            && self.negative.has_layout(&other.negative_spans, &other.negative_buckets)
+            && outside(&self.positive)
+            && outside(&self.negative)
+    }
+
     /// Adds `sign` times `other`.
     pub(super) fn add(&mut self, other: &Self, sign: f64) -> Result<Combined, IncompatibleBuckets> {
         if self.has_custom_buckets() != other.has_custom_buckets() {
@@ -261,6 +294,12 @@ impl Working {
         }
     }
 
+    /// Whether any number is so large that adding another one like it may overflow.
+    pub(super) fn has_huge_numbers(&self) -> bool {
+        let totals = [self.zero_count.0, self.count.0, self.sum.0];
+        totals.iter().chain(&self.positive.buckets).chain(&self.negative.buckets).any(|value| is_huge(*value))
+    }
+
     /// Whether any number is infinite.
     pub(super) fn has_overflow(&self) -> bool {
         let numbers = [self.zero_count.0, self.count.0, self.sum.0];
@@ -270,6 +309,11 @@ impl Working {
     pub(super) fn has_custom_buckets(&self) -> bool {
         self.schema == super::CUSTOM_BUCKETS_SCHEMA
     }
+}
+
+/// Whether a number may overflow when another one that is not larger is added.
+pub(super) fn is_huge(value: f64) -> bool {
+    value.abs() > f64::MAX / 4.0
 }
 
 fn combined((sum, lost): (f64, f64), (value, correction): (f64, f64), sign: f64, compensated: bool) -> (f64, f64) {

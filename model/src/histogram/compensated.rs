@@ -1,7 +1,7 @@
 //! Adding many histograms: every number carries what rounding took from it.
 
 use super::Histogram;
-use super::arithmetic::{Combined, IncompatibleBuckets, Working};
+use super::arithmetic::{Combined, IncompatibleBuckets, Working, is_huge};
 
 /// Adds `value` to `sum`; `correction` gathers what rounding lost (Neumaier's method). It is void once the sum is infinite.
 #[inline]
@@ -9,6 +9,12 @@ pub(super) fn add_compensated(value: f64, sum: f64, correction: f64) -> (f64, f6
     let total = sum + value;
     let lost = if sum.abs() >= value.abs() { (sum - total) + value } else { (value - total) + sum };
     (total, if total.is_infinite() { 0.0 } else { correction + lost })
+}
+
+fn has_huge_numbers(histogram: &Histogram) -> bool {
+    let totals = [histogram.zero_count, histogram.count, histogram.sum];
+    let buckets = histogram.positive_buckets.iter().chain(&histogram.negative_buckets);
+    totals.iter().chain(buckets).any(|value| is_huge(*value))
 }
 
 /// The sum of histograms.
@@ -30,7 +36,7 @@ impl HistogramSum {
     /// One has listed bounds, the other exponential ones; the sum is then as it was.
     pub fn add(&mut self, next: &Histogram) -> Result<Combined, IncompatibleBuckets> {
         self.working.compensate();
-        self.working.add(&Working::new(next), 1.0)
+        self.working.add_histogram(next, 1.0)
     }
 
     /// Adds a sum of histograms that come after those of this one.
@@ -70,6 +76,12 @@ impl HistogramMean {
     /// # Errors
     /// One has listed bounds, the other exponential ones.
     pub fn add(&mut self, next: &Histogram) -> Result<Combined, IncompatibleBuckets> {
+        if !self.moving && !self.working.has_huge_numbers() && !has_huge_numbers(next) {
+            self.working.compensate();
+            let combined = self.working.add_histogram(next, 1.0)?;
+            self.count += 1.0;
+            return Ok(combined);
+        }
         let mut next = Working::new(next);
         if !self.moving {
             let mut sum = self.working.clone();

@@ -45,14 +45,18 @@ impl Histogram {
             )
     }
 
-    /// Buckets of schema `from` merged to those of this histogram, without those that end inside its zero bucket.
+    /// Buckets of schema `from` without those that end inside the zero bucket of this histogram, which counts them; what is
+    /// left is merged to buckets of this histogram.
     fn outside_zero_bucket(
         &self,
         buckets: impl Iterator<Item = (i32, f64)>,
         from: i8,
     ) -> impl Iterator<Item = (i32, f64)> {
         let (schema, threshold) = (self.schema, self.zero_threshold);
-        let mut buckets = buckets.map(move |(index, count)| (reduced_index(index, from, schema), count)).peekable();
+        let mut buckets = buckets
+            .skip_while(move |(index, _)| exponential(*index, from) <= threshold)
+            .map(move |(index, count)| (reduced_index(index, from, schema), count))
+            .peekable();
         std::iter::from_fn(move || {
             let (index, mut sum) = buckets.next()?;
             while let Some((_, count)) = buckets.next_if(|next| next.0 == index) {
@@ -60,7 +64,6 @@ impl Histogram {
             }
             Some((index, sum))
         })
-        .skip_while(move |(index, _)| exponential(*index, schema) <= threshold)
     }
 
     fn is_reset_of_custom_buckets(&self, previous: &Self) -> bool {

@@ -89,8 +89,8 @@ impl Side {
     /// until the first of which it does not.
     pub(super) fn add(&mut self, other: &Self, sign: f64, ignore: impl Fn(i32) -> bool) {
         let all_count = listed(&other.spans, &other.buckets).next().is_none_or(|(first, _)| !ignore(first));
-        if all_count && self.spans == other.spans && self.buckets.len() == other.buckets.len() {
-            self.add_in_place(other, sign);
+        if all_count && self.has_layout(&other.spans, &other.buckets) {
+            self.add_in_place(&other.buckets, &other.corrections, sign);
             return;
         }
         let compensated = self.is_compensated() || other.is_compensated();
@@ -113,18 +113,23 @@ impl Side {
         *self = Self::of_cells(sums.into_iter(), compensated);
     }
 
-    /// Adds bucket by bucket where both list the same ones.
-    fn add_in_place(&mut self, other: &Self, sign: f64) {
-        if !self.is_compensated() && !other.is_compensated() {
-            for (sum, count) in self.buckets.iter_mut().zip(&other.buckets) {
+    /// Whether these spans and buckets list the same buckets in the same way.
+    pub(super) fn has_layout(&self, spans: &[Span], buckets: &[f64]) -> bool {
+        self.spans == spans && self.buckets.len() == buckets.len()
+    }
+
+    /// Adds populations and corrections, which may be missing, bucket by bucket: both sides list the same ones.
+    pub(super) fn add_in_place(&mut self, buckets: &[f64], corrections: &[f64], sign: f64) {
+        if !self.is_compensated() && corrections.is_empty() {
+            for (sum, count) in self.buckets.iter_mut().zip(buckets) {
                 *sum += sign * count;
             }
             return;
         }
         self.corrections.resize(self.buckets.len(), 0.0);
-        let corrections = other.corrections.iter().copied().chain(std::iter::repeat(0.0));
+        let corrections = corrections.iter().copied().chain(std::iter::repeat(0.0));
         let sums = self.buckets.iter_mut().zip(&mut self.corrections);
-        for (((sum, lost), count), correction) in sums.zip(&other.buckets).zip(corrections) {
+        for (((sum, lost), count), correction) in sums.zip(buckets).zip(corrections) {
             (*sum, *lost) = add_both((sign * count, sign * correction), (*sum, *lost));
         }
     }

@@ -118,6 +118,8 @@ fn reconciled(a: &Histogram, b: &Histogram) -> (f64, [f64; 2], [Cells; 2]) {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn sums_equal_those_of_maps(a in exponential_histogram(), b in exponential_histogram(), subtract: bool) {
         let sign = if subtract { -1.0 } else { 1.0 };

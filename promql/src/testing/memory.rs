@@ -69,9 +69,16 @@ impl MemorySource {
         series.timeline = *self.timelines.entry(series.samples.timestamps_ms.clone()).or_insert(next);
     }
 
-    /// All float series with their samples, in order of labels.
+    /// All series with their floats, in order of labels.
     pub fn iter(&self) -> impl Iterator<Item = (&Labels, &SampleColumns)> {
         self.series.values().map(|series| (&series.labels, &series.samples))
+    }
+}
+
+impl MemorySource {
+    /// All series with their native histograms as they are read, in order of labels.
+    pub fn histograms(&self) -> impl Iterator<Item = (&Labels, &HistogramColumns)> {
+        self.series.values().map(|series| (&series.labels, &series.histograms))
     }
 }
 

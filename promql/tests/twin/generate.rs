@@ -1,5 +1,9 @@
 //! Random data and random queries over it.
 
+mod histograms;
+
+pub(crate) use histograms::{Sample, histogram_query, histograms, range_function};
+
 use model::labels::Labels;
 use model::sample::stale_marker;
 use promql::testing::memory::MemorySource;
@@ -82,10 +86,25 @@ fn samples(name: &str, events: &[(Event, i64)]) -> Vec<(i64, f64)> {
     samples
 }
 
-pub(crate) fn source(series: &[(Labels, Vec<(i64, f64)>)]) -> MemorySource {
+pub(crate) fn source(
+    series: &[(Labels, Vec<(i64, f64)>)],
+    histograms: &[(Labels, Vec<(i64, Sample)>)],
+) -> MemorySource {
     let mut source = MemorySource::new();
     for (labels, samples) in series {
         source.append(labels, samples.iter().copied());
+    }
+    for (labels, samples) in histograms {
+        let mut floats = Vec::new();
+        let mut histograms = Vec::new();
+        for (time, sample) in samples {
+            match sample {
+                Sample::Float(value) => floats.push((*time, *value)),
+                Sample::Histogram(histogram) => histograms.push((*time, histogram.clone())),
+            }
+        }
+        source.append(labels, floats);
+        source.append_histograms(labels, histograms);
     }
     source
 }

@@ -1,9 +1,12 @@
 //! The semantics of PromQL as plainly as they can be written: one step at a time, nothing shared, nothing clever.
 //!
-//! Written from the description of the language, not from the engine. Covers floats and the functions that the twin test
-//! generates; anything else panics.
+//! Written from the description of the language, not from the engine. Covers the functions that the twin test generates;
+//! anything else panics.
 
+use crate::cell::{Cell, Hist, sum_of};
 use crate::folds::*;
+use crate::kinds::{fold_kinds, operate};
+use crate::matching::{absent_labels, set, signature, unique};
 use model::labels::Labels;
 use model::sample::is_stale_marker;
 use promql::ast::*;
@@ -29,7 +32,7 @@ pub(crate) struct Failed;
 pub(crate) struct Element {
     pub labels: Labels,
     pub drops_name: bool,
-    pub value: f64,
+    pub value: Cell,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -38,8 +41,10 @@ pub(crate) enum Value {
     Vector(Vec<Element>),
 }
 
-type Result<T> = std::result::Result<T, Failed>;
-type Samples = Vec<(i64, f64)>;
+pub(crate) type Result<T> = std::result::Result<T, Failed>;
+type Samples = Vec<(i64, Cell)>;
+/// As stored; `None` is a stale marker.
+type Stored = Vec<(i64, Option<Cell>)>;
 
 impl Naive<'_> {
     /// The value of a query at one time, names removed as the user sees them.
@@ -62,7 +67,12 @@ impl Naive<'_> {
             Expr::Unary(unary) => match self.eval(&unary.expr, at)? {
                 value if !unary.negative => Ok(value),
                 Value::Scalar(value) => Ok(Value::Scalar(-value)),
-                Value::Vector(elements) => self.renamed(elements, |value| Some(-value)),
+                Value::Vector(elements) => self.renamed_cells(elements, |cell| {
+                    Some(match cell {
+                        Cell::Float(value) => Cell::Float(-value),
+                        Cell::Histogram(histogram) => Cell::Histogram(histogram.mapped(|value| -value)),
+                    })
+                }),
             },
             Expr::Binary(binary) => self.binary(binary, at),
             Expr::Aggregation(aggregation) => self.aggregation(aggregation, at),
@@ -85,9 +95,14 @@ impl Naive<'_> {
         }
     }
 
-    /// Changes every value; the result is another metric.
+    /// Changes every float and drops histograms; the result is another metric.
     fn renamed(&self, elements: Vec<Element>, f: impl Fn(f64) -> Option<f64>) -> Result<Value> {
-        let changed = elements.into_iter().filter_map(|element| Some((f(element.value)?, element)));
+        self.renamed_cells(elements, |cell| f(cell.float()?).map(Cell::Float))
+    }
+
+    /// Changes every value; the result is another metric.
+    fn renamed_cells(&self, elements: Vec<Element>, f: impl Fn(&Cell) -> Option<Cell>) -> Result<Value> {
+        let changed = elements.into_iter().filter_map(|element| Some((f(&element.value)?, element)));
         let changed: Vec<Element> = changed
             .map(|(value, element)| Element {
                 labels: if self.delayed_name_removal { element.labels } else { element.labels.without_metric_name() },
@@ -111,24 +126,33 @@ impl Naive<'_> {
         base - offset.map_or(0, fixed)
     }
 
-    fn selected(&self, selector: &VectorSelector) -> Vec<(Labels, Samples)> {
+    fn selected(&self, selector: &VectorSelector) -> Vec<(Labels, Stored)> {
         let matches = |labels: &Labels| {
             selector.matchers.iter().all(|matcher| matcher.matches(labels.get(matcher.name()).unwrap_or("")))
         };
         self.source
             .iter()
-            .filter(|(labels, _)| matches(labels))
-            .map(|(labels, columns)| {
-                let samples = columns.timestamps_ms.iter().copied().zip(columns.values.iter().copied()).collect();
+            .zip(self.source.histograms())
+            .filter(|((labels, _), _)| matches(labels))
+            .map(|((labels, floats), (_, histograms))| {
+                let float = |value: f64| (!is_stale_marker(value)).then_some(Cell::Float(value));
+                let floats =
+                    floats.timestamps_ms.iter().zip(&floats.values).map(|(time, value)| (*time, float(*value)));
+                let histograms =
+                    histograms.timestamps_ms.iter().zip(&histograms.histograms).map(|(time, histogram)| {
+                        (*time, (!histogram.is_stale()).then(|| Cell::Histogram(Hist::from(histogram.as_ref()))))
+                    });
+                let mut samples: Stored = floats.chain(histograms).collect();
+                samples.sort_by_key(|(time, _)| *time);
                 (labels.clone(), samples)
             })
             .collect()
     }
 
     /// The newest sample within the lookback, unless it is a stale marker.
-    fn newest(&self, samples: &Samples, at: i64) -> Option<(i64, f64)> {
-        let newest = samples.iter().rev().find(|(time, _)| *time <= at)?;
-        (newest.0 > at - self.lookback_ms && !is_stale_marker(newest.1)).then_some(*newest)
+    fn newest(&self, samples: &Stored, at: i64) -> Option<(i64, Cell)> {
+        let (time, cell) = samples.iter().rev().find(|(time, _)| *time <= at)?;
+        if *time > at - self.lookback_ms { Some((*time, cell.clone()?)) } else { None }
     }
 
     fn instant(&self, selector: &VectorSelector, at: i64) -> Vec<Element> {
@@ -150,9 +174,9 @@ impl Naive<'_> {
             Expr::MatrixSelector(matrix) => {
                 let end = self.time_of(at, matrix.selector.at, matrix.selector.offset.as_ref());
                 let start = end - fixed(&matrix.range);
-                let cut = |samples: Samples| -> Samples {
-                    let inside = |time: i64| time > start && time <= end;
-                    samples.into_iter().filter(|(time, value)| inside(*time) && !is_stale_marker(*value)).collect()
+                let cut = |samples: Stored| -> Samples {
+                    let inside = samples.into_iter().filter(|(time, _)| *time > start && *time <= end);
+                    inside.filter_map(|(time, cell)| Some((time, cell?))).collect()
                 };
                 let series = self.selected(&matrix.selector);
                 Ok((series.into_iter().map(|(labels, samples)| (labels, false, cut(samples))).collect(), start, end))
@@ -189,12 +213,12 @@ impl Naive<'_> {
         match name {
             "time" => Ok(Value::Scalar(at as f64 / 1000.0)),
             "vector" => {
-                let value = number(0)?;
+                let value = Cell::Float(number(0)?);
                 Ok(Value::Vector(vec![Element { labels: Labels::empty(), drops_name: false, value }]))
             }
             "scalar" => {
-                let elements = vector()?;
-                Ok(Value::Scalar(if elements.len() == 1 { elements[0].value } else { f64::NAN }))
+                let floats: Vec<f64> = vector()?.iter().filter_map(|element| element.value.float()).collect();
+                Ok(Value::Scalar(if floats.len() == 1 { floats[0] } else { f64::NAN }))
             }
             "abs" => self.renamed(vector()?, |value| Some(value.abs())),
             "ceil" => self.renamed(vector()?, |value| Some(value.ceil())),
@@ -204,11 +228,11 @@ impl Naive<'_> {
                     let looked = self.time_of(at, selector.at, selector.offset.as_ref());
                     let elements = self.selected(selector).into_iter().filter_map(|(labels, samples)| {
                         let (time, _) = self.newest(&samples, looked)?;
-                        Some(Element { labels, drops_name: false, value: time as f64 / 1000.0 })
+                        Some(Element { labels, drops_name: false, value: Cell::Float(time as f64 / 1000.0) })
                     });
                     return self.renamed(elements.collect(), Some);
                 }
-                self.renamed(vector()?, |_| Some(at as f64 / 1000.0))
+                self.renamed_cells(vector()?, |_| Some(Cell::Float(at as f64 / 1000.0)))
             }
             "clamp" => {
                 let (min, max) = (number(1)?, number(2)?);
@@ -236,9 +260,17 @@ impl Naive<'_> {
                     Some(Expr::VectorSelector(selector)) => absent_labels(selector),
                     _ => Labels::empty(),
                 };
-                let one = Element { labels, drops_name: false, value: 1.0 };
+                let one = Element { labels, drops_name: false, value: Cell::Float(1.0) };
                 Ok(Value::Vector(if elements.is_empty() { vec![one] } else { Vec::new() }))
             }
+            "histogram_count" | "histogram_sum" | "histogram_avg" => self.renamed_cells(vector()?, |cell| {
+                let histogram = cell.histogram()?;
+                Some(Cell::Float(match name {
+                    "histogram_count" => histogram.count,
+                    "histogram_sum" => histogram.sum,
+                    _ => histogram.sum / histogram.count,
+                }))
+            }),
             "histogram_quantile" => {
                 let q = number(0)?;
                 let elements = self.vector(&call.args[1], at)?;
@@ -248,12 +280,12 @@ impl Naive<'_> {
                     let key = element.labels.with("le", "");
                     let entry = histograms.entry(key).or_default();
                     entry.0 |= element.drops_name;
-                    entry.1.push((bound, element.value));
+                    entry.1.push((bound, element.value.float().expect("buckets are counters")));
                 }
                 let answers = histograms.into_iter().map(|(labels, (drops_name, buckets))| Element {
                     labels,
                     drops_name,
-                    value: histogram_quantile(q, buckets),
+                    value: Cell::Float(histogram_quantile(q, buckets)),
                 });
                 self.renamed(answers.collect(), Some)
             }
@@ -268,7 +300,7 @@ impl Naive<'_> {
         let scalars: Vec<f64> = scalars.map(|scalar| self.scalar(scalar, at)).collect::<Result<_>>()?;
         let mut elements = Vec::new();
         for (labels, drops_name, samples) in series {
-            if let Some(value) = fold(name, &samples, &scalars, start, end, at) {
+            if let Some(value) = fold_kinds(name, &samples, &scalars, (start, end, at)) {
                 elements.push(Element { labels, drops_name, value });
             }
         }
@@ -277,13 +309,13 @@ impl Naive<'_> {
                 Expr::MatrixSelector(matrix) => absent_labels(&matrix.selector),
                 _ => Labels::empty(),
             };
-            let one = Element { labels, drops_name: false, value: 1.0 };
+            let one = Element { labels, drops_name: false, value: Cell::Float(1.0) };
             return Ok(Value::Vector(if elements.is_empty() { vec![one] } else { Vec::new() }));
         }
         if name == "last_over_time" || name == "first_over_time" {
             return Ok(Value::Vector(elements));
         }
-        self.renamed(elements, Some)
+        self.renamed_cells(elements, |cell| Some(cell.clone()))
     }
 
     fn aggregation(&self, aggregation: &Aggregation, at: i64) -> Result<Value> {
@@ -306,12 +338,23 @@ impl Naive<'_> {
         }
         let mut result = Vec::new();
         for (labels, members) in groups {
-            let values: Vec<f64> = members.iter().map(|member| member.value).collect();
-            let n = values.len() as f64;
+            let values: Vec<f64> = members.iter().filter_map(|member| member.value.float()).collect();
+            let histograms: Vec<&Hist> = members.iter().filter_map(|member| member.value.histogram()).collect();
+            let drops_name = members.iter().any(|member| member.drops_name);
+            if matches!(aggregation.op, AggregateOp::Sum | AggregateOp::Avg) && !histograms.is_empty() {
+                let n = if aggregation.op == AggregateOp::Avg { histograms.len() as f64 } else { 1.0 };
+                if let (true, Some(sum)) = (values.is_empty(), sum_of(&histograms)) {
+                    result.push(Element { labels, drops_name, value: Cell::Histogram(sum.divided(n)) });
+                }
+                continue;
+            }
+            if values.is_empty() && !matches!(aggregation.op, AggregateOp::Count | AggregateOp::Group) {
+                continue;
+            }
             let value = match aggregation.op {
                 AggregateOp::Sum => sum(&values),
                 AggregateOp::Avg => mean(&values),
-                AggregateOp::Count => n,
+                AggregateOp::Count => members.len() as f64,
                 AggregateOp::Group => 1.0,
                 AggregateOp::Min => best(&values, |a, b| a < b),
                 AggregateOp::Max => best(&values, |a, b| a > b),
@@ -319,21 +362,20 @@ impl Naive<'_> {
                 AggregateOp::Stddev => variance(&values).sqrt(),
                 AggregateOp::Quantile => quantile(parameter, &values),
                 AggregateOp::Topk | AggregateOp::Bottomk => {
-                    let mut ranked = members;
+                    let floats = members.into_iter().filter_map(|member| Some((member.value.float()?, member)));
+                    let mut ranked: Vec<(f64, Element)> = floats.collect();
                     let turn = if aggregation.op == AggregateOp::Topk { -1.0 } else { 1.0 };
-                    ranked.sort_by(|a, b| {
-                        let nan_last = a.value.is_nan().cmp(&b.value.is_nan());
-                        nan_last
-                            .then((turn * a.value).partial_cmp(&(turn * b.value)).unwrap_or(std::cmp::Ordering::Equal))
+                    ranked.sort_by(|(a, _), (b, _)| {
+                        let nan_last = a.is_nan().cmp(&b.is_nan());
+                        nan_last.then((turn * a).partial_cmp(&(turn * b)).unwrap_or(std::cmp::Ordering::Equal))
                     });
                     ranked.truncate(if parameter < 1.0 { 0 } else { parameter as usize });
-                    result.extend(ranked);
+                    result.extend(ranked.into_iter().map(|(_, member)| member));
                     continue;
                 }
                 other => panic!("not generated: {other:?}"),
             };
-            let drops_name = members.iter().any(|member| member.drops_name);
-            result.push(Element { labels, drops_name, value });
+            result.push(Element { labels, drops_name, value: Cell::Float(value) });
         }
         Ok(Value::Vector(result))
     }
@@ -348,17 +390,16 @@ impl Naive<'_> {
             )),
             (Value::Vector(elements), Value::Scalar(scalar)) | (Value::Scalar(scalar), Value::Vector(elements)) => {
                 let scalar_first = binary.lhs.value_type() == ValueType::Scalar;
-                let operands = |value: f64| if scalar_first { (scalar, value) } else { (value, scalar) };
+                let scalar = Cell::Float(scalar);
+                let operate =
+                    |cell: &Cell| if scalar_first { operate(op, &scalar, cell) } else { operate(op, cell, &scalar) };
                 if compares && !binary.return_bool {
-                    let holds = |element: &Element| {
-                        let (a, b) = operands(element.value);
-                        comparison(op, a, b) == Some(true)
-                    };
+                    let holds = |element: &Element| matches!(operate(&element.value), Some((Some(true), _)));
                     return Ok(Value::Vector(elements.into_iter().filter(holds).collect()));
                 }
-                self.renamed(elements, |value| {
-                    let (a, b) = operands(value);
-                    Some(comparison(op, a, b).map_or_else(|| arithmetic(op, a, b), |holds| f64::from(u8::from(holds))))
+                self.renamed_cells(elements, |cell| {
+                    let (holds, value) = operate(cell)?;
+                    Some(holds.map_or(value, |holds| Cell::Float(f64::from(u8::from(holds)))))
                 })
             }
             (Value::Vector(lhs), Value::Vector(rhs)) => {
@@ -387,8 +428,8 @@ impl Naive<'_> {
         for element in many {
             let key = signature(&element.labels, matching);
             let Some(at) = keys.iter().position(|known| *known == key) else { continue };
-            let (a, b) = if swapped { (one[at].value, element.value) } else { (element.value, one[at].value) };
-            let compared = comparison(op, a, b);
+            let (a, b) = if swapped { (&one[at].value, &element.value) } else { (&element.value, &one[at].value) };
+            let Some((compared, outcome)) = operate(op, a, b) else { continue };
             let drops = compared.is_none() || (binary.return_bool && !self.delayed_name_removal);
             let mut labels = if drops { element.labels.without_metric_name() } else { element.labels.clone() };
             let one_to_one = matching.cardinality == Cardinality::OneToOne;
@@ -404,9 +445,8 @@ impl Naive<'_> {
             }
             matched.push((key, labels.clone()));
             let value = match compared {
-                None => arithmetic(op, a, b),
-                Some(holds) if binary.return_bool => f64::from(u8::from(holds)),
-                Some(true) => a,
+                Some(holds) if binary.return_bool => Cell::Float(f64::from(u8::from(holds))),
+                None | Some(true) => outcome,
                 Some(false) => continue,
             };
             result.push(Element { labels, drops_name: binary.return_bool && self.delayed_name_removal, value });
@@ -420,51 +460,5 @@ fn fixed(duration: &DurationValue) -> i64 {
     match duration {
         DurationValue::Fixed(millis) => *millis,
         DurationValue::Expr(_) => panic!("not generated"),
-    }
-}
-
-fn unique(elements: &[Element]) -> Result<()> {
-    let clash = (1..elements.len()).any(|i| elements[..i].iter().any(|other| other.labels == elements[i].labels));
-    if clash { Err(Failed) } else { Ok(()) }
-}
-
-fn absent_labels(selector: &VectorSelector) -> Labels {
-    let mut labels = Labels::empty();
-    let mut seen: Vec<&str> = Vec::new();
-    for matcher in &selector.matchers {
-        if matcher.name() == "__name__" {
-            continue;
-        }
-        if matcher.op() == model::matcher::MatchOp::Equal && !seen.contains(&matcher.name()) {
-            seen.push(matcher.name());
-            labels = labels.with(matcher.name(), matcher.value());
-        } else {
-            labels = labels.with(matcher.name(), "");
-        }
-    }
-    labels
-}
-
-fn signature(labels: &Labels, matching: &VectorMatching) -> Labels {
-    let listed = |name: &str| matching.labels.iter().any(|listed| listed == name);
-    labels.filter(|name| if matching.on { listed(name) } else { !listed(name) && name != "__name__" })
-}
-
-fn set(op: BinaryOp, lhs: Vec<Element>, rhs: Vec<Element>, matching: &VectorMatching) -> Vec<Element> {
-    let key = |element: &Element| signature(&element.labels, matching);
-    let keys = |side: &[Element]| side.iter().map(key).collect::<Vec<_>>();
-    match op {
-        BinaryOp::And => {
-            let right = keys(&rhs);
-            lhs.into_iter().filter(|element| right.contains(&key(element))).collect()
-        }
-        BinaryOp::Unless => {
-            let right = keys(&rhs);
-            lhs.into_iter().filter(|element| !right.contains(&key(element))).collect()
-        }
-        _ => {
-            let left = keys(&lhs);
-            lhs.into_iter().chain(rhs.into_iter().filter(|element| !left.contains(&key(element)))).collect()
-        }
     }
 }
