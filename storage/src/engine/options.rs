@@ -66,7 +66,7 @@ impl Options {
             metadata_bytes_max: 64 << 20,
             shards: None,
             out_of_order_bytes_max: 64 << 20,
-            histogram_bytes_max: 256 << 20,
+            histogram_bytes_max: 128 << 20,
             exemplars_max: 100_000,
         }
     }

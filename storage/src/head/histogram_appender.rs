@@ -7,8 +7,12 @@ use super::histograms::{HistogramSeries, Verdict};
 use super::shard::Shard;
 use super::slot::Slot;
 use crate::append::Rejection;
+use crate::chunk::SAMPLES_MAX;
 use crate::histogram::stored::Stored;
 use crate::wal::histograms::SeriesHistogram;
+
+/// So many runs are cut between two samples when memory is short: milliseconds.
+const CUT_AT_ONCE: usize = 256;
 
 impl Shard {
     /// Appends the rows with the given indices, all of series of this shard; returns how many are stored.
@@ -55,7 +59,7 @@ impl Shard {
         if series.is_full() {
             self.cut_histograms(number);
         } else if self.histogram_bytes > self.histogram_bytes_max {
-            self.cut_histograms_of_all();
+            self.cut_some_histograms();
         }
         let slot = self.slots.get_mut(number as usize);
         if !slot.has(Slot::HAS_SAMPLE | Slot::HAS_HISTOGRAMS) {
@@ -99,14 +103,14 @@ impl Shard {
         }
     }
 
-    /// All rows together are too large: the longer runs become chunks, or all of them.
-    fn cut_histograms_of_all(&mut self) {
-        for fill in [crate::chunk::SAMPLES_MAX / 4, 1] {
+    /// All rows together are too large: some of the longer runs become chunks, or of any. Not all at once, for readers wait
+    /// meanwhile; the next sample cuts more if it has to.
+    fn cut_some_histograms(&mut self) {
+        for fill in [SAMPLES_MAX / 4, 1] {
             let long = self.histograms.iter().filter(|(_, series)| series.run.len() >= fill);
-            let numbers: Vec<u32> = long.map(|(number, _)| *number).collect();
-            numbers.into_iter().for_each(|number| self.cut_histograms(number));
-            if self.histogram_bytes <= self.histogram_bytes_max / 2 {
-                return;
+            let numbers: Vec<u32> = long.map(|(number, _)| *number).take(CUT_AT_ONCE).collect();
+            if !numbers.is_empty() {
+                return numbers.into_iter().for_each(|number| self.cut_histograms(number));
             }
         }
     }

@@ -64,13 +64,13 @@ const SHARDS_DEFAULT_MAX: usize = 16;
 const SHARDS_MAX: usize = 256;
 
 impl HeadOptions {
-    /// The defaults for a head below `dir`: one shard per core up to 16, 64 MiB of out-of-order samples, 256 MiB of native
+    /// The defaults for a head below `dir`: one shard per core up to 16, 64 MiB of out-of-order samples, 128 MiB of native
     /// histograms.
     #[must_use]
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let shards = cores.next_power_of_two().min(SHARDS_DEFAULT_MAX);
-        Self { dir: dir.into(), shards, out_of_order_bytes_max: 64 << 20, histogram_bytes_max: 256 << 20 }
+        Self { dir: dir.into(), shards, out_of_order_bytes_max: 64 << 20, histogram_bytes_max: 128 << 20 }
     }
 }
 
