@@ -85,7 +85,7 @@ fn gauges(stats: &EngineStats) -> Vec<Figure> {
         ("hearth_wal_queue_bytes", "Bytes that wait for the disk or to be applied.", wal.queue_bytes as f64),
         ("hearth_wal_segments", "Log segments that no snapshot covers.", wal.segments as f64),
         ("hearth_head_series", "Series in the head.", head.series as f64),
-        ("hearth_head_histogram_series", "Series with native histograms.", head.histogram_series as f64),
+        ("hearth_head_series_with_histograms", "Series with native histograms.", head.histogram_series as f64),
         ("hearth_head_exemplars", "Exemplars in memory.", stats.exemplars as f64),
         ("hearth_head_label_pairs", "Distinct pairs of label name and value.", head.label_pairs as f64),
         ("hearth_head_chunk_files", "Chunk files.", head.chunk_files as f64),
