@@ -9,7 +9,7 @@ use crate::eval::exec::{Counting, Exec, Settings, Tally};
 use crate::eval::extended::{self, Extension};
 use crate::eval::names::remove_marked;
 use crate::eval::range_call::RangeInput;
-use crate::eval::row::{Cell, samples_of};
+use crate::eval::row::{histogram_bytes, samples_of};
 use crate::eval::select::Selection;
 use crate::eval::steps::{LookTimes, Steps};
 use crate::eval::vector::{SeriesVector, Vector};
@@ -219,13 +219,15 @@ impl<'q> Run<'_, 'q> {
             let mut row = worker.take_row();
             for index in range {
                 vector.row(index, worker, &mut row)?;
-                let value = match row.cell(0) {
-                    Some(Cell::Float(value)) => SampleValue::Float(value),
-                    Some(Cell::Histogram(histogram)) => SampleValue::Histogram(histogram),
-                    None => continue,
+                let (value, count, bytes) = match (row.get(0), row.histogram(0)) {
+                    (Some(value), _) => (SampleValue::Float(value), 1, 0),
+                    (None, Some(histogram)) => {
+                        let (count, bytes) = (samples_of(histogram), histogram_bytes(histogram));
+                        (SampleValue::Histogram(Arc::clone(histogram)), count, bytes)
+                    }
+                    (None, None) => continue,
                 };
                 let labels = vector.labels(index);
-                let (count, bytes) = row.samples();
                 charge.add(count, labels.packed_len() + size_of::<VectorSample>() + bytes)?;
                 samples.push(VectorSample { labels, value });
             }

@@ -39,7 +39,7 @@ const fn fractions() -> [f64; 256] {
 /// float; the one after it, of infinite ones, at infinity.
 pub(super) fn exponential(index: i32, schema: i8) -> f64 {
     let (fraction, exponent) = if schema < 0 {
-        (0.5, (i64::from(index) << i64::from(-schema).min(30)) + 1)
+        (0.5, (i64::from(index) << (-i64::from(schema)).min(30)) + 1)
     } else {
         let schema = i64::from(schema.min(8));
         let inside = i64::from(index) & ((1 << schema) - 1);

@@ -317,4 +317,11 @@ fn broken_spans_do_no_harm() {
     broken.add(&other).expect("both are exponential");
     broken.trim(Keep::Above, 1.0);
     assert!(broken.buckets().count() < 10);
+    for schema in [i8::MIN, -60, 9, i8::MAX] {
+        let strange = Histogram { schema, ..other.clone() };
+        let mut sum = broken.clone();
+        sum.add(&strange).expect("neither lists its bounds");
+        sum.trim(Keep::Below, 0.5);
+        assert!(!strange.is_reset_after(&strange) && sum.buckets().count() < 10);
+    }
 }

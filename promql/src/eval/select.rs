@@ -231,19 +231,26 @@ impl SeriesVector for InstantSelector {
 
     fn row(&self, index: usize, worker: &mut Worker<'_, '_>, out: &mut Row) -> Result<(), QueryError> {
         worker.exec.budget.check()?;
-        let has_starts = self.field == Field::Start && self.selection.set.may_have_start_timestamps(index);
-        if has_starts || self.selection.set.may_have_histograms(index) {
+        let set = self.selection.set.as_ref();
+        let has_starts = self.field == Field::Start && set.may_have_start_timestamps(index);
+        if has_starts || set.may_have_histograms(index) {
             self.look_at_all_kinds(index, worker, out)?;
         } else if self.look.is_fixed() {
             self.look_once(index, out)?;
         } else {
             self.look_at_each_step(index, worker, out)?;
         }
+        let tally = &worker.exec.tally;
+        if !out.has_histograms() {
+            let present = |step: usize| u64::from(out.is_present(step));
+            tally.add(self.counting, out.count() as u64, out.steps(), present);
+            return Ok(());
+        }
         let samples = |step: usize| {
             let histogram = out.histogram(step).map_or(0, |histogram| samples_of(histogram) as u64);
             u64::from(out.is_present(step)) + histogram
         };
-        worker.exec.tally.add(self.counting, out.samples().0 as u64, out.steps(), samples);
+        tally.add(self.counting, out.samples().0 as u64, out.steps(), samples);
         Ok(())
     }
 }
