@@ -16,7 +16,7 @@ use model::metadata::Metadata;
 use model::tenant::TenantId;
 use prost::Message;
 use std::sync::Arc;
-use storage::append::{AppendOutcome, LabelHash, Rows, SeriesRef};
+use storage::append::{AppendOutcome, Batch, LabelHash, SeriesRef};
 use storage::engine::{Engine, Options};
 
 const SERIES: usize = 100_000;
@@ -36,8 +36,8 @@ impl Appender for NoRows {
         Ok(self.0.create(hash, labels)?)
     }
 
-    fn append(&self, rows: Rows, done: Done<AppendOutcome>) {
-        done(Ok(AppendOutcome { written: rows.len() as u64, rejected: Vec::new() }));
+    fn append(&self, batch: Batch, done: Done<AppendOutcome>) {
+        done(Ok(AppendOutcome { written: batch.rows.len() as u64, ..AppendOutcome::default() }));
     }
 
     fn put_metadata(&self, _: Vec<(String, Metadata)>, done: Done<u64>) {

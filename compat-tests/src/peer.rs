@@ -145,6 +145,13 @@ impl Launch {
         Self { name, program, arguments, url: format!("http://127.0.0.1:{port}"), ready_path, log }
     }
 
+    /// The same with more arguments.
+    #[must_use]
+    pub fn with_arguments(mut self, more: &[&str]) -> Self {
+        self.arguments.extend(more.iter().map(ToString::to_string));
+        self
+    }
+
     /// `http://127.0.0.1:port` of the server that [`Launch::start`] starts.
     #[must_use]
     pub fn url(&self) -> &str {

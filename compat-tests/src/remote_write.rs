@@ -39,6 +39,46 @@ impl RequestBody {
         self.samples += 1;
     }
 
+    /// Adds a native histogram of schema 1 with as many buckets as there are populations, the first with index 0, and one
+    /// observation of about zero.
+    pub fn push_histogram(&mut self, labels: &[u8], timestamp_ms: i64, sum: f64, populations: &[u64]) {
+        let mut histogram = Vec::new();
+        histogram.push(0x08);
+        push_varint(&mut histogram, 1 + populations.iter().sum::<u64>());
+        histogram.push(0x19);
+        histogram.extend_from_slice(&sum.to_le_bytes());
+        // Schema 1; threshold; one observation.
+        histogram.extend_from_slice(&[0x20, 0x02, 0x29]);
+        histogram.extend_from_slice(&0.001f64.to_le_bytes());
+        histogram.extend_from_slice(&[0x30, 0x01]);
+        push_bytes(&mut histogram, 0x5a, &[0x08, 0x00, 0x10, populations.len() as u8]);
+        let (mut deltas, mut before) = (Vec::new(), 0i64);
+        for population in populations {
+            let delta = population.cast_signed() - before;
+            push_varint(&mut deltas, ((delta << 1) ^ (delta >> 63)).cast_unsigned());
+            before = population.cast_signed();
+        }
+        push_bytes(&mut histogram, 0x62, &deltas);
+        histogram.push(0x78);
+        push_varint(&mut histogram, timestamp_ms.cast_unsigned());
+        let mut series = labels.to_vec();
+        push_bytes(&mut series, 0x22, &histogram);
+        push_bytes(&mut self.bytes, 0x0a, &series);
+        self.samples += 1;
+    }
+
+    /// Adds an exemplar with one label.
+    pub fn push_exemplar(&mut self, labels: &[u8], timestamp_ms: i64, value: f64, label: (&str, &str)) {
+        let mut exemplar = encode_labels(&[label]);
+        exemplar.push(0x11);
+        exemplar.extend_from_slice(&value.to_le_bytes());
+        exemplar.push(0x18);
+        push_varint(&mut exemplar, timestamp_ms.cast_unsigned());
+        let mut series = labels.to_vec();
+        push_bytes(&mut series, 0x1a, &exemplar);
+        push_bytes(&mut self.bytes, 0x0a, &series);
+    }
+
     /// How many samples were added.
     #[must_use]
     pub fn samples(&self) -> usize {

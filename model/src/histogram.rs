@@ -16,6 +16,7 @@ mod side;
 #[cfg(test)]
 mod tests;
 mod trim;
+pub mod validate;
 mod zero_bucket;
 
 pub use arithmetic::{Combined, IncompatibleBuckets};

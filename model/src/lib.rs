@@ -3,6 +3,7 @@
 //! A leaf: knows no sibling, no runtime, no wire format.
 #![forbid(unsafe_code)]
 
+pub mod exemplar;
 pub mod histogram;
 pub mod labels;
 pub mod matcher;

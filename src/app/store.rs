@@ -10,6 +10,7 @@ use storage::wal::replay::ReplayProgress;
 pub(super) async fn open(flags: &ServeFlags, progress: Arc<ReplayProgress>) -> Result<Engine, String> {
     let mut options = Options::new(&flags.storage_path);
     options.snapshot_interval = flags.snapshot_interval.as_std();
+    options.exemplars_max = flags.exemplars_max;
     let opened = tokio::task::spawn_blocking(move || Engine::open_observed(&options, &progress)).await;
     let engine = match opened {
         Ok(opened) => opened.map_err(|error| format!("open storage: {}", with_causes(&error)))?,

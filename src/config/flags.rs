@@ -45,6 +45,10 @@ pub struct ServeFlags {
     #[arg(long = "storage.snapshot-interval", value_name = "DURATION", default_value = "10m")]
     pub snapshot_interval: PromDuration,
 
+    /// How many exemplars are kept, in memory; the first that came goes first. With 0 exemplars are refused
+    #[arg(long = "storage.exemplars.max", value_name = "N", default_value_t = 100_000)]
+    pub exemplars_max: usize,
+
     /// Largest request body that remote write takes, in bytes after decompression
     #[arg(long = "remote-write.max-decoded-bytes", value_name = "BYTES", default_value_t = 32 << 20)]
     pub write_decoded_bytes_max: usize,

@@ -71,7 +71,7 @@ fn describe(refusal: &Refusal) -> Value {
         "series": refusal.series(),
         "count": refusal.count,
         "reason": refusal.reason.name(),
-        "explanation": refusal.reason.explanation(),
+        "explanation": refusal.explanation(),
     });
     if let (Some(timestamp_ms), Value::Object(fields)) = (refusal.timestamp_ms, &mut fields) {
         fields.insert("timestamp".into(), seconds(timestamp_ms));

@@ -132,21 +132,23 @@ struct Answer {
     status: StatusCode,
     /// Empty when there is nothing to say.
     text: String,
-    samples_written: u64,
+    /// Samples, native histograms, exemplars.
+    written: [u64; 3],
 }
 
 impl Answer {
     fn new(status: StatusCode, text: impl Into<String>) -> Self {
-        Self { status, text: text.into(), samples_written: 0 }
+        Self { status, text: text.into(), written: [0; 3] }
     }
 
     fn into_response(self, protocol: Option<Protocol>, retry_after: impl FnOnce() -> u64) -> Response {
         let mut headers = HeaderMap::new();
         if protocol == Some(Protocol::V2) {
-            headers.insert(SAMPLES_WRITTEN, HeaderValue::from(self.samples_written));
-            // Neither is stored yet, so neither is ever accepted.
-            headers.insert(HISTOGRAMS_WRITTEN, HeaderValue::from(0));
-            headers.insert(EXEMPLARS_WRITTEN, HeaderValue::from(0));
+            for (name, written) in
+                [SAMPLES_WRITTEN, HISTOGRAMS_WRITTEN, EXEMPLARS_WRITTEN].into_iter().zip(self.written)
+            {
+                headers.insert(name, HeaderValue::from(written));
+            }
         }
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(retry_after()));
@@ -165,9 +167,10 @@ const EXEMPLARS_WRITTEN: HeaderName = HeaderName::from_static("x-prometheus-remo
 
 impl From<WriteReport> for Answer {
     fn from(report: WriteReport) -> Self {
-        let samples_written = report.samples_written;
+        let written @ [samples, histograms, exemplars] =
+            [report.samples_written, report.histograms_written, report.exemplars_written];
         let (status, text) = if let Some(cause) = &report.retry {
-            tracing::warn!(%cause, samples_written, "remote write was not stored completely and is asked for again");
+            tracing::warn!(%cause, samples, histograms, exemplars, "remote write was not stored completely and is asked for again");
             (StatusCode::SERVICE_UNAVAILABLE, report.to_string())
         } else if report.refused.is_empty() {
             (StatusCode::NO_CONTENT, String::new())
@@ -175,7 +178,7 @@ impl From<WriteReport> for Answer {
             tracing::debug!(%report, "remote write was refused in part");
             (StatusCode::BAD_REQUEST, report.to_string())
         };
-        Self { status, text, samples_written }
+        Self { status, text, written }
     }
 }
 

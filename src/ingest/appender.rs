@@ -1,7 +1,7 @@
 //! What ingest needs of a store, and what can go wrong there.
 
 use model::metadata::Metadata;
-use storage::append::{AppendOutcome, LabelHash, Rows, SeriesRef};
+use storage::append::{AppendOutcome, Batch, LabelHash, SeriesRef};
 
 /// Called once, from any thread, when what was handed over is durable and visible, or will never be.
 pub type Done<T> = Box<dyn FnOnce(Result<T, AppendError>) + Send>;
@@ -20,8 +20,8 @@ pub trait Appender: Send + Sync + 'static {
     /// The series cannot be made, now or ever; [`AppendError::kind`] says which.
     fn create(&self, hash: LabelHash, labels: &[(&str, &str)]) -> Result<SeriesRef, AppendError>;
 
-    /// Takes rows of series that exist.
-    fn append(&self, rows: Rows, done: Done<AppendOutcome>);
+    /// Takes samples and exemplars of series that exist.
+    fn append(&self, batch: Batch, done: Done<AppendOutcome>);
 
     /// Takes what is known about metrics, by name; answers how many entries it has no room for.
     fn put_metadata(&self, entries: Vec<(String, Metadata)>, done: Done<u64>);

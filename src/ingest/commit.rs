@@ -5,7 +5,7 @@ use super::inflight::Hold;
 use super::ledger::Refusal;
 use super::prepare::{Prepared, Refused, Source, look_up, prepare};
 use super::reason::Reason;
-use super::report::{WriteError, WriteReport};
+use super::report::{Example, WriteError, WriteReport};
 use super::scratch::Scratch;
 use super::{Ingest, Inner};
 use crate::wire::compression::{Encoding, declared_len};
@@ -14,7 +14,7 @@ use bytes::Bytes;
 use model::metadata::Metadata;
 use model::tenant::TenantId;
 use std::sync::Arc;
-use storage::append::{AppendOutcome, Rejection, Rows};
+use storage::append::{AppendOutcome, Batch, Rejection};
 use tokio::sync::oneshot;
 
 /// A request as it came, headers understood.
@@ -32,8 +32,8 @@ pub struct WriteRequest {
     pub now_ms: i64,
 }
 
-/// So many series that are not known by their bytes are resolved between two awaits; more take a thread of their own,
-/// since parsing and creating them takes microseconds each.
+/// So many series that are not known by their bytes, native histograms and exemplars are worked on between two awaits; more
+/// take a thread of their own, since parsing and creating them takes microseconds each.
 const INLINE_MISSING_MAX: usize = 64;
 
 /// A request that was decoded and whose series were looked up.
@@ -68,12 +68,12 @@ impl Ingest {
         let short = expected <= options.inline_bytes_max;
         let decoded = self.inner.run(short, move || inner.decode(&request, hold, expected)).await??;
         let inner = Arc::clone(&self.inner);
-        let few = decoded.missing.len() <= INLINE_MISSING_MAX;
+        let few = decoded.missing.len() + decoded.scratch.table.other_count() <= INLINE_MISSING_MAX;
         let (decoded, mut prepared) = self.inner.run(few, move || inner.sort_out(decoded)).await??;
 
         let (metadata, hashes) = std::mem::take(&mut prepared.metadata).into_parts();
         let (appended, told) = tokio::join!(
-            self.inner.append(std::mem::take(&mut prepared.rows)),
+            self.inner.append(std::mem::take(&mut prepared.batch)),
             self.inner.put_metadata(metadata, &hashes)
         );
         let failure = appended.as_ref().err().or(told.as_ref().err()).cloned();
@@ -156,13 +156,13 @@ impl Inner {
         }
     }
 
-    /// Hands rows to the store and waits until they are durable.
-    pub(super) async fn append(&self, rows: Rows) -> Result<AppendOutcome, AppendError> {
-        if rows.is_empty() {
+    /// Hands a batch to the store and waits until it is durable.
+    pub(super) async fn append(&self, batch: Batch) -> Result<AppendOutcome, AppendError> {
+        if batch.is_empty() {
             return Ok(AppendOutcome::default());
         }
         let store = self.route.store()?;
-        answer_of(|done| store.append(rows, done)).await
+        answer_of(|done| store.append(batch, done)).await
     }
 
     /// Tells the store about metrics and waits until it will not forget; returns how many entries it has no room for.
@@ -204,10 +204,22 @@ impl Account<'_> {
             let refused = self.refused_row(prepared.sample_of_row(*row), *rejection);
             prepared.refused.push(refused);
         }
+        for (row, rejection) in &outcome.histograms_rejected {
+            let Some(&(entry, timestamp_ms)) = prepared.histogram_origin.get(*row as usize) else { continue };
+            prepared.refused.push(Refused::other(entry, timestamp_ms, Reason::from(*rejection)));
+        }
+        let kept = outcome.exemplars_written as usize;
+        if failure.is_none()
+            && let Some(&(entry, timestamp_ms)) = prepared.exemplar_origin.get(kept)
+        {
+            let count = (prepared.exemplar_origin.len() - kept) as u64;
+            let first = Refused::other(entry, timestamp_ms, Reason::ExemplarsOff);
+            prepared.refused.push(Refused { count, ..first });
+        }
         let retry = failure.or(prepared.blocked.take());
         let metrics = &self.inner.metrics;
-        metrics.count_samples(outcome.written);
-        let mut report = WriteReport::new(self.decoded.protocol, outcome.written, retry);
+        metrics.count_written(&outcome);
+        let mut report = WriteReport::new(self.decoded.protocol, &outcome, retry);
         if report.retry.is_none() && !prepared.refused.is_empty() {
             self.keep(&prepared.refused);
             let mut labels = Vec::new();
@@ -215,7 +227,12 @@ impl Account<'_> {
                 metrics.count_refused(refused.reason, refused.count);
                 report.add(refused.reason, refused.count, || {
                     self.encoded_labels(refused, &mut labels);
-                    (canonical::to_text(Refusal::kept_part(&labels)), refused.timestamp_ms)
+                    let series = canonical::to_text(Refusal::kept_part(&labels));
+                    Example {
+                        series,
+                        timestamp_ms: refused.timestamp_ms,
+                        detail: refused.detail.map(|d| d.to_string()),
+                    }
                 });
             }
         }
@@ -231,6 +248,7 @@ impl Account<'_> {
             value: values.get(sample).copied(),
             count: 1,
             reason: Reason::from(rejection),
+            detail: None,
         }
     }
 
@@ -249,6 +267,7 @@ impl Account<'_> {
                 value: refused.value,
                 count: refused.count,
                 reason: refused.reason,
+                detail: refused.detail,
             }
         };
         // Described before the ledger is locked.

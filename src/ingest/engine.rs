@@ -2,7 +2,7 @@
 
 use super::appender::{AppendError, AppendErrorKind, Appender, Done};
 use model::metadata::Metadata;
-use storage::append::{AppendOutcome, LabelHash, Rows, SeriesRef};
+use storage::append::{AppendOutcome, Batch, LabelHash, SeriesRef};
 use storage::engine::Engine;
 use storage::error::{Error, ErrorKind};
 
@@ -15,8 +15,8 @@ impl Appender for Engine {
         Ok(Engine::create(self, hash, labels)?)
     }
 
-    fn append(&self, rows: Rows, done: Done<AppendOutcome>) {
-        Engine::append(self, rows, move |outcome| done(outcome.map_err(AppendError::from)));
+    fn append(&self, batch: Batch, done: Done<AppendOutcome>) {
+        Engine::append(self, batch, move |outcome| done(outcome.map_err(AppendError::from)));
     }
 
     fn put_metadata(&self, entries: Vec<(String, Metadata)>, done: Done<u64>) {

@@ -2,6 +2,7 @@
 
 use super::reason::Reason;
 use crate::wire::canonical;
+use model::histogram::validate::InvalidHistogram;
 use model::tenant::TenantId;
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -26,6 +27,8 @@ pub struct Refusal {
     pub count: u64,
     /// Why.
     pub reason: Reason,
+    /// What is wrong with a native histogram that is none.
+    pub detail: Option<InvalidHistogram>,
 }
 
 impl Refusal {
@@ -33,6 +36,15 @@ impl Refusal {
     #[must_use]
     pub fn series(&self) -> String {
         canonical::to_text(&self.encoded_labels)
+    }
+
+    /// Why, in a sentence.
+    #[must_use]
+    pub fn explanation(&self) -> String {
+        match &self.detail {
+            Some(detail) => format!("{}: {detail}", self.reason.explanation()),
+            None => self.reason.explanation().to_owned(),
+        }
     }
 
     /// As much of encoded labels as is kept.
@@ -96,6 +108,7 @@ mod tests {
             value: None,
             count: 1,
             reason: Reason::TooOld,
+            detail: None,
         }
     }
 

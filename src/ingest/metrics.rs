@@ -13,6 +13,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 use std::fmt;
 use std::time::Duration;
+use storage::append::AppendOutcome;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReasonLabel {
@@ -34,6 +35,8 @@ struct LookupLabel {
 #[derive(Debug)]
 pub struct IngestMetrics {
     samples: Counter,
+    histograms: Counter,
+    exemplars: Counter,
     rejected: Family<ReasonLabel, Counter>,
     /// The members of `rejected`, in the order of [`Reason::ALL`], so that counting takes no lock.
     rejected_by_reason: [Counter; Reason::ALL.len()],
@@ -52,6 +55,8 @@ impl IngestMetrics {
             Reason::ALL.map(|reason| rejected.get_or_create_owned(&ReasonLabel { reason: reason.name() }));
         Self {
             samples: Counter::default(),
+            histograms: Counter::default(),
+            exemplars: Counter::default(),
             rejected,
             rejected_by_reason,
             requests: Family::default(),
@@ -70,6 +75,16 @@ impl IngestMetrics {
             "hearth_ingest_samples",
             "Float samples stored and durable, of remote write, rules and the own metrics; repeated ones included",
             self.samples.clone(),
+        );
+        registry.register(
+            "hearth_ingest_histograms",
+            "Native histograms stored and durable; repeated ones included",
+            self.histograms.clone(),
+        );
+        registry.register(
+            "hearth_ingest_exemplars",
+            "Exemplars stored and durable; repeated ones included",
+            self.exemplars.clone(),
         );
         registry.register(
             "hearth_ingest_rejected_samples",
@@ -128,8 +143,10 @@ impl IngestMetrics {
         self.seconds.observe(took.as_secs_f64());
     }
 
-    pub(super) fn count_samples(&self, written: u64) {
-        self.samples.inc_by(written);
+    pub(super) fn count_written(&self, outcome: &AppendOutcome) {
+        self.samples.inc_by(outcome.written);
+        self.histograms.inc_by(outcome.histograms_written);
+        self.exemplars.inc_by(outcome.exemplars_written);
     }
 
     pub(super) fn count_refused(&self, reason: Reason, count: u64) {

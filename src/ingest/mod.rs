@@ -29,6 +29,7 @@ pub mod inflight;
 pub mod ledger;
 pub mod metrics;
 pub mod options;
+mod others;
 mod own;
 mod prepare;
 pub mod reason;

@@ -43,8 +43,8 @@ impl Ingest {
                 rows.push(series, own.sample.timestamp_ms, own.sample.value);
             }
         }
-        let outcome = self.inner.append(rows).await?;
-        self.inner.metrics.count_samples(outcome.written);
+        let outcome = self.inner.append(rows.into()).await?;
+        self.inner.metrics.count_written(&outcome);
         let refused_at_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
         let mut labels = Vec::new();
         for (row, rejection) in &outcome.rejected {
@@ -63,6 +63,7 @@ impl Ingest {
                 value: Some(own.sample.value),
                 count: 1,
                 reason,
+                detail: None,
             }]);
         }
         Ok(outcome)

@@ -5,13 +5,14 @@
 
 use super::Inner;
 use super::appender::{AppendError, AppendErrorKind, Appender};
+use super::others::{EntryHistogram, Others, known_start};
 use super::reason::Reason;
 use super::told_metadata::NewMetadata;
 use super::validate::canonicalize;
-use crate::wire::table::OtherKind;
 use crate::wire::{Protocol, WireError, WriteTable, canonical};
+use model::histogram::validate::InvalidHistogram;
 use std::ops::Range;
-use storage::append::{LabelHash, Rows, SeriesRef};
+use storage::append::{Batch, ExemplarRow, HistogramRow, LabelHash, Rows, SeriesRef};
 
 /// What is refused of one entry, for one reason.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -23,21 +24,33 @@ pub(super) struct Refused {
     pub(super) value: Option<f64>,
     pub(super) count: u64,
     pub(super) reason: Reason,
+    /// What is wrong with the histogram, if it is one.
+    pub(super) detail: Option<InvalidHistogram>,
 }
 
 impl Refused {
     /// Entries of metadata, which belong to no series.
     pub(super) fn metadata(count: u64, reason: Reason) -> Self {
-        Self { entry: None, timestamp_ms: None, value: None, count, reason }
+        Self { entry: None, timestamp_ms: None, value: None, count, reason, detail: None }
+    }
+
+    /// One native histogram, or one exemplar.
+    pub(super) fn other(entry: u32, timestamp_ms: i64, reason: Reason) -> Self {
+        let timestamp_ms = Some(timestamp_ms);
+        Self { entry: Some(entry), timestamp_ms, value: None, count: 1, reason, detail: None }
     }
 }
 
 /// A request that is ready for the store.
 #[derive(Debug, Default)]
 pub(super) struct Prepared {
-    pub(super) rows: Rows,
-    /// Of each row, its index among the samples of the table; empty when all samples became rows.
+    pub(super) batch: Batch,
+    /// Of each float row, its index among the samples of the table; empty when all samples became rows.
     pub(super) origin: Vec<u32>,
+    /// Of each histogram of the batch, its entry and its time.
+    pub(super) histogram_origin: Vec<(u32, i64)>,
+    /// Of each exemplar of the batch, as `histogram_origin`.
+    pub(super) exemplar_origin: Vec<(u32, i64)>,
     pub(super) refused: Vec<Refused>,
     pub(super) metadata: NewMetadata,
     /// Why some series could not be made now; their samples are neither rows nor refused.
@@ -97,10 +110,11 @@ pub(super) fn prepare(
 
     let one_sample_each = has_one_sample_each(table);
     if !one_sample_each {
-        refuse_other_content(table, &mut prepared.refused);
+        refuse_empty_entries(table, &mut prepared.refused);
     }
+    let others = Others::read(body, table, &mut prepared.refused)?;
     if !missing.is_empty() {
-        let resolver = Resolver { inner, store, body, table };
+        let resolver = Resolver { inner, store, body, table, others: &others };
         resolver.resolve(missing, refs, &mut prepared)?;
     }
     prepared.metadata = inner.told.select(protocol, body, table);
@@ -109,10 +123,11 @@ pub(super) fn prepare(
     }
     let newest_allowed_ms = now_ms.saturating_add(inner.options.ahead_max.as_millis() as i64);
     if one_sample_each && table.newest_ms() <= newest_allowed_ms && refs.iter().all(Option::is_some) {
-        prepared.rows = all_rows(table, refs);
+        prepared.batch.rows = all_rows(table, refs);
     } else {
         some_rows(table, refs, newest_allowed_ms, &mut prepared);
     }
+    add_others(others, refs, newest_allowed_ms, &mut prepared);
     Ok(prepared)
 }
 
@@ -129,6 +144,7 @@ fn all_rows(table: &WriteTable, refs: &[Option<SeriesRef>]) -> Rows {
         series: refs.iter().copied().flatten().collect(),
         timestamps_ms: timestamps.to_vec(),
         values: values.to_vec(),
+        starts_ms: timestamps.iter().zip(table.starts_ms()).map(|(at, start)| known_start(*start, *at)).collect(),
     }
 }
 
@@ -145,35 +161,41 @@ fn some_rows(table: &WriteTable, refs: &[Option<SeriesRef>], newest_allowed_ms: 
                     value: Some(value),
                     count: 1,
                     reason: Reason::TooFarAhead,
+                    detail: None,
                 });
             } else {
-                prepared.rows.push(*series, timestamp_ms, value);
+                let start_ms = known_start(table.starts_ms().get(sample).copied().unwrap_or(0), timestamp_ms);
+                prepared.batch.rows.push_started(*series, timestamp_ms, value, start_ms);
                 prepared.origin.push(sample as u32);
             }
         }
     }
 }
 
-/// Native histograms, exemplars, and entries that carry nothing at all. That is decided without looking at the labels.
-fn refuse_other_content(table: &WriteTable, refused: &mut Vec<Refused>) {
-    for entry in 0..table.series_count() {
-        let others = table.others_of(entry);
-        for (kind, reason) in [(OtherKind::Histogram, Reason::NativeHistogram), (OtherKind::Exemplar, Reason::Exemplar)]
-        {
-            let mut of_kind = others.iter().filter(|other| other.kind == kind);
-            if let Some(first) = of_kind.next() {
-                refused.push(Refused {
-                    entry: Some(entry as u32),
-                    timestamp_ms: Some(first.timestamp_ms),
-                    value: None,
-                    count: 1 + of_kind.count() as u64,
-                    reason,
-                });
-            }
+/// Adds the native histograms and exemplars of entries whose series are there.
+fn add_others(others: Others, refs: &[Option<SeriesRef>], newest_allowed_ms: i64, prepared: &mut Prepared) {
+    let series_of = |entry: u32| refs.get(entry as usize).copied().flatten();
+    for EntryHistogram { entry, timestamp_ms, start_ms, histogram } in others.histograms {
+        let Some(series) = series_of(entry) else { continue };
+        if timestamp_ms > newest_allowed_ms {
+            prepared.refused.push(Refused::other(entry, timestamp_ms, Reason::TooFarAhead));
+        } else {
+            prepared.batch.histograms.push(HistogramRow { series, timestamp_ms, start_ms, histogram });
+            prepared.histogram_origin.push((entry, timestamp_ms));
         }
-        if table.samples_of(entry).is_empty() && others.is_empty() && !table.has_metadata(entry) {
-            let (entry, reason) = (Some(entry as u32), Reason::NoSamples);
-            refused.push(Refused { entry, timestamp_ms: None, value: None, count: 1, reason });
+    }
+    for (entry, exemplar) in others.exemplars {
+        let Some(series) = series_of(entry) else { continue };
+        prepared.exemplar_origin.push((entry, exemplar.timestamp_ms));
+        prepared.batch.exemplars.push(ExemplarRow { series, exemplar });
+    }
+}
+
+/// Entries that carry nothing at all. That is decided without looking at the labels.
+fn refuse_empty_entries(table: &WriteTable, refused: &mut Vec<Refused>) {
+    for entry in 0..table.series_count() {
+        if table.samples_of(entry).is_empty() && table.others_of(entry).is_empty() && !table.has_metadata(entry) {
+            refused.push(Refused { entry: Some(entry as u32), ..Refused::metadata(1, Reason::NoSamples) });
         }
     }
 }
@@ -184,6 +206,7 @@ struct Resolver<'a> {
     store: &'a dyn Appender,
     body: &'a [u8],
     table: &'a WriteTable,
+    others: &'a Others,
 }
 
 /// A valid label set that is to be looked up once more, and created.
@@ -247,7 +270,7 @@ impl<'a> Resolver<'a> {
                 self.refuse(entry, reason, &mut prepared.refused);
                 continue;
             }
-            if self.table.samples_of(entry as usize).is_empty() {
+            if self.table.samples_of(entry as usize).is_empty() && self.others.of_entry(entry).0 == 0 {
                 continue;
             }
             bytes.clear();
@@ -303,21 +326,25 @@ impl<'a> Resolver<'a> {
         Ok(series)
     }
 
-    /// Refuses all samples of an entry. One without any is refused for that already, unless it is there for its metadata.
+    /// Refuses all of an entry that is not refused yet. One without anything is refused for that already, unless it is there
+    /// for its metadata.
     fn refuse(&self, entry: u32, reason: Reason, refused: &mut Vec<Refused>) {
         let index = entry as usize;
         let samples = self.table.samples_of(index);
+        let (others, first_other_ms) = self.others.of_entry(entry);
         let refused_already = !self.table.has_metadata(index) || !self.table.others_of(index).is_empty();
-        if samples.is_empty() && refused_already {
+        if samples.is_empty() && others == 0 && refused_already {
             return;
         }
         let (timestamps, values) = self.table.samples();
+        let first_ms = timestamps.get(samples.start).copied().filter(|_| !samples.is_empty());
         refused.push(Refused {
             entry: Some(entry),
-            timestamp_ms: timestamps.get(samples.start).copied().filter(|_| !samples.is_empty()),
+            timestamp_ms: first_ms.or(first_other_ms),
             value: values.get(samples.start).copied().filter(|_| samples.len() == 1),
-            count: samples.len().max(1) as u64,
+            count: (samples.len() as u64 + others).max(1),
             reason,
+            detail: None,
         });
     }
 

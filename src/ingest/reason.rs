@@ -29,10 +29,14 @@ pub enum Reason {
     BadReference,
     /// The series carries nothing.
     NoSamples,
-    /// Native histograms are not stored.
-    NativeHistogram,
-    /// Exemplars are not stored.
-    Exemplar,
+    /// A native histogram contradicts itself.
+    InvalidHistogram,
+    /// A native histogram has more buckets than can be stored.
+    HistogramTooLarge,
+    /// The labels of an exemplar are longer than OpenMetrics allows.
+    ExemplarTooLong,
+    /// The storage keeps no exemplars.
+    ExemplarsOff,
     /// Metadata without a metric's name, or not UTF-8.
     InvalidMetadata,
     /// The store does not take the metadata, for want of room.
@@ -43,7 +47,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, in the order of their declaration.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::ConflictingValue,
         Self::TooOld,
         Self::TooFarAhead,
@@ -56,8 +60,10 @@ impl Reason {
         Self::TooManyLabels,
         Self::BadReference,
         Self::NoSamples,
-        Self::NativeHistogram,
-        Self::Exemplar,
+        Self::InvalidHistogram,
+        Self::HistogramTooLarge,
+        Self::ExemplarTooLong,
+        Self::ExemplarsOff,
         Self::InvalidMetadata,
         Self::MetadataRefused,
         Self::SeriesRefused,
@@ -79,8 +85,10 @@ impl Reason {
             Self::TooManyLabels => "too_many_labels",
             Self::BadReference => "bad_reference",
             Self::NoSamples => "no_samples",
-            Self::NativeHistogram => "native_histogram",
-            Self::Exemplar => "exemplar",
+            Self::InvalidHistogram => "invalid_histogram",
+            Self::HistogramTooLarge => "histogram_too_large",
+            Self::ExemplarTooLong => "exemplar_labels_too_long",
+            Self::ExemplarsOff => "exemplars_off",
             Self::InvalidMetadata => "invalid_metadata",
             Self::MetadataRefused => "metadata_refused",
             Self::SeriesRefused => "series_refused",
@@ -103,8 +111,10 @@ impl Reason {
             Self::TooManyLabels => "the series has too many labels",
             Self::BadReference => "a label or metadata refers to a symbol that the request does not have",
             Self::NoSamples => "the series has neither samples nor histograms",
-            Self::NativeHistogram => "native histograms are not supported yet",
-            Self::Exemplar => "exemplars are not supported yet",
+            Self::InvalidHistogram => "the native histogram is not valid",
+            Self::HistogramTooLarge => "the native histogram has more than 4096 buckets and bounds",
+            Self::ExemplarTooLong => "the labels of the exemplar have more than 128 characters",
+            Self::ExemplarsOff => "the receiver is configured to keep no exemplars",
             Self::InvalidMetadata => "metadata has no metric name or is not valid UTF-8",
             Self::MetadataRefused => "the storage has no room for more metadata",
             Self::SeriesRefused => "the storage does not take the series",

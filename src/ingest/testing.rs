@@ -2,11 +2,13 @@
 
 use super::appender::{AppendError, Appender, Done};
 use crate::runtime::cpu::CpuPool;
+use model::exemplar::Exemplar;
+use model::histogram::Histogram;
 use model::labels::Labels;
 use model::metadata::Metadata;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
-use storage::append::{AppendOutcome, LabelHash, Rejection, Rows, SeriesRef};
+use storage::append::{AppendOutcome, Batch, ExemplarRow, HistogramRow, LabelHash, Rejection, SeriesRef};
 
 /// Threads for the long work of a test.
 pub(crate) fn cpu() -> CpuPool {
@@ -23,6 +25,12 @@ pub(crate) struct MemoryStore {
 struct State {
     by_hash: HashMap<LabelHash, u32>,
     series: Vec<(Labels, BTreeMap<i64, f64>)>,
+    /// By series and timestamp, with the start.
+    histograms: BTreeMap<(u32, i64), (i64, Histogram)>,
+    /// Start timestamps of floats, by series and timestamp.
+    starts: BTreeMap<(u32, i64), i64>,
+    exemplars: Vec<ExemplarRow>,
+    no_exemplars: bool,
     metadata: BTreeMap<String, Metadata>,
     oldest_allowed_ms: Option<i64>,
     series_max: Option<(usize, AppendError)>,
@@ -68,6 +76,34 @@ impl MemoryStore {
         found.flat_map(|(_, samples)| samples.iter().map(|(t, v)| (*t, *v))).collect()
     }
 
+    /// The native histograms of a series, with their times and starts.
+    pub(crate) fn histograms(&self, pairs: &[(&str, &str)]) -> Vec<(i64, i64, Histogram)> {
+        let state = self.lock();
+        let Some(number) = state.number(pairs) else { return Vec::new() };
+        let own = state.histograms.iter().filter(|((series, _), _)| *series == number);
+        own.map(|((_, timestamp_ms), (start_ms, histogram))| (*timestamp_ms, *start_ms, histogram.clone())).collect()
+    }
+
+    /// The start timestamps of the floats of a series.
+    pub(crate) fn starts(&self, pairs: &[(&str, &str)]) -> Vec<i64> {
+        let state = self.lock();
+        let Some(number) = state.number(pairs) else { return Vec::new() };
+        state.starts.iter().filter(|((series, _), _)| *series == number).map(|(_, start_ms)| *start_ms).collect()
+    }
+
+    /// The exemplars of a series.
+    pub(crate) fn exemplars(&self, pairs: &[(&str, &str)]) -> Vec<Exemplar> {
+        let state = self.lock();
+        let Some(number) = state.number(pairs) else { return Vec::new() };
+        let own = state.exemplars.iter().filter(|row| row.series == SeriesRef(number));
+        own.map(|row| row.exemplar.clone()).collect()
+    }
+
+    /// Keeps no exemplars.
+    pub(crate) fn keep_no_exemplars(&self) {
+        self.lock().no_exemplars = true;
+    }
+
     /// All series.
     pub(crate) fn series(&self) -> Vec<Labels> {
         self.lock().series.iter().map(|(labels, _)| labels.clone()).collect()
@@ -86,6 +122,38 @@ impl MemoryStore {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().expect("no test panics while it holds the store")
+    }
+}
+
+impl State {
+    fn number(&self, pairs: &[(&str, &str)]) -> Option<u32> {
+        let labels = Labels::from_pairs(pairs.iter().copied()).expect("labels of a test are valid");
+        self.series.iter().position(|(found, _)| *found == labels).map(|number| number as u32)
+    }
+
+    fn append_others(&mut self, batch: Batch, outcome: &mut AppendOutcome) {
+        for (row, found) in (0u32..).zip(batch.histograms) {
+            let HistogramRow { series, timestamp_ms, start_ms, histogram } = found;
+            let float = self.series[series.0 as usize].1.contains_key(&timestamp_ms);
+            let stored = self.histograms.get(&(series.0, timestamp_ms));
+            // As text, because NaN equals itself there.
+            let same = |stored: &(i64, Histogram)| format!("{:?}", stored.1) == format!("{histogram:?}");
+            if float || stored.is_some_and(|stored| !same(stored)) {
+                outcome.histograms_rejected.push((row, Rejection::ConflictingValue));
+                continue;
+            }
+            self.histograms.insert((series.0, timestamp_ms), (start_ms, histogram));
+            outcome.histograms_written += 1;
+        }
+        if !self.no_exemplars {
+            outcome.exemplars_written = batch.exemplars.len() as u64;
+            for row in batch.exemplars {
+                let same = |held: &ExemplarRow| held.series == row.series && held.exemplar.repeats(&row.exemplar);
+                if !self.exemplars.iter().any(same) {
+                    self.exemplars.push(row);
+                }
+            }
+        }
     }
 }
 
@@ -118,7 +186,8 @@ impl Appender for MemoryStore {
         Ok(SeriesRef(series))
     }
 
-    fn append(&self, rows: Rows, done: Done<AppendOutcome>) {
+    fn append(&self, mut batch: Batch, done: Done<AppendOutcome>) {
+        let rows = std::mem::take(&mut batch.rows);
         assert!(rows.series.len() == rows.timestamps_ms.len() && rows.series.len() == rows.values.len());
         let mut state = self.lock();
         if let Some(failure) = &state.append_failure {
@@ -129,6 +198,7 @@ impl Appender for MemoryStore {
         for (row, ((series, timestamp), value)) in
             (0u32..).zip(rows.series.iter().zip(&rows.timestamps_ms).zip(&rows.values))
         {
+            let state = &mut *state;
             let (_, samples) = state.series.get_mut(series.0 as usize).expect("rows name series that were created");
             let stored = *samples.entry(*timestamp).or_insert(*value);
             if *timestamp < oldest_allowed_ms {
@@ -136,10 +206,13 @@ impl Appender for MemoryStore {
                 outcome.rejected.push((row, Rejection::TooOld));
             } else if stored.to_bits() == value.to_bits() {
                 outcome.written += 1;
+                let start_ms = rows.starts_ms.get(row as usize).copied().unwrap_or(0);
+                state.starts.insert((series.0, *timestamp), start_ms);
             } else {
                 outcome.rejected.push((row, Rejection::ConflictingValue));
             }
         }
+        state.append_others(batch, &mut outcome);
         drop(state);
         done(Ok(outcome));
     }

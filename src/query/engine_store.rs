@@ -1,11 +1,14 @@
 //! The storage engine as queries see it.
 
 use super::store::{HeadSummary, LookupRequest, SeriesStore};
+use model::exemplar::Exemplar;
+use model::histogram::{Histogram, HistogramColumns};
 use model::labels::Labels;
 use model::matcher::Matcher;
 use model::sample::{Sample, SampleColumns};
 use promql::source::{SelectRequest, SeriesSet, SeriesSource, SourceError, TimelineToken};
 use std::error::Error;
+use std::sync::Arc;
 use storage::engine::Engine;
 use storage::select::{Cardinality, Listing, SelectError, Selection, TimeRange};
 
@@ -44,6 +47,10 @@ impl SeriesStore for EngineStore {
         self.engine.label_values(name, request.matchers, range(request), request.limit).map_err(source_error)
     }
 
+    fn exemplars(&self, sets: &[Vec<Matcher>], start_ms: i64, end_ms: i64) -> Vec<(Labels, Vec<Exemplar>)> {
+        self.engine.exemplars(sets, start_ms, end_ms)
+    }
+
     fn cardinality(&self, top: usize) -> Cardinality {
         self.engine.cardinality(top)
     }
@@ -53,7 +60,7 @@ impl SeriesStore for EngineStore {
         HeadSummary {
             series: stats.series,
             label_pairs: stats.label_pairs,
-            chunks: stats.series + stats.chunks_cut + stats.late_chunks_cut,
+            chunks: stats.series + stats.chunks_cut + stats.late_chunks_cut + stats.histogram_chunks_cut,
             time_range_ms: stats.time_range_ms,
         }
     }
@@ -103,6 +110,43 @@ impl SeriesSet for SelectedSeries {
     fn latest(&self, index: usize, after_ms: i64, at_ms: i64) -> Result<Option<Sample>, SourceError> {
         self.selection.latest(index, after_ms, at_ms).map_err(source_error)
     }
+
+    fn may_have_histograms(&self, index: usize) -> bool {
+        self.selection.has_histograms(index)
+    }
+
+    fn read_histograms(
+        &self,
+        index: usize,
+        after_ms: i64,
+        until_ms: i64,
+        into: &mut HistogramColumns,
+    ) -> Result<(), SourceError> {
+        self.selection.read_histograms(index, after_ms, until_ms, into).map_err(source_error)
+    }
+
+    fn latest_histogram(
+        &self,
+        index: usize,
+        after_ms: i64,
+        at_ms: i64,
+    ) -> Result<Option<(i64, Arc<Histogram>)>, SourceError> {
+        self.selection.latest_histogram(index, after_ms, at_ms).map_err(source_error)
+    }
+
+    fn may_have_start_timestamps(&self, index: usize) -> bool {
+        self.selection.has_start_timestamps(index)
+    }
+
+    fn read_start_timestamps(
+        &self,
+        index: usize,
+        after_ms: i64,
+        until_ms: i64,
+        into: &mut Vec<i64>,
+    ) -> Result<(), SourceError> {
+        self.selection.read_start_timestamps(index, after_ms, until_ms, into).map_err(source_error)
+    }
 }
 
 fn range(request: &LookupRequest<'_>) -> TimeRange {
@@ -129,7 +173,7 @@ fn source_error(error: SelectError) -> SourceError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use storage::append::{LabelHash, Rows};
+    use storage::append::{Batch, ExemplarRow, HistogramRow, LabelHash, Rows};
     use storage::engine::Options;
 
     #[test]
@@ -166,5 +210,41 @@ mod tests {
         assert_eq!((jobs.items, jobs.truncated), (vec!["a".to_owned(), "b".to_owned()], true));
         let summary = store.head_summary();
         assert_eq!((summary.series, summary.time_range_ms), (3, Some((1000, 2000))));
+    }
+
+    #[test]
+    fn histograms_starts_and_exemplars_are_read_where_they_are() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = Options { segment_bytes: 64 << 10, shards: Some(2), ..Options::new(dir.path()) };
+        let engine = Engine::open(&options).unwrap();
+        let series = ["a", "b"].map(|job| {
+            let labels = [("__name__", "latency"), ("job", job)];
+            engine.create(LabelHash::of_pairs(labels, &mut Vec::new()), &labels).unwrap()
+        });
+        let mut rows = Rows::default();
+        rows.push_started(series[0], 1000, 1.0, 500);
+        rows.push(series[1], 1000, 1.0);
+        let histogram = Histogram { count: 3.0, zero_count: 3.0, ..Histogram::default() };
+        let histogram =
+            |timestamp_ms| HistogramRow { series: series[0], timestamp_ms, start_ms: 0, histogram: histogram.clone() };
+        let exemplar = Exemplar { labels: Labels::empty(), value: 1.0, timestamp_ms: 1000 };
+        let exemplars = vec![ExemplarRow { series: series[1], exemplar }];
+        engine.append_wait(Batch { rows, histograms: vec![histogram(2000), histogram(3000)], exemplars }).unwrap();
+        let store = EngineStore::new(engine);
+
+        let read = |job| {
+            let matchers = [Matcher::equal("job", job)];
+            let set = store.select(&SelectRequest { matchers: &matchers, after_ms: 0, until_ms: 2500, series_max: 10 });
+            let (set, mut columns, mut starts) = (set.unwrap(), HistogramColumns::default(), Vec::new());
+            set.read_histograms(0, 0, 2500, &mut columns).unwrap();
+            set.read_start_timestamps(0, 0, 2500, &mut starts).unwrap();
+            let latest = set.latest_histogram(0, 0, 2500).unwrap().map(|(timestamp_ms, _)| timestamp_ms);
+            let may_have = (set.may_have_histograms(0), set.may_have_start_timestamps(0));
+            (columns.timestamps_ms, starts, latest, may_have)
+        };
+        assert_eq!(read("a"), (vec![2000], vec![500, 0], Some(2000), (true, true)));
+        assert_eq!(read("b"), (vec![], vec![], None, (false, false)));
+        let found = store.exemplars(&[vec![Matcher::equal("__name__", "latency")]], 0, 1000);
+        assert_eq!((found.len(), found[0].0.get("job")), (1, Some("b")));
     }
 }

@@ -1,5 +1,7 @@
 //! What queries and look-ups need from storage; the storage engine implements it, and a few vectors in the tests.
 
+use model::exemplar::Exemplar;
+use model::labels::Labels;
 use model::matcher::Matcher;
 use promql::source::{SeriesSource, SourceError};
 use storage::select::{Cardinality, Listing};
@@ -43,6 +45,10 @@ pub trait SeriesStore: SeriesSource {
     /// # Errors
     /// Storage failed.
     fn label_values(&self, name: &str, request: &LookupRequest<'_>) -> Result<Listing, SourceError>;
+
+    /// The exemplars with `start_ms <= t <= end_ms` of the series that satisfy all matchers of any of the `sets`, in order
+    /// of time, series in order of their labels.
+    fn exemplars(&self, sets: &[Vec<Matcher>], start_ms: i64, end_ms: i64) -> Vec<(Labels, Vec<Exemplar>)>;
 
     /// What the series of the head are made of: the `top` largest lines of each table.
     fn cardinality(&self, top: usize) -> Cardinality;

@@ -1,6 +1,7 @@
 //! A store of a few vectors, for tests of whatever reads series.
 
 use super::store::{HeadSummary, LookupRequest, SeriesStore};
+use model::exemplar::Exemplar;
 use model::labels::{Labels, METRIC_NAME};
 use model::matcher::Matcher;
 use model::sample::SampleColumns;
@@ -15,6 +16,7 @@ use storage::select::{Cardinality, Count, Listing};
 #[derive(Debug, Clone, Default)]
 pub(crate) struct MemoryStore {
     series: Vec<(Labels, Arc<SampleColumns>)>,
+    exemplars: Vec<(Labels, Vec<Exemplar>)>,
     /// Storage fails with this message.
     pub(crate) failure: Option<String>,
     /// Counts the series that were read, and makes each take a millisecond when set.
@@ -49,6 +51,17 @@ impl MemoryStore {
         samples.into_iter().for_each(|(at, value)| columns.push(at, value));
         let labels = Labels::from_pairs(labels.iter().copied()).expect("labels of a test are valid");
         self.series.push((labels, Arc::new(columns)));
+    }
+
+    /// Adds exemplars of a series: trace, milliseconds, value.
+    pub(crate) fn add_exemplars(&mut self, labels: &[(&str, &str)], exemplars: &[(&str, i64, f64)]) {
+        let labels_of = |pairs: &[(&str, &str)]| Labels::from_pairs(pairs.iter().copied()).expect("valid labels");
+        let exemplar = |(trace, timestamp_ms, value): &(&str, i64, f64)| Exemplar {
+            labels: labels_of(&[("trace_id", trace)]),
+            value: *value,
+            timestamp_ms: *timestamp_ms,
+        };
+        self.exemplars.push((labels_of(labels), exemplars.iter().map(exemplar).collect()));
     }
 
     /// A store in which reading everything takes most of a minute.
@@ -136,6 +149,19 @@ impl SeriesStore for MemoryStore {
 
     fn label_values(&self, name: &str, request: &LookupRequest<'_>) -> Result<Listing, SourceError> {
         self.listing(request, |labels| labels.get(name).map(str::to_owned).into_iter().collect())
+    }
+
+    fn exemplars(&self, sets: &[Vec<Matcher>], start_ms: i64, end_ms: i64) -> Vec<(Labels, Vec<Exemplar>)> {
+        let satisfies = |labels: &Labels, set: &Vec<Matcher>| {
+            set.iter().all(|matcher| matcher.matches(labels.get(matcher.name()).unwrap_or("")))
+        };
+        let mut found = Vec::new();
+        for (labels, exemplars) in self.exemplars.iter().filter(|held| sets.iter().any(|set| satisfies(&held.0, set))) {
+            let inside = |exemplar: &&Exemplar| (start_ms..=end_ms).contains(&exemplar.timestamp_ms);
+            let inside: Vec<Exemplar> = exemplars.iter().filter(inside).cloned().collect();
+            found.extend((!inside.is_empty()).then(|| (labels.clone(), inside)));
+        }
+        found
     }
 
     fn cardinality(&self, top: usize) -> Cardinality {

@@ -64,9 +64,15 @@ fn counters(stats: &EngineStats) -> Vec<Figure> {
         figure("hearth_head_series_created", "Series made.", head.series_created),
         figure("hearth_head_samples_in_order", "Samples stored in order.", head.samples_in_order),
         figure("hearth_head_samples_out_of_order", "Samples stored out of order.", head.samples_out_of_order),
+        figure("hearth_head_histograms_in_order", "Native histograms stored in order.", head.histograms_in_order),
+        figure("hearth_head_histograms_out_of_order", "Late native histograms stored.", head.histograms_out_of_order),
         figure("hearth_head_samples_repeated", "Samples that repeated a stored one.", head.samples_repeated),
         figure("hearth_head_samples_conflicting", "Samples refused for another value.", head.samples_conflicting),
-        figure("hearth_head_chunks_cut", "Chunks moved to the chunk files.", head.chunks_cut + head.late_chunks_cut),
+        figure(
+            "hearth_head_chunks_cut",
+            "Chunks moved to the chunk files.",
+            head.chunks_cut + head.late_chunks_cut + head.histogram_chunks_cut,
+        ),
         figure("hearth_head_chunk_write_failures", "Failed writes to chunk files.", head.chunk_write_failures),
     ]
 }
@@ -79,6 +85,8 @@ fn gauges(stats: &EngineStats) -> Vec<Figure> {
         ("hearth_wal_queue_bytes", "Bytes that wait for the disk or to be applied.", wal.queue_bytes as f64),
         ("hearth_wal_segments", "Log segments that no snapshot covers.", wal.segments as f64),
         ("hearth_head_series", "Series in the head.", head.series as f64),
+        ("hearth_head_series_with_histograms", "Series with native histograms.", head.histogram_series as f64),
+        ("hearth_head_exemplars", "Exemplars in memory.", stats.exemplars as f64),
         ("hearth_head_label_pairs", "Distinct pairs of label name and value.", head.label_pairs as f64),
         ("hearth_head_chunk_files", "Chunk files.", head.chunk_files as f64),
         ("hearth_head_chunk_file_bytes", "Bytes in chunk files.", head.chunk_file_bytes as f64),
@@ -89,7 +97,7 @@ fn gauges(stats: &EngineStats) -> Vec<Figure> {
     ]
 }
 
-fn memory(stats: &EngineStats) -> [(&'static str, u64); 9] {
+fn memory(stats: &EngineStats) -> [(&'static str, u64); 11] {
     let memory = &stats.head.memory;
     [
         ("slots", memory.slots),
@@ -100,6 +108,8 @@ fn memory(stats: &EngineStats) -> [(&'static str, u64); 9] {
         ("postings", memory.postings),
         ("timelines", memory.timelines),
         ("out_of_order", memory.out_of_order),
+        ("histograms", memory.histograms),
+        ("starts", memory.starts),
         ("chunks_waiting", memory.chunks_waiting),
     ]
 }

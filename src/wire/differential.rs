@@ -102,8 +102,12 @@ fn label() -> Bytes {
 }
 
 fn sample(fields: u32) -> Bytes {
-    let usual =
+    let plain =
         (any::<f64>(), any::<i64>()).prop_map(|(value, timestamp)| v1::Sample { value, timestamp }.encode_to_vec());
+    let started = (any::<f64>(), any::<i64>(), any::<i64>()).prop_map(|(value, timestamp, start_timestamp)| {
+        v2::Sample { value, timestamp, start_timestamp }.encode_to_vec()
+    });
+    let usual = prop_oneof![2 => plain, 1 => started];
     let any_form = vec![field(1, 1, fixed64()), field(2, 0, number()), field(3, 0, number())];
     prop_oneof![5 => usual, 1 => message(any_form, fields, 4)].boxed()
 }
@@ -116,18 +120,24 @@ fn histogram(fields: u32) -> Bytes {
     let forms = vec![
         field(1, 0, number()),
         field(2, 1, fixed64()),
+        field(3, 1, fixed64()),
         field(4, 0, number()),
+        field(5, 1, fixed64()),
         field(6, 0, number()),
+        field(7, 1, fixed64()),
         delimited(8, span.clone()),
-        delimited(9, packed_numbers),
+        delimited(9, packed_numbers.clone()),
         field(9, 0, number()),
-        delimited(10, packed_doubles),
+        delimited(10, packed_doubles.clone()),
         field(13, 1, fixed64()),
         delimited(11, span),
+        delimited(12, packed_numbers),
+        field(14, 0, number()),
         field(15, 0, number()),
+        delimited(16, packed_doubles),
         field(17, 0, number()),
     ];
-    message(forms, fields, 5)
+    message(forms, fields, 8)
 }
 
 fn write_request() -> Bytes {

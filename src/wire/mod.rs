@@ -10,9 +10,12 @@ mod reader;
 
 pub mod canonical;
 pub mod compression;
+mod exemplar;
 mod fields;
+pub mod histogram;
 mod label_buffer;
 pub mod oracle;
+pub mod others;
 pub mod prost_types;
 mod sample;
 pub mod table;

@@ -1,9 +1,12 @@
 //! The walker and the generated decoder side by side: what each reads in a body, in one form, to be compared by property
 //! tests and fuzz targets.
 
-use super::prost_types::{v1, v2};
-use super::table::OtherKind;
+use super::histogram::RawHistogram;
+use super::others::OtherKind;
+use super::prost_types::{BucketSpan, histogram, v1, v2};
 use super::{Limits, Protocol, WriteTable, decode};
+use model::histogram::CounterResetHint;
+use model::histogram::validate::{Candidate, Populations};
 use model::metadata::MetricType;
 use prost::Message;
 use std::collections::BTreeSet;
@@ -25,16 +28,18 @@ pub type Statement = (Vec<u8>, MetricType, Vec<u8>, Vec<u8>);
 #[derive(Debug, PartialEq, Default)]
 pub struct Series {
     /// Names and values, in the order of the body.
-    pub labels: Vec<(Vec<u8>, Vec<u8>)>,
+    pub labels: Vec<RawLabel>,
     /// Version 2.0: some reference is wrong, so labels are not compared.
     pub broken: bool,
-    /// Timestamp and the bits of the value.
-    pub samples: Vec<(i64, u64)>,
-    /// Their timestamps.
-    pub exemplars_ms: Vec<i64>,
-    /// Their timestamps.
-    pub histograms_ms: Vec<i64>,
+    /// Timestamp, the bits of the value, start timestamp.
+    pub samples: Vec<(i64, u64, i64)>,
+    /// Timestamp, labels unless some reference is wrong, the bits of the value.
+    pub exemplars: Vec<(i64, Option<Vec<RawLabel>>, u64)>,
+    /// Timestamp, and everything else in one text: NaN is itself there, which it is not as a number.
+    pub histograms: Vec<(i64, String)>,
 }
+
+type RawLabel = (Vec<u8>, Vec<u8>);
 
 /// What the walker reads, or `None` when it refuses the body.
 ///
@@ -50,17 +55,29 @@ pub fn walked(protocol: Protocol, body: &[u8], limits: &Limits) -> Option<Conten
         let mut labels = Vec::new();
         table.labels_of(body, entry, &mut labels).ok()?;
         let broken = table.problem_of(entry).is_some();
-        let others = |kind| {
-            let of_kind = table.others_of(entry).iter().filter(move |other| other.kind == kind);
-            of_kind.map(|other| other.timestamp_ms).collect()
-        };
-        content.series.push(Series {
+        let start = |row: usize| table.starts_ms().get(row).copied().unwrap_or(0);
+        let sample = |row: usize| (timestamps[row], values[row].to_bits(), start(row));
+        let mut series = Series {
             labels: if broken { Vec::new() } else { owned(&labels) },
             broken,
-            samples: table.samples_of(entry).map(|row| (timestamps[row], values[row].to_bits())).collect(),
-            exemplars_ms: others(OtherKind::Exemplar),
-            histograms_ms: others(OtherKind::Histogram),
-        });
+            samples: table.samples_of(entry).map(sample).collect(),
+            ..Series::default()
+        };
+        for other in table.others_of(entry) {
+            match other.kind {
+                OtherKind::Histogram => {
+                    let raw = table.histogram(body, other).expect("the walk checked its shape");
+                    series.histograms.push((other.timestamp_ms, text_of(&raw)));
+                }
+                OtherKind::Exemplar => {
+                    let mut labels = Vec::new();
+                    let value = table.exemplar(body, other, &mut labels).expect("the walk checked its shape");
+                    let bits = value.as_ref().map_or(0, |value| value.to_bits());
+                    series.exemplars.push((other.timestamp_ms, value.ok().map(|_| owned(&labels)), bits));
+                }
+            }
+        }
+        content.series.push(series);
         assert!(table.samples_of(entry).all(|row| table.entry_of_sample(row) == entry));
         if !broken {
             check_hash(&table, body, entry, &labels);
@@ -73,7 +90,7 @@ pub fn walked(protocol: Protocol, body: &[u8], limits: &Limits) -> Option<Conten
     Some(content)
 }
 
-fn owned(labels: &[(&[u8], &[u8])]) -> Vec<(Vec<u8>, Vec<u8>)> {
+fn owned(labels: &[(&[u8], &[u8])]) -> Vec<RawLabel> {
     labels.iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect()
 }
 
@@ -104,9 +121,13 @@ fn generated_v1(body: &[u8]) -> Option<Content> {
     let series = request.timeseries.iter().map(|series| Series {
         labels: series.labels.iter().map(|label| (label.name.clone(), label.value.clone())).collect(),
         broken: false,
-        samples: series.samples.iter().map(|sample| (sample.timestamp, sample.value.to_bits())).collect(),
-        exemplars_ms: series.exemplars.iter().map(|exemplar| exemplar.timestamp).collect(),
-        histograms_ms: series.histograms.iter().map(|histogram| histogram.timestamp).collect(),
+        samples: series.samples.iter().map(|sample| (sample.timestamp, sample.value.to_bits(), 0)).collect(),
+        exemplars: series.exemplars.iter().map(exemplar_v1).collect(),
+        histograms: series
+            .histograms
+            .iter()
+            .map(|found| (found.timestamp, text_of(&raw_histogram!(found, 0))))
+            .collect(),
     });
     let metadata = request
         .metadata
@@ -114,6 +135,68 @@ fn generated_v1(body: &[u8]) -> Option<Content> {
         .map(|entry| (entry.metric_family_name.clone(), type_of(entry.r#type), entry.help.clone(), entry.unit.clone()));
     Some(Content { series: series.collect(), metadata: metadata.collect() })
 }
+
+fn exemplar_v1(found: &v1::Exemplar) -> (i64, Option<Vec<RawLabel>>, u64) {
+    let labels = found.labels.iter().map(|label| (label.name.clone(), label.value.clone())).collect();
+    (found.timestamp, Some(labels), found.value.to_bits())
+}
+
+fn exemplar_v2(symbols: &[Vec<u8>], found: &v2::Exemplar) -> (i64, Option<Vec<RawLabel>>, u64) {
+    let symbol = |index: u32| symbols.get(index as usize).cloned();
+    let (pairs, odd) = found.labels_refs.as_chunks::<2>();
+    let pairs = pairs.iter().map(|[name, value]| Some((symbol(*name)?, symbol(*value)?)));
+    match pairs.collect::<Option<Vec<_>>>().filter(|_| odd.is_empty()) {
+        Some(labels) => (found.timestamp, Some(labels), found.value.to_bits()),
+        None => (found.timestamp, None, 0),
+    }
+}
+
+fn text_of(raw: &RawHistogram) -> String {
+    format!("{raw:?}")
+}
+
+fn spans(spans: &[BucketSpan]) -> Vec<model::histogram::Span> {
+    spans.iter().map(|span| model::histogram::Span { offset: span.offset, length: span.length }).collect()
+}
+
+/// What the generated message says: the two versions have the same fields and different types.
+macro_rules! raw_histogram {
+    ($found:expr, $start:expr) => {{
+        let found = $found;
+        let populations = match found.count {
+            Some(histogram::Count::Float(count)) => Populations::Floats {
+                count,
+                zero_count: if let Some(histogram::ZeroCount::Float(zero)) = found.zero_count { zero } else { 0.0 },
+                positive: found.positive_counts.clone(),
+                negative: found.negative_counts.clone(),
+            },
+            count => Populations::Integers {
+                count: if let Some(histogram::Count::Int(count)) = count { count } else { 0 },
+                zero_count: if let Some(histogram::ZeroCount::Int(zero)) = found.zero_count { zero } else { 0 },
+                positive_deltas: found.positive_deltas.clone(),
+                negative_deltas: found.negative_deltas.clone(),
+            },
+        };
+        let counter_reset_hint = match found.reset_hint {
+            1 => CounterResetHint::Reset,
+            2 => CounterResetHint::NotReset,
+            3 => CounterResetHint::Gauge,
+            _ => CounterResetHint::Unknown,
+        };
+        let candidate = Candidate {
+            counter_reset_hint,
+            schema: found.schema,
+            zero_threshold: found.zero_threshold,
+            sum: found.sum,
+            positive_spans: spans(&found.positive_spans),
+            negative_spans: spans(&found.negative_spans),
+            custom_values: found.custom_values.clone(),
+            populations,
+        };
+        RawHistogram { candidate, start_timestamp_ms: $start }
+    }};
+}
+use raw_histogram;
 
 fn type_of(number: i32) -> MetricType {
     use MetricType::*;
@@ -146,9 +229,13 @@ fn generated_v2(body: &[u8]) -> Option<Content> {
         content.series.push(Series {
             labels: if broken { Vec::new() } else { labels },
             broken,
-            samples: series.samples.iter().map(|sample| (sample.timestamp, sample.value.to_bits())).collect(),
-            exemplars_ms: series.exemplars.iter().map(|exemplar| exemplar.timestamp).collect(),
-            histograms_ms: series.histograms.iter().map(|histogram| histogram.timestamp).collect(),
+            samples: series.samples.iter().map(|s| (s.timestamp, s.value.to_bits(), s.start_timestamp)).collect(),
+            exemplars: series.exemplars.iter().map(|found| exemplar_v2(&request.symbols, found)).collect(),
+            histograms: series
+                .histograms
+                .iter()
+                .map(|found| (found.timestamp, text_of(&raw_histogram!(found, found.start_timestamp))))
+                .collect(),
         });
     }
     Some(content)

@@ -8,7 +8,9 @@
 use super::canonical::push_label;
 use super::fields::label;
 use super::label_buffer::LabelBuffer;
+use super::others::Other;
 use super::reader::{DELIMITED, Reader, VARINT, WireError, WireErrorKind, key};
+use super::sample::WireSample;
 use super::{Protocol, v2};
 use model::metadata::MetricType;
 use std::ops::Range;
@@ -61,24 +63,6 @@ impl Limits {
             metadata: (bytes / 32).max(FLOOR),
         }
     }
-}
-
-/// What a series carries besides float samples.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OtherKind {
-    /// A native histogram.
-    Histogram,
-    /// An exemplar.
-    Exemplar,
-}
-
-/// A native histogram or exemplar, of which only the time is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Other {
-    /// Which of them.
-    pub kind: OtherKind,
-    /// Milliseconds since the Unix epoch.
-    pub timestamp_ms: i64,
 }
 
 /// Why a series of version 2.0 names no labels.
@@ -136,6 +120,8 @@ pub struct WriteTable {
     pub(super) hashes: Vec<LabelHash>,
     pub(super) timestamps_ms: Vec<i64>,
     pub(super) values: Vec<f64>,
+    /// One per sample, or none at all when no sample tells one.
+    pub(super) starts_ms: Vec<i64>,
     pub(super) newest_ms: i64,
     pub(super) others: Vec<Other>,
     pub(super) metadata: Vec<MetadataEntry>,
@@ -158,6 +144,7 @@ impl Default for WriteTable {
             hashes: Vec::new(),
             timestamps_ms: Vec::new(),
             values: Vec::new(),
+            starts_ms: Vec::new(),
             newest_ms: i64::MIN,
             others: Vec::new(),
             metadata: Vec::new(),
@@ -195,6 +182,12 @@ impl WriteTable {
         (&self.timestamps_ms, &self.values)
     }
 
+    /// Since when each of the float samples is counted, 0 where that is not told; empty when it is told of none.
+    #[must_use]
+    pub fn starts_ms(&self) -> &[i64] {
+        &self.starts_ms
+    }
+
     /// The newest timestamp of all float samples; `i64::MIN` without any.
     #[must_use]
     pub fn newest_ms(&self) -> i64 {
@@ -214,20 +207,6 @@ impl WriteTable {
     #[must_use]
     pub fn entry_of_sample(&self, sample: usize) -> usize {
         self.entries.partition_point(|entry| entry.samples_end as usize <= sample)
-    }
-
-    /// How many native histograms and exemplars there are.
-    #[must_use]
-    pub fn other_count(&self) -> usize {
-        self.others.len()
-    }
-
-    /// The native histograms and exemplars of an entry.
-    #[must_use]
-    pub fn others_of(&self, entry: usize) -> &[Other] {
-        let start = entry.checked_sub(1).and_then(|before| self.entries.get(before)).map_or(0, |e| e.others_end);
-        let end = self.entries.get(entry).map_or(start, |e| e.others_end);
-        self.others.get(start as usize..end as usize).unwrap_or_default()
     }
 
     /// Whether an entry says something about its metric.
@@ -319,6 +298,7 @@ impl WriteTable {
             + of(&self.hashes)
             + of(&self.timestamps_ms)
             + of(&self.values)
+            + of(&self.starts_ms)
             + of(&self.others)
             + of(&self.metadata)
             + of(&self.symbols)
@@ -328,14 +308,16 @@ impl WriteTable {
             + self.encoded.capacity()
     }
 
-    /// Bytes of memory that this request takes in the table.
+    /// Bytes of memory that this request takes in the table, and its histograms once they are read.
     #[must_use]
     pub fn used_bytes(&self) -> usize {
         size_of_val(self.entries.as_slice())
             + size_of_val(self.hashes.as_slice())
             + size_of_val(self.timestamps_ms.as_slice())
             + size_of_val(self.values.as_slice())
+            + size_of_val(self.starts_ms.as_slice())
             + size_of_val(self.others.as_slice())
+            + self.others.iter().map(|other| other.message.len() * BYTES_READ_PER_BYTE).sum::<usize>()
             + size_of_val(self.metadata.as_slice())
             + size_of_val(self.symbols.as_slice())
             + size_of_val(self.last_metadata.as_slice())
@@ -347,6 +329,7 @@ impl WriteTable {
         self.hashes.clear();
         self.timestamps_ms.clear();
         self.values.clear();
+        self.starts_ms.clear();
         self.newest_ms = i64::MIN;
         self.others.clear();
         self.metadata.clear();
@@ -357,31 +340,20 @@ impl WriteTable {
     #[inline(always)]
     pub(super) fn push_sample(
         &mut self,
-        sample: (i64, f64),
+        sample: WireSample,
         limits: &Limits,
         reader: &Reader<'_>,
     ) -> Result<(), WireError> {
         if self.timestamps_ms.len() >= limits.samples {
             return Err(reader.error(WireErrorKind::TooMany { what: "samples", limit: limits.samples }));
         }
-        self.timestamps_ms.push(sample.0);
-        self.values.push(sample.1);
-        self.newest_ms = self.newest_ms.max(sample.0);
-        Ok(())
-    }
-
-    pub(super) fn push_other(
-        &mut self,
-        kind: OtherKind,
-        timestamp_ms: i64,
-        limits: &Limits,
-        reader: &Reader<'_>,
-    ) -> Result<(), WireError> {
-        if self.others.len() >= limits.others {
-            let what = "native histograms and exemplars";
-            return Err(reader.error(WireErrorKind::TooMany { what, limit: limits.others }));
+        if sample.start_ms != 0 || !self.starts_ms.is_empty() {
+            self.starts_ms.resize(self.timestamps_ms.len(), 0);
+            self.starts_ms.push(sample.start_ms);
         }
-        self.others.push(Other { kind, timestamp_ms });
+        self.timestamps_ms.push(sample.timestamp_ms);
+        self.values.push(sample.value);
+        self.newest_ms = self.newest_ms.max(sample.timestamp_ms);
         Ok(())
     }
 
@@ -398,6 +370,9 @@ impl WriteTable {
         Ok(())
     }
 }
+
+/// A bucket of a histogram takes a byte or two on the wire and 16 until it is logged.
+const BYTES_READ_PER_BYTE: usize = 8;
 
 /// The field of a label in `TimeSeries` of version 1.0.
 pub(super) const LABEL_FIELD: u32 = key(1, DELIMITED);

@@ -2,9 +2,10 @@
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
 use super::fields::{EXEMPLAR_TIMESTAMP, EXEMPLAR_V1, HISTOGRAM_TIMESTAMP, HISTOGRAM_V1, check};
+use super::others::OtherKind;
 use super::reader::{DELIMITED, Reader, WireError, WireErrorKind, key};
 use super::sample::sample;
-use super::table::{Entry, LABEL_FIELD, Limits, METADATA_TYPE, MetadataEntry, OtherKind, Span, WriteTable};
+use super::table::{Entry, LABEL_FIELD, Limits, METADATA_TYPE, MetadataEntry, Span, WriteTable};
 use storage::append::LabelHash;
 
 const TIMESERIES: u32 = key(1, DELIMITED);
@@ -58,12 +59,14 @@ fn series(
                 scattered = true;
             }
             EXEMPLARS => {
-                let timestamp = check(reader.delimited()?, EXEMPLAR_V1, &[], EXEMPLAR_TIMESTAMP)?;
-                table.push_other(OtherKind::Exemplar, timestamp, limits, &reader)?;
+                let exemplar = reader.delimited()?;
+                let timestamp = check(exemplar, EXEMPLAR_V1, &[], EXEMPLAR_TIMESTAMP)?;
+                table.push_other(OtherKind::Exemplar, timestamp, exemplar.span(), limits, &reader)?;
             }
             HISTOGRAMS => {
-                let timestamp = check(reader.delimited()?, HISTOGRAM_V1, &[], HISTOGRAM_TIMESTAMP)?;
-                table.push_other(OtherKind::Histogram, timestamp, limits, &reader)?;
+                let histogram = reader.delimited()?;
+                let timestamp = check(histogram, HISTOGRAM_V1, &[], HISTOGRAM_TIMESTAMP)?;
+                table.push_other(OtherKind::Histogram, timestamp, histogram.span(), limits, &reader)?;
             }
             other => reader.skip(other, |field| (1..=4).contains(&field))?,
         }

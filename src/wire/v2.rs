@@ -6,9 +6,10 @@
 
 use super::fields::{EXEMPLAR_TIMESTAMP, EXEMPLAR_V2, HISTOGRAM_TIMESTAMP, HISTOGRAM_V1, HISTOGRAM_V2_START, check};
 use super::label_buffer::LabelBuffer;
+use super::others::OtherKind;
 use super::reader::{DELIMITED, Reader, VARINT, WireError, WireErrorKind, key};
 use super::sample::sample;
-use super::table::{Entry, Limits, METADATA_TYPE, MetadataEntry, OtherKind, RefProblem, Span, WriteTable};
+use super::table::{Entry, Limits, METADATA_TYPE, MetadataEntry, RefProblem, Span, WriteTable};
 use model::labels::METRIC_NAME;
 use storage::append::LabelHash;
 
@@ -80,13 +81,14 @@ fn series(
             }
             METADATA => metadata.merge(reader.delimited()?)?,
             EXEMPLARS => {
-                let timestamp = check(reader.delimited()?, EXEMPLAR_V2, &[], EXEMPLAR_TIMESTAMP)?;
-                table.push_other(OtherKind::Exemplar, timestamp, limits, &reader)?;
+                let exemplar = reader.delimited()?;
+                let timestamp = check(exemplar, EXEMPLAR_V2, &[], EXEMPLAR_TIMESTAMP)?;
+                table.push_other(OtherKind::Exemplar, timestamp, exemplar.span(), limits, &reader)?;
             }
             HISTOGRAMS => {
                 let histogram = reader.delimited()?;
                 let timestamp = check(histogram, HISTOGRAM_V1, HISTOGRAM_V2_START, HISTOGRAM_TIMESTAMP)?;
-                table.push_other(OtherKind::Histogram, timestamp, limits, &reader)?;
+                table.push_other(OtherKind::Histogram, timestamp, histogram.span(), limits, &reader)?;
             }
             LABELS_REF => table.refs.push(reader.varint()? as u32),
             other => reader.skip(other, |field| (1..=5).contains(&field))?,

@@ -1,9 +1,13 @@
 //! What goes into the engine: rows of known series, and what became of each.
 //!
 //! A writer first turns label sets into [`SeriesRef`]s (by [`LabelHash`], so that the labels of a known series are never
-//! parsed), then hands over [`Rows`]. The engine logs them, waits for the disk, appends them to the head in the order of the
+//! parsed), then hands over a [`Batch`]. The engine logs it, waits for the disk, appends it to the head in the order of the
 //! log, and only then reports the [`AppendOutcome`].
 
+pub use crate::histogram::BUCKETS_MAX as HISTOGRAM_BUCKETS_MAX;
+
+use model::exemplar::Exemplar;
+use model::histogram::Histogram;
 use xxhash_rust::xxh3::xxh3_128;
 
 /// Identity of a label set: XXH3-128 (unseeded) over its canonical bytes.
@@ -75,21 +79,38 @@ pub struct Rows {
     pub timestamps_ms: Vec<i64>,
     /// Any f64, bit for bit; the stale marker included.
     pub values: Vec<f64>,
+    /// Since when each value is counted, as `timestamps_ms` and 0 where that is not known; empty when it is known of none.
+    pub starts_ms: Vec<i64>,
 }
 
 impl Rows {
     /// Appends one row.
     pub fn push(&mut self, series: SeriesRef, timestamp_ms: i64, value: f64) {
+        if !self.starts_ms.is_empty() {
+            self.starts_ms.push(0);
+        }
         self.series.push(series);
         self.timestamps_ms.push(timestamp_ms);
         self.values.push(value);
     }
 
-    /// Forgets the rows and keeps the memory.
+    /// Appends one row with a start timestamp, which is 0 when it is not known.
+    pub fn push_started(&mut self, series: SeriesRef, timestamp_ms: i64, value: f64, start_ms: i64) {
+        self.push(series, timestamp_ms, value);
+        if start_ms != 0 {
+            self.starts_ms.resize(self.series.len(), 0);
+            if let Some(last) = self.starts_ms.last_mut() {
+                *last = start_ms;
+            }
+        }
+    }
+
+    /// Keeps the memory and forgets the rows.
     pub fn clear(&mut self) {
         self.series.clear();
         self.timestamps_ms.clear();
         self.values.clear();
+        self.starts_ms.clear();
     }
 
     /// How many rows there are.
@@ -105,6 +126,53 @@ impl Rows {
     }
 }
 
+/// A native histogram of a known series.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HistogramRow {
+    /// Whose sample it is.
+    pub series: SeriesRef,
+    /// Milliseconds since the Unix epoch.
+    pub timestamp_ms: i64,
+    /// Since when it is counted, as `timestamp_ms`; 0 when that is not known.
+    pub start_ms: i64,
+    /// The sample, valid and with no more than [`HISTOGRAM_BUCKETS_MAX`] populated buckets and bounds.
+    pub histogram: Histogram,
+}
+
+/// An exemplar of a known series, which need not have samples.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ExemplarRow {
+    /// Whose exemplar it is.
+    pub series: SeriesRef,
+    /// The exemplar.
+    pub exemplar: Exemplar,
+}
+
+/// What is appended together, applied in this order: floats, histograms, exemplars.
+#[derive(Debug, Clone, Default)]
+pub struct Batch {
+    /// Float samples.
+    pub rows: Rows,
+    /// Native histograms, in any order.
+    pub histograms: Vec<HistogramRow>,
+    /// Exemplars, in any order.
+    pub exemplars: Vec<ExemplarRow>,
+}
+
+impl Batch {
+    /// Whether there is nothing in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.histograms.is_empty() && self.exemplars.is_empty()
+    }
+}
+
+impl From<Rows> for Batch {
+    fn from(rows: Rows) -> Self {
+        Self { rows, ..Self::default() }
+    }
+}
+
 /// Why one sample was not stored although it was logged. Replaying the log comes to the same verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Rejection {
@@ -116,11 +184,18 @@ pub enum Rejection {
     TooOld,
 }
 
-/// What became of the rows of one append. Rows that repeat a stored sample bit for bit count as written.
+/// What became of one batch. What repeats something stored counts as written: floats bit for bit, histograms with the same
+/// populated buckets. Exemplars are never refused here: when there is no room, older ones make it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AppendOutcome {
-    /// Rows that are stored and durable.
+    /// Float rows that are stored and durable.
     pub written: u64,
-    /// Index of each refused row and why, ascending.
+    /// Index of each refused float row and why, ascending.
     pub rejected: Vec<(u32, Rejection)>,
+    /// Histograms that are stored and durable.
+    pub histograms_written: u64,
+    /// Index of each refused histogram and why, ascending.
+    pub histograms_rejected: Vec<(u32, Rejection)>,
+    /// Exemplars that are durable.
+    pub exemplars_written: u64,
 }

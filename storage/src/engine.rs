@@ -10,26 +10,27 @@ mod options;
 
 mod directory;
 mod pipeline;
+mod reading;
 mod restore;
+mod shard_filler;
 mod snapshots;
 
 pub use options::Options;
 pub use restore::RestoreReport;
 pub use snapshots::SnapshotStats;
 
-use crate::append::{AppendOutcome, LabelHash, Rows, SeriesRef};
+use crate::append::{AppendOutcome, Batch, LabelHash, SeriesRef};
 use crate::disk::{Disk, RealDisk};
 use crate::error::Error;
+use crate::exemplars::ExemplarStore;
 use crate::head::{Head, HeadOptions, HeadStats};
 use crate::metadata::{MetadataStore, News};
-use crate::select::{Cardinality, Listing, SelectError, Selection, TimeRange};
 use crate::wal::pool::{Inventory, LogDir, PoolOptions, SegmentPool};
-use crate::wal::queue::{LogQueue, Work};
+use crate::wal::queue::{Content, LogQueue, Work};
 use crate::wal::replay::{ReplayProgress, replay};
 use crate::wal::stats::{WalCounters, WalStats};
 use crate::wal::writer::{LogWriter, RecordLimits};
 use directory::Directory;
-use model::matcher::Matcher;
 use model::metadata::Metadata;
 use parking_lot::Mutex;
 use pipeline::Pipeline;
@@ -66,6 +67,7 @@ struct Inner {
 struct Applied {
     head: Head,
     metadata: MetadataStore,
+    exemplars: ExemplarStore,
     /// Every record up to this one is applied. Held while a batch is, so that a shard can be frozen at a known position.
     position: Mutex<u64>,
 }
@@ -102,6 +104,8 @@ pub struct EngineStats {
     pub metadata_bytes: u64,
     /// Metadata refused because the store was full.
     pub metadata_refused: u64,
+    /// Exemplars held.
+    pub exemplars: u64,
     /// Places where stored bytes were not what was written, found at the start.
     pub corruptions: u64,
     /// Time that the start took to bring the head back, in seconds.
@@ -135,8 +139,12 @@ impl Engine {
         let directory = Directory::open(&disk, &options.path)?;
         let mut report = RestoreReport::default();
         let head = open_head(options, &directory, &mut report)?;
-        let applied =
-            Applied { head, metadata: MetadataStore::new(options.metadata_bytes_max), position: Mutex::new(0) };
+        let applied = Applied {
+            head,
+            metadata: MetadataStore::new(options.metadata_bytes_max),
+            exemplars: ExemplarStore::new(options.exemplars_max),
+            position: Mutex::new(0),
+        };
         let dir = LogDir { disk: Arc::clone(&disk), path: directory.wal.clone(), epoch: directory.epoch };
         let (loaded, inventory) = restore(&dir, &directory, &applied, progress, &mut report)?;
         let last_lsn = report.replay.last_lsn.max(loaded.last_lsn());
@@ -213,18 +221,21 @@ impl Engine {
         Ok(series)
     }
 
-    /// Appends rows of series that [`Engine::lookup`] or [`Engine::create`] named. Returns at once.
+    /// Appends to series that [`Engine::lookup`] or [`Engine::create`] named. Returns at once.
     ///
-    /// `done` is called once, on this thread when the rows are refused at once, else on a thread of the engine, so it must
-    /// be quick: when the rows are durable and visible, or when they never will be. Should a thread of the engine panic,
+    /// `done` is called once, on this thread when the batch is refused at once, else on a thread of the engine, so it must
+    /// be quick: when the batch is durable and visible, or when it never will be. Should a thread of the engine panic,
     /// `done` may be dropped without being called.
     ///
     /// # Panics
-    /// If the columns differ in length.
-    pub fn append(&self, rows: Rows, done: impl FnOnce(Result<AppendOutcome, Error>) + Send + 'static) {
-        let len = rows.series.len();
-        assert!(rows.timestamps_ms.len() == len && rows.values.len() == len, "columns of unequal length");
-        if self.inner.queue.push(Work::Rows { rows, done: Box::new(done) }).is_err_and(|error| is_full(&error)) {
+    /// If the columns differ in length, or a histogram has more than [`HISTOGRAM_BUCKETS_MAX`] populated buckets and bounds.
+    ///
+    /// [`HISTOGRAM_BUCKETS_MAX`]: crate::append::HISTOGRAM_BUCKETS_MAX
+    pub fn append(&self, batch: impl Into<Batch>, done: impl FnOnce(Result<AppendOutcome, Error>) + Send + 'static) {
+        let content = Content::from(batch.into());
+        content.check();
+        let work = Work::Append { content, done: Box::new(done) };
+        if self.inner.queue.push(work).is_err_and(|error| is_full(&error)) {
             crate::wal::stats::increment(&self.inner.counters.queue_full);
         }
     }
@@ -232,11 +243,11 @@ impl Engine {
     /// As [`Engine::append`], and waits for the outcome. Not for async tasks.
     ///
     /// # Errors
-    /// The rows were refused; whether they are stored is unknown only after [`Error::LogFailed`].
-    pub fn append_wait(&self, rows: Rows) -> Result<AppendOutcome, Error> {
+    /// The batch was refused; whether it is stored is unknown only after [`Error::LogFailed`].
+    pub fn append_wait(&self, batch: impl Into<Batch>) -> Result<AppendOutcome, Error> {
         let (sender, receiver) = mpsc::sync_channel(1);
         // The receiver is gone only if this thread is.
-        self.append(rows, move |outcome| drop(sender.send(outcome)));
+        self.append(batch, move |outcome| drop(sender.send(outcome)));
         receiver.recv().unwrap_or_else(|_| Err(lost()))
     }
 
@@ -265,66 +276,6 @@ impl Engine {
         }
     }
 
-    /// What is known about one metric or all: at most `limit` metrics in ascending order, with at most
-    /// `limit_per_metric` entries each, newest first.
-    #[must_use]
-    pub fn metadata(
-        &self,
-        metric: Option<&str>,
-        limit: usize,
-        limit_per_metric: usize,
-    ) -> Vec<(String, Vec<Metadata>)> {
-        self.inner.applied.metadata.list(metric, limit, limit_per_metric)
-    }
-
-    /// The series that satisfy all `matchers` and may have samples with `after_ms < t <= until_ms`.
-    ///
-    /// # Errors
-    /// More than `series_max` series match.
-    pub fn select(
-        &self,
-        matchers: &[Matcher],
-        after_ms: i64,
-        until_ms: i64,
-        series_max: usize,
-    ) -> Result<Selection, SelectError> {
-        self.inner.applied.head.select(matchers, after_ms, until_ms, series_max)
-    }
-
-    /// The label names of the series that satisfy all `matchers` and may have samples in the range.
-    ///
-    /// # Errors
-    /// Storage failed.
-    pub fn label_names(&self, matchers: &[Matcher], range: TimeRange, limit: usize) -> Result<Listing, SelectError> {
-        self.inner.applied.head.label_names(matchers, range, limit)
-    }
-
-    /// The values of one label among the series that satisfy all `matchers` and may have samples in the range.
-    ///
-    /// # Errors
-    /// Storage failed.
-    pub fn label_values(
-        &self,
-        name: &str,
-        matchers: &[Matcher],
-        range: TimeRange,
-        limit: usize,
-    ) -> Result<Listing, SelectError> {
-        self.inner.applied.head.label_values(name, matchers, range, limit)
-    }
-
-    /// What the series are made of: the `top` largest lines of each table.
-    #[must_use]
-    pub fn cardinality(&self, top: usize) -> Cardinality {
-        self.inner.applied.head.cardinality(top)
-    }
-
-    /// The head, for what only it can tell.
-    #[must_use]
-    pub fn head(&self) -> &Head {
-        &self.inner.applied.head
-    }
-
     /// Figures for the operator.
     #[must_use]
     pub fn stats(&self) -> EngineStats {
@@ -337,6 +288,7 @@ impl Engine {
             metadata_metrics,
             metadata_bytes,
             metadata_refused,
+            exemplars: inner.applied.exemplars.len() as u64,
             corruptions: inner.report.damage_count(),
             restore_seconds: (inner.report.snapshot_time + inner.report.replay_time).as_secs_f64(),
         }
@@ -402,6 +354,7 @@ fn open_head(options: &Options, directory: &Directory, report: &mut RestoreRepor
     let mut head_options = HeadOptions::new(&directory.head);
     head_options.shards = options.shards.unwrap_or(head_options.shards);
     head_options.out_of_order_bytes_max = options.out_of_order_bytes_max;
+    head_options.histogram_bytes_max = options.histogram_bytes_max;
     let (head, notices) = Head::open(head_options)?;
     notices.into_iter().for_each(|notice| report.note(notice.message));
     Ok(head)
@@ -416,12 +369,10 @@ fn restore(
     report: &mut RestoreReport,
 ) -> Result<(Loaded, Inventory), Error> {
     let start = Instant::now();
-    let (head, metadata) = (&applied.head, &applied.metadata);
-    let loaded = load_snapshots(&dir.disk, &directory.head, directory.epoch, head, metadata, report)?;
+    let loaded = load_snapshots(&dir.disk, &directory.head, directory.epoch, applied, report)?;
     report.snapshot_time = start.elapsed();
     let start = Instant::now();
-    let mut sink =
-        RestoreSink::start(head, metadata, &loaded).map_err(Error::io("start a thread for", &directory.head))?;
+    let mut sink = RestoreSink::start(applied, &loaded).map_err(Error::io("start a thread for", &directory.head))?;
     let (replayed, inventory) = replay(dir, loaded.covered_lsn(), &mut sink, progress)?;
     sink.finish(report);
     report.replay = replayed;

@@ -3,12 +3,14 @@
 use crate::append::SeriesRef;
 use crate::head::shard::Shard;
 use crate::head::slot::Slot;
-use crate::head::{Head, HeadError, read};
+use crate::head::{Head, HeadError, read, read_histograms, read_starts};
 use crate::index::{Among, CardinalityTables};
+use model::histogram::{Histogram, HistogramColumns};
 use model::labels::{Labels, METRIC_NAME};
 use model::matcher::Matcher;
 use model::sample::{Sample, SampleColumns};
 use roaring::RoaringBitmap;
+use std::sync::Arc;
 
 /// Why series could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +83,10 @@ pub struct Cardinality {
 pub struct Selection {
     head: Head,
     series: Vec<SeriesRef>,
+    /// Whether any of the head's series has native histograms.
+    histograms: bool,
+    /// Whether any of the head's series has start timestamps.
+    starts: bool,
 }
 
 impl Head {
@@ -98,11 +104,14 @@ impl Head {
     ) -> Result<Selection, SelectError> {
         let range = TimeRange { after_ms, until_ms };
         let mut series = Vec::new();
+        let (mut histograms, mut starts) = (false, false);
         for shard in &self.inner.shards {
             let shard = shard.read();
             if !shard.overlaps(range) {
                 continue;
             }
+            histograms |= !shard.histograms.is_empty();
+            starts |= !shard.starts.is_empty() || !shard.histograms.is_empty();
             let slots = shard.matching(matchers);
             let room = series_max - series.len();
             let whole = shard.within(range);
@@ -113,7 +122,7 @@ impl Head {
                 return Err(SelectError::TooManySeries { series_max });
             }
         }
-        Ok(Selection { head: self.clone(), series })
+        Ok(Selection { head: self.clone(), series, histograms, starts })
     }
 
     /// No more series than this satisfy the matchers, as far as a glance at the index tells.
@@ -179,6 +188,24 @@ impl Head {
         Listing { items, truncated }
     }
 
+    /// Those of `series` that satisfy all matchers of any of the `sets`, with their labels.
+    pub(crate) fn satisfying(&self, series: Vec<SeriesRef>, sets: &[Vec<Matcher>]) -> Vec<(SeriesRef, Labels)> {
+        let mut by_shard: Vec<Vec<SeriesRef>> = vec![Vec::new(); self.shards()];
+        for series in series {
+            by_shard[self.shard_of(series)].push(series);
+        }
+        let mut found = Vec::new();
+        for (shard, series) in self.inner.shards.iter().zip(by_shard).filter(|(_, series)| !series.is_empty()) {
+            let shard = shard.read();
+            let matching = sets.iter().fold(RoaringBitmap::new(), |all, matchers| all | shard.matching(matchers));
+            for series in series.into_iter().filter(|series| matching.contains(shard.slot_number(*series))) {
+                let labels = Labels::from_sorted(shard.labels.labels(shard.slot_of(series).labels));
+                found.push((series, labels));
+            }
+        }
+        found
+    }
+
     /// What the series are made of: the `top` largest lines of each table.
     #[must_use]
     pub fn cardinality(&self, top: usize) -> Cardinality {
@@ -201,7 +228,14 @@ impl Shard {
     }
 
     fn in_range(&self, slot: u32, range: TimeRange) -> bool {
-        self.slots.get(slot as usize).may_overlap(range.after_ms, range.until_ms)
+        let found = self.slots.get(slot as usize);
+        found.may_overlap(range.after_ms, range.until_ms)
+            || found.has(Slot::HAS_HISTOGRAMS) && self.has_histograms_in(slot, range)
+    }
+
+    #[cold]
+    fn has_histograms_in(&self, slot: u32, range: TimeRange) -> bool {
+        self.histograms.get(&slot).is_some_and(|series| series.may_overlap(range.after_ms, range.until_ms))
     }
 
     /// Whether any sample may be in the range.
@@ -297,6 +331,70 @@ impl Selection {
     pub fn latest(&self, index: usize, after_ms: i64, at_ms: i64) -> Result<Option<Sample>, SelectError> {
         let series = self.series[index];
         read::latest(&self.head.inner, series, TimeRange { after_ms, until_ms: at_ms }).map_err(|e| failed(series, e))
+    }
+
+    /// Whether a series has native histograms.
+    #[must_use]
+    pub fn has_histograms(&self, index: usize) -> bool {
+        let series = self.series[index];
+        self.histograms && self.head.inner.shard_of(series).read().slot_of(series).has(Slot::HAS_HISTOGRAMS)
+    }
+
+    /// Replaces the content of `into` by the native histograms with `after_ms < t <= until_ms`, in order of time, stale ones
+    /// included. The first has an unknown reset hint, the following say whether there was no reset; gauges are gauges, and
+    /// what the sender said of a reset stays.
+    ///
+    /// # Errors
+    /// A stored chunk cannot be read.
+    pub fn read_histograms(
+        &self,
+        index: usize,
+        after_ms: i64,
+        until_ms: i64,
+        into: &mut HistogramColumns,
+    ) -> Result<(), SelectError> {
+        let series = self.series[index];
+        let range = TimeRange { after_ms, until_ms };
+        read_histograms::read(&self.head.inner, series, range, into).map_err(|e| failed(series, e))
+    }
+
+    /// The newest native histogram of one series with `after_ms < t <= at_ms`, a stale one included.
+    ///
+    /// # Errors
+    /// A stored chunk cannot be read.
+    pub fn latest_histogram(
+        &self,
+        index: usize,
+        after_ms: i64,
+        at_ms: i64,
+    ) -> Result<Option<(i64, Arc<Histogram>)>, SelectError> {
+        let series = self.series[index];
+        let range = TimeRange { after_ms, until_ms: at_ms };
+        read_histograms::latest(&self.head.inner, series, range).map_err(|e| failed(series, e))
+    }
+
+    /// Whether some sample of a series has a start timestamp.
+    #[must_use]
+    pub fn has_start_timestamps(&self, index: usize) -> bool {
+        let series = self.series[index];
+        self.starts && self.head.inner.shard_of(series).read().slot_of(series).has(Slot::HAS_STARTS)
+    }
+
+    /// Replaces the content of `into` by the start timestamps of the samples with `after_ms < t <= until_ms`, floats and
+    /// histograms merged in order of time: one per sample, 0 where none is known, or none at all when no sample has one.
+    ///
+    /// # Errors
+    /// A stored chunk cannot be read.
+    pub fn read_start_timestamps(
+        &self,
+        index: usize,
+        after_ms: i64,
+        until_ms: i64,
+        into: &mut Vec<i64>,
+    ) -> Result<(), SelectError> {
+        let series = self.series[index];
+        let range = TimeRange { after_ms, until_ms };
+        read_starts::read(&self.head.inner, series, range, into).map_err(|e| failed(series, e))
     }
 }
 

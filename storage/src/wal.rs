@@ -13,6 +13,7 @@
 
 pub mod record;
 
+pub(crate) mod histograms;
 pub mod payload;
 pub mod samples;
 

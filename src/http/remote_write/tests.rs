@@ -1,6 +1,7 @@
 //! The endpoint from outside: requests over the router, answers and what the store then holds.
 
 mod compliance;
+mod compliance_others;
 mod contract;
 mod engine;
 mod limits;
@@ -197,7 +198,7 @@ fn native_histogram(timestamp: i64) -> v2::Histogram {
         zero_threshold: 0.001,
         zero_count: Some(v2::histogram::ZeroCount::Int(2)),
         positive_spans: vec![v2::BucketSpan { offset: 0, length: 3 }],
-        positive_deltas: vec![2, 1, 0],
+        positive_deltas: vec![3, 0, 1],
         timestamp,
         ..Default::default()
     }

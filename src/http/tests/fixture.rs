@@ -128,6 +128,9 @@ fn store() -> MemoryStore {
     store.add(&[("__name__", "requests_total"), ("job", "a"), ("code", "200")], every_15s(|i| i as f64 * 15.5));
     store.add(&[("__name__", "tiny"), ("job", "a")], [(600_000, 1.5e-9), (600_123, f64::NEG_INFINITY)]);
     store.add(&[("__name__", "http.requests"), ("http.code", "5_0")], [(600_000, f64::NAN)]);
+    let traces = [("a\"b", 1_500, 0.25), ("c", 600_000, f64::INFINITY)];
+    store.add_exemplars(&[("__name__", "requests_total"), ("job", "a"), ("code", "200")], &traces);
+    store.add_exemplars(&[("__name__", "traced"), ("job", "b")], &[("d", 3_000, 1e-9)]);
     store
 }
 

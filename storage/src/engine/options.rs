@@ -43,6 +43,12 @@ pub struct Options {
 
     /// Bytes that buffered out-of-order samples may take before they are cut into chunks. Since 0.1.
     pub out_of_order_bytes_max: usize,
+
+    /// Bytes that native histograms may take in memory before they are cut into chunks. Since 0.1.
+    pub histogram_bytes_max: usize,
+
+    /// Exemplars that are kept, in memory; the first that came goes first. 0 takes none. Since 0.1.
+    pub exemplars_max: usize,
 }
 
 const MIB: u64 = 1 << 20;
@@ -60,6 +66,8 @@ impl Options {
             metadata_bytes_max: 64 << 20,
             shards: None,
             out_of_order_bytes_max: 64 << 20,
+            histogram_bytes_max: 128 << 20,
+            exemplars_max: 100_000,
         }
     }
 

@@ -4,8 +4,9 @@
 //! one batch is applied the next is synced. Never reordered: durable, then in the head, then acknowledged.
 
 use super::Applied;
+use crate::append::AppendOutcome;
 use crate::error::Error;
-use crate::wal::queue::{LogQueue, Work};
+use crate::wal::queue::{Content, LogQueue, Work};
 use crate::wal::writer::{Durable, LogWriter};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -76,8 +77,8 @@ fn run_applier(queue: &LogQueue, batches: &Receiver<Durable>, applied: &Applied)
 
 fn apply(work: Work, applied: &Applied) {
     match work {
-        Work::Rows { rows, done } => {
-            let outcome = applied.head.append(&rows);
+        Work::Append { content, done } => {
+            let outcome = append(content, applied);
             fail::fail_point!("apply-before-ack");
             done(Ok(outcome));
         }
@@ -90,6 +91,18 @@ fn apply(work: Work, applied: &Applied) {
         // Series are in the head before they are logged.
         Work::Series(_) | Work::Checkpoint(_) => {}
     }
+}
+
+/// In the order of their records: which of a float and a histogram at one timestamp stays is decided the same at replay.
+fn append(content: Content, applied: &Applied) -> AppendOutcome {
+    let Content { rows, histograms, exemplars } = content;
+    let mut outcome = if rows.is_empty() { AppendOutcome::default() } else { applied.head.append(&rows) };
+    (outcome.histograms_written, outcome.histograms_rejected) = applied.head.append_histograms(&histograms);
+    if applied.exemplars.capacity() > 0 {
+        outcome.exemplars_written = exemplars.len() as u64;
+        exemplars.into_iter().for_each(|row| applied.exemplars.insert(row));
+    }
+    outcome
 }
 
 fn refuse(queue: &LogQueue, work: Vec<Work>, error: &Error) {

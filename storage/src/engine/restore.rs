@@ -3,13 +3,17 @@
 //! Each shard comes from the newest snapshot in which it is whole, with the position of the log up to which it holds
 //! everything; replay then gives it the records above. A damaged snapshot is set aside, never deleted.
 
-use crate::append::{LabelHash, Rows, SeriesRef};
+use super::Applied;
+use super::shard_filler::ShardFiller;
+use crate::append::{ExemplarRow, LabelHash, Rows, SeriesRef};
 use crate::disk::Disk;
 use crate::error::Error;
-use crate::head::{Grouping, Head, HeadError};
+use crate::exemplars::ExemplarStore;
+use crate::head::{Head, HeadError};
 use crate::metadata::MetadataStore;
 use crate::snapshot::file::{SectionKind, SnapshotError, SnapshotFile, VERSION};
 use crate::snapshot::name::SnapshotName;
+use crate::wal::histograms::SeriesHistogram;
 use crate::wal::payload::Checkpoint;
 use crate::wal::replay::{Damage, ReplayReport, ReplaySink};
 use crate::wal::segment::Epoch;
@@ -19,8 +23,6 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// Remarks that are kept; more are only worth their number.
@@ -41,7 +43,7 @@ pub struct RestoreReport {
     pub snapshot_damage: Vec<Damage>,
     /// Samples of the log that the head refused, as it did when they were written.
     pub rejected: u64,
-    /// Samples of series whose own record is lost.
+    /// Samples and exemplars of series whose own record is lost.
     pub orphans: u64,
     /// Series records that contradict the head.
     pub conflicts: u64,
@@ -77,6 +79,7 @@ pub(super) struct Loaded {
     /// Of each shard, the position of the log up to which it holds everything.
     pub(super) shard_lsns: Vec<u64>,
     pub(super) metadata_lsn: u64,
+    pub(super) exemplars_lsn: u64,
     /// Usable snapshots, oldest first.
     pub(super) kept: Vec<Kept>,
     /// The highest number that any snapshot has.
@@ -86,12 +89,12 @@ pub(super) struct Loaded {
 impl Loaded {
     /// Every record up to this one is in the head.
     pub(super) fn covered_lsn(&self) -> u64 {
-        self.shard_lsns.iter().copied().chain([self.metadata_lsn]).min().unwrap_or(0)
+        self.shard_lsns.iter().copied().chain([self.metadata_lsn, self.exemplars_lsn]).min().unwrap_or(0)
     }
 
     /// No record above this one is in the head.
     pub(super) fn last_lsn(&self) -> u64 {
-        self.shard_lsns.iter().copied().chain([self.metadata_lsn]).max().unwrap_or(0)
+        self.shard_lsns.iter().copied().chain([self.metadata_lsn, self.exemplars_lsn]).max().unwrap_or(0)
     }
 }
 
@@ -101,7 +104,7 @@ struct Candidate {
     damaged: AtomicBool,
 }
 
-/// Fills an empty head and metadata store from the snapshots in `dir`.
+/// Fills an empty head and its empty stores from the snapshots in `dir`.
 ///
 /// # Errors
 /// The directory cannot be used, or a snapshot is of a newer version. Damage is no error.
@@ -109,15 +112,15 @@ pub(super) fn load_snapshots(
     disk: &Arc<dyn Disk>,
     dir: &Path,
     epoch: Epoch,
-    head: &Head,
-    metadata: &MetadataStore,
+    applied: &Applied,
     report: &mut RestoreReport,
 ) -> Result<Loaded, Error> {
     let (candidates, last_number) = open_candidates(disk, dir, epoch, report)?;
     let shared = Mutex::new(std::mem::take(report));
     let mut loaded = Loaded { last_number, ..Loaded::default() };
-    loaded.shard_lsns = load_shards(&candidates, head, &shared)?;
-    loaded.metadata_lsn = load_metadata(&candidates, metadata, &shared);
+    loaded.shard_lsns = load_shards(&candidates, &applied.head, &shared)?;
+    loaded.metadata_lsn = load_metadata(&candidates, &applied.metadata, &shared);
+    loaded.exemplars_lsn = load_exemplars(&candidates, &applied.exemplars, &shared);
     *report = shared.into_inner();
     report.snapshot = candidates.iter().find(|c| !c.damaged.load(Relaxed)).map(|c| c.file.header.number);
     for candidate in candidates {
@@ -245,6 +248,23 @@ fn load_metadata(candidates: &[Candidate], metadata: &MetadataStore, report: &Mu
     0
 }
 
+fn load_exemplars(candidates: &[Candidate], exemplars: &ExemplarStore, report: &Mutex<RestoreReport>) -> u64 {
+    for candidate in candidates {
+        let Some(section) = candidate.file.section(SectionKind::Exemplars) else {
+            // Snapshots of version 1 have none, and neither had the log that they cover.
+            return candidate.file.covered_lsn();
+        };
+        let mut bytes = Vec::new();
+        let whole =
+            candidate.file.read(&section).read_to_end(&mut bytes).is_ok() && exemplars.restore(&bytes).is_some();
+        if whole {
+            return section.lsn;
+        }
+        candidate.give_up(0, "the exemplars of the snapshot are damaged", report);
+    }
+    0
+}
+
 impl Candidate {
     fn give_up(&self, offset: u64, what: &'static str, report: &Mutex<RestoreReport>) {
         self.damaged.store(true, Relaxed);
@@ -253,64 +273,15 @@ impl Candidate {
     }
 }
 
-/// Rows that are handed to the other thread at once: waking it costs as much as appending hundreds.
-const BATCH_ROWS: usize = 1 << 15;
-/// Batches that may wait for the head: enough to bridge a slow one, a few megabytes at most.
-const WAITING_MAX: usize = 4;
-
-/// A thread that appends rows to one shard, so that the others and the decoder go on meanwhile.
-struct ShardFiller {
-    batch: Rows,
-    batches: SyncSender<Rows>,
-    emptied: Receiver<Rows>,
-    thread: JoinHandle<u64>,
-}
-
-impl ShardFiller {
-    fn start(head: Head) -> std::io::Result<Self> {
-        let (batches, received) = sync_channel::<Rows>(WAITING_MAX);
-        let (give_back, emptied) = sync_channel(WAITING_MAX);
-        let thread = std::thread::Builder::new().name("replay-append".into()).spawn(move || {
-            let (mut rejected, mut grouping) = (0, Grouping::default());
-            while let Ok(rows) = received.recv() {
-                rejected += head.append_grouped(&rows, &mut grouping).rejected.len() as u64;
-                // Kept for reuse when there is room.
-                let _ = give_back.try_send(rows);
-            }
-            rejected
-        })?;
-        Ok(Self { batch: Rows::default(), batches, emptied, thread })
-    }
-
-    fn push(&mut self, series: SeriesRef, timestamp_ms: i64, value: f64) {
-        self.batch.push(series, timestamp_ms, value);
-        if self.batch.len() >= BATCH_ROWS {
-            self.send();
-        }
-    }
-
-    fn send(&mut self) {
-        let mut next = self.emptied.try_recv().unwrap_or_default();
-        next.clear();
-        let filled = std::mem::replace(&mut self.batch, next);
-        assert!(self.batches.send(filled).is_ok(), "the thread that fills the head is gone");
-    }
-
-    /// Waits until everything is in the head; how many rows it refused.
-    fn finish(mut self) -> u64 {
-        self.send();
-        drop(self.batches);
-        self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    }
-}
-
 /// Gives the records of the log to the head, each shard only those that its snapshot does not hold.
 pub(super) struct RestoreSink<'e> {
     fillers: Vec<ShardFiller>,
     head: &'e Head,
     metadata: &'e MetadataStore,
+    exemplars: &'e ExemplarStore,
     shard_lsns: Vec<u64>,
     metadata_lsn: u64,
+    exemplars_lsn: u64,
     /// Records above this one concern every shard.
     last_lsn: u64,
     series_bound: u32,
@@ -323,13 +294,16 @@ pub(super) struct RestoreSink<'e> {
 }
 
 impl<'e> RestoreSink<'e> {
-    pub(super) fn start(head: &'e Head, metadata: &'e MetadataStore, loaded: &Loaded) -> std::io::Result<Self> {
+    pub(super) fn start(applied: &'e Applied, loaded: &Loaded) -> std::io::Result<Self> {
+        let head = &applied.head;
         let mut sink = Self {
             fillers: (0..head.shards()).map(|_| ShardFiller::start(head.clone())).collect::<Result<_, _>>()?,
             head,
-            metadata,
+            metadata: &applied.metadata,
+            exemplars: &applied.exemplars,
             shard_lsns: loaded.shard_lsns.clone(),
             metadata_lsn: loaded.metadata_lsn,
+            exemplars_lsn: loaded.exemplars_lsn,
             last_lsn: loaded.last_lsn(),
             series_bound: 0,
             known: Vec::new(),
@@ -388,8 +362,12 @@ impl<'e> RestoreSink<'e> {
             rows.series[kept] = series;
             rows.timestamps_ms[kept] = rows.timestamps_ms[row];
             rows.values[kept] = rows.values[row];
+            if !rows.starts_ms.is_empty() {
+                rows.starts_ms[kept] = rows.starts_ms[row];
+            }
             kept += 1;
         }
+        rows.starts_ms.truncate(kept);
         rows.series.truncate(kept);
         rows.timestamps_ms.truncate(kept);
         rows.values.truncate(kept);
@@ -417,7 +395,39 @@ impl ReplaySink for RestoreSink<'_> {
         }
         for row in 0..rows.len() {
             let series = rows.series[row];
-            self.fillers[self.head.shard_of(series)].push(series, rows.timestamps_ms[row], rows.values[row]);
+            let start_ms = rows.starts_ms.get(row).copied().unwrap_or(0);
+            let filler = &mut self.fillers[self.head.shard_of(series)];
+            filler.push(series, rows.timestamps_ms[row], rows.values[row], start_ms);
+        }
+    }
+
+    fn histograms(&mut self, lsn: u64, rows: Vec<SeriesHistogram>) {
+        let mut by_shard = vec![Vec::new(); self.fillers.len()];
+        for row in rows {
+            let shard = self.head.shard_of(row.0);
+            if lsn <= self.shard_lsns[shard] {
+                continue;
+            }
+            if self.holds(row.0) {
+                by_shard[shard].push(row);
+            } else {
+                self.orphans += 1;
+            }
+        }
+        for (filler, rows) in self.fillers.iter_mut().zip(by_shard) {
+            if !rows.is_empty() {
+                filler.push_histograms(rows);
+            }
+        }
+    }
+
+    fn exemplar(&mut self, lsn: u64, row: ExemplarRow) {
+        if lsn > self.exemplars_lsn {
+            if self.holds(row.series) {
+                self.exemplars.insert(row);
+            } else {
+                self.orphans += 1;
+            }
         }
     }
 

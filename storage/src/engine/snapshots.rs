@@ -185,6 +185,12 @@ impl Snapshots {
         };
         let section = writer.section::<std::io::Error>(SectionKind::Metadata, lsn, |out| out.write_all(&metadata));
         section.map_err(io("write snapshot"))?;
+        let (lsn, exemplars) = {
+            let position = self.applied.position.lock();
+            (*position, self.applied.exemplars.to_bytes())
+        };
+        let section = writer.section::<std::io::Error>(SectionKind::Exemplars, lsn, |out| out.write_all(&exemplars));
+        section.map_err(io("write snapshot"))?;
         writer.finish().map_err(io("write snapshot"))
     }
 

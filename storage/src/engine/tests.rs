@@ -1,6 +1,7 @@
 //! The engine as a whole, on a simulated disk; the head's own files are real and below a temporary directory.
 
 use super::*;
+use crate::append::Rows;
 use crate::disk::simulated::{Fault, SimulatedDisk};
 use crate::error::ErrorKind;
 use crate::snapshot::name::SnapshotName;
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 mod crash;
 mod damage;
+mod histograms;
 
 /// Labels, then bits of values by timestamp.
 pub(super) type Content = BTreeMap<String, BTreeMap<i64, u64>>;

@@ -13,7 +13,6 @@ use super::slot::{NONE, Slot};
 use super::timeline::{Place, Timelines};
 use crate::append::{Rejection, Rows};
 use crate::chunk::bits::{Code, push_tail};
-use crate::chunk::decode::Times;
 use crate::chunk::value::{encode, encode_first, gap_code};
 use crate::chunk::{SAMPLES_MAX, segment, timestamp, window_of};
 
@@ -41,13 +40,19 @@ impl Shard {
     pub(crate) fn append(&mut self, rows: &Rows, picks: &[u32], rejected: &mut Vec<(u32, Rejection)>) -> u64 {
         let mut written = 0;
         let mut touched = 0;
+        let starts = !rows.starts_ms.is_empty() || !self.starts.is_empty();
         for (i, &pick) in picks.iter().enumerate() {
             if let Some(&next) = picks.get(i + AHEAD) {
                 touched ^= self.slots.get(self.slot_number(rows.series[next as usize]) as usize).count;
             }
             let row = pick as usize;
             let slot = self.slot_number(rows.series[row]);
-            match self.append_sample(slot, rows.timestamps_ms[row], rows.values[row].to_bits()) {
+            let verdict = self.append_sample(slot, rows.timestamps_ms[row], rows.values[row].to_bits());
+            if starts {
+                let start_ms = rows.starts_ms.get(row).copied().unwrap_or(0);
+                self.note_start(slot, rows.timestamps_ms[row], start_ms, verdict);
+            }
+            match verdict {
                 Verdict::InOrder => self.counters.in_order += 1,
                 Verdict::OutOfOrder => self.counters.out_of_order += 1,
                 Verdict::Repeated => self.counters.repeated += 1,
@@ -67,30 +72,59 @@ impl Shard {
         written
     }
 
+    /// Notes since when a stored sample is counted, if that is known of any sample of its series.
+    #[cold]
+    fn note_start(&mut self, number: u32, timestamp_ms: i64, start_ms: i64, verdict: Verdict) {
+        if !matches!(verdict, Verdict::InOrder | Verdict::OutOfOrder) {
+            return;
+        }
+        let starts = match self.starts.get_mut(&number) {
+            Some(starts) => starts,
+            None if start_ms == 0 => return,
+            None => self.starts.entry(number).or_default(),
+        };
+        starts.note(timestamp_ms, start_ms, verdict == Verdict::InOrder);
+        if starts.is_full() {
+            starts.cut(number, &mut self.files);
+        }
+        if start_ms != 0 {
+            self.slots.get_mut(number as usize).flags |= Slot::HAS_STARTS;
+        }
+    }
+
     /// Looks at a few more slots and moves the open chunks of idle series to the files: their cells are of use to others, and
     /// so is the memory of timeline segments that only they still refer to.
     ///
     /// `now_ms` is the time of a sample of the batch. Should it be of a wrong clock, a few chunks are cut early.
-    fn sweep(&mut self, now_ms: i64) {
+    pub(super) fn sweep(&mut self, now_ms: i64) {
         let slots = self.slots.len();
         let idle_since = now_ms.saturating_sub(IDLE_MS);
         for _ in 0..SWEEP_SLOTS.min(slots) {
             self.sweep_at = if self.sweep_at + 1 < slots { self.sweep_at + 1 } else { 0 };
-            let slot = self.slots.get(self.sweep_at);
+            let slot = *self.slots.get(self.sweep_at);
             if slot.count > 0 && slot.last_ms < idle_since {
                 self.open_chunk(self.sweep_at as u32).cut();
+            }
+            if slot.has(Slot::HAS_HISTOGRAMS) {
+                self.sweep_histograms(self.sweep_at as u32, idle_since);
             }
         }
     }
 
     #[inline]
     fn append_sample(&mut self, number: u32, timestamp_ms: i64, bits: u64) -> Verdict {
-        let slot = self.slots.get_mut(number as usize);
+        let mut slot = self.slots.get_mut(number as usize);
+        if slot.flags & (Slot::HAS_SAMPLE | Slot::HAS_HISTOGRAMS) != Slot::HAS_SAMPLE {
+            if self.has_histogram(number, timestamp_ms) {
+                return Verdict::Refused(Rejection::ConflictingValue);
+            }
+            slot = self.slots.get_mut(number as usize);
+        }
         if !slot.has(Slot::HAS_SAMPLE) {
             assert!(slot.has(Slot::LIVE), "rows are of series that exist");
             slot.note_first(timestamp_ms);
             self.first_ms = self.first_ms.min(timestamp_ms);
-            self.sampled += 1;
+            self.sampled += usize::from(!slot.has(Slot::HAS_HISTOGRAMS));
         } else if timestamp_ms <= slot.last_ms {
             return match (timestamp_ms == slot.last_ms, slot.last_bits == bits) {
                 (true, true) => Verdict::Repeated,
@@ -163,89 +197,6 @@ impl Shard {
                 return;
             }
         }
-    }
-
-    /// The value that a series has at a timestamp older than its newest.
-    fn stored_before(&mut self, number: u32, timestamp_ms: i64) -> Option<u64> {
-        let slot = *self.slots.get(number as usize);
-        if timestamp_ms < slot.earliest_ms() {
-            return None;
-        }
-        if let Some(late) = self.late.get(&number) {
-            if let Ok(bits) = late.find(timestamp_ms) {
-                return Some(bits);
-            }
-            let chunks: Vec<_> = late.chunks_within(timestamp_ms, timestamp_ms).map(|chunk| chunk.link).collect();
-            for link in chunks {
-                if let Some(bits) = self.value_in_chunk(link, timestamp_ms) {
-                    return Some(bits);
-                }
-            }
-        }
-        self.value_in_open_chunk(&slot, timestamp_ms).or_else(|| self.value_in_order(number, &slot, timestamp_ms))
-    }
-
-    fn value_in_open_chunk(&mut self, slot: &Slot, timestamp_ms: i64) -> Option<u64> {
-        if slot.count == 0 || window_of(timestamp_ms) != window_of(slot.last_ms) {
-            return None;
-        }
-        let scratch = &mut self.late_scratch;
-        scratch.link = ChunkLink::NONE;
-        self.stream.clear();
-        self.cells.copy_to(&slot.chain(), &mut self.stream);
-        push_tail(&mut self.stream, slot.tail());
-        let count = usize::from(slot.count);
-        let decoded = if slot.segment == NONE {
-            scratch.decoded.decode(&self.stream, count, Times::Own)
-        } else {
-            let times = self.timelines.segment(slot.segment).times();
-            scratch.decoded.decode(&self.stream, count, Times::Shared(times.as_slice()))
-        };
-        decoded.expect("an open chunk is as it was encoded");
-        scratch.decoded.value_at(timestamp_ms)
-    }
-
-    /// Follows the chain of chunks back to the one that may hold the timestamp.
-    fn value_in_order(&mut self, number: u32, slot: &Slot, timestamp_ms: i64) -> Option<u64> {
-        let known_first = self.late.get(&number).and_then(|late| late.in_order_first_ms);
-        if known_first.is_some_and(|first_ms| timestamp_ms < first_ms) {
-            return None;
-        }
-        let (mut link, mut first_ms) = (slot.link, None);
-        while !link.is_none() {
-            let Ok(frame) = self.files.frame(link) else { break };
-            if timestamp_ms > frame.last_ms {
-                return None;
-            }
-            if timestamp_ms >= frame.first_ms {
-                return self.value_in_chunk(link, timestamp_ms);
-            }
-            (link, first_ms) = (frame.previous, Some(frame.first_ms));
-        }
-        if let Some(first_ms) = first_ms {
-            self.late.entry(number).or_default().in_order_first_ms = Some(first_ms);
-        }
-        None
-    }
-
-    /// An unreadable chunk holds nothing: the sample is stored, and readers hear of the damage.
-    fn value_in_chunk(&mut self, link: ChunkLink, timestamp_ms: i64) -> Option<u64> {
-        let scratch = &mut self.late_scratch;
-        if scratch.link != link {
-            scratch.link = ChunkLink::NONE;
-            let frame = self.files.frame(link).ok()?;
-            let count = usize::from(frame.count);
-            if frame.kind == FrameKind::Shared {
-                let rows = self.files.frame(frame.segment).ok()?;
-                let mut times = segment::SegmentTimes::default();
-                times.unpack(rows.first_ms, rows.payload).ok()?;
-                scratch.decoded.decode(frame.payload, count, Times::Shared(times.as_slice())).ok()?;
-            } else {
-                scratch.decoded.decode(frame.payload, count, Times::Own).ok()?;
-            }
-            scratch.link = link;
-        }
-        scratch.decoded.value_at(timestamp_ms)
     }
 }
 

@@ -14,7 +14,8 @@ pub(crate) const FILE_BYTES: u32 = 64 << 20;
 /// Bytes of the file header; the first frame follows.
 pub(crate) const FILE_HEADER: u32 = 64;
 const MAGIC: &[u8; 8] = b"HrthHdCk";
-const VERSION: u32 = 1;
+/// The version that is written. Version 1 has no frames of native histograms.
+const VERSION: u32 = 2;
 
 /// One file that exists.
 #[derive(Debug)]
@@ -139,9 +140,13 @@ pub(crate) fn file_path(dir: &Path, shard: usize, number: u32) -> PathBuf {
 }
 
 pub(crate) fn file_header(shard: usize, number: u32) -> Vec<u8> {
+    header_of_version(VERSION, shard, number)
+}
+
+fn header_of_version(version: u32, shard: usize, number: u32) -> Vec<u8> {
     let mut header = Vec::with_capacity(FILE_HEADER as usize);
     header.extend_from_slice(MAGIC);
-    for field in [VERSION, shard as u32, number] {
+    for field in [version, shard as u32, number] {
         header.extend_from_slice(&field.to_le_bytes());
     }
     header.extend_from_slice(&crc32fast::hash(&header).to_le_bytes());
@@ -160,7 +165,7 @@ fn check_header(file: &File, path: &Path, shard: usize, number: u32) -> Result<(
     if found > VERSION {
         return Err(HeadError::NewerFormat { place: path.display().to_string(), found, known: VERSION });
     }
-    if header.as_slice() != file_header(shard, number) {
+    if header.as_slice() != header_of_version(found, shard, number) {
         return Err(corrupt("a file header of another shard or file, or a damaged one"));
     }
     Ok(())

@@ -15,10 +15,14 @@ pub(crate) enum FrameKind {
     OutOfOrder,
     /// A timeline segment.
     Segment,
+    /// Native histograms, which may overlap others of their series.
+    Histograms,
+    /// Start timestamps of float samples.
+    Starts,
 }
 
 impl FrameKind {
-    const ALL: [Self; 4] = [Self::Shared, Self::Own, Self::OutOfOrder, Self::Segment];
+    const ALL: [Self; 6] = [Self::Shared, Self::Own, Self::OutOfOrder, Self::Segment, Self::Histograms, Self::Starts];
 
     fn code(self) -> u8 {
         match self {
@@ -26,6 +30,8 @@ impl FrameKind {
             Self::Own => 2,
             Self::OutOfOrder => 3,
             Self::Segment => 4,
+            Self::Histograms => 5,
+            Self::Starts => 6,
         }
     }
 
@@ -38,7 +44,7 @@ impl FrameKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Frame<'a> {
     pub(crate) kind: FrameKind,
-    /// Samples in a chunk, rows in a segment.
+    /// Samples in a chunk, rows in a segment, runs and points of start timestamps.
     pub(crate) count: u8,
     /// Slot of the series; of a segment, the number of its timeline.
     pub(crate) owner: u32,
@@ -69,7 +75,8 @@ impl<'a> Frame<'a> {
             push_link(out, at, self.segment);
         }
         out.extend_from_slice(self.payload);
-        let body = u16::try_from(out.len() - start - FRAME_HEADER).expect("128 samples take less than 64 KiB");
+        let body =
+            u16::try_from(out.len() - start - FRAME_HEADER).expect("whoever cuts chunks keeps them below 64 KiB");
         let [low, high] = body.to_le_bytes();
         out[start + 4..start + FRAME_HEADER].copy_from_slice(&[low, high, self.kind.code(), self.count]);
         let checksum = crc32fast::hash(&out[start + 4..]);
@@ -142,7 +149,7 @@ mod tests {
     fn any_frame() -> impl Strategy<Value = (Frame<'static>, Vec<u8>)> {
         let links = (link_before(9, 5_000), link_before(9, 5_000));
         let payload = proptest::collection::vec(any::<u8>(), 0..300);
-        (0..4usize, any::<u8>(), any::<u32>(), any::<i64>(), any::<i64>(), links, payload).prop_map(
+        (0..FrameKind::ALL.len(), any::<u8>(), any::<u32>(), any::<i64>(), any::<i64>(), links, payload).prop_map(
             |(kind, count, owner, a, b, (previous, segment), payload)| {
                 let kind = FrameKind::ALL[kind];
                 let previous = if kind == FrameKind::Segment { ChunkLink::NONE } else { previous };

@@ -15,15 +15,21 @@ mod chunk_link;
 mod error;
 mod frame;
 mod hash_index;
+mod histogram_appender;
+mod histograms;
 mod late;
 mod map;
 mod meta;
 mod paged;
 pub(crate) mod read;
+pub(crate) mod read_histograms;
+pub(crate) mod read_starts;
 pub(crate) mod shard;
 pub(crate) mod slot;
 mod snapshot;
+mod starts;
 mod stats;
+mod stored_value;
 mod timeline;
 pub(crate) mod varint;
 
@@ -31,7 +37,8 @@ pub use error::{HeadError, HeadErrorKind, Notice};
 pub use snapshot::FrozenShard;
 pub use stats::{HeadMemory, HeadStats};
 
-use crate::append::{AppendOutcome, LabelHash, Rows, SeriesRef};
+use crate::append::{AppendOutcome, LabelHash, Rejection, Rows, SeriesRef};
+use crate::wal::histograms::SeriesHistogram;
 use parking_lot::{Mutex, RwLock};
 use shard::Shard;
 use std::path::PathBuf;
@@ -47,6 +54,8 @@ pub struct HeadOptions {
     pub shards: usize,
     /// Bytes that buffered out-of-order samples may take before they are cut into chunks.
     pub out_of_order_bytes_max: usize,
+    /// Bytes that native histograms may take before they are cut into chunks.
+    pub histogram_bytes_max: usize,
 }
 
 /// More shards than this cost memory (each has its own symbols) and gain nothing while one thread appends.
@@ -55,12 +64,13 @@ const SHARDS_DEFAULT_MAX: usize = 16;
 const SHARDS_MAX: usize = 256;
 
 impl HeadOptions {
-    /// The defaults for a head below `dir`: one shard per core up to 16, 64 MiB of out-of-order samples.
+    /// The defaults for a head below `dir`: one shard per core up to 16, 64 MiB of out-of-order samples, 128 MiB of native
+    /// histograms.
     #[must_use]
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let shards = cores.next_power_of_two().min(SHARDS_DEFAULT_MAX);
-        Self { dir: dir.into(), shards, out_of_order_bytes_max: 64 << 20 }
+        Self { dir: dir.into(), shards, out_of_order_bytes_max: 64 << 20, histogram_bytes_max: 128 << 20 }
     }
 }
 
@@ -107,7 +117,7 @@ impl Head {
             let wanted = options.shards;
             notices.push(Notice { message: format!("the head keeps its {shards} shards, {wanted} were asked for") });
         }
-        let open = |number| Shard::open(&options.dir, number, shards, options.out_of_order_bytes_max).map(RwLock::new);
+        let open = |number| Shard::open(&options, number, shards).map(RwLock::new);
         let shards = (0..shards).map(open).collect::<Result<_, _>>()?;
         static HEADS: AtomicU64 = AtomicU64::new(1);
         let id = HEADS.fetch_add(1, Ordering::Relaxed);
@@ -197,6 +207,31 @@ impl Head {
         }
         outcome.rejected.sort_unstable_by_key(|rejected| rejected.0);
         outcome
+    }
+
+    /// Appends native histograms of series that exist, as [`Head::append`] appends floats.
+    pub(crate) fn append_histograms(&self, rows: &[SeriesHistogram]) -> (u64, Vec<(u32, Rejection)>) {
+        if rows.is_empty() {
+            return (0, Vec::new());
+        }
+        self.append_histograms_grouped(rows, &mut self.inner.by_shard.lock())
+    }
+
+    /// As [`Head::append_histograms`], for a thread that has a grouping of its own.
+    pub(crate) fn append_histograms_grouped(
+        &self,
+        rows: &[SeriesHistogram],
+        grouping: &mut Grouping,
+    ) -> (u64, Vec<(u32, Rejection)>) {
+        let (mut written, mut rejected) = (0, Vec::new());
+        grouping.group(self.shards(), rows.iter().map(|(series, _)| series.0 as usize));
+        for (shard, picks) in self.inner.shards.iter().zip(grouping.groups()) {
+            if !picks.is_empty() {
+                written += shard.write().append_histograms(rows, picks, &mut rejected);
+            }
+        }
+        rejected.sort_unstable_by_key(|rejected| rejected.0);
+        (written, rejected)
     }
 
     /// Forgets the chunk files all of whose samples are older than `before_ms`; returns the bytes that this frees on disk once

@@ -69,7 +69,7 @@ impl SegmentCache {
     }
 }
 
-fn bad_chunk(link: ChunkLink) -> HeadError {
+pub(super) fn bad_chunk(link: ChunkLink) -> HeadError {
     HeadError::Corrupt {
         what: "a chunk with a right checksum that cannot be decoded",
         place: format!("chunk file {}", link.file()),
@@ -88,14 +88,14 @@ struct OpenCopy {
 
 /// Where frames come from: the mapped files, or the shard itself while its newest chunks wait.
 #[derive(Clone, Copy)]
-enum Source<'a> {
+pub(super) enum Source<'a> {
     Files(&'a ChunkReader),
     Shard(&'a ChunkFiles),
 }
 
 impl<'a> Source<'a> {
     /// The frame under a link; `None` when its file has been removed.
-    fn frame(self, link: ChunkLink) -> Result<Option<Frame<'a>>, HeadError> {
+    pub(super) fn frame(self, link: ChunkLink) -> Result<Option<Frame<'a>>, HeadError> {
         let found = match self {
             Self::Files(files) => files.frame(link),
             Self::Shard(files) => files.frame(link),

@@ -1,20 +1,22 @@
 //! A shard: the series whose hashes agree in the low bits, with everything they need, behind one lock.
 
+use super::HeadOptions;
 use super::cells::Cells;
 use super::chunk_files::ChunkFiles;
 use super::chunk_link::ChunkLink;
 use super::error::{HeadError, Notice};
 use super::hash_index::HashIndex;
+use super::histograms::HistogramSeries;
 use super::late::LateSamples;
 use super::paged::Paged;
 use super::slot::{SLOTS_PAGE, Slot};
 use super::snapshot::Loaded;
+use super::starts::StartTimes;
 use super::timeline::Timelines;
 use crate::append::{LabelHash, SeriesRef};
 use crate::chunk::decode::Decoded;
 use crate::index::LabelIndex;
 use hashbrown::HashMap;
-use std::path::Path;
 
 /// See the head of the file.
 #[derive(Debug)]
@@ -32,6 +34,14 @@ pub(crate) struct Shard {
     pub(crate) late_buffered: usize,
     /// Buffers are cut when they hold more samples than this together.
     pub(crate) late_buffered_max: usize,
+    /// Native histograms, by slot.
+    pub(crate) histograms: HashMap<u32, HistogramSeries>,
+    /// Bytes of the rows in `histograms`.
+    pub(crate) histogram_bytes: usize,
+    /// Rows are cut when they take more bytes than this together.
+    pub(crate) histogram_bytes_max: usize,
+    /// Start timestamps of floats, by slot.
+    pub(crate) starts: HashMap<u32, StartTimes>,
     pub(crate) counters: Counters,
     /// Timestamps of the samples.
     pub(crate) first_ms: i64,
@@ -56,6 +66,9 @@ pub(crate) struct Counters {
     pub(crate) out_of_order: u64,
     pub(crate) repeated: u64,
     pub(crate) conflicting: u64,
+    pub(crate) histograms_in_order: u64,
+    pub(crate) histograms_out_of_order: u64,
+    pub(crate) histogram_chunks_cut: u64,
     pub(crate) chunks_cut: u64,
     pub(crate) late_chunks_cut: u64,
     pub(crate) segments_written: u64,
@@ -70,7 +83,7 @@ pub(super) struct LateScratch {
 
 impl Shard {
     /// An empty shard; chunk files of an earlier life count once a snapshot vouches for them.
-    pub(crate) fn open(dir: &Path, number: usize, shards: usize, late_bytes_max: usize) -> Result<Self, HeadError> {
+    pub(crate) fn open(options: &HeadOptions, number: usize, shards: usize) -> Result<Self, HeadError> {
         Ok(Self {
             number,
             shard_bits: shards.trailing_zeros(),
@@ -79,10 +92,14 @@ impl Shard {
             timelines: Timelines::default(),
             hashes: HashIndex::default(),
             labels: LabelIndex::default(),
-            files: ChunkFiles::open(dir, number)?,
+            files: ChunkFiles::open(&options.dir, number)?,
             late: HashMap::new(),
             late_buffered: 0,
-            late_buffered_max: late_bytes_max / shards / size_of::<(i64, u64)>(),
+            late_buffered_max: options.out_of_order_bytes_max / shards / size_of::<(i64, u64)>(),
+            histograms: HashMap::new(),
+            histogram_bytes: 0,
+            starts: HashMap::new(),
+            histogram_bytes_max: options.histogram_bytes_max / shards,
             counters: Counters::default(),
             first_ms: i64::MAX,
             last_ms: i64::MIN,
@@ -156,6 +173,8 @@ impl Shard {
         let oldest = self.files.summaries().first().map_or(u32::MAX, |file| file.number);
         if bytes > 0 {
             self.late.values_mut().for_each(|late| late.chunks.retain(|chunk| chunk.link.file() >= oldest));
+            self.histograms.values_mut().for_each(|series| series.chunks.retain(|chunk| chunk.link.file() >= oldest));
+            self.starts.values_mut().for_each(|starts| starts.chunks.retain(|chunk| chunk.link.file() >= oldest));
         }
         bytes
     }
@@ -169,7 +188,11 @@ impl Shard {
         (self.first_ms, self.last_ms) = (loaded.first_ms, loaded.last_ms);
         (self.slots, self.cells, self.timelines) = (loaded.slots, loaded.cells, loaded.timelines);
         (self.hashes, self.labels) = (loaded.hashes, loaded.labels);
-        self.sampled = self.slots.iter().filter(|slot| slot.has(Slot::HAS_SAMPLE)).count();
+        let sampled = |slot: &&Slot| slot.has(Slot::HAS_SAMPLE | Slot::HAS_HISTOGRAMS);
+        self.sampled = self.slots.iter().filter(sampled).count();
+        self.histogram_bytes = loaded.histograms.values().map(|series| series.run.as_bytes().len()).sum();
+        self.histograms = loaded.histograms;
+        self.starts = loaded.starts;
         self.late_buffered = loaded.late.values().map(|late| late.buffer.len()).sum();
         self.late = loaded.late;
         Ok(notices)

@@ -59,11 +59,18 @@ impl Slot {
     /// The series never shares a timeline again: it fits none.
     pub(crate) const LONER: u8 = 8;
 
+    /// The series has native histograms, kept aside.
+    pub(crate) const HAS_HISTOGRAMS: u8 = 16;
+
+    /// Some sample of the series has a start timestamp.
+    pub(crate) const HAS_STARTS: u8 = 32;
+
     /// A series without a sample.
     pub(crate) fn new(labels: u32, timeline: u32) -> Self {
         Self { labels, timeline, flags: Self::LIVE, ..Self::default() }
     }
 
+    /// Whether any of the flags is set.
     #[inline]
     pub(crate) fn has(&self, flag: u8) -> bool {
         self.flags & flag != 0
@@ -111,7 +118,7 @@ impl Slot {
         }
     }
 
-    /// Whether there may be samples with `after_ms < t <= until_ms`.
+    /// Whether there may be floats with `after_ms < t <= until_ms`.
     #[inline]
     pub(crate) fn may_overlap(&self, after_ms: i64, until_ms: i64) -> bool {
         self.has(Self::HAS_SAMPLE) && self.last_ms > after_ms && self.earliest_ms() <= until_ms

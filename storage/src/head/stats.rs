@@ -1,6 +1,8 @@
 //! Figures about the head for an operator.
 
+use super::histograms::HistogramSeries;
 use super::shard::Shard;
+use super::starts::StartTimes;
 
 /// Everything an operator needs to know about the head. Counters count since the process started.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -17,6 +19,14 @@ pub struct HeadStats {
     pub samples_repeated: u64,
     /// Samples refused because another value was stored at their timestamp.
     pub samples_conflicting: u64,
+    /// Native histograms stored in order.
+    pub histograms_in_order: u64,
+    /// Native histograms stored out of order.
+    pub histograms_out_of_order: u64,
+    /// Series with native histograms.
+    pub histogram_series: u64,
+    /// Chunks of native histograms moved to the chunk files.
+    pub histogram_chunks_cut: u64,
     /// Chunks moved to the chunk files.
     pub chunks_cut: u64,
     /// Chunks of out-of-order samples moved to the chunk files.
@@ -67,6 +77,10 @@ pub struct HeadMemory {
     pub timelines: u64,
     /// Out-of-order samples.
     pub out_of_order: u64,
+    /// Native histograms.
+    pub histograms: u64,
+    /// Start timestamps.
+    pub starts: u64,
     /// Chunks that wait to be written.
     pub chunks_waiting: u64,
 }
@@ -76,7 +90,8 @@ impl HeadMemory {
     #[must_use]
     pub fn total(&self) -> u64 {
         let index = self.hash_index + self.label_sets + self.label_pairs + self.postings;
-        self.slots + self.cells + index + self.timelines + self.out_of_order + self.chunks_waiting
+        let aside = self.out_of_order + self.histograms + self.starts;
+        self.slots + self.cells + index + self.timelines + aside + self.chunks_waiting
     }
 }
 
@@ -90,6 +105,10 @@ impl HeadStats {
         self.samples_out_of_order += counters.out_of_order;
         self.samples_repeated += counters.repeated;
         self.samples_conflicting += counters.conflicting;
+        self.histograms_in_order += counters.histograms_in_order;
+        self.histograms_out_of_order += counters.histograms_out_of_order;
+        self.histogram_series += shard.histograms.len() as u64;
+        self.histogram_chunks_cut += counters.histogram_chunks_cut;
         self.chunks_cut += counters.chunks_cut;
         self.late_chunks_cut += counters.late_chunks_cut;
         self.segments_written += counters.segments_written;
@@ -125,6 +144,10 @@ impl HeadMemory {
         self.postings += index.postings as u64;
         self.timelines += shard.timelines.bytes() as u64;
         self.out_of_order += (late + shard.late.capacity() * (size_of::<super::late::LateSamples>() + 5)) as u64;
+        let histograms: usize = shard.histograms.values().map(HistogramSeries::bytes).sum();
+        self.histograms += (histograms + shard.histograms.capacity() * (size_of::<HistogramSeries>() + 5)) as u64;
+        let starts: usize = shard.starts.values().map(StartTimes::bytes).sum();
+        self.starts += (starts + shard.starts.capacity() * (size_of::<StartTimes>() + 5)) as u64;
         self.chunks_waiting += waiting as u64;
     }
 }

@@ -11,8 +11,9 @@ use std::io;
 pub const MAGIC: [u8; 8] = *b"HRTHSNP\n";
 /// Last bytes of the file.
 pub const END_MAGIC: [u8; 8] = *b"HRTHEND\n";
-/// The version that is written; the only one so far.
-pub const VERSION: u32 = 1;
+/// The version that is written. Version 1 has no exemplars and no native histograms.
+pub const VERSION: u32 = 2;
+const VERSIONS_READ: std::ops::RangeInclusive<u32> = 1..=VERSION;
 const HEADER_BYTES: usize = 64;
 const TRAILER_BYTES: usize = 32;
 const SECTION_BYTES: usize = 32;
@@ -26,6 +27,8 @@ pub enum SectionKind {
     Shard(u16),
     /// Type, help and unit of all metrics.
     Metadata,
+    /// The last exemplars.
+    Exemplars,
 }
 
 impl SectionKind {
@@ -33,6 +36,7 @@ impl SectionKind {
         match self {
             Self::Shard(number) => (1, number),
             Self::Metadata => (2, 0),
+            Self::Exemplars => (3, 0),
         }
     }
 
@@ -40,6 +44,7 @@ impl SectionKind {
         match kind {
             1 => Some(Self::Shard(number)),
             2 => Some(Self::Metadata),
+            3 => Some(Self::Exemplars),
             _ => None,
         }
     }
@@ -235,7 +240,7 @@ fn read_header(file: &dyn DiskFile) -> Result<SnapshotHeader, SnapshotError> {
         whole.then_some((version, SnapshotHeader { number, epoch, created_ms }))
     };
     let (version, header) = fields().ok_or(SnapshotError::Damaged("the header is damaged"))?;
-    if version == VERSION { Ok(header) } else { Err(SnapshotError::UnknownVersion(version)) }
+    if VERSIONS_READ.contains(&version) { Ok(header) } else { Err(SnapshotError::UnknownVersion(version)) }
 }
 
 /// Where the index is, how many sections it has, and its checksum.
@@ -268,14 +273,17 @@ mod tests {
         let disk = SimulatedDisk::new();
         let file = disk.create(Path::new("s")).expect("no fault is set");
         let mut writer = SnapshotWriter::begin(&*file, HEADER).expect("no fault is set");
-        for (kind, lsn, content) in
-            [(SectionKind::Shard(0), 7, "zero"), (SectionKind::Shard(1), 9, "one"), (SectionKind::Metadata, 8, "")]
-        {
+        for (kind, lsn, content) in [
+            (SectionKind::Shard(0), 7, "zero"),
+            (SectionKind::Shard(1), 9, "one"),
+            (SectionKind::Metadata, 8, ""),
+            (SectionKind::Exemplars, 8, ""),
+        ] {
             let fill = |out: &mut BlockWriter<'_>| out.write_all(content.as_bytes());
             writer.section::<io::Error>(kind, lsn, fill).expect("no fault is set");
         }
         let (sections, length) = writer.finish().expect("no fault is set");
-        assert_eq!((sections.len(), length), (3, file.len().expect("no fault is set")));
+        assert_eq!((sections.len(), length), (4, file.len().expect("no fault is set")));
         disk
     }
 
@@ -300,22 +308,29 @@ mod tests {
         assert!(snapshot.section(SectionKind::Shard(2)).is_none());
     }
 
+    fn golden(version: u32) -> Vec<u8> {
+        let name = format!("tests/golden/snapshot-v{version}.bin");
+        std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).expect("the golden file is there")
+    }
+
     /// Snapshots of every format version are read for ever. Set `HEARTH_BLESS=1` to write the golden file of a new version.
     #[test]
-    fn a_snapshot_of_version_1_is_written_byte_for_byte_and_read() {
-        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/snapshot-v1.bin");
+    fn snapshots_are_written_byte_for_byte_and_read_in_every_version() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/snapshot-v2.bin");
         let bytes = written().bytes(Path::new("s")).expect("exists");
         if std::env::var_os("HEARTH_BLESS").is_some() {
-            std::fs::write(&golden, &bytes).expect("the directory exists");
+            std::fs::write(&path, &bytes).expect("the directory exists");
         }
-        let stored = std::fs::read(&golden).expect("the golden file is there");
-        assert_eq!(bytes, stored);
-        let disk = SimulatedDisk::new();
-        let file = disk.create(Path::new("s")).expect("no fault is set");
-        file.write_all_at(&stored, 0).expect("no fault is set");
-        let snapshot = open(&disk).expect("own file");
-        assert_eq!(content(&snapshot, SectionKind::Shard(1)).expect("own section"), "one");
-        assert_eq!(snapshot.section(SectionKind::Metadata).map(|section| section.lsn), Some(8));
+        assert_eq!(bytes, golden(2));
+        for version in 1..=VERSION {
+            let disk = SimulatedDisk::new();
+            let file = disk.create(Path::new("s")).expect("no fault is set");
+            file.write_all_at(&golden(version), 0).expect("no fault is set");
+            let snapshot = open(&disk).expect("own file");
+            assert_eq!(content(&snapshot, SectionKind::Shard(1)).expect("own section"), "one");
+            assert_eq!(snapshot.section(SectionKind::Metadata).map(|section| section.lsn), Some(8));
+            assert_eq!(snapshot.section(SectionKind::Exemplars).is_some(), version >= 2);
+        }
     }
 
     /// Damage in one section leaves the others readable; damage elsewhere refuses the file.

@@ -1,9 +1,12 @@
 //! What waits for the log: a queue bounded in bytes from the call of a writer until its samples are in the head.
 
+use super::histograms::SeriesHistogram;
 use super::payload::{self, Checkpoint};
 use super::writer::RecordLimits;
-use crate::append::{AppendOutcome, Rows, SeriesRef};
+use crate::append::{AppendOutcome, Batch, ExemplarRow, Rows, SeriesRef};
 use crate::error::Error;
+use crate::histogram::BUCKETS_MAX;
+use crate::histogram::stored::Stored;
 use model::metadata::Metadata;
 use parking_lot::{Condvar, Mutex};
 
@@ -16,12 +19,51 @@ pub(crate) type Done = Box<dyn FnOnce(Result<(), Error>) + Send>;
 pub(crate) enum Work {
     /// New series, as the payload of one record.
     Series(Vec<u8>),
-    /// Samples of series whose records are in the queue before them or in the log already.
-    Rows { rows: Rows, done: AppendDone },
+    /// Samples and exemplars of series whose records are in the queue before them or in the log already.
+    Append { content: Content, done: AppendDone },
     /// Metadata of metrics.
     Metadata { entries: Vec<(String, Metadata)>, done: Done },
     /// A snapshot was published.
     Checkpoint(Checkpoint),
+}
+
+/// What is appended together, in the form in which it is logged.
+#[derive(Debug, Default)]
+pub(crate) struct Content {
+    pub(crate) rows: Rows,
+    pub(crate) histograms: Vec<SeriesHistogram>,
+    pub(crate) exemplars: Vec<ExemplarRow>,
+}
+
+impl From<Batch> for Content {
+    fn from(Batch { rows, histograms, exemplars }: Batch) -> Self {
+        let mut stored: Vec<SeriesHistogram> = Vec::with_capacity(histograms.len());
+        for row in histograms {
+            let scale = stored.last().map(|(_, before)| &before.scale);
+            let histogram = Stored::new(row.timestamp_ms, row.start_ms, &row.histogram, scale);
+            stored.push((row.series, histogram));
+        }
+        Self { rows, histograms: stored, exemplars }
+    }
+}
+
+impl Content {
+    /// # Panics
+    /// If it is not what an append may be.
+    pub(crate) fn check(&self) {
+        let Rows { series, timestamps_ms, values, starts_ms } = &self.rows;
+        let equal = timestamps_ms.len() == series.len() && values.len() == series.len();
+        assert!(equal && (starts_ms.is_empty() || starts_ms.len() == series.len()), "columns of unequal length");
+        let fits = self.histograms.iter().all(|(_, histogram)| histogram.size() <= BUCKETS_MAX);
+        assert!(fits, "histograms are checked before they come here");
+    }
+
+    fn bytes(&self) -> usize {
+        const EXEMPLAR: usize = 192;
+        let of_histogram = |(_, histogram): &SeriesHistogram| 128 + histogram.size() * 16;
+        let histograms: usize = self.histograms.iter().map(of_histogram).sum();
+        self.rows.len() * 20 + self.rows.starts_ms.len() * 8 + histograms + self.exemplars.len() * EXEMPLAR
+    }
 }
 
 impl Work {
@@ -31,7 +73,7 @@ impl Work {
         OVERHEAD
             + match self {
                 Self::Series(payload) => payload.len(),
-                Self::Rows { rows, .. } => rows.len() * 20,
+                Self::Append { content, .. } => content.bytes(),
                 Self::Metadata { entries, .. } => entries
                     .iter()
                     .map(|(metric, metadata)| OVERHEAD + metric.len() + metadata.help.len() + metadata.unit.len())
@@ -43,7 +85,7 @@ impl Work {
     /// Tells the one who waits that it will never be done.
     pub(crate) fn refuse(self, error: Error) {
         match self {
-            Self::Rows { done, .. } => done(Err(error)),
+            Self::Append { done, .. } => done(Err(error)),
             Self::Metadata { done, .. } => done(Err(error)),
             Self::Series(_) | Self::Checkpoint(_) => {}
         }
@@ -180,14 +222,14 @@ mod tests {
         LogQueue::new(bytes_max, RecordLimits::new(1 << 20))
     }
 
-    fn rows(count: usize) -> Rows {
+    fn content(count: usize) -> Content {
         let mut rows = Rows::default();
         (0..count).for_each(|n| rows.push(SeriesRef(n as u32), 0, 0.0));
-        rows
+        Batch::from(rows).into()
     }
 
     fn push(queue: &LogQueue, count: usize) -> Result<(), Error> {
-        queue.push(Work::Rows { rows: rows(count), done: Box::new(|_| {}) })
+        queue.push(Work::Append { content: content(count), done: Box::new(|_| {}) })
     }
 
     /// A full queue refuses at once, and the bytes count until they are released, not until they are taken.
@@ -216,8 +258,8 @@ mod tests {
         let queue = queue(100);
         queue.close(Error::Closed);
         let (sender, receiver) = mpsc::channel();
-        let work =
-            Work::Rows { rows: rows(1), done: Box::new(move |result| sender.send(result).expect("receiver lives")) };
+        let done = Box::new(move |result| sender.send(result).expect("receiver lives"));
+        let work = Work::Append { content: content(1), done };
         assert!(queue.push(work).is_err());
         assert!(matches!(receiver.recv().expect("called"), Err(Error::Closed)));
         assert!(queue.take().is_none());

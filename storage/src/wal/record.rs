@@ -20,7 +20,8 @@ pub const ALL_SHARDS: u16 = u16::MAX;
 const LZ4: u8 = 0x01;
 const BATCH_START: u8 = 0x02;
 const RESTART: u8 = 0x04;
-const KNOWN_FLAGS: u8 = LZ4 | BATCH_START | RESTART;
+const STARTS: u8 = 0x08;
+const KNOWN_FLAGS: u8 = LZ4 | BATCH_START | RESTART | STARTS;
 /// Payloads below this are not worth an attempt to compress.
 const COMPRESS_BYTES_MIN: usize = 64;
 
@@ -31,6 +32,10 @@ pub enum RecordType {
     Series = 1,
     /// Samples of known series, columnar.
     Samples = 2,
+    /// Native histograms of known series.
+    Histograms = 4,
+    /// Exemplars of known series.
+    Exemplars = 5,
     /// Type, help and unit of metrics.
     Metadata = 6,
     /// A snapshot was published.
@@ -39,7 +44,8 @@ pub enum RecordType {
 
 impl RecordType {
     fn from_number(number: u8) -> Option<Self> {
-        [Self::Series, Self::Samples, Self::Metadata, Self::Checkpoint].into_iter().find(|kind| *kind as u8 == number)
+        let all = [Self::Series, Self::Samples, Self::Histograms, Self::Exemplars, Self::Metadata, Self::Checkpoint];
+        all.into_iter().find(|kind| *kind as u8 == number)
     }
 }
 
@@ -54,6 +60,8 @@ pub struct RecordHead {
     pub batch_start: bool,
     /// The coding state of sample records starts afresh here.
     pub restart: bool,
+    /// The samples have start timestamps.
+    pub starts: bool,
 }
 
 /// One verified record.
@@ -89,7 +97,8 @@ pub enum RecordError {
 pub fn push(out: &mut Vec<u8>, segment: u64, head: RecordHead, payload: &[u8]) {
     assert!(payload.len() <= PAYLOAD_BYTES_MAX, "payload of {} bytes", payload.len());
     let start = out.len();
-    let mut flags = if head.batch_start { BATCH_START } else { 0 } | if head.restart { RESTART } else { 0 };
+    let set = [(head.batch_start, BATCH_START), (head.restart, RESTART), (head.starts, STARTS)];
+    let mut flags = set.iter().filter(|(set, _)| *set).fold(0, |flags, (_, flag)| flags | flag);
     out.extend_from_slice(&[0; 8]);
     out.extend_from_slice(&[head.record_type as u8, 0]);
     out.extend_from_slice(&0u32.to_le_bytes());
@@ -180,7 +189,9 @@ pub fn parse(segment: u64, bytes: &[u8]) -> Result<Record<'_>, RecordError> {
     if flags & !KNOWN_FLAGS != 0 || tenant != 0 || shard != ALL_SHARDS {
         return Err(RecordError::Unknown);
     }
-    let head = RecordHead { record_type, lsn, batch_start: flags & BATCH_START != 0, restart: flags & RESTART != 0 };
+    let has = |flag| flags & flag != 0;
+    let (batch_start, restart, starts) = (has(BATCH_START), has(RESTART), has(STARTS));
+    let head = RecordHead { record_type, lsn, batch_start, restart, starts };
     Ok(Record { head, packed: flags & LZ4 != 0, stored: record.get(HEADER_BYTES..).unwrap_or_default() })
 }
 
@@ -217,7 +228,13 @@ mod tests {
     use proptest::prelude::*;
 
     fn head(lsn: u64) -> RecordHead {
-        RecordHead { record_type: RecordType::Samples, lsn, batch_start: true, restart: false }
+        RecordHead {
+            record_type: RecordType::Samples,
+            lsn,
+            batch_start: true,
+            restart: false,
+            starts: lsn.is_multiple_of(2),
+        }
     }
 
     fn framed(segment: u64, lsn: u64, payload: &[u8]) -> Vec<u8> {

@@ -10,12 +10,13 @@
 //! Samples behind damage can be decoded only from the next new start of the coding state on; the rows between are counted
 //! as lost. Damage never stops a start: it is reported, and the file is set aside once a snapshot holds what it gave.
 
+use super::histograms::{self, SeriesHistogram};
 use super::payload::{self, Checkpoint};
 use super::pool::{Inventory, LogDir, Sealed};
 use super::record::{Record, RecordError, RecordHead, RecordType};
 use super::samples::{DecodeError, SampleDecoder, row_count};
 use super::segment::{HeaderError, SEGMENT_HEADER_BYTES, SegmentName, SegmentReader, VERSION};
-use crate::append::{Rows, SeriesRef};
+use crate::append::{ExemplarRow, Rows, SeriesRef};
 use crate::error::Error;
 use model::metadata::Metadata;
 use std::path::{Path, PathBuf};
@@ -25,13 +26,17 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 const DAMAGE_LISTED_MAX: usize = 100;
 
 /// Receives what the log holds, in order.
-pub trait ReplaySink {
+pub(crate) trait ReplaySink {
     /// One more than the highest reference of a series that is known.
     fn series_bound(&self) -> u32;
     /// A series was made.
     fn series(&mut self, lsn: u64, series: SeriesRef, pairs: &[(&str, &str)]);
     /// Samples were appended; the sink may take the rows and leave others.
     fn samples(&mut self, lsn: u64, rows: &mut Rows);
+    /// Native histograms were appended.
+    fn histograms(&mut self, lsn: u64, rows: Vec<SeriesHistogram>);
+    /// An exemplar was appended.
+    fn exemplar(&mut self, lsn: u64, row: ExemplarRow);
     /// Metadata was told.
     fn metadata(&mut self, lsn: u64, metric: &str, metadata: Metadata);
     /// A snapshot was published.
@@ -343,7 +348,7 @@ impl Replay<'_> {
         match head.record_type {
             RecordType::Samples => {
                 let bound = self.sink.series_bound();
-                match self.decoder.decode(payload, head.restart, bound, &mut self.rows) {
+                match self.decoder.decode(payload, head.restart, head.starts, bound, &mut self.rows) {
                     _ if covered => {}
                     Ok(()) => {
                         self.report.samples += self.rows.len() as u64;
@@ -360,6 +365,15 @@ impl Replay<'_> {
             RecordType::Series => {
                 let sink = &mut *self.sink;
                 payload::read_series(payload, &mut Vec::new(), |series, pairs| sink.series(lsn, series, pairs))?;
+            }
+            RecordType::Histograms => {
+                let rows = histograms::read_histograms(payload)?;
+                self.report.samples += rows.len() as u64;
+                self.sink.histograms(lsn, rows);
+            }
+            RecordType::Exemplars => {
+                let sink = &mut *self.sink;
+                histograms::read_exemplars(payload, |row| sink.exemplar(lsn, row))?;
             }
             RecordType::Metadata => {
                 let sink = &mut *self.sink;

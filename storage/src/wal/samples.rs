@@ -8,8 +8,10 @@
 mod decode;
 mod encode;
 
+pub(crate) use decode::decode_value;
 pub use decode::{DecodeError, SampleDecoder, row_count};
 pub use encode::SampleEncoder;
+pub(crate) use encode::{encode_value, push_starts};
 
 /// What is known of one series since the coding state was started afresh.
 #[derive(Debug, Clone, Copy, Default)]

@@ -302,8 +302,13 @@ mod tests {
         let disk = SimulatedDisk::new();
         let mut bytes = HEADER.to_bytes();
         for (lsn, payload) in payloads.iter().enumerate() {
-            let head =
-                RecordHead { record_type: RecordType::Samples, lsn: lsn as u64, batch_start: false, restart: false };
+            let head = RecordHead {
+                record_type: RecordType::Samples,
+                lsn: lsn as u64,
+                batch_start: false,
+                restart: false,
+                starts: false,
+            };
             record::push(&mut bytes, HEADER.sequence, head, payload);
         }
         bytes.resize(4 << 20, 0);

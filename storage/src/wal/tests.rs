@@ -1,5 +1,6 @@
 //! The log as a whole, on a simulated disk: what was delivered survives, whatever happens.
 
+use super::histograms::SeriesHistogram;
 use super::payload::Checkpoint;
 use super::pool::{LogDir, PoolOptions, SegmentPool};
 use super::queue::{LogQueue, Work};
@@ -7,7 +8,7 @@ use super::replay::{ReplayProgress, ReplayReport, ReplaySink, replay};
 use super::segment::{SEGMENT_HEADER_BYTES, SegmentName};
 use super::stats::WalCounters;
 use super::writer::{LogWriter, RecordLimits};
-use crate::append::{AppendOutcome, Rows, SeriesRef};
+use crate::append::{AppendOutcome, Batch, ExemplarRow, Rows, SeriesRef};
 use crate::disk::simulated::{Fault, SimulatedDisk};
 use crate::error::{Error, ErrorKind};
 use model::metadata::Metadata;
@@ -17,6 +18,7 @@ use std::sync::{Arc, Mutex};
 mod crash;
 mod damage;
 mod golden;
+mod histograms;
 
 pub(super) const SEGMENT_BYTES: u64 = 64 << 10;
 const DIR: &str = "/wal";
@@ -27,6 +29,10 @@ pub(super) struct Told {
     pub(super) series: Vec<(u32, Vec<(String, String)>)>,
     /// Series, timestamp, bits of the value.
     pub(super) samples: Vec<(u32, i64, u64)>,
+    pub(super) histograms: Vec<SeriesHistogram>,
+    pub(super) exemplars: Vec<ExemplarRow>,
+    /// The column of start timestamps of each record.
+    pub(super) starts: Vec<Vec<i64>>,
     pub(super) metadata: Vec<String>,
     pub(super) checkpoints: Vec<Checkpoint>,
     pub(super) last_lsn: u64,
@@ -46,6 +52,17 @@ impl ReplaySink for Told {
         assert!(lsn > self.last_lsn, "record {lsn} after {}", self.last_lsn);
         self.in_order(lsn);
         self.samples.extend(listed(rows));
+        self.starts.push(rows.starts_ms.clone());
+    }
+
+    fn histograms(&mut self, lsn: u64, rows: Vec<SeriesHistogram>) {
+        self.in_order(lsn);
+        self.histograms.extend(rows);
+    }
+
+    fn exemplar(&mut self, lsn: u64, row: ExemplarRow) {
+        self.in_order(lsn);
+        self.exemplars.push(row);
     }
 
     fn metadata(&mut self, lsn: u64, metric: &str, _metadata: Metadata) {
@@ -133,8 +150,11 @@ impl TestLog {
             for work in batch.work {
                 queue.release(work.bytes());
                 match work {
-                    Work::Rows { rows, done } => {
-                        durable.samples.extend(listed(&rows));
+                    Work::Append { content, done } => {
+                        durable.samples.extend(listed(&content.rows));
+                        durable.starts.push(content.rows.starts_ms);
+                        durable.histograms.extend(content.histograms);
+                        durable.exemplars.extend(content.exemplars);
                         done(Ok(AppendOutcome::default()));
                     }
                     Work::Metadata { entries, done } => {
@@ -149,7 +169,7 @@ impl TestLog {
         });
     }
 
-    pub(super) fn push(&self, rows: Rows) {
+    pub(super) fn push(&self, batch: impl Into<Batch>) {
         let refused = Arc::clone(&self.refused);
         let done = Box::new(move |result: Result<_, _>| {
             if let Err(error) = result {
@@ -157,11 +177,12 @@ impl TestLog {
             }
         });
         // A refusal is told to `done`.
-        let _ = self.queue.push(Work::Rows { rows, done });
+        let content = batch.into().into();
+        let _ = self.queue.push(Work::Append { content, done });
     }
 
-    pub(super) fn append(&mut self, rows: Rows) {
-        self.push(rows);
+    pub(super) fn append(&mut self, batch: impl Into<Batch>) {
+        self.push(batch);
         self.write();
     }
 }

@@ -4,15 +4,17 @@
 //! each piece either durable or refused. After a failed write or sync nothing is known about the disk any more: everything
 //! in flight and everything later is refused until the process starts anew.
 
+use super::histograms::{self, SeriesHistogram};
 use super::payload;
 use super::pool::{Sealed, Segment, SegmentPool};
 use super::queue::{LogQueue, Work};
 use super::record::{self, RecordHead, RecordType, stored_bytes};
-use super::samples::SampleEncoder;
+use super::samples::{SampleEncoder, push_starts};
 use super::segment::SEGMENT_HEADER_BYTES;
 use super::stats::{WalCounters, increment};
-use crate::append::Rows;
+use crate::append::{ExemplarRow, Rows};
 use crate::error::Error;
+use crate::histogram::{BUCKETS_MAX, row};
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
@@ -24,6 +26,8 @@ const BATCH_BYTES: usize = 4 << 20;
 const ROWS_PER_RECORD_MAX: usize = 1 << 16;
 const PAYLOAD_BYTES: usize = 128 << 10;
 const _: () = assert!(PAYLOAD_BYTES + 2 * payload::LABEL_BYTES_MAX < record::PAYLOAD_BYTES_MAX);
+/// The smallest segment has room for the largest histogram.
+const _: () = assert!(row::bytes_max(BUCKETS_MAX) + 64 < (64 << 10) - SEGMENT_HEADER_BYTES);
 
 /// Work that is durable, in the order of the log.
 pub(crate) struct Durable {
@@ -51,6 +55,13 @@ impl RecordLimits {
             rows: ROWS_PER_RECORD_MAX.min(room / 2 / SampleEncoder::bytes_max(1)),
         }
     }
+}
+
+/// What a sample record says of itself.
+#[derive(Default)]
+struct Flags {
+    restart: bool,
+    starts: bool,
 }
 
 /// The one writer of a log.
@@ -154,7 +165,11 @@ impl LogWriter {
         }
         match work {
             Work::Series(payload) => self.encode_whole(RecordType::Series, payload, deliver),
-            Work::Rows { rows, .. } => self.encode_rows(rows, deliver),
+            Work::Append { content, .. } => {
+                self.encode_rows(&content.rows, deliver)?;
+                self.encode_histograms(&content.histograms, deliver)?;
+                self.encode_exemplars(&content.exemplars, deliver)
+            }
             Work::Metadata { entries, .. } => {
                 let mut bytes = Vec::new();
                 for (metric, metadata) in entries {
@@ -177,27 +192,69 @@ impl LogWriter {
         deliver: &mut dyn FnMut(Durable),
     ) -> Result<(), Error> {
         self.make_room(payload.len(), deliver)?;
-        self.push_record(kind, false, payload);
+        self.push_record(kind, Flags::default(), payload);
         Ok(())
     }
 
     fn encode_rows(&mut self, rows: &Rows, deliver: &mut dyn FnMut(Durable)) -> Result<(), Error> {
         let step = self.limits.rows;
         let columns = rows.series.chunks(step).zip(rows.timestamps_ms.chunks(step)).zip(rows.values.chunks(step));
+        let mut starts_ms = rows.starts_ms.chunks(step);
         for ((series, timestamps_ms), values) in columns {
             self.make_room(SampleEncoder::bytes_max(series.len()), deliver)?;
             let mut payload = std::mem::take(&mut self.payload);
             let restart = self.encoder.encode(series, timestamps_ms, values, &mut payload);
-            self.push_record(RecordType::Samples, restart, &payload);
+            let starts_ms = starts_ms.next().filter(|starts_ms| starts_ms.iter().any(|start_ms| *start_ms != 0));
+            starts_ms.into_iter().for_each(|starts_ms| push_starts(starts_ms, &mut payload));
+            self.push_record(RecordType::Samples, Flags { restart, starts: starts_ms.is_some() }, &payload);
             self.payload = payload;
             self.counters.samples.fetch_add(series.len() as u64, Relaxed);
         }
         Ok(())
     }
 
-    fn push_record(&mut self, record_type: RecordType, restart: bool, payload: &[u8]) {
+    fn encode_histograms(&mut self, rows: &[SeriesHistogram], deliver: &mut dyn FnMut(Durable)) -> Result<(), Error> {
+        let mut payload = std::mem::take(&mut self.payload);
+        payload.clear();
+        let mut before = None;
+        for row in rows {
+            let whole = payload.len();
+            histograms::push_histogram(&mut payload, before, row);
+            if payload.len() > self.limits.payload_bytes && whole > 0 {
+                // One that is larger than a record should be has a record to itself.
+                payload.truncate(whole);
+                self.encode_whole(RecordType::Histograms, &payload, deliver)?;
+                payload.clear();
+                histograms::push_histogram(&mut payload, None, row);
+            }
+            before = Some(&row.1);
+        }
+        if !payload.is_empty() {
+            self.encode_whole(RecordType::Histograms, &payload, deliver)?;
+        }
+        self.payload = payload;
+        self.counters.samples.fetch_add(rows.len() as u64, Relaxed);
+        Ok(())
+    }
+
+    fn encode_exemplars(&mut self, rows: &[ExemplarRow], deliver: &mut dyn FnMut(Durable)) -> Result<(), Error> {
+        let (mut payload, mut before_ms) = (Vec::new(), 0);
+        for row in rows {
+            histograms::push_exemplar(&mut payload, before_ms, row);
+            before_ms = row.exemplar.timestamp_ms;
+            if payload.len() > self.limits.payload_bytes {
+                self.encode_whole(RecordType::Exemplars, &payload, deliver)?;
+                payload.clear();
+                before_ms = 0;
+            }
+        }
+        if payload.is_empty() { Ok(()) } else { self.encode_whole(RecordType::Exemplars, &payload, deliver) }
+    }
+
+    fn push_record(&mut self, record_type: RecordType, flags: Flags, payload: &[u8]) {
         let sequence = self.segment.as_ref().map_or(0, |segment| segment.sequence);
-        let head = RecordHead { record_type, lsn: self.next_lsn, batch_start: self.buffer.is_empty(), restart };
+        let (lsn, batch_start) = (self.next_lsn, self.buffer.is_empty());
+        let head = RecordHead { record_type, lsn, batch_start, restart: flags.restart, starts: flags.starts };
         record::push(&mut self.buffer, sequence, head, payload);
         self.next_lsn += 1;
         increment(&self.counters.records);

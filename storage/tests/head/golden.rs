@@ -78,7 +78,7 @@ fn a_chunk_of_version_1_is_written_bit_for_bit_and_read() {
 }
 
 #[test]
-fn chunk_file_and_snapshot_of_version_1_are_written_byte_for_byte_and_read() {
+fn chunk_file_and_snapshot_are_written_byte_for_byte_and_read_in_every_version() {
     let dir = tempfile::tempdir().unwrap();
     let mut pair = Pair::new(open(dir.path(), 1));
     history(&mut pair);
@@ -87,12 +87,17 @@ fn chunk_file_and_snapshot_of_version_1_are_written_byte_for_byte_and_read() {
     drop(pair);
     let written = std::fs::read(dir.path().join("000-00000001.chunks")).unwrap();
     let used = snapshot_end(&snapshots[0]) as usize;
-    check("head-chunk-file-v1.bin", &written[..used]);
-    check("head-shard-state-v1.bin", &snapshots[0]);
+    check("head-chunk-file-v2.bin", &written[..used]);
+    check("head-shard-state-v2.bin", &snapshots[0]);
 
-    let fresh = tempfile::tempdir().unwrap();
-    std::fs::copy(golden("head-chunk-file-v1.bin"), fresh.path().join("000-00000001.chunks")).unwrap();
-    let restored = fork.onto(open(fresh.path(), 1));
-    read_all(&restored.head, &[std::fs::read(golden("head-shard-state-v1.bin")).unwrap()]);
-    restored.compare_ranges(7);
+    // Version 1 holds the same history.
+    for version in [1, 2] {
+        let fresh = tempfile::tempdir().unwrap();
+        let chunks = golden(&format!("head-chunk-file-v{version}.bin"));
+        std::fs::copy(chunks, fresh.path().join("000-00000001.chunks")).unwrap();
+        let restored = fork.onto(open(fresh.path(), 1));
+        let state = golden(&format!("head-shard-state-v{version}.bin"));
+        read_all(&restored.head, &[std::fs::read(state).unwrap()]);
+        restored.compare_ranges(7);
+    }
 }

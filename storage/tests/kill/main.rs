@@ -4,13 +4,17 @@
 //! The child is this test binary itself. It tells each acknowledgement over its standard output; what the pipe holds
 //! when the child is gone was acknowledged. `HEARTH_CRASH_ROUNDS` sets the number of random rounds.
 
+use model::exemplar::Exemplar;
+use model::histogram::{Histogram, HistogramColumns, Span};
+use model::labels::Labels;
+use model::matcher::Matcher;
 use model::sample::SampleColumns;
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-use storage::append::{LabelHash, Rows, SeriesRef};
+use storage::append::{Batch, ExemplarRow, HistogramRow, LabelHash, Rows, SeriesRef};
 use storage::engine::{Engine, Options};
 
 const DIR: &str = "HEARTH_CRASH_DIR";
@@ -38,6 +42,38 @@ fn value(n: u32, timestamp_ms: i64) -> f64 {
         2 => (timestamp_ms / 7) as f64,
         _ => f64::from_bits((timestamp_ms as u64 ^ u64::from(n) << 40).wrapping_mul(0x9e37_79b9_7f4a_7c15)),
     }
+}
+
+/// Since when series `n` is counted at a timestamp; 0 for most.
+fn start_of(n: u32, timestamp_ms: i64) -> i64 {
+    match n % 8 {
+        0 => 1 + timestamp_ms / 100,
+        1 => timestamp_ms - 1,
+        _ => 0,
+    }
+}
+
+/// The histogram series of a writer, which has the exemplars, too.
+fn histogram_series(writer: u32) -> u32 {
+    1_000 + writer
+}
+
+/// What it has at a timestamp: buckets that come and grow.
+fn histogram(writer: u32, timestamp_ms: i64) -> Histogram {
+    let buckets = 4 + timestamp_ms % 1_000 / 50;
+    Histogram {
+        schema: 2,
+        count: (timestamp_ms * buckets) as f64,
+        sum: timestamp_ms as f64 / 8.0,
+        positive_spans: vec![Span { offset: writer as i32, length: buckets as u32 }],
+        positive_buckets: vec![timestamp_ms as f64; buckets as usize],
+        ..Histogram::default()
+    }
+}
+
+fn exemplar(timestamp_ms: i64) -> Exemplar {
+    let labels = Labels::from_pairs([("trace_id", timestamp_ms.to_string())]).expect("one label");
+    Exemplar { labels, value: timestamp_ms as f64, timestamp_ms }
 }
 
 fn series(engine: &Engine, n: u32) -> Option<SeriesRef> {
@@ -81,11 +117,18 @@ mod child {
             for n in writer * SERIES_PER_WRITER..(writer + 1) * SERIES_PER_WRITER {
                 // New series keep coming, so that their records lie everywhere in the log.
                 if n % 8 < (timestamp - first_ms) as u32 {
-                    rows.push(series(engine, n).expect("healthy"), timestamp, value(n, timestamp));
+                    let series = super::series(engine, n).expect("healthy");
+                    rows.push_started(series, timestamp, value(n, timestamp), start_of(n, timestamp));
                 }
             }
             let written = rows.len() as u64;
-            assert_eq!(engine.append_wait(rows).expect("healthy").written, written);
+            let series = super::series(engine, histogram_series(writer)).expect("healthy");
+            let histogram = histogram(writer, timestamp);
+            let histograms = vec![HistogramRow { series, timestamp_ms: timestamp, start_ms: timestamp / 2, histogram }];
+            let exemplars = vec![ExemplarRow { series, exemplar: exemplar(timestamp) }];
+            let outcome = engine.append_wait(Batch { rows, histograms, exemplars }).expect("healthy");
+            let written_all = (outcome.written, outcome.histograms_written, outcome.exemplars_written);
+            assert_eq!(written_all, (written, 1, 1));
             let line = format!("acknowledged {writer} {timestamp}\n");
             std::io::stdout().lock().write_all(line.as_bytes()).expect("the parent reads");
         }
@@ -166,6 +209,12 @@ fn check(dir: &Path, acknowledged: &Acknowledged, case: &str) {
     let mut stored = BTreeSet::new();
     for index in 0..selection.len() {
         let n: u32 = selection.labels(index).get("n").expect("every series has it").parse().expect("a number");
+        if selection.has_histograms(index) {
+            stored.extend(check_histograms(&engine, n).into_iter().map(|timestamp| (n, timestamp)));
+            continue;
+        }
+        let mut starts = Vec::new();
+        selection.read_start_timestamps(index, i64::MIN, i64::MAX, &mut starts).expect("readable");
         let mut columns = SampleColumns::default();
         selection.read(index, i64::MIN, i64::MAX, &mut columns).expect("readable");
         assert!(columns.timestamps_ms.is_sorted_by(|a, b| a < b), "{case}: a sample came twice");
@@ -173,13 +222,36 @@ fn check(dir: &Path, acknowledged: &Acknowledged, case: &str) {
             assert_eq!(read.to_bits(), value(n, *timestamp).to_bits(), "{case}: series {n} at {timestamp}");
             stored.insert((n, *timestamp));
         }
+        let expected: Vec<i64> = columns.timestamps_ms.iter().map(|timestamp| start_of(n, *timestamp)).collect();
+        let known = expected.iter().any(|start_ms| *start_ms != 0);
+        assert_eq!(starts, if known { expected } else { Vec::new() }, "{case}: starts of series {n}");
     }
     for (writer, timestamp) in acknowledged {
+        let histogram = stored.contains(&(histogram_series(*writer), *timestamp));
+        assert!(histogram, "{case}: writer {writer} lost its histogram at {timestamp}");
         for n in writer * SERIES_PER_WRITER..(writer + 1) * SERIES_PER_WRITER {
             let sent = n % 8 < (timestamp % 1_000_000) as u32;
             assert!(!sent || stored.contains(&(n, *timestamp)), "{case}: series {n} lost its sample at {timestamp}");
         }
     }
+}
+
+/// Compares histograms and exemplars of a series; returns the timestamps that have both.
+fn check_histograms(engine: &Engine, n: u32) -> Vec<i64> {
+    let matchers = [Matcher::equal("n", n.to_string())];
+    let selection = engine.select(&matchers, i64::MIN, i64::MAX, 1).expect("one series");
+    let (mut columns, mut starts) = (HistogramColumns::default(), Vec::new());
+    selection.read_histograms(0, i64::MIN, i64::MAX, &mut columns).expect("readable");
+    selection.read_start_timestamps(0, i64::MIN, i64::MAX, &mut starts).expect("readable");
+    assert!(columns.timestamps_ms.is_sorted_by(|a, b| a < b), "a histogram of series {n} came twice");
+    for (row, (timestamp, read)) in columns.timestamps_ms.iter().zip(&columns.histograms).enumerate() {
+        let counter_reset_hint = read.counter_reset_hint;
+        assert_eq!(**read, Histogram { counter_reset_hint, ..histogram(n - 1_000, *timestamp) }, "at {timestamp}");
+        assert_eq!(starts[row], timestamp / 2, "the start of series {n} at {timestamp}");
+    }
+    let found = engine.exemplars(&[matchers.into()], i64::MIN, i64::MAX);
+    let found: BTreeSet<i64> = found.iter().flat_map(|(_, held)| held).map(|held| held.timestamp_ms).collect();
+    columns.timestamps_ms.into_iter().filter(|timestamp| found.contains(timestamp)).collect()
 }
 
 #[test]

@@ -9,8 +9,8 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     // As a payload that passed its checksum: what a record says must not be believed even then.
     let mut decoder = SampleDecoder::default();
     let mut rows = Rows::default();
-    for restart in [true, false] {
-        let _ = decoder.decode(bytes, restart, 1 << 16, &mut rows);
+    for (restart, starts) in [(true, false), (false, false), (true, true)] {
+        let _ = decoder.decode(bytes, restart, starts, 1 << 16, &mut rows);
         assert!(rows.series.iter().all(|series| series.0 < 1 << 16));
         assert!(rows.series.len() == rows.timestamps_ms.len() && rows.series.len() == rows.values.len());
     }

@@ -1,5 +1,5 @@
 //! The cases of the remote write 2.0 receiver compliance suite (prometheus/compliance, `remotewrite/receiver`), as facts:
-//! what is sent and what must come back. Where the suite tolerates 400 and we do not store the thing yet, the test says so.
+//! what is sent and what must come back. Those with native histograms and exemplars are in `compliance_others.rs`.
 
 use super::*;
 use model::sample::stale_marker;
@@ -53,9 +53,13 @@ async fn samples_of_the_last_hour_are_stored_and_so_they_are_when_repeated_out_o
 
 #[tokio::test]
 async fn start_timestamps_are_accepted() {
-    let mut message = one_sample(1.0);
+    let mut message = one_sample(1.0).sample(NOW_MS + 1, 2.0);
     message.last().samples[0].start_timestamp = NOW_MS - 1_000;
-    accepted(&message, 1).await;
+    // A start after its sample says nothing.
+    message.last().samples[1].start_timestamp = NOW_MS + 2;
+    let receiver = accepted(&message, 2).await;
+    assert_eq!(receiver.store.starts(BASE), [NOW_MS - 1_000, 0]);
+    let message = one_sample(1.0);
     // The field of earlier drafts, in the series: 6, a varint.
     let body = [message.encode().as_slice(), &[0x2a, 2, 0x30, 7]].concat();
     let reply = Receiver::new().post(&V2_HEADERS, snappy(&body)).await;
@@ -124,79 +128,6 @@ async fn of_four_samples_with_one_invalid_three_are_written() {
     refused(&message, 3, "refused 1, stored 3").await;
 }
 
-// Native histograms: refused until they can be stored. The suite tolerates 400; what is invalid must not be 2xx anyway.
-
-#[tokio::test]
-async fn native_histograms_of_all_kinds_are_refused_with_their_reason() {
-    let custom_buckets = v2::Histogram {
-        schema: -53,
-        custom_values: vec![0.1, 0.25, 0.5, 1.0, 2.5, 5.0],
-        positive_spans: vec![v2::BucketSpan { offset: 0, length: 6 }],
-        positive_deltas: vec![1, 1, 0, -1, 0, 1],
-        zero_count: None,
-        ..native_histogram(NOW_MS)
-    };
-    let floats = v2::Histogram {
-        count: Some(v2::histogram::Count::Float(12.5)),
-        zero_count: Some(v2::histogram::ZeroCount::Float(0.5)),
-        positive_deltas: Vec::new(),
-        positive_counts: vec![4.0, 4.0, 4.0],
-        ..native_histogram(NOW_MS)
-    };
-    let negative = v2::Histogram {
-        negative_spans: vec![v2::BucketSpan { offset: -2, length: 1 }],
-        negative_deltas: vec![3],
-        ..native_histogram(NOW_MS)
-    };
-    let zero_only =
-        v2::Histogram { positive_spans: Vec::new(), positive_deltas: Vec::new(), ..native_histogram(NOW_MS) };
-    let empty = v2::Histogram { timestamp: NOW_MS, ..Default::default() };
-    let stale = v2::Histogram { sum: stale_marker(), timestamp: NOW_MS, ..Default::default() };
-    let gauge = v2::Histogram { reset_hint: 3, ..native_histogram(NOW_MS) };
-    let wrong_count = v2::Histogram { count: Some(v2::histogram::Count::Int(99)), ..native_histogram(NOW_MS) };
-    let started = v2::Histogram { start_timestamp: NOW_MS - 1, ..native_histogram(NOW_MS) };
-    for histogram in [
-        native_histogram(NOW_MS),
-        custom_buckets,
-        floats,
-        negative,
-        zero_only,
-        empty,
-        stale,
-        gauge,
-        wrong_count,
-        started,
-    ] {
-        refused(&Message2::new().series(BASE).histogram(histogram), 0, "1 native_histogram").await;
-    }
-}
-
-#[tokio::test]
-async fn a_series_with_samples_and_histograms_keeps_its_samples() {
-    refused(&one_sample(1.0).histogram(native_histogram(NOW_MS)), 1, "1 native_histogram").await;
-}
-
-// Exemplars: refused until they can be stored, never at the expense of samples.
-
-#[tokio::test]
-async fn exemplars_of_all_kinds_are_refused_and_their_samples_stored() {
-    let trace: &[(&str, &str)] = &[("trace_id", "0af7651916cd43dd8448eb211c80319c"), ("span_id", "b7ad6b7169203331")];
-    for (labels, value) in [
-        (trace, 0.5),
-        (&[], 1.0),
-        (&[("spür", "✓")], 1.0),
-        (trace, f64::NAN),
-        (trace, f64::INFINITY),
-        (trace, f64::NEG_INFINITY),
-    ] {
-        refused(&one_sample(1.0).exemplar(labels, NOW_MS, value), 1, "1 exemplar").await;
-    }
-    let several = one_sample(1.0).exemplar(trace, NOW_MS, 1.0).exemplar(trace, NOW_MS + 1, 2.0);
-    refused(&several, 1, "2 exemplar").await;
-    let orphan = Message2::new().series(BASE).exemplar(trace, NOW_MS, 1.0);
-    refused(&orphan, 0, "1 exemplar").await;
-}
-
 // Metadata.
 
 #[tokio::test]
@@ -225,21 +156,6 @@ async fn series_that_carry_nothing_are_refused() {
 }
 
 // Requests.
-
-#[tokio::test]
-async fn fifty_series_with_metadata_and_samples_are_stored_and_their_exemplars_named() {
-    let mut message = Message2::new();
-    let names: Vec<String> = (0..50).map(|n| format!("series_{n}")).collect();
-    for name in &names {
-        message = message.series(&[("__name__", name), ("job", "test")]).sample(NOW_MS, 1.0).metadata(1, "Help.", "");
-    }
-    let receiver = accepted(&message, 50).await;
-    assert_eq!((receiver.store.series().len(), receiver.store.metadata().len()), (50, 50));
-    for series in &mut message.request.timeseries {
-        series.exemplars.push(v2::Exemplar { labels_refs: Vec::new(), value: 1.0, timestamp: NOW_MS });
-    }
-    receiver.send_v2(&message).await.expect(400, Some((50, 0, 0)));
-}
 
 #[tokio::test]
 async fn an_empty_request_is_accepted() {

@@ -136,7 +136,7 @@ async fn references_to_symbols_that_are_not_there_are_400_and_the_rest_is_stored
 }
 
 #[tokio::test]
-async fn histograms_and_exemplars_are_refused_and_the_samples_beside_them_stored() {
+async fn histograms_and_exemplars_wait_for_the_store_like_samples() {
     let receiver = Receiver::new();
     let request = Message2::new()
         .series(UP)
@@ -144,18 +144,11 @@ async fn histograms_and_exemplars_are_refused_and_the_samples_beside_them_stored
         .exemplar(&[("trace_id", "abc")], NOW_MS, 1.0)
         .series(&[("__name__", "latency")])
         .histogram(native_histogram(NOW_MS));
-    let reply = receiver.send_v2(&request).await;
-    reply.expect(400, Some((1, 0, 0)));
-    assert!(reply.text.contains("1 native_histogram: native histograms are not supported yet"), "{}", reply.text);
-    assert!(reply.text.contains("1 exemplar: exemplars are not supported yet"), "{}", reply.text);
-    assert_eq!(receiver.store.samples(UP), [(NOW_MS, 1.0)]);
-    assert_eq!(receiver.store.series().len(), 1);
-
-    let mut old = request_v1(vec![series_v1(UP, &[(NOW_MS + 1, 2.0)])]);
-    old.timeseries[0].exemplars.push(v1::Exemplar { labels: Vec::new(), value: 1.0, timestamp: NOW_MS });
-    old.timeseries[0].histograms.push(v1::Histogram { timestamp: NOW_MS, ..Default::default() });
-    receiver.send_v1(&old).await.expect(400, None);
-    assert_eq!(receiver.store.samples(UP).len(), 2);
+    receiver.store.fail_appends(Some(AppendError::unavailable("the disk is full")));
+    receiver.send_v2(&request).await.expect(503, Some((0, 0, 0)));
+    receiver.store.fail_appends(None);
+    receiver.send_v2(&request).await.expect(204, Some((1, 1, 1)));
+    assert_eq!(receiver.store.histograms(&[("__name__", "latency")]).len(), 1);
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Encodes the state of a shard.
 
 use super::{FrozenShard, MAGIC, Section, VERSION};
+use crate::head::late::LateChunk;
 use crate::head::shard::Shard;
 use std::io::{self, Write};
 
@@ -20,6 +21,15 @@ fn push_i64(out: &mut Vec<u8>, number: i64) {
     out.extend_from_slice(&number.to_le_bytes());
 }
 
+fn push_chunks(out: &mut Vec<u8>, chunks: &[LateChunk]) {
+    push_u32(out, chunks.len() as u32);
+    for chunk in chunks {
+        out.extend_from_slice(&chunk.link.0.to_le_bytes());
+        push_i64(out, chunk.first_ms);
+        push_i64(out, chunk.last_ms);
+    }
+}
+
 impl Shard {
     /// Header and the sections that are small enough to be encoded under the lock.
     pub(super) fn encode_front(&self, shards: usize) -> Vec<u8> {
@@ -30,6 +40,8 @@ impl Shard {
         self.encode_files(&mut out);
         self.encode_timelines(&mut out);
         self.encode_late(&mut out);
+        self.encode_histograms(&mut out);
+        self.encode_starts(&mut out);
         out
     }
 
@@ -79,12 +91,36 @@ impl Shard {
                 push_i64(out, *timestamp_ms);
                 out.extend_from_slice(&bits.to_le_bytes());
             }
-            push_u32(out, samples.chunks.len() as u32);
-            for chunk in &samples.chunks {
-                out.extend_from_slice(&chunk.link.0.to_le_bytes());
-                push_i64(out, chunk.first_ms);
-                push_i64(out, chunk.last_ms);
-            }
+            push_chunks(out, &samples.chunks);
+        }
+    }
+
+    fn encode_histograms(&self, out: &mut Vec<u8>) {
+        let mut histograms: Vec<_> = self.histograms.iter().collect();
+        histograms.sort_unstable_by_key(|(slot, _)| **slot);
+        begin(out, Section::Histograms, histograms.len());
+        for (slot, series) in histograms {
+            push_u32(out, *slot);
+            push_i64(out, series.first_ms);
+            push_i64(out, series.last_ms);
+            push_u32(out, series.run.len() as u32);
+            push_u32(out, series.run.as_bytes().len() as u32);
+            out.extend_from_slice(series.run.as_bytes());
+            push_chunks(out, &series.chunks);
+        }
+    }
+
+    fn encode_starts(&self, out: &mut Vec<u8>) {
+        let mut starts: Vec<_> = self.starts.iter().collect();
+        starts.sort_unstable_by_key(|(slot, _)| **slot);
+        begin(out, Section::Starts, starts.len());
+        for (slot, starts) in starts {
+            push_u32(out, *slot);
+            out.push(u8::from(starts.open));
+            let recent = starts.recent.to_bytes();
+            push_u32(out, recent.len() as u32);
+            out.extend_from_slice(&recent);
+            push_chunks(out, &starts.chunks);
         }
     }
 }

@@ -12,9 +12,11 @@ use crate::head::chunk_file::FileSummary;
 use crate::head::chunk_link::ChunkLink;
 use crate::head::error::HeadError;
 use crate::head::hash_index::HashIndex;
+use crate::head::histograms::{HistogramSeries, Run};
 use crate::head::late::{LateChunk, LateSamples};
 use crate::head::paged::Paged;
 use crate::head::slot::{NONE, SLOTS_PAGE, Slot};
+use crate::head::starts::{StartSpans, StartTimes};
 use crate::head::timeline::{Segment, Timeline, Timelines};
 use crate::index::LabelIndex;
 use hashbrown::HashMap;
@@ -27,6 +29,8 @@ pub(crate) struct Loaded {
     pub(crate) files: Vec<FileSummary>,
     pub(crate) timelines: Timelines,
     pub(crate) late: HashMap<u32, LateSamples>,
+    pub(crate) histograms: HashMap<u32, HistogramSeries>,
+    pub(crate) starts: HashMap<u32, StartTimes>,
     pub(crate) labels: LabelIndex,
     pub(crate) cells: Cells,
     pub(crate) slots: Paged<Slot, SLOTS_PAGE>,
@@ -39,11 +43,12 @@ const TRUST: usize = 1 << 16;
 /// Reads the state of one of `shards` shards.
 pub(super) fn load(shard: usize, shards: usize, from: &mut dyn Read) -> Result<Loaded, HeadError> {
     let mut input = Input { from: BufReader::with_capacity(1 << 18, from), shard, offset: 0 };
-    input.header(shards)?;
+    let version = input.header(shards)?;
     let (first_ms, last_ms) = (input.i64()?, input.i64()?);
     let files = input.files()?;
     let timelines = input.timelines()?;
     let late = input.late()?;
+    let (histograms, starts) = if version < 2 { Default::default() } else { (input.histograms()?, input.starts()?) };
     let mut labels = input.labels()?;
     let cells = input.cells()?;
     let slots = input.slots(&timelines, &cells)?;
@@ -66,7 +71,15 @@ pub(super) fn load(shard: usize, shards: usize, from: &mut dyn Read) -> Result<L
     if late.keys().any(|slot| *slot as usize >= slots.len()) {
         return Err(input.corrupt("out-of-order samples of no series"));
     }
-    Ok(Loaded { first_ms, last_ms, files, timelines, late, labels, cells, slots, hashes })
+    let flagged = slots.iter().filter(|slot| slot.has(Slot::HAS_HISTOGRAMS)).count();
+    let has_flag = |slot: &u32| (*slot as usize) < slots.len() && slots.get(*slot as usize).has(Slot::HAS_HISTOGRAMS);
+    if flagged != histograms.len() || !histograms.keys().all(has_flag) {
+        return Err(input.corrupt("native histograms of no series"));
+    }
+    if starts.keys().any(|slot| *slot as usize >= slots.len()) {
+        return Err(input.corrupt("start timestamps of no series"));
+    }
+    Ok(Loaded { first_ms, last_ms, files, timelines, late, histograms, starts, labels, cells, slots, hashes })
 }
 
 struct Input<'a> {
@@ -131,7 +144,8 @@ impl Input<'_> {
         Ok(out)
     }
 
-    fn header(&mut self, shards: usize) -> Result<(), HeadError> {
+    /// Returns the version of the format.
+    fn header(&mut self, shards: usize) -> Result<u32, HeadError> {
         let magic: [u8; 8] = self.array()?;
         self.check(magic == *MAGIC, "not a snapshot of a shard")?;
         let found = self.u32()?;
@@ -140,7 +154,8 @@ impl Input<'_> {
             return Err(HeadError::NewerFormat { place, found, known: VERSION });
         }
         let (shard, of) = (self.u32()?, self.u32()?);
-        self.check(shard as usize == self.shard && of as usize == shards, "a snapshot of another shard")
+        self.check(shard as usize == self.shard && of as usize == shards, "a snapshot of another shard")?;
+        Ok(found)
     }
 
     /// The number of items of the section that comes next.
@@ -222,13 +237,38 @@ impl Input<'_> {
             let buffer = input.items(buffered, &mut |input| Ok((input.i64()?, input.u64()?)))?;
             let ascend = buffer.windows(2).all(|pair| matches!(pair, [a, b] if a.0 < b.0));
             input.check(ascend, "out-of-order samples are not sorted")?;
-            let count = input.u32()? as usize;
-            let chunks = input.items(count, &mut |input| {
-                Ok(LateChunk { link: ChunkLink(input.u64()?), first_ms: input.i64()?, last_ms: input.i64()? })
-            })?;
+            let chunks = input.chunks()?;
             Ok((slot, LateSamples { buffer, chunks, in_order_first_ms: known.then_some(first_ms) }))
         })?;
         Ok(late.into_iter().collect())
+    }
+
+    fn chunks(&mut self) -> Result<Vec<LateChunk>, HeadError> {
+        let count = self.u32()? as usize;
+        self.items(count, &mut |input| {
+            Ok(LateChunk { link: ChunkLink(input.u64()?), first_ms: input.i64()?, last_ms: input.i64()? })
+        })
+    }
+
+    fn histograms(&mut self) -> Result<HashMap<u32, HistogramSeries>, HeadError> {
+        let histograms = self.list(Section::Histograms, |input| {
+            let (slot, first_ms, last_ms) = (input.u32()?, input.i64()?, input.i64()?);
+            let count = input.u32()? as usize;
+            let run = Run::from_bytes(input.blob()?, count);
+            let run = run.ok_or_else(|| input.corrupt("native histograms that cannot be decoded"))?;
+            Ok((slot, HistogramSeries { run, chunks: input.chunks()?, first_ms, last_ms }))
+        })?;
+        Ok(histograms.into_iter().collect())
+    }
+
+    fn starts(&mut self) -> Result<HashMap<u32, StartTimes>, HeadError> {
+        let starts = self.list(Section::Starts, |input| {
+            let (slot, open) = (input.u32()?, input.u8()? == 1);
+            let recent = StartSpans::from_bytes(&input.blob()?);
+            let recent = recent.ok_or_else(|| input.corrupt("start timestamps that cannot be decoded"))?;
+            Ok((slot, StartTimes { recent, open, chunks: input.chunks()? }))
+        })?;
+        Ok(starts.into_iter().collect())
     }
 
     fn labels(&mut self) -> Result<LabelIndex, HeadError> {

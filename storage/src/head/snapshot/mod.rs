@@ -8,6 +8,8 @@
 
 mod encode;
 mod load;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use load::Loaded;
 
@@ -20,9 +22,10 @@ use std::io::{Read, Write};
 use std::sync::Arc;
 
 const MAGIC: &[u8; 8] = b"HrthShrd";
-const VERSION: u32 = 1;
+/// The version that is written. Version 1 has neither native histograms nor start timestamps.
+const VERSION: u32 = 2;
 
-/// Sections in the order of the stream. Each begins with its tag and the number of its items.
+/// Sections; `docs/formats/head-shard-state.md` has their order. Each begins with its tag and the number of its items.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 enum Section {
@@ -37,6 +40,8 @@ enum Section {
     Cells = 9,
     Slots = 10,
     End = 11,
+    Histograms = 12,
+    Starts = 13,
 }
 
 /// A point in time of one shard, to be written out while the shard goes on. One per shard at a time; dropping it lets the

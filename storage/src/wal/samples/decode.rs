@@ -45,8 +45,8 @@ impl SampleDecoder {
         self.in_step = false;
     }
 
-    /// Replaces `rows` by the rows of one record. `restart` is the record's flag; references at or above `series_bound` are
-    /// malformed, which bounds the memory of the state.
+    /// Replaces `rows` by the rows of one record. `restart` and `starts` are the record's flags; references at or above
+    /// `series_bound` are malformed, which bounds the memory of the state.
     ///
     /// # Errors
     /// The record builds on a missing one, or is malformed; then `rows` is empty.
@@ -54,12 +54,11 @@ impl SampleDecoder {
         &mut self,
         payload: &[u8],
         restart: bool,
+        starts: bool,
         series_bound: u32,
         rows: &mut Rows,
     ) -> Result<(), DecodeError> {
-        rows.series.clear();
-        rows.timestamps_ms.clear();
-        rows.values.clear();
+        rows.clear();
         if restart {
             self.state.restart();
             self.in_step = true;
@@ -67,7 +66,7 @@ impl SampleDecoder {
         if !self.in_step {
             return Err(DecodeError::BaseMissing);
         }
-        let decoded = self.decode_columns(payload, series_bound, rows);
+        let decoded = self.decode_columns(payload, starts, series_bound, rows);
         if decoded.is_none() {
             self.in_step = false;
             *rows = Rows::default();
@@ -75,7 +74,7 @@ impl SampleDecoder {
         decoded.ok_or(DecodeError::Malformed)
     }
 
-    fn decode_columns(&mut self, payload: &[u8], series_bound: u32, rows: &mut Rows) -> Option<()> {
+    fn decode_columns(&mut self, payload: &[u8], starts: bool, series_bound: u32, rows: &mut Rows) -> Option<()> {
         let mut cursor = Cursor::new(payload);
         let count = cursor.varint_usize().filter(|rows| *rows <= ROWS_MAX)?;
         let lengths = [cursor.varint_usize()?, cursor.varint_usize()?, cursor.varint_usize()?];
@@ -83,9 +82,14 @@ impl SampleDecoder {
         let series = cursor.take(series)?;
         let timestamps = cursor.take(timestamps)?;
         let codes = cursor.take(count.div_ceil(2))?;
-        let values = cursor.take(values).filter(|_| cursor.is_empty())?;
+        let values = cursor.take(values)?;
         self.decode_series(series, count, series_bound, &mut rows.series)?;
-        self.decode_timestamps(timestamps, count, &mut rows.timestamps_ms)?;
+        decode_times(&mut Cursor::new(timestamps), count, &mut self.state.last_timestamp, &mut rows.timestamps_ms)?;
+        if starts {
+            decode_times(&mut cursor, count, &mut 0, &mut rows.starts_ms)?;
+        } else if !cursor.is_empty() {
+            return None;
+        }
         self.decode_values(codes, values, &rows.series, &mut rows.values)
     }
 
@@ -116,25 +120,6 @@ impl SampleDecoder {
         (out.len() == count).then_some(())
     }
 
-    fn decode_timestamps(&mut self, bytes: &[u8], count: usize, out: &mut Vec<i64>) -> Option<()> {
-        out.reserve(count);
-        let mut cursor = Cursor::new(bytes);
-        while !cursor.is_empty() {
-            let token = cursor.varint_usize()?;
-            let run = Some(token >> 1).filter(|run| *run <= count - out.len())?;
-            if token & 1 == 1 {
-                for _ in 0..run {
-                    let step = unzigzag(cursor.varint()?);
-                    self.state.last_timestamp = self.state.last_timestamp.wrapping_add(step);
-                    out.push(self.state.last_timestamp);
-                }
-            } else {
-                out.resize(out.len() + run, self.state.last_timestamp);
-            }
-        }
-        (out.len() == count).then_some(())
-    }
-
     fn decode_values(&mut self, codes: &[u8], bytes: &[u8], series: &[SeriesRef], out: &mut Vec<f64>) -> Option<()> {
         out.reserve(series.len());
         let mut cursor = Cursor::new(bytes);
@@ -152,8 +137,27 @@ impl SampleDecoder {
     }
 }
 
+/// Reads a column of times to the end of its bytes; `last` is the one before the first.
+fn decode_times(cursor: &mut Cursor<'_>, count: usize, last: &mut i64, out: &mut Vec<i64>) -> Option<()> {
+    out.reserve(count);
+    while !cursor.is_empty() {
+        let token = cursor.varint_usize()?;
+        let run = Some(token >> 1).filter(|run| *run <= count - out.len())?;
+        if token & 1 == 1 {
+            for _ in 0..run {
+                *last = last.wrapping_add(unzigzag(cursor.varint()?));
+                out.push(*last);
+            }
+        } else {
+            out.resize(out.len() + run, *last);
+        }
+    }
+    (out.len() == count).then_some(())
+}
+
+/// The value that a code other than 0 and its bytes make of the one before.
 #[inline]
-fn decode_value(before: f64, code: u8, cursor: &mut Cursor<'_>) -> Option<f64> {
+pub(crate) fn decode_value(before: f64, code: u8, cursor: &mut Cursor<'_>) -> Option<f64> {
     let xor = |bits: u64| f64::from_bits(before.to_bits() ^ bits);
     Some(match code {
         1..=4 => {

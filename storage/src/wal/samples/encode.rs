@@ -38,11 +38,11 @@ impl Default for SampleEncoder {
 }
 
 impl SampleEncoder {
-    /// The most bytes that `rows` rows can take.
+    /// The most bytes that `rows` rows can take, start timestamps included.
     #[must_use]
     pub fn bytes_max(rows: usize) -> usize {
-        // Header 30; per row a reference of 6 + 1, a timestamp of 10 + 1, half a code, a value of 8.
-        30 + rows * 27
+        // Header 30; per row a reference of 6 + 1, a timestamp of 10 + 1, half a code, a value of 8, a start of 10 + 1.
+        30 + rows * 38
     }
 
     /// Forgets all state: what follows can be decoded without what came before.
@@ -129,6 +129,22 @@ impl SampleEncoder {
     }
 }
 
+/// Appends the start timestamps of a record's rows, one each: runs as in the column of timestamps.
+pub(crate) fn push_starts(starts_ms: &[i64], out: &mut Vec<u8>) {
+    let mut column = RunColumn::default();
+    let mut before = 0i64;
+    for start in starts_ms.iter().copied() {
+        if start == before {
+            column.push_predicted();
+        } else {
+            column.push_listed(zigzag(start.wrapping_sub(before)));
+            before = start;
+        }
+    }
+    column.finish();
+    out.append(&mut column.bytes);
+}
+
 /// A column in which most entries are as predicted: runs of such entries, and runs of listed numbers.
 #[derive(Debug, Default)]
 struct RunColumn {
@@ -175,7 +191,7 @@ impl RunColumn {
 
 /// The code of a value that differs from the one before, the bytes that say how, and how many of them count.
 #[inline]
-pub(super) fn encode_value(before: f64, value: f64) -> (u8, u64, usize) {
+pub(crate) fn encode_value(before: f64, value: f64) -> (u8, u64, usize) {
     let decimal = match (integer(value), integer(before)) {
         (Some(value), Some(before)) => Some((INTEGER, zigzag(value - before))),
         _ => thousandths(value)

@@ -22,7 +22,7 @@ fn assert_round_trip(records: &[Rows], restart_before: &[bool]) {
         }
         let (payload, restart) = encode(&mut encoder, rows);
         assert_eq!(row_count(&payload), rows.len());
-        decoder.decode(&payload, restart, u32::MAX, &mut decoded).expect("own record");
+        decoder.decode(&payload, restart, false, u32::MAX, &mut decoded).expect("own record");
         assert_eq!(bits(&decoded), bits(rows));
     }
 }
@@ -69,7 +69,7 @@ proptest! {
     #[test]
     fn any_bytes_decode_without_panic(payload in prop::collection::vec(any::<u8>(), 0..300), bound in 0u32..5000) {
         let mut rows = Rows::default();
-        if SampleDecoder::default().decode(&payload, true, bound, &mut rows).is_ok() {
+        if SampleDecoder::default().decode(&payload, true, false, bound, &mut rows).is_ok() {
             prop_assert!(rows.series.iter().all(|series| series.0 < bound));
             prop_assert_eq!(rows.series.len(), rows.values.len());
         }
@@ -112,11 +112,11 @@ fn after_a_missing_record_nothing_is_decoded_until_the_next_start() {
     let (third, third_restarts) = encode(&mut encoder, &rows);
     assert_eq!((first_restarts, second_restarts, third_restarts), (true, false, true));
     let mut decoded = Rows::default();
-    assert_eq!(decoder.decode(&second, false, 9, &mut decoded), Err(DecodeError::BaseMissing));
-    assert_eq!(decoder.decode(&first, true, 9, &mut decoded), Ok(()));
+    assert_eq!(decoder.decode(&second, false, false, 9, &mut decoded), Err(DecodeError::BaseMissing));
+    assert_eq!(decoder.decode(&first, true, false, 9, &mut decoded), Ok(()));
     decoder.lose_step();
-    assert_eq!(decoder.decode(&second, false, 9, &mut decoded), Err(DecodeError::BaseMissing));
-    assert_eq!(decoder.decode(&third, true, 9, &mut decoded), Ok(()));
+    assert_eq!(decoder.decode(&second, false, false, 9, &mut decoded), Err(DecodeError::BaseMissing));
+    assert_eq!(decoder.decode(&third, true, false, 9, &mut decoded), Ok(()));
     assert_eq!(bits(&decoded), bits(&rows));
 }
 
@@ -126,7 +126,7 @@ fn references_at_the_bound_are_refused() {
     let mut rows = Rows::default();
     rows.push(SeriesRef(9), 10, 5.0);
     let (payload, _) = encode(&mut encoder, &rows);
-    let refused = SampleDecoder::default().decode(&payload, true, 9, &mut Rows::default());
+    let refused = SampleDecoder::default().decode(&payload, true, false, 9, &mut Rows::default());
     assert_eq!(refused, Err(DecodeError::Malformed));
 }
 

@@ -1,0 +1,83 @@
+//! The sections of native histograms and start timestamps are read for ever. Set `HEARTH_BLESS=1` to write the golden file of
+//! a new version.
+
+use crate::append::{LabelHash, Rows, SeriesRef};
+use crate::head::{Head, HeadOptions};
+use crate::histogram::stored::{Bucket, Scale, Stored};
+use crate::select::TimeRange;
+use model::histogram::HistogramColumns;
+use std::path::Path;
+use std::sync::Arc;
+
+fn open(dir: &Path) -> Head {
+    Head::open(HeadOptions { shards: 1, ..HeadOptions::new(dir) }).expect("a fresh head").0
+}
+
+fn filled(dir: &Path) -> Head {
+    let head = open(dir);
+    let scale = Arc::new(Scale { schema: 3, zero_threshold: 0.001f64.to_bits(), ..Scale::default() });
+    for series in ["a", "b"] {
+        let labels = [("__name__", "latency"), ("job", series)];
+        head.create(LabelHash::of_pairs(labels, &mut Vec::new()), &labels, |_| ()).expect("room");
+    }
+    for n in 0..200i64 {
+        let (timestamp_ms, start_ms) = (1_700_000_000_000 + n * 15_000, 1_600_000_000_000 + n / 3);
+        let sample = Stored {
+            timestamp_ms,
+            start_ms,
+            scale: Arc::clone(&scale),
+            after_reset: false,
+            totals: [n as f64, 0.0, 0.5].map(f64::to_bits),
+            buckets: vec![(Bucket { negative: n % 2 == 0, index: 4 }, (n as f64 + 1.0).to_bits())],
+        };
+        head.append_histograms(&[(SeriesRef(0), sample)]);
+        let mut rows = Rows::default();
+        rows.push_started(SeriesRef(1), timestamp_ms, n as f64, start_ms);
+        rows.push_started(SeriesRef(1), timestamp_ms - 100_001, n as f64, n);
+        head.append(&rows);
+    }
+    head
+}
+
+/// Everything that a head holds of histograms and starts.
+fn content(head: &Head) -> (HistogramColumns, Vec<Vec<i64>>) {
+    let selection = head.select(&[], i64::MIN, i64::MAX, 10).expect("no limit");
+    let TimeRange { after_ms, until_ms } = TimeRange::ALL;
+    let mut columns = HistogramColumns::default();
+    selection.read_histograms(0, after_ms, until_ms, &mut columns).expect("readable");
+    let starts = |index| {
+        let mut starts = Vec::new();
+        selection.read_start_timestamps(index, after_ms, until_ms, &mut starts).expect("readable");
+        starts
+    };
+    (columns, vec![starts(0), starts(1)])
+}
+
+#[test]
+fn histograms_and_starts_of_version_2_are_written_byte_for_byte_and_read() {
+    let golden = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+    let (state_path, chunks_path) =
+        (golden("head-shard-state-v2-histograms.bin"), golden("head-chunk-file-v2-histograms.bin"));
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let head = filled(dir.path());
+    let mut state = Vec::new();
+    head.write_shard_snapshot(0, &mut state).expect("room");
+    let mut chunks = std::fs::read(dir.path().join("000-00000001.chunks")).expect("chunks were cut");
+    let used = chunks.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    chunks.truncate(used);
+    if std::env::var_os("HEARTH_BLESS").is_some() {
+        std::fs::write(&state_path, &state).expect("the directory exists");
+        std::fs::write(&chunks_path, &chunks).expect("the directory exists");
+    }
+    assert!(std::fs::read(&state_path).expect("the golden file is there") == state, "the state differs");
+    let stored = std::fs::read(&chunks_path).expect("the golden file is there");
+    assert!(stored == chunks, "the chunk file differs");
+
+    let fresh = tempfile::tempdir().expect("a temporary directory");
+    std::fs::write(fresh.path().join("000-00000001.chunks"), &stored).expect("room");
+    let restored = open(fresh.path());
+    let notices = restored.read_shard_snapshot(0, &mut state.as_slice()).expect("own bytes");
+    assert!(notices.is_empty(), "{notices:?}");
+    assert_eq!(content(&restored), content(&head));
+    assert_eq!((content(&head).0.len(), content(&head).1[1].len()), (200, 400));
+}
