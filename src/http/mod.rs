@@ -22,7 +22,8 @@ pub mod readiness;
 pub mod request_metrics;
 
 use api::{
-    active_queries, exemplars, expression, federate, lifecycle, metadata, query, rules, series, status, targets,
+    active_queries, exemplars, expression, federate, lifecycle, metadata, query, remote_read, rules, series,
+    status, targets,
 };
 use axum::Router;
 use axum::extract::Request;
@@ -83,6 +84,7 @@ fn api_routes() -> Router<AppState> {
     Router::new()
         .route("/query", get(query::instant).post(query::instant))
         .route("/query_range", get(query::range).post(query::range))
+        .route("/read", post(remote_read::read))
         .route("/query_exemplars", get(exemplars::exemplars).post(exemplars::exemplars))
         .route("/format_query", get(expression::format).post(expression::format))
         .route("/parse_query", get(expression::tree).post(expression::tree))

@@ -1,6 +1,7 @@
 //! The HTTP interface as recorded pairs of requests and answers, and what pairs cannot show.
 mod fixture;
 mod pairs;
+mod remote_read;
 mod rules;
 
 use super::*;

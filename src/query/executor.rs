@@ -19,6 +19,10 @@ use promql::value::QueryResult;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+mod reading;
+
+pub use reading::Reading;
+
 /// Texts up to this length are parsed where they arrive; longer ones may take a while and go to the CPU pool.
 const PARSE_INLINE_BYTES_MAX: usize = 2048;
 
@@ -134,6 +138,22 @@ impl QueryExecutor {
         self.shared.pool.run(move |_| parse(&text, &options)).await?.map_err(refused)
     }
 
+    /// Waits for a place.
+    async fn admit(&self, job: Job<'_>, timeout: Duration) -> Result<Admitted, QueryFailure> {
+        let Shared { options, admission, active, metrics, .. } = &*self.shared;
+        let arrived = Instant::now();
+        let deadline = tokio::time::Instant::from_std(job.started) + timeout;
+        let budget = Arc::new(Budget::new(options.limits));
+        let registration = active.register(job.text, job.tenant, Arc::clone(&budget));
+        let abandon = CancelOnDrop(Arc::clone(&budget));
+        let place = admission.enter(job.class, deadline, registration.stop(), metrics).await?;
+        let queue = arrived.elapsed();
+        metrics.observe("queue", queue.as_secs_f64());
+        registration.begin_evaluation();
+        let held = Held::new(place, registration, metrics.clone());
+        Ok(Admitted { budget, held, deadline, queue, abandon })
+    }
+
     /// Waits for a place, then works on the CPU pool until done, stopped or out of time. Returns the time in the queue too.
     async fn run_job<T: Send + 'static>(
         &self,
@@ -141,19 +161,9 @@ impl QueryExecutor {
         timeout: Duration,
         work: impl FnOnce(&LocalQueries<'_>) -> T + Send + 'static,
     ) -> Result<(T, Duration), QueryFailure> {
-        let Shared { options, admission, active, metrics, pool, .. } = &*self.shared;
-        let arrived = Instant::now();
-        let deadline = tokio::time::Instant::from_std(job.started) + timeout;
-        let budget = Arc::new(Budget::new(options.limits));
-        let registration = active.register(job.text, job.tenant, Arc::clone(&budget));
-        let _abandon = CancelOnDrop(Arc::clone(&budget));
-        let place = admission.enter(job.class, deadline, registration.stop(), metrics).await?;
-        let queue = arrived.elapsed();
-        metrics.observe("queue", queue.as_secs_f64());
-        registration.begin_evaluation();
-        let held = Held::new(place, registration, metrics.clone());
+        let Admitted { budget, held, deadline, queue, abandon: _abandon } = self.admit(job, timeout).await?;
         let (shared, lent) = (Arc::clone(&self.shared), Arc::clone(&budget));
-        let running = pool.run(move |threads| {
+        let running = self.shared.pool.run(move |threads| {
             // Released when the work ends, whether or not somebody still waits for it.
             let _held = held;
             work(&LocalQueries { shared: &shared, budget: &lent, threads })
@@ -166,6 +176,16 @@ impl QueryExecutor {
             }
         }
     }
+}
+
+/// A job that has its place.
+struct Admitted {
+    budget: Arc<Budget>,
+    held: Held,
+    deadline: tokio::time::Instant,
+    /// Time that it waited.
+    queue: Duration,
+    abandon: CancelOnDrop,
 }
 
 /// Who asks for what since when.

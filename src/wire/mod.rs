@@ -14,6 +14,7 @@ mod fields;
 mod label_buffer;
 pub mod oracle;
 pub mod prost_types;
+pub mod read;
 mod sample;
 pub mod table;
 mod v1;

@@ -15,3 +15,4 @@ pub mod targets;
 
 pub mod federate;
 pub mod lifecycle;
+pub mod remote_read;
