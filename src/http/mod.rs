@@ -22,7 +22,7 @@ pub mod readiness;
 pub mod request_metrics;
 
 use api::{
-    active_queries, exemplars, expression, federate, lifecycle, metadata, query, remote_read, rules, series,
+    active_queries, exemplars, expression, federate, lifecycle, metadata, query, remote_read, rules, search, series,
     status, targets,
 };
 use axum::Router;
@@ -91,6 +91,9 @@ fn api_routes() -> Router<AppState> {
         .route("/series", get(series::series).post(series::series))
         .route("/labels", get(series::label_names).post(series::label_names))
         .route("/label/{name}/values", get(series::label_values))
+        .route("/search/metric_names", get(search::metric_names).post(search::metric_names))
+        .route("/search/label_names", get(search::label_names).post(search::label_names))
+        .route("/search/label_values", get(search::label_values).post(search::label_values))
         .route("/metadata", get(metadata::metadata))
         .route("/rules", get(rules::rules))
         .route("/alerts", get(rules::alerts))

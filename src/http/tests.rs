@@ -3,6 +3,7 @@ mod fixture;
 mod pairs;
 mod remote_read;
 mod rules;
+mod search;
 
 use super::*;
 use axum::body::{Body, Bytes};

@@ -5,6 +5,7 @@ mod query_stats;
 pub mod exemplars;
 pub mod expression;
 pub mod metadata;
+pub mod search;
 mod selectors;
 pub mod series;
 

@@ -151,7 +151,7 @@ async fn list(
 }
 
 /// One listing of several: the smallest items of the union are among the smallest of each.
-fn merge(mut listings: Vec<Listing>, limit: usize) -> Listing {
+pub(super) fn merge(mut listings: Vec<Listing>, limit: usize) -> Listing {
     if listings.len() <= 1 {
         return listings.pop().unwrap_or_default();
     }
