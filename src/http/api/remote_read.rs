@@ -27,6 +27,9 @@ use std::fmt::Write;
 /// Largest request after decompression. A thousand matchers with long expressions fit.
 const DECODED_BYTES_MAX: usize = 4 << 20;
 
+/// Requests up to this size are decoded where they arrive; larger ones may have expressions that take a while.
+const INLINE_BYTES_MAX: usize = 2048;
+
 /// Longest text by which a read is listed among the queries in flight.
 const NAME_BYTES_MAX: usize = 1_000;
 
@@ -36,7 +39,12 @@ pub async fn read(State(state): State<AppState>, request: Request) -> Response {
 }
 
 async fn answer(state: &AppState, body: Body) -> Result<Response, ReadError> {
-    let mut request = decode(&body::read(body).await?)?;
+    let (body, room) = body::read(body).await?;
+    let mut request = match body.len() {
+        ..=INLINE_BYTES_MAX => decode(&body)?,
+        _ => state.queries.run_lookup(move || decode(&body)).await??,
+    };
+    drop(room);
     let response_type = request.response_type().map_err(ReadError::bad)?;
     let external = ExternalLabels::new(&state.config.load().global.external_labels);
     request.queries.iter_mut().for_each(|query| external.rewrite(&mut query.matchers));

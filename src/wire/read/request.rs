@@ -9,7 +9,7 @@ use model::regex::RegexError;
 /// Queries of one request, at most. Prometheus sends one.
 pub const QUERIES_MAX: usize = 1_000;
 /// Matchers of all queries of a request, at most.
-pub const MATCHERS_MAX: usize = 10_000;
+pub const MATCHERS_MAX: usize = 1_000;
 
 /// The forms of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
