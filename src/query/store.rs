@@ -1,7 +1,7 @@
 //! What queries and look-ups need from storage; the storage engine implements it, and a few vectors in the tests.
 
 use model::matcher::Matcher;
-use promql::source::{SeriesSource, SourceError};
+use promql::source::{SeriesSet, SeriesSource, SourceError};
 use storage::select::{Cardinality, Listing};
 
 /// Which series a look-up of labels is about: those with samples in `after_ms < t <= until_ms` that satisfy all matchers.
@@ -32,6 +32,12 @@ pub struct HeadSummary {
 
 /// Stored series: samples for the engine, labels for people who explore.
 pub trait SeriesStore: SeriesSource {
+    /// The first `limit` of the series that `request` is about, the same ones each time; costs nothing for the others.
+    ///
+    /// # Errors
+    /// Storage failed.
+    fn select_first(&self, request: &LookupRequest<'_>) -> Result<Box<dyn SeriesSet>, SourceError>;
+
     /// The names of the labels of the series that `request` is about.
     ///
     /// # Errors
