@@ -75,20 +75,27 @@ impl QueryExecutor {
     /// It is no query, cannot be evaluated, needs more than it may use, took too long or was cancelled.
     pub async fn run(&self, request: QueryRequest) -> Result<QueryAnswer, QueryFailure> {
         let started = Instant::now();
-        let outcome = self.run_untold(&request, started).await;
+        let budget = Arc::new(Budget::new(self.shared.options.limits));
+        let outcome = self.run_untold(&request, started, Arc::clone(&budget)).await;
         let failure = outcome.as_ref().err();
         self.shared.metrics.count(QueryClass::Interactive, failure.map(QueryFailure::kind));
         if started.elapsed() > self.shared.options.log_slower_than {
-            log_slow(&request, started.elapsed(), &outcome);
+            log_slow(&request, started.elapsed(), &budget, &outcome);
         }
         outcome
     }
 
-    async fn run_untold(&self, request: &QueryRequest, started: Instant) -> Result<QueryAnswer, QueryFailure> {
+    async fn run_untold(
+        &self,
+        request: &QueryRequest,
+        started: Instant,
+        budget: Arc<Budget>,
+    ) -> Result<QueryAnswer, QueryFailure> {
         let expr = self.parse(&request.text).await?;
         let preparation = started.elapsed();
         let (window, lookback_ms, per_step_stats) = (request.window, request.lookback_ms, request.per_step_stats);
-        let job = Job { text: &request.text, tenant: &request.tenant, class: QueryClass::Interactive, started };
+        let (text, tenant) = (&request.text, &request.tenant);
+        let job = Job { text, tenant, class: QueryClass::Interactive, started, budget };
         let timeout = request.timeout.unwrap_or(Duration::MAX).min(self.shared.options.timeout);
         let (result, queue) =
             self.run_job(job, timeout, move |local| local.evaluate(&expr, window, lookback_ms, per_step_stats)).await?;
@@ -108,7 +115,8 @@ impl QueryExecutor {
         tenant: &TenantId,
         work: impl FnOnce(&LocalQueries<'_>) -> T + Send + 'static,
     ) -> Result<T, QueryFailure> {
-        let job = Job { text, tenant, class: QueryClass::Rule, started: Instant::now() };
+        let budget = Arc::new(Budget::new(self.shared.options.limits));
+        let job = Job { text, tenant, class: QueryClass::Rule, started: Instant::now(), budget };
         let outcome = self.run_job(job, self.shared.options.timeout, work).await;
         self.shared.metrics.count(QueryClass::Rule, outcome.as_ref().err().map(QueryFailure::kind));
         outcome.map(|(value, _)| value)
@@ -140,10 +148,10 @@ impl QueryExecutor {
 
     /// Waits for a place.
     async fn admit(&self, job: Job<'_>, timeout: Duration) -> Result<Admitted, QueryFailure> {
-        let Shared { options, admission, active, metrics, .. } = &*self.shared;
+        let Shared { admission, active, metrics, .. } = &*self.shared;
         let arrived = Instant::now();
         let deadline = tokio::time::Instant::from_std(job.started) + timeout;
-        let budget = Arc::new(Budget::new(options.limits));
+        let budget = job.budget;
         let registration = active.register(job.text, job.tenant, Arc::clone(&budget));
         let abandon = CancelOnDrop(Arc::clone(&budget));
         let place = admission.enter(job.class, deadline, registration.stop(), metrics).await?;
@@ -194,6 +202,7 @@ struct Job<'a> {
     tenant: &'a TenantId,
     class: QueryClass,
     started: Instant,
+    budget: Arc<Budget>,
 }
 
 /// What a running query takes up.
@@ -265,16 +274,25 @@ impl LocalQueries<'_> {
     }
 }
 
-fn log_slow(request: &QueryRequest, took: Duration, outcome: &Result<QueryAnswer, QueryFailure>) {
+/// Tells everything that helps to find out why: what was asked, where the time went, how much was held.
+fn log_slow(request: &QueryRequest, took: Duration, budget: &Budget, outcome: &Result<QueryAnswer, QueryFailure>) {
     let seconds = took.as_secs_f64();
     let (query, tenant) = (&request.text, &request.tenant);
     let window = format!("{:?}", request.window);
+    let (series, peak_samples, peak_bytes) = (budget.series(), budget.samples_peak(), budget.bytes_peak());
     match outcome {
-        Ok(QueryAnswer { result, .. }) => {
-            let (samples, series) = (result.stats.samples_total, result.stats.series);
-            tracing::info!(query, %tenant, window, seconds, samples, series, "slow query");
+        Ok(QueryAnswer { result, timings }) => {
+            let [preparation, queue, evaluation] =
+                [timings.preparation, timings.queue, timings.evaluation].map(|part| part.as_secs_f64());
+            let samples = result.stats.samples_total;
+            tracing::info!(
+                query, %tenant, window, seconds, preparation, queue, evaluation, samples, series, peak_samples,
+                peak_bytes, "slow query"
+            );
         }
-        Err(error) => tracing::info!(query, %tenant, window, seconds, %error, "slow query without an answer"),
+        Err(error) => tracing::info!(
+            query, %tenant, window, seconds, series, peak_samples, peak_bytes, %error, "slow query without an answer"
+        ),
     }
 }
 

@@ -8,6 +8,7 @@ pub mod request;
 pub mod active;
 pub mod admission;
 pub mod engine_store;
+pub mod journal;
 pub mod store;
 
 pub mod error;
