@@ -107,6 +107,9 @@ impl Parts {
         let options = query_options(flags, &plan.features);
         let language = PromqlEngine::new(engine_options(flags, &plan));
         let queries = QueryExecutor::new(options, language, source.clone(), pool, query_metrics);
+        if flags.query_results_cache_bytes > 0 {
+            queries.keep_results(flags.query_results_cache_bytes, source.clone());
+        }
         match Journal::open(&flags.storage_path.join("queries.active")) {
             Ok((journal, interrupted)) => queries.active().keep_journal(journal, interrupted),
             Err(error) => tracing::warn!(%error, "running queries are not written down: cannot open queries.active"),

@@ -1,5 +1,6 @@
 //! The storage engine as queries see it.
 
+use super::results_cache::ChangeLog;
 use super::store::{HeadSummary, LookupRequest, SeriesStore};
 use model::labels::Labels;
 use model::sample::{Sample, SampleColumns};
@@ -7,6 +8,7 @@ use promql::source::{SelectRequest, SeriesSet, SeriesSource, SourceError, Timeli
 use std::error::Error;
 use storage::cardinality::HeadExtent;
 use storage::engine::Engine;
+use storage::head::Changed;
 use storage::select::{Cardinality, Listing, SelectError, Selection, TimeRange};
 
 /// The series of a storage engine. Cheap to clone.
@@ -52,6 +54,12 @@ impl SeriesStore for EngineStore {
     fn head_summary(&self) -> HeadSummary {
         let HeadExtent { series, label_pairs, chunks, time_range_ms } = self.engine.head().extent();
         HeadSummary { series, label_pairs, chunks, time_range_ms }
+    }
+}
+
+impl ChangeLog for EngineStore {
+    fn changed_since(&self, number: u64) -> Changed {
+        self.engine.head().changed_since(number)
     }
 }
 

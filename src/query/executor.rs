@@ -8,6 +8,8 @@ use super::admission::{Admission, Place, QueryClass};
 use super::error::QueryFailure;
 use super::metrics::QueryMetrics;
 use super::request::{QueryAnswer, QueryOptions, QueryRequest, Timings, Window};
+use super::results_cache::dependence::Dependence;
+use super::results_cache::{self, ChangeLog, ResultsCache};
 use crate::runtime::cpu::CpuPool;
 use model::tenant::TenantId;
 use promql::ast::Expr;
@@ -16,7 +18,7 @@ use promql::engine::{Engine, QueryContext, QueryError};
 use promql::parse::parse;
 use promql::source::SeriesSource;
 use promql::value::QueryResult;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 mod reading;
@@ -40,6 +42,8 @@ struct Shared {
     admission: Admission,
     active: ActiveQueries,
     metrics: QueryMetrics,
+    /// Absent while results are not kept.
+    results: OnceLock<ResultsCache>,
 }
 
 impl QueryExecutor {
@@ -54,7 +58,15 @@ impl QueryExecutor {
     ) -> Self {
         let admission = Admission::new(options.admission);
         let active = ActiveQueries::default();
-        Self { shared: Arc::new(Shared { options, engine, source, pool, admission, active, metrics }) }
+        let results = OnceLock::new();
+        Self { shared: Arc::new(Shared { options, engine, source, pool, admission, active, metrics, results }) }
+    }
+
+    /// Keeps results of range queries in about `bytes_max` bytes from now on, for as long as `changes` says that they are
+    /// right. Counts once.
+    pub fn keep_results(&self, bytes_max: u64, changes: Arc<dyn ChangeLog>) {
+        let metrics = self.shared.metrics.results_cache.clone();
+        self.shared.results.get_or_init(|| ResultsCache::new(bytes_max, changes, metrics));
     }
 
     /// The queries in flight.
@@ -92,16 +104,39 @@ impl QueryExecutor {
         budget: Arc<Budget>,
     ) -> Result<QueryAnswer, QueryFailure> {
         let expr = self.parse(&request.text).await?;
+        let cacheable = self.cacheable(&expr, request);
         let preparation = started.elapsed();
         let (window, lookback_ms, per_step_stats) = (request.window, request.lookback_ms, request.per_step_stats);
         let (text, tenant) = (&request.text, &request.tenant);
         let job = Job { text, tenant, class: QueryClass::Interactive, started, budget };
         let timeout = request.timeout.unwrap_or(Duration::MAX).min(self.shared.options.timeout);
-        let (result, queue) =
-            self.run_job(job, timeout, move |local| local.evaluate(&expr, window, lookback_ms, per_step_stats)).await?;
+        let work = move |local: &LocalQueries<'_>| match &cacheable {
+            Some(query) => local.answer_from_cache(query, &expr, lookback_ms),
+            None => local.evaluate(&expr, window, lookback_ms, per_step_stats),
+        };
+        let (result, queue) = self.run_job(job, timeout, work).await?;
         let (result, total) = (result?, started.elapsed());
         let evaluation = total.saturating_sub(preparation).saturating_sub(queue);
         Ok(QueryAnswer { result, timings: Timings { preparation, queue, evaluation, total } })
+    }
+
+    /// The query as the cache of results takes it; `None` when it is to be evaluated without.
+    fn cacheable(&self, expr: &Expr, request: &QueryRequest) -> Option<results_cache::Query> {
+        self.shared.results.get()?;
+        let QueryRequest { window, lookback_ms, no_cache, per_step_stats, .. } = *request;
+        if matches!(window, Window::Instant(_)) {
+            return None;
+        }
+        // Names that are removed at the end are compared over the whole window.
+        let refused = no_cache || per_step_stats || self.shared.engine.options().delayed_name_removal;
+        let dependence = if refused { None } else { Dependence::of(expr) };
+        let query = dependence.and_then(|dependence| {
+            results_cache::Query::new(request.tenant.clone(), expr.to_string(), dependence, window, lookback_ms)
+        });
+        if query.is_none() {
+            self.shared.metrics.results_cache.count_bypass();
+        }
+        query
     }
 
     /// Runs the evaluation of a rule: `work` may ask any number of queries of one budget. `text` names it in the list of
@@ -250,6 +285,19 @@ impl LocalQueries<'_> {
     /// The query cannot be evaluated, needs more than the budget, or was stopped.
     pub fn instant(&self, expr: &Expr, at_ms: i64) -> Result<QueryResult, QueryError> {
         self.evaluate(expr, Window::Instant(at_ms), None, false)
+    }
+
+    fn answer_from_cache(
+        &self,
+        query: &results_cache::Query,
+        expr: &Expr,
+        lookback_ms: Option<i64>,
+    ) -> Result<QueryResult, QueryError> {
+        let evaluate = |window| self.evaluate(expr, window, lookback_ms, false);
+        match self.shared.results.get() {
+            Some(cache) => cache.answer(query, self.budget, evaluate),
+            None => evaluate(query.whole_window()),
+        }
     }
 
     fn evaluate(

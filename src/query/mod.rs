@@ -4,6 +4,7 @@
 //! `promql` crate, how series are found that of `storage`.
 pub mod executor;
 pub mod request;
+pub mod results_cache;
 
 pub mod active;
 pub mod admission;

@@ -53,6 +53,8 @@ pub struct QueryRequest {
     pub lookback_ms: Option<i64>,
     /// Count samples per step.
     pub per_step_stats: bool,
+    /// Evaluate all of it, whatever is known from earlier queries.
+    pub no_cache: bool,
 }
 
 /// What a query came to.

@@ -96,6 +96,7 @@ impl World {
             timeout: None,
             lookback_ms: None,
             per_step_stats: false,
+            no_cache: false,
         };
         self.queries.run(request).await.unwrap().result.value
     }

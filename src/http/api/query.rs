@@ -68,6 +68,7 @@ async fn answer(state: &AppState, params: &Params, window: Window, limit: Option
         timeout,
         lookback_ms,
         per_step_stats: stats == "all",
+        no_cache: matches!(params.get("nocache"), "1" | "true"),
     };
     let mut answer = state.queries.run(request).await?;
     let cut_off = limit.is_some_and(|limit| truncate(&mut answer.result.value, limit));

@@ -27,6 +27,7 @@ fn request(text: &str) -> QueryRequest {
         timeout: None,
         lookback_ms: None,
         per_step_stats: false,
+        no_cache: false,
     }
 }
 
