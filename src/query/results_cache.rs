@@ -154,6 +154,8 @@ impl ResultsCache {
             None => extent,
         };
         self.extents.insert(query.key.clone(), Arc::new(extent));
+        // Evicts what is too much now, not at some later access, so that the sizes are true.
+        self.extents.run_pending_tasks();
         self.metrics.size(self.extents.entry_count(), self.extents.weighted_size());
     }
 }

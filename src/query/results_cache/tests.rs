@@ -208,3 +208,27 @@ fn windows_beyond_all_bounds_are_not_taken() {
     assert!(!query(i64::MAX - 10, i64::MAX, 1));
     assert!(World::cacheable("a", Window::Instant(0)).is_none());
 }
+
+#[test]
+fn the_bound_holds_and_is_told() {
+    let world = World::new();
+    let samples: Vec<_> = (0..60).map(|i| (i as usize % SERIES, i * 60, 1)).collect();
+    world.store(&samples);
+    let mut registry = prometheus_client::registry::Registry::default();
+    world.cache.metrics.register(&mut registry);
+    for first in 0..3000 {
+        let window = seconds(first * 7, 50, 61);
+        let text = format!("a + {}", first % 500);
+        let _ = world.answer(&World::cacheable(&text, window).unwrap(), &text);
+    }
+    let mut page = String::new();
+    prometheus_client::encoding::text::encode(&mut page, &registry).unwrap();
+    let value = |name: &str| -> u64 {
+        let line = page.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("{page}"));
+        line.trim().parse().unwrap()
+    };
+    let bytes = value("hearth_query_results_cache_bytes ");
+    assert!(bytes > 1 << 18 && bytes <= 1 << 20, "{bytes}");
+    assert!(value("hearth_query_results_cache_entries ") > 10);
+    assert!(value("hearth_query_results_cache_misses_total ") > 500);
+}
