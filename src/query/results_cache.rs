@@ -6,8 +6,8 @@
 //! its value can depend on, or that it depends on the query's window and cannot be kept; [`ChangeLog`] says what has been
 //! stored since. Answers with remarks are not kept. Bounded in bytes; the least useful stretches go first.
 //!
-//! Sums of more series than are folded at once may differ in their last bits from window to window, cached or not, because
-//! the series that a window selects decide how they are grouped.
+//! Sums over more than 512 series may differ in their last bits from window to window, cached or not, because the series that
+//! a window selects decide how they are cut into segments.
 
 pub mod dependence;
 mod extent;

@@ -42,19 +42,24 @@ const SERIES: usize = 8;
 
 #[derive(Debug, Clone)]
 enum Act {
-    /// Series, seconds, value.
+    /// Series, seconds, value; on a grid that steps meet.
     Store(Vec<(usize, i64, u8)>),
     /// Query, first step in seconds, number of steps, step in seconds.
     Ask(usize, i64, i64, i64),
 }
 
+/// Few queries, few windows on few grids, and samples that lie close together: so that they meet.
 fn acts() -> impl Strategy<Value = Vec<Act>> {
-    let sample = (0..SERIES, 0i64..3600, any::<u8>());
-    let store = proptest::collection::vec(sample, 1..30).prop_map(Act::Store);
-    let step = prop_oneof![Just(15i64), Just(60), Just(61)];
-    // Few windows on few grids, so that they meet.
-    let ask = (0..QUERIES.len(), 0i64..40, 1i64..30, step).prop_map(|(q, at, n, step)| Act::Ask(q, at * 60, n, step));
-    proptest::collection::vec(prop_oneof![1 => store, 4 => ask], 1..60)
+    let near = proptest::collection::vec((0..SERIES, 0i64..8, any::<u8>()), 1..12);
+    let store = (0i64..180, near).prop_map(|(from, samples)| {
+        Act::Store(samples.into_iter().map(|(series, at, value)| (series, (from + at) * 15, value)).collect())
+    });
+    (0..QUERIES.len(), 0..QUERIES.len()).prop_flat_map(move |(one, other)| {
+        let query = prop_oneof![Just(one), Just(other)];
+        let step = prop_oneof![4 => Just(60i64), 1 => Just(15), 1 => Just(61)];
+        let ask = (query, 0i64..12, 10i64..40, step).prop_map(|(query, at, n, step)| Act::Ask(query, at * 60, n, step));
+        proptest::collection::vec(prop_oneof![1 => store.clone(), 2 => ask], 1..60)
+    })
 }
 
 struct World {
