@@ -7,5 +7,6 @@ pub mod api;
 pub mod load;
 pub mod peer;
 pub mod queries;
+pub mod remote_read;
 pub mod remote_write;
 pub mod table;

@@ -107,3 +107,43 @@ async fn no_acknowledged_sample_is_lost_by_kill_9() -> anyhow::Result<()> {
     ensure!(next_step > rounds as i64, "hardly anything was sent");
     Ok(())
 }
+
+/// A query that sorts a day of seconds for each minute of a month: long enough to be killed in.
+const LONG_QUERY: &str = "quantile_over_time(0.5, vector(1)[1d:1s])";
+
+#[tokio::test]
+async fn queries_that_ran_when_the_process_was_killed_are_named_afterwards() -> anyhow::Result<()> {
+    let directory = tempfile::tempdir()?;
+    let launch =
+        Launch::hearth(directory.path(), Some("self_scrape: {enabled: false}"), &["--query.max-samples=500000000"])?;
+    let server = launch.start().await?;
+    let api = Api::new(&server.url);
+    let query = tokio::spawn({
+        let api = api.clone();
+        async move { api.range(LONG_QUERY, BASE_MS, BASE_MS + 10_000 * 60_000, 60_000).await }
+    });
+    let listed = || async {
+        let listed = api.get("/api/v1/status/active_queries", &[]).await?;
+        ensure!(listed["queries"].to_string().contains(LONG_QUERY), "{listed}");
+        ensure!(listed.get("lastCrash").is_none(), "{listed}");
+        anyhow::Ok(())
+    };
+    while listed().await.is_err() {
+        ensure!(!query.is_finished(), "the query ended before it was listed");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    server.kill()?;
+    ensure!(query.await?.is_err(), "the query cannot have ended");
+
+    let server = launch.start().await?;
+    let after = Api::new(&server.url).get("/api/v1/status/active_queries", &[]).await?;
+    ensure!(after["queries"] == serde_json::json!([]), "{after}");
+    ensure!(after["lastCrash"]["queries"][0]["query"] == LONG_QUERY, "{after}");
+    ensure!(launch.log_tail().contains("this query was running when the process ended"), "{}", launch.log_tail());
+    ensure!(server.terminate()?, "did not end well");
+    let server = launch.start().await?;
+    let after = Api::new(&server.url).get("/api/v1/status/active_queries", &[]).await?;
+    ensure!(after.get("lastCrash").is_none(), "{after}");
+    ensure!(server.terminate()?, "did not end well");
+    Ok(())
+}

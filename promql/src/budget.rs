@@ -105,12 +105,23 @@ impl Budget {
     }
 
     /// Counts selected series.
-    pub(crate) fn touch_series(&self, count: usize) -> Result<(), QueryError> {
+    ///
+    /// # Errors
+    /// More than the query may touch.
+    pub fn touch_series(&self, count: usize) -> Result<(), QueryError> {
         let total = self.series.fetch_add(count, Ordering::Relaxed).saturating_add(count);
         if total > self.limits.series_max {
             return Err(QueryError::TooManySeries { series_max: self.limits.series_max });
         }
         Ok(())
+    }
+
+    /// Charges what is held until the query ends.
+    ///
+    /// # Errors
+    /// More than the query may hold.
+    pub fn hold(&self, samples: usize, bytes: usize) -> Result<(), QueryError> {
+        self.charge_samples(samples).and(self.charge_bytes(bytes))
     }
 
     fn charge_samples(&self, count: usize) -> Result<(), QueryError> {

@@ -12,7 +12,8 @@ fn source() -> MemorySource {
     let mut source = MemorySource::new();
     for i in 0..60 {
         let (job, instance) = (format!("job-{}", i % 4), i.to_string());
-        let labels = Labels::from_pairs([("__name__", "up"), ("instance", &instance), ("job", &job)]).unwrap();
+        let labels = Labels::from_pairs([("__name__", "up"), ("instance", &instance), ("job", &job)])
+            .expect("names are distinct");
         source.append(&labels, (0..240).map(|n| (n * 15_000, n as f64)));
     }
     source
@@ -23,7 +24,7 @@ const END_MS: i64 = 3_600_000;
 fn analyzed(query: &str, limits: BudgetLimits) -> Result<Explanation, QueryError> {
     let (source, budget) = (source(), Budget::new(limits));
     let context = QueryContext { foresight: Foresight::Explain, ..QueryContext::new(&source, &budget) };
-    let expr = parse(query, &ParseOptions::all()).unwrap();
+    let expr = parse(query, &ParseOptions::all()).expect("it is an expression");
     let result = Engine::new(EngineOptions::default()).range(&expr, END_MS - 1_800_000, END_MS, 60_000, &context)?;
     Ok(result.explanation.expect("it was asked for"))
 }

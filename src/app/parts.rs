@@ -14,6 +14,7 @@ use crate::ingest::{Ingest, IngestOptions, OwnSample};
 use crate::query::admission::AdmissionOptions;
 use crate::query::engine_store::EngineStore;
 use crate::query::executor::QueryExecutor;
+use crate::query::journal::Journal;
 use crate::query::metrics::QueryMetrics;
 use crate::query::request::QueryOptions;
 use crate::rules::load::Loaded;
@@ -109,6 +110,13 @@ impl Parts {
         let options = query_options(flags, &plan.features);
         let language = PromqlEngine::new(engine_options(flags, &plan));
         let queries = QueryExecutor::new(options, language, source.clone(), pool, query_metrics);
+        if flags.query_results_cache_bytes > 0 {
+            queries.keep_results(flags.query_results_cache_bytes, source.clone());
+        }
+        match Journal::open(&flags.storage_path.join("queries.active")) {
+            Ok((journal, interrupted)) => queries.active().keep_journal(journal, interrupted),
+            Err(error) => tracing::warn!(%error, "running queries are not written down: cannot open queries.active"),
+        }
 
         let node = NodeId::new("local");
         let ring = Arc::new(Ring::of_one(node.clone()));

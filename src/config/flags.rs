@@ -81,6 +81,10 @@ pub struct ServeFlags {
     #[arg(long = "query.lookback-delta", value_name = "DURATION", default_value = "5m")]
     pub query_lookback: PromDuration,
 
+    /// Bytes that kept results of range queries may take, about; 0 keeps none
+    #[arg(long = "query.results-cache-bytes", value_name = "BYTES", default_value_t = 64 << 20)]
+    pub query_results_cache_bytes: u64,
+
     /// Queries that take longer are written to the log
     #[arg(long = "query.log-slower-than", value_name = "DURATION", default_value = "10s")]
     pub query_slow: PromDuration,

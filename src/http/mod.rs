@@ -22,7 +22,8 @@ pub mod readiness;
 pub mod request_metrics;
 
 use api::{
-    active_queries, exemplars, expression, federate, lifecycle, metadata, query, rules, series, status, targets,
+    active_queries, exemplars, expression, federate, lifecycle, metadata, query, remote_read, rules, search, series,
+    status, targets,
 };
 use axum::Router;
 use axum::extract::Request;
@@ -83,12 +84,16 @@ fn api_routes() -> Router<AppState> {
     Router::new()
         .route("/query", get(query::instant).post(query::instant))
         .route("/query_range", get(query::range).post(query::range))
+        .route("/read", post(remote_read::read))
         .route("/query_exemplars", get(exemplars::exemplars).post(exemplars::exemplars))
         .route("/format_query", get(expression::format).post(expression::format))
         .route("/parse_query", get(expression::tree).post(expression::tree))
         .route("/series", get(series::series).post(series::series))
         .route("/labels", get(series::label_names).post(series::label_names))
         .route("/label/{name}/values", get(series::label_values))
+        .route("/search/metric_names", get(search::metric_names).post(search::metric_names))
+        .route("/search/label_names", get(search::label_names).post(search::label_names))
+        .route("/search/label_values", get(search::label_values).post(search::label_values))
         .route("/metadata", get(metadata::metadata))
         .route("/rules", get(rules::rules))
         .route("/alerts", get(rules::alerts))

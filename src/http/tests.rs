@@ -1,7 +1,9 @@
 //! The HTTP interface as recorded pairs of requests and answers, and what pairs cannot show.
 mod fixture;
 mod pairs;
+mod remote_read;
 mod rules;
+mod search;
 
 use super::*;
 use axum::body::{Body, Bytes};

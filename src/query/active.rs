@@ -1,11 +1,12 @@
 //! The queries in flight: who runs what since when, and a way to stop one.
 
+use super::journal::{Interrupted, Journal, JournalEntry};
 use model::tenant::TenantId;
 use promql::budget::Budget;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -19,6 +20,8 @@ pub struct ActiveQueries {
 struct Shared {
     last_id: AtomicU64,
     by_id: Mutex<BTreeMap<u64, Arc<Entry>>>,
+    /// Where they are written down, and what was found there.
+    journal: OnceLock<(Journal, Vec<Interrupted>)>,
 }
 
 #[derive(Debug)]
@@ -57,6 +60,25 @@ pub struct ActiveQueryView {
 }
 
 impl ActiveQueries {
+    /// Writes queries down from now on; `interrupted` are those that an earlier process left. Counts once.
+    pub fn keep_journal(&self, journal: Journal, interrupted: Vec<Interrupted>) {
+        for query in &interrupted {
+            let started = jiff::Timestamp::from_millisecond(query.started_ms).unwrap_or_default();
+            let age = jiff::Timestamp::now().duration_since(started).as_secs_f64();
+            let (text, tenant) = (&query.text, &query.tenant);
+            let message = "this query was running when the process ended";
+            tracing::warn!(query = text, tenant, %started, seconds_ago = age, message);
+        }
+        // Set once, when the process starts.
+        let _ = self.shared.journal.set((journal, interrupted));
+    }
+
+    /// The queries that were running when the process before this one ended without ending them.
+    #[must_use]
+    pub fn interrupted(&self) -> &[Interrupted] {
+        self.shared.journal.get().map_or(&[], |(_, interrupted)| interrupted)
+    }
+
     /// Adds a query; it is in the list until the registration is dropped.
     #[must_use]
     pub fn register(&self, text: &str, tenant: &TenantId, budget: Arc<Budget>) -> Registration {
@@ -71,7 +93,9 @@ impl ActiveQueries {
             stop: CancellationToken::new(),
         });
         lock(&self.shared).insert(id, Arc::clone(&entry));
-        Registration { shared: Arc::clone(&self.shared), id, entry }
+        let journal = self.shared.journal.get();
+        let written = journal.and_then(|(journal, _)| journal.enter(text, tenant, entry.started.as_millisecond()));
+        Registration { shared: Arc::clone(&self.shared), id, entry, _written: written }
     }
 
     /// The queries in order of arrival.
@@ -138,6 +162,7 @@ pub struct Registration {
     shared: Arc<Shared>,
     id: u64,
     entry: Arc<Entry>,
+    _written: Option<JournalEntry>,
 }
 
 impl Registration {

@@ -1,5 +1,6 @@
 //! The storage engine as queries see it.
 
+use super::results_cache::ChangeLog;
 use super::store::{HeadSummary, LookupRequest, SeriesStore};
 use model::exemplar::Exemplar;
 use model::histogram::{Histogram, HistogramColumns};
@@ -9,7 +10,9 @@ use model::sample::{Sample, SampleColumns};
 use promql::source::{SelectRequest, SeriesSet, SeriesSource, SourceError, TimelineToken};
 use std::error::Error;
 use std::sync::Arc;
+use storage::cardinality::HeadExtent;
 use storage::engine::Engine;
+use storage::head::Changed;
 use storage::select::{Cardinality, Listing, SelectError, Selection, TimeRange};
 
 /// The series of a storage engine. Cheap to clone.
@@ -39,6 +42,11 @@ impl SeriesSource for EngineStore {
 }
 
 impl SeriesStore for EngineStore {
+    fn select_first(&self, request: &LookupRequest<'_>) -> Result<Box<dyn SeriesSet>, SourceError> {
+        let selection = self.engine.head().select_first(request.matchers, range(request), request.limit);
+        Ok(Box::new(SelectedSeries { selection }))
+    }
+
     fn label_names(&self, request: &LookupRequest<'_>) -> Result<Listing, SourceError> {
         self.engine.label_names(request.matchers, range(request), request.limit).map_err(source_error)
     }
@@ -56,13 +64,14 @@ impl SeriesStore for EngineStore {
     }
 
     fn head_summary(&self) -> HeadSummary {
-        let stats = self.engine.head().stats();
-        HeadSummary {
-            series: stats.series,
-            label_pairs: stats.label_pairs,
-            chunks: stats.series + stats.chunks_cut + stats.late_chunks_cut + stats.histogram_chunks_cut,
-            time_range_ms: stats.time_range_ms,
-        }
+        let HeadExtent { series, label_pairs, chunks, time_range_ms } = self.engine.head().extent();
+        HeadSummary { series, label_pairs, chunks, time_range_ms }
+    }
+}
+
+impl ChangeLog for EngineStore {
+    fn changed_since(&self, number: u64) -> Changed {
+        self.engine.head().changed_since(number)
     }
 }
 
@@ -205,6 +214,7 @@ mod tests {
         assert_eq!(store.select(&few).err(), Some(SourceError::TooManySeries { series_max: 2 }));
 
         let lookup = LookupRequest { matchers: &matchers, after_ms: 0, until_ms: 9000, limit: 2 };
+        assert_eq!(store.select_first(&lookup).unwrap().len(), 2);
         assert_eq!(store.label_names(&lookup).unwrap().items, ["__name__", "job"]);
         let jobs = store.label_values("job", &lookup).unwrap();
         assert_eq!((jobs.items, jobs.truncated), (vec!["a".to_owned(), "b".to_owned()], true));

@@ -8,6 +8,8 @@ use super::admission::{Admission, Place, QueryClass};
 use super::error::QueryFailure;
 use super::metrics::QueryMetrics;
 use super::request::{QueryAnswer, QueryOptions, QueryRequest, Timings, Window};
+use super::results_cache::dependence::Dependence;
+use super::results_cache::{self, ChangeLog, ResultsCache};
 use crate::runtime::cpu::CpuPool;
 use model::tenant::TenantId;
 use promql::ast::Expr;
@@ -18,8 +20,12 @@ use promql::parse::parse;
 use promql::source::SeriesSource;
 use promql::value::QueryResult;
 use promql::weight;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
+
+mod reading;
+
+pub use reading::Reading;
 
 /// Queries that look at up to so many samples are evaluated where they arrive: a tenth of a millisecond.
 const LIGHT_SAMPLES_MAX: u64 = 4096;
@@ -44,6 +50,8 @@ struct Shared {
     admission: Admission,
     active: ActiveQueries,
     metrics: QueryMetrics,
+    /// Absent while results are not kept.
+    results: OnceLock<ResultsCache>,
 }
 
 impl QueryExecutor {
@@ -58,7 +66,15 @@ impl QueryExecutor {
     ) -> Self {
         let admission = Admission::new(options.admission);
         let active = ActiveQueries::default();
-        Self { shared: Arc::new(Shared { options, engine, source, pool, admission, active, metrics }) }
+        let results = OnceLock::new();
+        Self { shared: Arc::new(Shared { options, engine, source, pool, admission, active, metrics, results }) }
+    }
+
+    /// Keeps results of range queries in about `bytes_max` bytes from now on, for as long as `changes` says that they are
+    /// right. Counts once.
+    pub fn keep_results(&self, bytes_max: u64, changes: Arc<dyn ChangeLog>) {
+        let metrics = self.shared.metrics.results_cache.clone();
+        self.shared.results.get_or_init(|| ResultsCache::new(bytes_max, changes, metrics));
     }
 
     /// The queries in flight.
@@ -79,20 +95,28 @@ impl QueryExecutor {
     /// It is no query, cannot be evaluated, needs more than it may use, took too long or was cancelled.
     pub async fn run(&self, request: QueryRequest) -> Result<QueryAnswer, QueryFailure> {
         let started = Instant::now();
-        let outcome = self.run_untold(&request, started).await;
+        let budget = Arc::new(Budget::new(self.shared.options.limits));
+        let outcome = self.run_untold(&request, started, Arc::clone(&budget)).await;
         let failure = outcome.as_ref().err();
         self.shared.metrics.count(QueryClass::Interactive, failure.map(QueryFailure::kind));
         if started.elapsed() > self.shared.options.log_slower_than {
-            log_slow(&request, started.elapsed(), &outcome);
+            log_slow(&request, started.elapsed(), &budget, &outcome);
         }
         outcome
     }
 
-    async fn run_untold(&self, request: &QueryRequest, started: Instant) -> Result<QueryAnswer, QueryFailure> {
+    async fn run_untold(
+        &self,
+        request: &QueryRequest,
+        started: Instant,
+        budget: Arc<Budget>,
+    ) -> Result<QueryAnswer, QueryFailure> {
         let expr = self.parse(&request.text).await?;
+        let cacheable = self.cacheable(&expr, request);
         let preparation = started.elapsed();
         let (window, lookback_ms, per_step_stats) = (request.window, request.lookback_ms, request.per_step_stats);
-        let job = Job { text: &request.text, tenant: &request.tenant, class: QueryClass::Interactive, started };
+        let (text, tenant) = (&request.text, &request.tenant);
+        let job = Job { text, tenant, class: QueryClass::Interactive, started, budget };
         let timeout = request.timeout.unwrap_or(Duration::MAX).min(self.shared.options.timeout);
         let weight = self.weight(&expr, window).unwrap_or(u64::MAX);
         let place = if weight <= LIGHT_SAMPLES_MAX { Thread::Here } else { Thread::OfPool };
@@ -102,7 +126,10 @@ impl QueryExecutor {
             () => Foresight::None,
         };
         let how = Evaluation { window, lookback_ms, per_step_stats, foresight };
-        let work = move |local: &LocalQueries<'_>| local.evaluate(&expr, how);
+        let work = move |local: &LocalQueries<'_>| match &cacheable {
+            Some(query) => local.answer_from_cache(query, &expr, how),
+            None => local.evaluate(&expr, how),
+        };
         let (result, queue) = self.run_job(job, timeout, place, work).await?;
         let (result, total) = (result?, started.elapsed());
         let evaluation = total.saturating_sub(preparation).saturating_sub(queue);
@@ -117,7 +144,9 @@ impl QueryExecutor {
         let expr = self.parse(&request.text).await?;
         let (window, lookback_ms) = (request.window, request.lookback_ms);
         let started = Instant::now();
-        let job = Job { text: &request.text, tenant: &request.tenant, class: QueryClass::Interactive, started };
+        let budget = Arc::new(Budget::new(self.shared.options.limits));
+        let (text, tenant) = (&request.text, &request.tenant);
+        let job = Job { text, tenant, class: QueryClass::Interactive, started, budget };
         let timeout = request.timeout.unwrap_or(Duration::MAX).min(self.shared.options.timeout);
         let work = move |local: &LocalQueries<'_>| local.explain(&expr, window, lookback_ms);
         let (explanation, _) = self.run_job(job, timeout, Thread::OfPool, work).await?;
@@ -136,6 +165,26 @@ impl QueryExecutor {
         weight::samples(expr, steps, span_ms, &*self.shared.source)
     }
 
+    /// The query as the cache of results takes it; `None` when it is to be evaluated without.
+    fn cacheable(&self, expr: &Expr, request: &QueryRequest) -> Option<results_cache::Query> {
+        self.shared.results.get()?;
+        let QueryRequest { window, lookback_ms, no_cache, per_step_stats, .. } = *request;
+        if matches!(window, Window::Instant(_)) {
+            return None;
+        }
+        // Names that are removed at the end are compared over the whole window.
+        let refused =
+            no_cache || per_step_stats || request.explain || self.shared.engine.options().delayed_name_removal;
+        let dependence = if refused { None } else { Dependence::of(expr) };
+        let query = dependence.and_then(|dependence| {
+            results_cache::Query::new(request.tenant.clone(), expr.to_string(), dependence, window, lookback_ms)
+        });
+        if query.is_none() {
+            self.shared.metrics.results_cache.count_bypass();
+        }
+        query
+    }
+
     /// Runs the evaluation of a rule: `work` may ask any number of queries of one budget. `text` names it in the list of
     /// queries in flight.
     ///
@@ -147,7 +196,8 @@ impl QueryExecutor {
         tenant: &TenantId,
         work: impl FnOnce(&LocalQueries<'_>) -> T + Send + 'static,
     ) -> Result<T, QueryFailure> {
-        let job = Job { text, tenant, class: QueryClass::Rule, started: Instant::now() };
+        let budget = Arc::new(Budget::new(self.shared.options.limits));
+        let job = Job { text, tenant, class: QueryClass::Rule, started: Instant::now(), budget };
         let outcome = self.run_job(job, self.shared.options.timeout, Thread::OfPool, work).await;
         self.shared.metrics.count(QueryClass::Rule, outcome.as_ref().err().map(QueryFailure::kind));
         outcome.map(|(value, _)| value)
@@ -177,6 +227,22 @@ impl QueryExecutor {
         self.shared.pool.run(move |_| parse(&text, &options)).await?.map_err(refused)
     }
 
+    /// Waits for a place.
+    async fn admit(&self, job: Job<'_>, timeout: Duration) -> Result<Admitted, QueryFailure> {
+        let Shared { admission, active, metrics, .. } = &*self.shared;
+        let arrived = Instant::now();
+        let deadline = tokio::time::Instant::from_std(job.started) + timeout;
+        let budget = job.budget;
+        let registration = active.register(job.text, job.tenant, Arc::clone(&budget));
+        let abandon = CancelOnDrop(Arc::clone(&budget));
+        let place = admission.enter(job.class, deadline, registration.stop(), metrics).await?;
+        let queue = arrived.elapsed();
+        metrics.observe("queue", queue.as_secs_f64());
+        registration.begin_evaluation();
+        let held = Held::new(place, registration, metrics.clone());
+        Ok(Admitted { budget, held, deadline, queue, abandon })
+    }
+
     /// Waits for a place, then works on the CPU pool until done, stopped or out of time. Returns the time in the queue too.
     async fn run_job<T: Send + 'static>(
         &self,
@@ -185,17 +251,7 @@ impl QueryExecutor {
         thread: Thread,
         work: impl FnOnce(&LocalQueries<'_>) -> T + Send + 'static,
     ) -> Result<(T, Duration), QueryFailure> {
-        let Shared { options, admission, active, metrics, pool, .. } = &*self.shared;
-        let arrived = Instant::now();
-        let deadline = tokio::time::Instant::from_std(job.started) + timeout;
-        let budget = Arc::new(Budget::new(options.limits));
-        let registration = active.register(job.text, job.tenant, Arc::clone(&budget));
-        let _abandon = CancelOnDrop(Arc::clone(&budget));
-        let place = admission.enter(job.class, deadline, registration.stop(), metrics).await?;
-        let queue = arrived.elapsed();
-        metrics.observe("queue", queue.as_secs_f64());
-        registration.begin_evaluation();
-        let held = Held::new(place, registration, metrics.clone());
+        let Admitted { budget, held, deadline, queue, abandon: _abandon } = self.admit(job, timeout).await?;
         let (shared, lent) = (Arc::clone(&self.shared), Arc::clone(&budget));
         let run = move |threads: Option<&rayon::ThreadPool>| {
             // Released when the work ends, whether or not somebody still waits for it.
@@ -205,7 +261,7 @@ impl QueryExecutor {
         if thread == Thread::Here {
             return Ok((CpuPool::run_here(|| run(None))?, queue));
         }
-        let running = pool.run(move |threads| run(Some(threads)));
+        let running = self.shared.pool.run(move |threads| run(Some(threads)));
         tokio::select! {
             outcome = running => Ok((outcome?, queue)),
             () = tokio::time::sleep_until(deadline) => {
@@ -225,12 +281,23 @@ enum Thread {
     OfPool,
 }
 
+/// A job that has its place.
+struct Admitted {
+    budget: Arc<Budget>,
+    held: Held,
+    deadline: tokio::time::Instant,
+    /// Time that it waited.
+    queue: Duration,
+    abandon: CancelOnDrop,
+}
+
 /// Who asks for what since when.
 struct Job<'a> {
     text: &'a str,
     tenant: &'a TenantId,
     class: QueryClass,
     started: Instant,
+    budget: Arc<Budget>,
 }
 
 /// What a running query takes up.
@@ -305,6 +372,19 @@ impl LocalQueries<'_> {
         self.shared.engine.explain(expr, bounds, &context)
     }
 
+    fn answer_from_cache(
+        &self,
+        query: &results_cache::Query,
+        expr: &Expr,
+        how: Evaluation,
+    ) -> Result<QueryResult, QueryError> {
+        let evaluate = |window| self.evaluate(expr, Evaluation { window, ..how });
+        match self.shared.results.get() {
+            Some(cache) => cache.answer(query, self.budget, evaluate),
+            None => evaluate(query.whole_window()),
+        }
+    }
+
     fn evaluate(&self, expr: &Expr, how: Evaluation) -> Result<QueryResult, QueryError> {
         let Self { shared, budget, threads } = *self;
         let Evaluation { window, lookback_ms, per_step_stats, foresight } = how;
@@ -322,16 +402,25 @@ impl LocalQueries<'_> {
     }
 }
 
-fn log_slow(request: &QueryRequest, took: Duration, outcome: &Result<QueryAnswer, QueryFailure>) {
+/// Tells everything that helps to find out why: what was asked, where the time went, how much was held.
+fn log_slow(request: &QueryRequest, took: Duration, budget: &Budget, outcome: &Result<QueryAnswer, QueryFailure>) {
     let seconds = took.as_secs_f64();
     let (query, tenant) = (&request.text, &request.tenant);
     let window = format!("{:?}", request.window);
+    let (series, peak_samples, peak_bytes) = (budget.series(), budget.samples_peak(), budget.bytes_peak());
     match outcome {
-        Ok(QueryAnswer { result, .. }) => {
-            let (samples, series) = (result.stats.samples_total, result.stats.series);
-            tracing::info!(query, %tenant, window, seconds, samples, series, "slow query");
+        Ok(QueryAnswer { result, timings }) => {
+            let [preparation, queue, evaluation] =
+                [timings.preparation, timings.queue, timings.evaluation].map(|part| part.as_secs_f64());
+            let samples = result.stats.samples_total;
+            tracing::info!(
+                query, %tenant, window, seconds, preparation, queue, evaluation, samples, series, peak_samples,
+                peak_bytes, "slow query"
+            );
         }
-        Err(error) => tracing::info!(query, %tenant, window, seconds, %error, "slow query without an answer"),
+        Err(error) => tracing::info!(
+            query, %tenant, window, seconds, series, peak_samples, peak_bytes, %error, "slow query without an answer"
+        ),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::admission::QueryClass;
 use super::error::FailureKind;
+use super::results_cache::CacheMetrics;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -41,6 +42,8 @@ pub struct QueryMetrics {
     pub(super) samples: Counter,
     /// Series matched by selectors.
     pub(super) series: Counter,
+    /// Of the cache of results.
+    pub(super) results_cache: CacheMetrics,
 }
 
 impl Default for QueryMetrics {
@@ -52,6 +55,7 @@ impl Default for QueryMetrics {
             waiting: Gauge::default(),
             samples: Counter::default(),
             series: Counter::default(),
+            results_cache: CacheMetrics::default(),
         }
     }
 }
@@ -68,6 +72,7 @@ impl QueryMetrics {
         let samples = "Samples that selectors handed to expressions, once per step that used them";
         registry.register("hearth_query_samples", samples, self.samples.clone());
         registry.register("hearth_query_series", "Series that selectors matched", self.series.clone());
+        self.results_cache.register(registry);
     }
 
     /// Counts a query that ended.

@@ -4,10 +4,12 @@
 //! `promql` crate, how series are found that of `storage`.
 pub mod executor;
 pub mod request;
+pub mod results_cache;
 
 pub mod active;
 pub mod admission;
 pub mod engine_store;
+pub mod journal;
 pub mod store;
 
 pub mod error;

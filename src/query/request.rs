@@ -55,6 +55,8 @@ pub struct QueryRequest {
     pub per_step_stats: bool,
     /// Count what each part of the plan takes.
     pub explain: bool,
+    /// Evaluate all of it, whatever is known from earlier queries.
+    pub no_cache: bool,
 }
 
 /// What a query came to.

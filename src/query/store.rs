@@ -3,7 +3,7 @@
 use model::exemplar::Exemplar;
 use model::labels::Labels;
 use model::matcher::Matcher;
-use promql::source::{SeriesSource, SourceError};
+use promql::source::{SeriesSet, SeriesSource, SourceError};
 use storage::select::{Cardinality, Listing};
 
 /// Which series a look-up of labels is about: those with samples in `after_ms < t <= until_ms` that satisfy all matchers.
@@ -34,6 +34,12 @@ pub struct HeadSummary {
 
 /// Stored series: samples for the engine, labels for people who explore.
 pub trait SeriesStore: SeriesSource {
+    /// The first `limit` of the series that `request` is about, the same ones each time; costs nothing for the others.
+    ///
+    /// # Errors
+    /// Storage failed.
+    fn select_first(&self, request: &LookupRequest<'_>) -> Result<Box<dyn SeriesSet>, SourceError>;
+
     /// The names of the labels of the series that `request` is about.
     ///
     /// # Errors

@@ -143,6 +143,13 @@ impl SeriesSet for MemorySet {
 }
 
 impl SeriesStore for MemoryStore {
+    fn select_first(&self, request: &LookupRequest<'_>) -> Result<Box<dyn SeriesSet>, SourceError> {
+        self.check()?;
+        let mut series = self.matching(request.matchers, request.after_ms, request.until_ms);
+        series.truncate(request.limit);
+        Ok(Box::new(MemorySet { series, reads: self.reads.clone() }))
+    }
+
     fn label_names(&self, request: &LookupRequest<'_>) -> Result<Listing, SourceError> {
         self.listing(request, |labels| labels.iter().map(|(name, _)| name.to_owned()).collect())
     }

@@ -97,6 +97,7 @@ impl World {
             lookback_ms: None,
             per_step_stats: false,
             explain: false,
+            no_cache: false,
         };
         self.queries.run(request).await.unwrap().result.value
     }

@@ -17,6 +17,7 @@ mod label_buffer;
 pub mod oracle;
 pub mod others;
 pub mod prost_types;
+pub mod read;
 mod sample;
 pub mod table;
 mod v1;

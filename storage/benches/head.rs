@@ -9,7 +9,7 @@ use model::sample::SampleColumns;
 use std::cell::Cell;
 use std::hint::black_box;
 use std::time::Duration;
-use storage::append::{Rows, SeriesRef};
+use storage::append::{LabelHash, Rows, SeriesRef};
 use storage::head::{Head, HeadOptions};
 use storage::select::TimeRange;
 
@@ -109,7 +109,42 @@ fn index(criterion: &mut Criterion<fleet::cpu_time::CpuTime>, filled: &Filled) {
     group.bench_function("names, with matcher", |bencher| {
         bencher.iter(|| filled.head.label_names(&matchers, recent, usize::MAX));
     });
+    group.bench_function("ten values of pod", |bencher| bencher.iter(|| values("pod", &[], 10)));
+    group.bench_function("ten values of pod, with matcher", |bencher| bencher.iter(|| values("pod", &matchers, 10)));
+    group.bench_function("ten series", |bencher| {
+        bencher.iter(|| filled.head.select_first(&matchers, recent, 10).len());
+    });
+    group.bench_function("extent", |bencher| bencher.iter(|| filled.head.extent()));
+    group.bench_function("stats", |bencher| bencher.iter(|| filled.head.stats().series));
     group.bench_function("cardinality", |bencher| bencher.iter(|| filled.head.cardinality(10)));
+    group.finish();
+}
+
+/// A million series with a label of their own: what is asked of the index must not depend on how many there are.
+fn million(criterion: &mut Criterion<fleet::cpu_time::CpuTime>) {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let (head, _) = Head::open(HeadOptions { shards: 2, ..HeadOptions::new(dir.path()) }).expect("a fresh head");
+    let mut scratch = Vec::new();
+    for n in 0..1_000_000 {
+        let (name, id, pod) = (format!("metric_{}", n % 500), format!("{n:08}"), format!("pod-{}", n / 20));
+        let labels = [("__name__", name.as_str()), ("id", &id), ("pod", &pod)];
+        let hash = LabelHash::of_pairs(labels, &mut scratch);
+        let (series, _) = head.create(hash, &labels, |_| {}).expect("room");
+        let mut rows = Rows::default();
+        rows.push(series, n, 1.0);
+        assert_eq!(head.append(&rows).written, 1);
+    }
+    let mut group = criterion.benchmark_group("million");
+    group.sample_size(20).warm_up_time(Duration::from_millis(200)).measurement_time(Duration::from_millis(500));
+    let (half, any) = (TimeRange { after_ms: 500_000, until_ms: i64::MAX }, Matcher::equal("__name__", "metric_7"));
+    let values = |matchers: &[Matcher]| head.label_values("id", matchers, half, 10).map(|found| found.items.len());
+    group.bench_function("ten values of id", |bencher| bencher.iter(|| values(&[])));
+    group.bench_function("ten values of id, with matcher", |bencher| {
+        bencher.iter(|| values(std::slice::from_ref(&any)))
+    });
+    group.bench_function("ten series", |bencher| bencher.iter(|| head.select_first(&[], half, 10).len()));
+    group.bench_function("cardinality", |bencher| bencher.iter(|| head.cardinality(10)));
+    group.bench_function("stats", |bencher| bencher.iter(|| head.stats().series));
     group.finish();
 }
 
@@ -148,6 +183,7 @@ fn all(criterion: &mut Criterion<fleet::cpu_time::CpuTime>) {
     reading(criterion, &filled);
     index(criterion, &filled);
     ingest(criterion, &filled);
+    million(criterion);
 }
 
 criterion_group! {

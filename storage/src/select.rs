@@ -4,9 +4,9 @@ use crate::append::SeriesRef;
 use crate::head::shard::Shard;
 use crate::head::slot::Slot;
 use crate::head::{Head, HeadError, read, read_histograms, read_starts};
-use crate::index::{Among, CardinalityTables};
+use crate::index::Among;
 use model::histogram::{Histogram, HistogramColumns};
-use model::labels::{Labels, METRIC_NAME};
+use model::labels::Labels;
 use model::matcher::Matcher;
 use model::sample::{Sample, SampleColumns};
 use roaring::RoaringBitmap;
@@ -66,13 +66,11 @@ pub struct Count {
 /// The largest contributors to the number of series, each table in descending order of value, ties by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Cardinality {
-    /// Distinct (name, value) pairs.
-    pub label_pairs: u64,
     /// Series per metric name.
     pub series_by_metric_name: Vec<Count>,
-    /// Distinct values per label name.
+    /// Distinct values per label name; about, when they are many.
     pub values_by_label_name: Vec<Count>,
-    /// Bytes of the distinct values per label name.
+    /// Bytes of the distinct values per label name; about, when they are many.
     pub bytes_by_label_name: Vec<Count>,
     /// Series per `name=value`.
     pub series_by_label_pair: Vec<Count>,
@@ -129,6 +127,26 @@ impl Head {
     #[must_use]
     pub fn series_bound(&self, matchers: &[Matcher]) -> usize {
         self.inner.shards.iter().map(|shard| shard.read().labels.series_bound(matchers)).sum()
+    }
+
+    /// The first `limit` series, in no particular order but the same each time, that satisfy all `matchers` and may have samples
+    /// with `after_ms < t <= until_ms`: what others there are is not looked at.
+    #[must_use]
+    pub fn select_first(&self, matchers: &[Matcher], range: TimeRange, limit: usize) -> Selection {
+        let mut series = Vec::new();
+        let (mut histograms, mut starts) = (false, false);
+        for shard in &self.inner.shards {
+            let shard = shard.read();
+            if series.len() == limit || !shard.overlaps(range) {
+                continue;
+            }
+            histograms |= !shard.histograms.is_empty();
+            starts |= !shard.starts.is_empty() || !shard.histograms.is_empty();
+            let slots = shard.matching(matchers);
+            let in_range = slots.iter().filter(|slot| shard.in_range(*slot, range));
+            series.extend(in_range.take(limit - series.len()).map(|slot| shard.series_ref(slot)));
+        }
+        Selection { head: self.clone(), series, histograms, starts }
     }
 
     /// The label names of the series that satisfy all `matchers` and may have samples in the range.
@@ -204,21 +222,6 @@ impl Head {
             }
         }
         found
-    }
-
-    /// What the series are made of: the `top` largest lines of each table.
-    #[must_use]
-    pub fn cardinality(&self, top: usize) -> Cardinality {
-        let mut tables = CardinalityTables::default();
-        self.inner.shards.iter().for_each(|shard| tables.add(&shard.read().labels));
-        let counts = |lines: Vec<(String, u64)>| lines.into_iter().map(|(name, value)| Count { name, value }).collect();
-        Cardinality {
-            label_pairs: tables.pairs(),
-            series_by_metric_name: counts(tables.series_by_value(METRIC_NAME, top)),
-            values_by_label_name: counts(tables.values_by_name(top)),
-            bytes_by_label_name: counts(tables.bytes_by_name(top)),
-            series_by_label_pair: counts(tables.series_by_pair(top)),
-        }
     }
 }
 

@@ -6,6 +6,7 @@ mod query_stats;
 pub mod exemplars;
 pub mod expression;
 pub mod metadata;
+pub mod search;
 mod selectors;
 pub mod series;
 
@@ -16,3 +17,4 @@ pub mod targets;
 
 pub mod federate;
 pub mod lifecycle;
+pub mod remote_read;

@@ -71,6 +71,7 @@ async fn answer(state: &AppState, params: &Params, window: Window, limit: Option
         lookback_ms,
         per_step_stats: stats == "all",
         explain: false,
+        no_cache: matches!(params.get("nocache"), "1" | "true"),
     };
     let request = match params.get("explain") {
         "" | "false" => request,

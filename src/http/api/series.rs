@@ -34,26 +34,57 @@ pub async fn series(State(state): State<AppState>, params: Params) -> Result<Res
     let options = state.queries.options();
     let sets = selectors::parse(&params, &options.parse).map_err(|why| ApiError::bad_parameter("match[]", why))?;
     let (store, series_max) = (Arc::clone(&state.store), options.limits.series_max);
-    let lookup = move || -> Result<_, SourceError> {
-        let mut all = Union::select(&*store, sets, after_ms, until_ms, series_max)?;
-        // A limited answer is short and read here, so that its end is known; any other is read while it is sent.
-        let page = limit.map(|limit| {
-            let page: Vec<Labels> = all.by_ref().take(limit).collect();
-            (page, all.next().is_some())
-        });
-        Ok((page, all))
-    };
-    let (page, all) = state.queries.run_lookup(lookup).await?.map_err(QueryFailure::from)?;
     let write = |out: &mut Vec<u8>, labels: Labels| push_labels(out, &labels);
-    Ok(match page {
-        Some((page, cut_off)) => success(Array::new(page.into_iter(), write), &Remarks::truncated(cut_off)),
-        None => success(Array::new(all, write), &Remarks::default()),
-    })
+    if let Some(limit) = limit {
+        let lookup = move || first_of_union(&*store, &sets, after_ms, until_ms, limit);
+        let (page, cut_off) = state.queries.run_lookup(lookup).await?.map_err(QueryFailure::from)?;
+        return Ok(success(Array::new(page.into_iter(), write), &Remarks::truncated(cut_off)));
+    }
+    let lookup = move || Union::select(&*store, sets, after_ms, until_ms, series_max);
+    let all = state.queries.run_lookup(lookup).await?.map_err(QueryFailure::from)?;
+    Ok(success(Array::new(all, write), &Remarks::default()))
+}
+
+/// The first `limit` label sets of several selections, each series once, and whether there are more.
+fn first_of_union(
+    store: &dyn SeriesStore,
+    sets: &[Vec<Matcher>],
+    after_ms: i64,
+    until_ms: i64,
+    limit: usize,
+) -> Result<(Vec<Labels>, bool), SourceError> {
+    let wanted = limit.saturating_add(1);
+    let mut page = Vec::new();
+    for (at, matchers) in sets.iter().enumerate() {
+        let before = page.len();
+        let mut asked = wanted;
+        while page.len() < wanted {
+            // From the start again: how many of them earlier selectors have taken is not known before.
+            page.truncate(before);
+            let selected = store.select_first(&LookupRequest { matchers, after_ms, until_ms, limit: asked })?;
+            let others = (0..selected.len()).map(|index| selected.labels(index));
+            page.extend(others.filter(|labels| !satisfies_any(&sets[..at], labels)).take(wanted - before));
+            if selected.len() < asked {
+                break;
+            }
+            asked = asked.saturating_mul(8);
+        }
+    }
+    let cut_off = page.len() > limit;
+    page.truncate(limit);
+    Ok((page, cut_off))
+}
+
+fn satisfies_any(sets: &[Vec<Matcher>], labels: &Labels) -> bool {
+    let satisfies = |matcher: &Matcher| matcher.matches(labels.get(matcher.name()).unwrap_or(""));
+    sets.iter().any(|matchers| matchers.iter().all(satisfies))
 }
 
 /// The label sets of several selections, each series once: where it is selected first.
 struct Union {
-    selections: Vec<(Vec<Matcher>, Box<dyn SeriesSet>)>,
+    /// What the selections were selected by.
+    sets: Vec<Vec<Matcher>>,
+    selections: Vec<Box<dyn SeriesSet>>,
     /// The selection and the series in it that come next.
     next: (usize, usize),
 }
@@ -66,13 +97,10 @@ impl Union {
         until_ms: i64,
         series_max: usize,
     ) -> Result<Self, SourceError> {
-        let mut selections = Vec::with_capacity(sets.len());
-        for matchers in sets {
-            let request = SelectRequest { matchers: &matchers, after_ms, until_ms, series_max };
-            let selected = store.select(&request)?;
-            selections.push((matchers, selected));
-        }
-        Ok(Self { selections, next: (0, 0) })
+        let select =
+            |matchers: &Vec<Matcher>| store.select(&SelectRequest { matchers, after_ms, until_ms, series_max });
+        let selections = sets.iter().map(select).collect::<Result<_, _>>()?;
+        Ok(Self { sets, selections, next: (0, 0) })
     }
 }
 
@@ -82,18 +110,14 @@ impl Iterator for Union {
     fn next(&mut self) -> Option<Labels> {
         loop {
             let (at, index) = self.next;
-            let (_, selected) = self.selections.get(at)?;
+            let selected = self.selections.get(at)?;
             if index == selected.len() {
                 self.next = (at + 1, 0);
                 continue;
             }
             self.next = (at, index + 1);
             let labels = selected.labels(index);
-            let satisfies = |matchers: &[Matcher]| {
-                matchers.iter().all(|matcher| matcher.matches(labels.get(matcher.name()).unwrap_or("")))
-            };
-            let earlier = self.selections.get(..at).unwrap_or_default();
-            if !earlier.iter().any(|(matchers, _)| satisfies(matchers)) {
+            if !satisfies_any(self.sets.get(..at).unwrap_or_default(), &labels) {
                 return Some(labels);
             }
         }
@@ -151,7 +175,7 @@ async fn list(
 }
 
 /// One listing of several: the smallest items of the union are among the smallest of each.
-fn merge(mut listings: Vec<Listing>, limit: usize) -> Listing {
+pub(super) fn merge(mut listings: Vec<Listing>, limit: usize) -> Listing {
     if listings.len() <= 1 {
         return listings.pop().unwrap_or_default();
     }

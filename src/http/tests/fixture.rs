@@ -73,7 +73,26 @@ impl App {
         self.config.broken.store(true, Ordering::SeqCst);
     }
 
+    /// With `pairs` as external labels.
+    pub(super) fn with_external_labels(pairs: &[(&str, &str)]) -> Self {
+        let mut config = Config::default();
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        config.global.external_labels = pairs.iter().map(owned).collect();
+        Self::over_with(store(), config)
+    }
+
+    /// A series of more samples than one query may hold.
+    pub(super) fn long() -> Self {
+        let mut store = MemoryStore::default();
+        store.add(&[("__name__", "long")], (0..20_001).map(|i| (i, 1.0)));
+        Self::over(store)
+    }
+
     fn over(store: MemoryStore) -> Self {
+        Self::over_with(store, Config::default())
+    }
+
+    fn over_with(store: MemoryStore, in_force: Config) -> Self {
         let reads = store.reads.clone();
         let store = Arc::new(store);
         let mut registry = Registry::default();
@@ -100,7 +119,7 @@ impl App {
             rules: Arc::new(super::rules::FixedRules::new()),
             alertmanagers: Arc::new(OneAlertmanager),
             self_scrape: Some(Arc::new(Mutex::new(target()))),
-            config: Arc::new(ArcSwap::from_pointee(Config::default())),
+            config: Arc::new(ArcSwap::from_pointee(in_force)),
             reload: config.clone(),
             process: process(),
         };

@@ -28,6 +28,7 @@ fn request(text: &str) -> QueryRequest {
         lookback_ms: None,
         per_step_stats: false,
         explain: false,
+        no_cache: false,
     }
 }
 
@@ -169,4 +170,32 @@ async fn a_panic_is_an_internal_error_and_frees_its_place() {
         (FailureKind::Internal, "unexpected error: out of ideas")
     );
     assert!(executor.run(request("1")).await.is_ok());
+}
+
+/// Nothing is ever stored again.
+struct Unchanged;
+
+impl ChangeLog for Unchanged {
+    fn changed_since(&self, _: u64) -> storage::head::Changed {
+        storage::head::Changed { now: 0, oldest_ms: i64::MAX }
+    }
+}
+
+#[tokio::test]
+async fn a_range_query_that_is_repeated_reads_nothing_unless_it_is_told_to() {
+    let store = one_series();
+    let reads = store.reads.clone();
+    let executor = executor(store, LONG);
+    executor.keep_results(1 << 20, Arc::new(Unchanged));
+    let window = Window::Range { start_ms: 4000, end_ms: 9999, step_ms: 1000 };
+    let asked = QueryRequest { window, ..request("up") };
+    let first = executor.run(asked.clone()).await.unwrap().result;
+    assert_eq!((reads.count(), first.stats.samples_total), (1, 6));
+    let again = executor.run(asked.clone()).await.unwrap().result;
+    assert_eq!((reads.count(), again.stats.samples_total), (1, 0));
+    let forced = executor.run(QueryRequest { no_cache: true, ..asked.clone() }).await.unwrap().result;
+    assert_eq!((reads.count(), forced.stats.samples_total), (2, 6));
+    let counted = executor.run(QueryRequest { per_step_stats: true, ..asked }).await.unwrap().result;
+    assert_eq!((reads.count(), counted.stats.samples_per_step.map(|steps| steps.len())), (3, Some(6)));
+    assert!(first.value == again.value && first.value == forced.value && first.value == counted.value);
 }

@@ -9,6 +9,7 @@
 
 mod appender;
 mod cells;
+mod changes;
 mod chunk_file;
 mod chunk_files;
 mod chunk_link;
@@ -33,12 +34,14 @@ mod stored_value;
 mod timeline;
 pub(crate) mod varint;
 
+pub use changes::Changed;
 pub use error::{HeadError, HeadErrorKind, Notice};
 pub use snapshot::FrozenShard;
 pub use stats::{HeadMemory, HeadStats};
 
 use crate::append::{AppendOutcome, LabelHash, Rejection, Rows, SeriesRef};
 use crate::wal::histograms::SeriesHistogram;
+use changes::Changes;
 use parking_lot::{Mutex, RwLock};
 use shard::Shard;
 use std::path::PathBuf;
@@ -85,6 +88,7 @@ pub(crate) struct Inner {
     /// Tells heads of one process apart.
     pub(crate) id: u64,
     pub(crate) shards: Vec<RwLock<Shard>>,
+    pub(crate) changes: Changes,
     /// Held while rows are appended: one thread at a time.
     by_shard: Mutex<Grouping>,
 }
@@ -121,7 +125,10 @@ impl Head {
         let shards = (0..shards).map(open).collect::<Result<_, _>>()?;
         static HEADS: AtomicU64 = AtomicU64::new(1);
         let id = HEADS.fetch_add(1, Ordering::Relaxed);
-        Ok((Self { inner: Arc::new(Inner { id, shards, by_shard: Mutex::default() }) }, notices))
+        Ok((
+            Self { inner: Arc::new(Inner { id, shards, changes: Changes::default(), by_shard: Mutex::default() }) },
+            notices,
+        ))
     }
 
     /// How many shards there are: a power of two.
@@ -199,21 +206,21 @@ impl Head {
     /// wait for each other.
     pub(crate) fn append_grouped(&self, rows: &Rows, grouping: &mut Grouping) -> AppendOutcome {
         let mut outcome = AppendOutcome::default();
+        let Some(oldest_ms) = rows.timestamps_ms.iter().copied().min() else { return outcome };
+        self.inner.changes.note(oldest_ms);
         grouping.group(self.shards(), rows.series.iter().map(|series| series.0 as usize));
         for (shard, picks) in self.inner.shards.iter().zip(grouping.groups()) {
             if !picks.is_empty() {
                 outcome.written += shard.write().append(rows, picks, &mut outcome.rejected);
             }
         }
+        self.inner.changes.note(oldest_ms);
         outcome.rejected.sort_unstable_by_key(|rejected| rejected.0);
         outcome
     }
 
     /// Appends native histograms of series that exist, as [`Head::append`] appends floats.
     pub(crate) fn append_histograms(&self, rows: &[SeriesHistogram]) -> (u64, Vec<(u32, Rejection)>) {
-        if rows.is_empty() {
-            return (0, Vec::new());
-        }
         self.append_histograms_grouped(rows, &mut self.inner.by_shard.lock())
     }
 
@@ -224,12 +231,15 @@ impl Head {
         grouping: &mut Grouping,
     ) -> (u64, Vec<(u32, Rejection)>) {
         let (mut written, mut rejected) = (0, Vec::new());
+        let Some(oldest_ms) = rows.iter().map(|(_, stored)| stored.timestamp_ms).min() else { return (0, rejected) };
+        self.inner.changes.note(oldest_ms);
         grouping.group(self.shards(), rows.iter().map(|(series, _)| series.0 as usize));
         for (shard, picks) in self.inner.shards.iter().zip(grouping.groups()) {
             if !picks.is_empty() {
                 written += shard.write().append_histograms(rows, picks, &mut rejected);
             }
         }
+        self.inner.changes.note(oldest_ms);
         rejected.sort_unstable_by_key(|rejected| rejected.0);
         (written, rejected)
     }
@@ -237,7 +247,15 @@ impl Head {
     /// Forgets the chunk files all of whose samples are older than `before_ms`; returns the bytes that this frees on disk once
     /// readers are done with them.
     pub fn expire_chunks(&self, before_ms: i64) -> u64 {
-        self.inner.shards.iter().map(|shard| shard.write().expire(before_ms)).sum()
+        let freed = self.inner.shards.iter().map(|shard| shard.write().expire(before_ms)).sum();
+        self.inner.changes.note(i64::MIN);
+        freed
+    }
+
+    /// Which times have changed since a number that an earlier call gave out, for whoever keeps results.
+    #[must_use]
+    pub fn changed_since(&self, number: u64) -> Changed {
+        self.inner.changes.since(number)
     }
 
     /// Figures for the operator.

@@ -1,85 +1,83 @@
-//! Counts what the series are made of, over all shards.
-//!
-//! A pair or value may be known to several shards; its series add up, as a value it counts once.
+//! What one shard can tell cheaply about what its series are made of. `crate::cardinality` puts shards together.
 
 use super::LabelIndex;
-use hashbrown::HashMap;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 
-/// Sums over the shards visited so far.
+/// Values of a name whose lengths are looked at to know about how long they are.
+const LENGTHS: usize = 16;
+
+/// Pairs with many series.
 #[derive(Debug, Default)]
-pub(crate) struct CardinalityTables {
-    /// Per label name.
-    names: HashMap<String, NameTable>,
+pub(crate) struct Heaviest {
+    /// Name, value and how many series of this shard have it.
+    pub(crate) pairs: Vec<(String, String)>,
+    /// No other pair has more series than this.
+    pub(crate) others_max: u64,
 }
 
-#[derive(Debug, Default)]
-struct NameTable {
-    /// Series per value.
-    values: HashMap<String, u64>,
-    bytes: u64,
+/// One label name of a shard.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NameExtent {
+    pub(crate) values: u64,
+    /// About.
+    pub(crate) bytes: u64,
 }
 
-/// One line: what and how many.
-pub(crate) type Line = (String, u64);
-
-impl CardinalityTables {
-    /// Adds one shard.
-    pub(crate) fn add(&mut self, index: &LabelIndex) {
-        for name in &index.names {
-            let table = self.names.entry_ref(index.text.get(name.text)).or_default();
-            for pair in name.pairs() {
-                let known = &index.pairs[pair as usize];
-                let value = index.text.get(known.value);
-                match table.values.get_mut(value) {
-                    Some(series) => *series += u64::from(known.series),
-                    None => {
-                        table.bytes += value.len() as u64;
-                        table.values.insert(value.to_owned(), u64::from(known.series));
+impl LabelIndex {
+    /// The `top` pairs of one name, or of all, that most series have: one look at 16 bytes for each pair there is.
+    pub(crate) fn heaviest(&self, name: Option<&str>, top: usize) -> Heaviest {
+        let mut heap: BinaryHeap<Reverse<(u32, u32)>> = BinaryHeap::new();
+        let mut others_max = 0;
+        let mut offer = |pair: u32| {
+            let series = self.pairs[pair as usize].series;
+            match heap.peek() {
+                Some(Reverse((least, _))) if heap.len() == top && series <= *least => others_max = *least,
+                _ => {
+                    heap.push(Reverse((series, pair)));
+                    if heap.len() > top {
+                        others_max = heap.pop().map_or(0, |Reverse((series, _))| series);
                     }
                 }
             }
+        };
+        match name.map(|name| self.name_number(name)) {
+            None => (0..self.pairs.len() as u32).for_each(&mut offer),
+            Some(Some(name)) => self.names[name as usize].pairs().for_each(&mut offer),
+            Some(None) => {}
         }
+        let pair = |Reverse((_, pair)): Reverse<(u32, u32)>| {
+            (self.name_text(self.pairs[pair as usize].name).to_owned(), self.value(pair).to_owned())
+        };
+        Heaviest { pairs: heap.into_iter().map(pair).collect(), others_max: u64::from(others_max) }
     }
 
-    /// Distinct pairs.
-    pub(crate) fn pairs(&self) -> u64 {
-        self.names.values().map(|table| table.values.len() as u64).sum()
+    /// How many series have a pair.
+    pub(crate) fn series_with(&self, name: &str, value: &str) -> u64 {
+        let pair = self.name_number(name).and_then(|name| self.pair_number(name, value));
+        pair.map_or(0, |pair| u64::from(self.pairs[pair as usize].series))
     }
 
-    /// The largest numbers of series per value of one label.
-    pub(crate) fn series_by_value(&self, name: &str, top: usize) -> Vec<Line> {
-        let values = self.names.get(name).map(|table| &table.values);
-        largest(values.into_iter().flatten().map(|(value, series)| (value.as_str(), *series)), top, str::to_owned)
+    /// Whether a pair is known.
+    pub(crate) fn knows(&self, name: &str, value: &str) -> bool {
+        self.name_number(name).is_some_and(|name| self.pair_number(name, value).is_some())
     }
 
-    /// The largest numbers of values per name.
-    pub(crate) fn values_by_name(&self, top: usize) -> Vec<Line> {
-        let lines = self.names.iter().map(|(name, table)| (name.as_str(), table.values.len() as u64));
-        largest(lines, top, str::to_owned)
+    /// All names.
+    pub(crate) fn name_extents(&self) -> impl Iterator<Item = (&str, NameExtent)> {
+        self.names.iter().map(|name| {
+            let values = name.value_count() as u64;
+            let (mut count, mut length) = (0, 0);
+            for pair in name.sample(LENGTHS) {
+                (count, length) = (count + 1, length + self.value(pair).len() as u64);
+            }
+            (self.text.get(name.text), NameExtent { values, bytes: values * length / u64::max(count, 1) })
+        })
     }
 
-    /// The largest sums of bytes of values per name.
-    pub(crate) fn bytes_by_name(&self, top: usize) -> Vec<Line> {
-        largest(self.names.iter().map(|(name, table)| (name.as_str(), table.bytes)), top, str::to_owned)
+    /// About `count` values of a name, or all of them when there are no more.
+    pub(crate) fn sample_values(&self, name: &str, count: usize) -> impl Iterator<Item = &str> {
+        let name = self.name_number(name).map(|name| &self.names[name as usize]);
+        name.into_iter().flat_map(move |name| name.sample(count)).map(|pair| self.value(pair))
     }
-
-    /// The largest numbers of series per `name=value`.
-    pub(crate) fn series_by_pair(&self, top: usize) -> Vec<Line> {
-        let pairs = self.names.iter().flat_map(|(name, table)| {
-            table.values.iter().map(move |(value, series)| ((name.as_str(), value.as_str()), *series))
-        });
-        largest(pairs, top, |(name, value)| format!("{name}={value}"))
-    }
-}
-
-/// The `top` largest in descending order, ties in ascending order of what is counted.
-fn largest<T: Ord>(all: impl Iterator<Item = (T, u64)>, top: usize, print: impl Fn(T) -> String) -> Vec<Line> {
-    let mut all: Vec<(T, u64)> = all.collect();
-    let order = |a: &(T, u64), b: &(T, u64)| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0));
-    if top < all.len() {
-        all.select_nth_unstable_by(top, order);
-        all.truncate(top);
-    }
-    all.sort_unstable_by(order);
-    all.into_iter().map(|(what, count)| (print(what), count)).collect()
 }

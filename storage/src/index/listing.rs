@@ -28,6 +28,9 @@ const VALUE_COST: u64 = 4;
 /// Sorting one value costs about this many times picking it out of all values in order.
 const SORT_COST: usize = 8;
 
+/// Finding the next value lazily costs about this many times taking it from all values in order.
+const LAZY_COST: usize = 8;
+
 impl LabelIndex {
     /// The names of labels that series have, in no order.
     pub(crate) fn list_names<F: Fn(u32) -> bool>(&self, among: &Among<'_, F>) -> Vec<&str> {
@@ -48,19 +51,31 @@ impl LabelIndex {
     ) -> Vec<&str> {
         let Some(name) = self.name_number(name) else { return Vec::new() };
         match among.series {
-            Some(series) if series.len() < self.names[name as usize].value_count() as u64 * VALUE_COST => {
+            Some(series) if series.len() < self.cost_by_value(name, series.len(), limit) => {
                 self.values_of_series(name, series, among, limit, labels_of)
             }
             _ => self.values_with_series(name, among, limit),
         }
     }
 
+    /// What it takes to find `limit` values by going through them in order, when so many series are left: as many values are
+    /// visited as it takes, if each series has another.
+    fn cost_by_value(&self, name: u32, series: u64, limit: usize) -> u64 {
+        let values = self.names[name as usize].value_count() as u64;
+        let visited_for_one = values / series.clamp(1, values.max(1)) + 1;
+        VALUE_COST * values.min(visited_for_one.saturating_mul(limit as u64))
+    }
+
     /// Goes through the values in order and asks for each whether a series has it.
     fn values_with_series<F: Fn(u32) -> bool>(&self, name: u32, among: &Among<'_, F>, limit: usize) -> Vec<&str> {
-        let pairs = self.names[name as usize].in_order(|pair| self.value(pair));
+        let values = &self.names[name as usize];
+        let pairs: Box<dyn Iterator<Item = u32>> = if limit.saturating_mul(LAZY_COST) < values.value_count() {
+            Box::new(values.in_order_lazily(|pair| self.value(pair)))
+        } else {
+            Box::new(values.in_order(|pair| self.value(pair)).into_iter())
+        };
         let everything = among.is_everything();
         pairs
-            .into_iter()
             .filter(|pair| {
                 let postings = &self.postings[*pair as usize];
                 everything || postings.any_in(among.series, |slot| among.in_range(slot))

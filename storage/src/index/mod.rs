@@ -13,7 +13,6 @@ mod postings;
 mod restore;
 
 pub(crate) use arena::Address;
-pub(crate) use cardinality::CardinalityTables;
 pub(crate) use listing::Among;
 pub(crate) use restore::IndexExtent;
 

@@ -101,6 +101,9 @@ proptest! {
                     prop_assert!(expected.len() > *limit);
                 }
             }
+            let first = head.select_first(matchers, TimeRange::ALL, *limit);
+            prop_assert_eq!(first.len(), expected.len().min(*limit));
+            prop_assert!((0..first.len()).all(|i| first.series(i) == selection.series(i)));
             let listed = head.label_names(matchers, TimeRange::ALL, usize::MAX).unwrap();
             prop_assert_eq!(listed.items, twin.names(matchers));
             let mut values = twin.values(NAMES[*name], matchers);
@@ -144,13 +147,16 @@ proptest! {
             *pairs.entry((name, value)).or_default() += 1;
         }
         let found = head.cardinality(top);
-        prop_assert_eq!(found.label_pairs, pairs.len() as u64);
         let mut by_pair: Vec<(String, u64)> = pairs.iter().map(|((n, v), c)| (format!("{n}={v}"), *c)).collect();
         by_pair.sort_by_key(|line| std::cmp::Reverse(line.1));
         let counts: Vec<u64> = found.series_by_label_pair.iter().map(|c| c.value).collect();
         prop_assert_eq!(counts, by_pair.iter().take(top).map(|line| line.1).collect::<Vec<_>>());
         for line in &found.series_by_metric_name {
             prop_assert_eq!(pairs.get(&("__name__", line.name.as_str())), Some(&line.value));
+        }
+        for line in &found.bytes_by_label_name {
+            let bytes: usize = pairs.keys().filter(|(name, _)| *name == line.name).map(|(_, value)| value.len()).sum();
+            prop_assert_eq!(bytes as u64, line.value);
         }
         for line in &found.values_by_label_name {
             prop_assert_eq!(pairs.keys().filter(|(name, _)| *name == line.name).count() as u64, line.value);
@@ -167,4 +173,27 @@ fn labels_can_be_restricted_without_building_all() {
     fill(&head, &mut twin, &[labels]);
     let selection = head.select(&[Matcher::equal("job", "api")], -1, i64::MAX, 10).unwrap();
     assert_eq!(selection.labels_among(0, &["absent", "zone"]), Labels::from_pairs([("zone", "a")]).unwrap());
+}
+
+/// Values that one series has, values that all series share, and values between: the counts stay close to the truth when there
+/// are too many to look at.
+#[test]
+fn many_values_are_counted_to_a_few_percent() {
+    let dir = tempfile::tempdir().unwrap();
+    let head = open(dir.path(), 4);
+    let mut twin = NaiveHead::default();
+    for n in 0..20_000 {
+        let (own, shared, between) = (format!("own-{n}"), format!("s{}", n % 3000), format!("between-{}", n / 3));
+        let pairs = [("__name__", "m"), ("between", &between), ("own", &own), ("shared", &shared)];
+        twin.create(&head, &Labels::from_pairs(pairs).unwrap());
+    }
+    let found = head.cardinality(3);
+    let names: Vec<_> = found.values_by_label_name.iter().map(|line| line.name.as_str()).collect();
+    assert_eq!(names, ["own", "between", "shared"]);
+    for (line, expected) in found.values_by_label_name.iter().zip([20_000.0, 6_667.0, 3_000.0]) {
+        assert!((line.value as f64 / expected - 1.0).abs() < 0.1, "{line:?} instead of {expected}");
+    }
+    assert_eq!(found.series_by_label_pair[0].name, "__name__=m");
+    assert_eq!(found.series_by_label_pair[0].value, 20_000);
+    assert_eq!(head.extent().series, 20_000);
 }
