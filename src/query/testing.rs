@@ -99,6 +99,10 @@ impl MemoryStore {
 }
 
 impl SeriesSource for MemoryStore {
+    fn series_bound(&self, _matchers: &[Matcher]) -> usize {
+        self.series.len()
+    }
+
     fn select(&self, request: &SelectRequest<'_>) -> Result<Box<dyn SeriesSet>, SourceError> {
         self.check()?;
         let series = self.matching(request.matchers, request.after_ms, request.until_ms);
