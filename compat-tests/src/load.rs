@@ -142,10 +142,10 @@ impl Target {
             let start = match kind {
                 Kind::Memory => 4096.0 * (target.random.below(100_000) as f64 + 1_000.0),
                 Kind::Temperature => 20.0 + target.random.below(60_000) as f64 / 1000.0,
-                Kind::Bytes => target.random.below(1 << 40) as f64,
-                Kind::Requests => target.random.below(1_000_000) as f64,
                 // Far from zero: how far `rate` extrapolates towards a counter's start differs between versions of Prometheus.
-                Kind::CpuSeconds => target.random.below(1_000_000) as f64 / 100.0,
+                Kind::Bytes => (1_u64 << 34) as f64 + target.random.below(1 << 40) as f64,
+                Kind::Requests => 100_000.0 + target.random.below(1_000_000) as f64,
+                Kind::CpuSeconds => 100_000.0 + target.random.below(1_000_000) as f64 / 100.0,
                 Kind::Bucket => 100_000.0,
                 _ => 0.0,
             };

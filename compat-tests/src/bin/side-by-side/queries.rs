@@ -138,12 +138,15 @@ const RANGE: &[(&str, &str)] = &[
     ("average over time", r#"avg_over_time(temperature_celsius{namespace="team-01"}[10m])"#),
     (
         "smoothed by a subquery",
-        r#"avg_over_time(sum by (job) (rate(http_requests_total{job=~"service-00."}[5m]))[5m:1m])"#,
+        r#"avg_over_time(sum by (job) (rate(http_requests_total{job=~"service-00."}[5m]))[290s:1m])"#,
     ),
     ("quantile over time", r#"quantile_over_time(0.9, queue_length{queue="q1"}[10m])"#),
 ];
 
-/// Asked with 1,440 steps, as a day at a step of a minute. Joins are by pod: while a target is replaced, two series have
+/// The window of all rates, and some.
+const RATE_WINDOW_MS: i64 = 330_000;
+
+/// Asked with up to 1,440 steps, as a day at a step of a minute. Joins are by pod: while a target is replaced, two series have
 /// its instance.
 const FINE: &[(&str, &str)] = &[
     ("rates of 10 series", r#"rate(http_requests_total{instance="10.0.0.1:8080",path="/api/orders"}[5m])"#),
@@ -181,7 +184,8 @@ pub(crate) fn list(fleet: &Fleet) -> Vec<Query> {
         .collect();
     // All times are multiples of the interval, where no sample is: old Prometheus counts both ends of a range.
     let step_ms = (span / 100 / fleet.interval_ms + 1) * fleet.interval_ms;
-    let start_ms_of_range = end_ms - 9 * span / 10 / step_ms * step_ms;
+    // Late enough that no rate reaches back to the first scrape.
+    let start_ms_of_range = end_ms - 4 * span / 5 / step_ms * step_ms;
     let range = |(name, text): &(&'static str, &str)| Query {
         name,
         text: (*text).into(),
@@ -189,10 +193,11 @@ pub(crate) fn list(fleet: &Fleet) -> Vec<Query> {
     };
     queries.extend(RANGE.iter().map(range));
     let fine_step_ms = (span / 1440 / fleet.interval_ms).max(1) * fleet.interval_ms;
+    let fine_steps = (span - RATE_WINDOW_MS) / fine_step_ms;
     queries.extend(FINE.iter().map(|(name, text)| Query {
         name,
         text: (*text).into(),
-        ask: Ask::Range { start_ms: end_ms - span / fine_step_ms * fine_step_ms, end_ms, step_ms: fine_step_ms },
+        ask: Ask::Range { start_ms: end_ms - fine_steps * fine_step_ms, end_ms, step_ms: fine_step_ms },
     }));
     let metadata = |name, text: &str, path| Query {
         name,
