@@ -193,7 +193,7 @@ pub(crate) fn list(fleet: &Fleet) -> Vec<Query> {
     };
     queries.extend(RANGE.iter().map(range));
     let fine_step_ms = (span / 1440 / fleet.interval_ms).max(1) * fleet.interval_ms;
-    let fine_steps = (span - RATE_WINDOW_MS) / fine_step_ms;
+    let fine_steps = (span - RATE_WINDOW_MS).max(0) / fine_step_ms;
     queries.extend(FINE.iter().map(|(name, text)| Query {
         name,
         text: (*text).into(),
