@@ -1,28 +1,28 @@
 //! Stores what rules produce through the door that everything takes which is written. Returns when the samples are durable
 //! and visible, so that the next rule of a group reads them.
 
-use crate::ingest::{Ingest, OwnSample};
-use model::sample::Sample;
+use crate::ingest::{Ingest, OwnRefusal, OwnSample, Reason};
+use promql::value::SampleValue;
 use ruler::ports::{AppendPort, Discard, RuleSample};
-use storage::append::Rejection;
 
 impl AppendPort for Ingest {
     async fn append(&self, samples: Vec<RuleSample>) -> Result<Vec<(usize, Discard)>, String> {
         let samples: Vec<OwnSample> = samples.into_iter().map(own).collect();
         let outcome = self.write_own(&samples).await.map_err(|error| error.to_string())?;
-        let rejected = outcome.rejected.into_iter();
-        Ok(rejected.filter_map(|(row, why)| Some((usize::try_from(row).ok()?, discard(why)))).collect())
+        Ok(outcome.refused.iter().map(|refusal| (refusal.index, discard(refusal))).collect())
     }
 }
 
 fn own(RuleSample { labels, at, value }: RuleSample) -> OwnSample {
-    OwnSample { labels, sample: Sample { timestamp_ms: at.0, value } }
+    OwnSample { labels, timestamp_ms: at.0, value: SampleValue::Float(value) }
 }
 
-fn discard(rejection: Rejection) -> Discard {
-    match rejection {
-        Rejection::ConflictingValue => Discard::Duplicate,
-        Rejection::TooOld => Discard::TooOld,
+fn discard(refusal: &OwnRefusal) -> Discard {
+    match (refusal.reason, &refusal.detail) {
+        (Reason::ConflictingValue, _) => Discard::Duplicate,
+        (Reason::TooOld, _) => Discard::TooOld,
+        (reason, Some(detail)) => Discard::Other(format!("{}: {detail}", reason.explanation())),
+        (reason, None) => Discard::Other(reason.explanation().into()),
     }
 }
 

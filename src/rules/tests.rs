@@ -13,11 +13,10 @@ use crate::query::request::{QueryOptions, QueryRequest, Window};
 use crate::rules::clock::wall_clock;
 use crate::runtime::cpu::CpuPool;
 use model::labels::Labels;
-use model::sample::Sample;
 use model::tenant::TenantId;
 use promql::budget::BudgetLimits;
 use promql::parse::ParseOptions;
-use promql::value::{QueryValue, VectorSample};
+use promql::value::{QueryValue, SampleValue, VectorSample};
 use ruler::annotate::TemplateContext;
 use ruler::group::GroupSettings;
 use ruler::ports::{AlertMessage, NotifyPort};
@@ -83,8 +82,8 @@ impl World {
 
     async fn write(&self, labels: &[(&str, &str)], value: f64) {
         let labels = Labels::from_pairs(labels.iter().copied()).unwrap();
-        let sample = Sample { timestamp_ms: wall_clock().0, value };
-        let outcome = self.ingest.write_own(&[OwnSample { labels, sample }]).await.unwrap();
+        let sample = OwnSample { labels, timestamp_ms: wall_clock().0, value: SampleValue::Float(value) };
+        let outcome = self.ingest.write_own(&[sample]).await.unwrap();
         assert_eq!(outcome.written, 1);
     }
 
