@@ -7,6 +7,7 @@ use model::labels::Labels;
 use model::time::Timestamp;
 use promql::ast::Expr;
 use promql::parse::ParseOptions;
+use promql::value::SampleValue;
 use ruler::annotate::TemplateContext;
 use ruler::error::QueryError;
 use ruler::group::{Group, GroupSettings};
@@ -43,7 +44,7 @@ fn results() -> Fixed {
         let mut pairs = vec![("__name__".to_owned(), "up".to_owned()), ("instance".into(), instance)];
         pairs.push(("job".into(), "node".into()));
         pairs.extend((0..7).map(|n| (format!("label_{n}"), format!("value-{}", i % (n + 2)))));
-        Element { labels: Labels::from_pairs(pairs).expect("distinct names"), value: 0.0 }
+        Element { labels: Labels::from_pairs(pairs).expect("distinct names"), value: SampleValue::Float(0.0) }
     };
     Fixed((0..ALERTS).map(element).collect())
 }

@@ -69,7 +69,7 @@ pub struct AlertInstance {
     pub state: AlertState,
     /// The slot in which it was first returned.
     pub active_at: Timestamp,
-    /// The value when it was last returned.
+    /// The value when it was last returned; 0 for a native histogram.
     pub value: f64,
     /// The annotations when it was last returned.
     pub annotations: Annotations,

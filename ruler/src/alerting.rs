@@ -9,6 +9,7 @@ use crate::overlay::overlay;
 use crate::ports::{AlertMessage, RuleSample};
 use model::labels::{Labels, METRIC_NAME};
 use model::time::Timestamp;
+use promql::value::SampleValue;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::Arc;
@@ -104,8 +105,8 @@ impl RuleAlerts {
                 Some(series) if series.firing == firing => series,
                 _ => series.insert(AlertSeries::new(labels, firing)),
             };
-            let active_at_secs = instance.active_at.0.div_euclid(1000) as f64;
-            samples.push(RuleSample { labels: series.alerts.clone(), at, value: 1.0 });
+            let active_at_secs = SampleValue::Float(instance.active_at.0.div_euclid(1000) as f64);
+            samples.push(RuleSample { labels: series.alerts.clone(), at, value: SampleValue::Float(1.0) });
             samples.push(RuleSample { labels: series.for_state.clone(), at, value: active_at_secs });
         }
         samples

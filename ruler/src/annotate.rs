@@ -2,6 +2,8 @@
 //!
 //! A template that fails never silences its alert: the error stands in the place of the text, and is counted.
 
+mod histogram;
+
 use crate::error::RuleError;
 use crate::evaluation::TemplateReport;
 use crate::ports::{Element, Queries, QueryValue};
@@ -9,6 +11,7 @@ use crate::rule::Templates;
 use model::labels::Labels;
 use model::time::Timestamp;
 use promql::parse::{ParseOptions, parse};
+use promql::value::SampleValue;
 use std::sync::Arc;
 use template::Value;
 use template::prometheus::{AlertTemplate, AlertTemplateData, ExpandError, Sample, error_text};
@@ -84,7 +87,7 @@ impl PartialEq for TextTemplate {
 pub(crate) struct Scope<'a> {
     /// The labels of the result, as returned.
     pub(crate) labels: &'a Labels,
-    pub(crate) value: f64,
+    pub(crate) value: &'a SampleValue,
     /// The time of queries in templates.
     pub(crate) at: Timestamp,
     pub(crate) context: &'a TemplateContext,
@@ -106,7 +109,7 @@ impl<'a> Expansion<'a> {
             labels: labels.clone(),
             external_labels: context.external_labels.clone(),
             external_url: context.external_url.clone(),
-            value: Value::Float(value),
+            value: template_value(value),
         };
         let queries = TemplateQueries { queries, at, options: &context.parse };
         Self { at, data, queries, report: TemplateReport::default() }
@@ -152,10 +155,19 @@ impl TemplateQueries<'_> {
         let value = self.queries.instant(&expr, self.at).map_err(|error| error.to_string())?;
         let elements = match value {
             QueryValue::Vector(elements) => elements,
-            QueryValue::Scalar(value) => vec![Element { labels: Labels::empty(), value }],
+            QueryValue::Scalar(value) => {
+                vec![Element { labels: Labels::empty(), value: SampleValue::Float(value) }]
+            }
             QueryValue::Other => return Err(RuleError::NotAVector.to_string()),
         };
-        let sample = |Element { labels, value }| Sample { labels, value: Value::Float(value) };
+        let sample = |Element { labels, value }| Sample { labels, value: template_value(&value) };
         Ok(elements.into_iter().map(sample).collect())
+    }
+}
+
+fn template_value(value: &SampleValue) -> Value {
+    match value {
+        SampleValue::Float(value) => Value::Float(*value),
+        SampleValue::Histogram(histogram) => histogram::template_value(histogram.clone()),
     }
 }

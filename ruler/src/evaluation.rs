@@ -13,6 +13,7 @@ use crate::rule::{AlertingRule, Rule, RuleKind};
 use hashbrown::HashSet;
 use model::labels::{Labels, METRIC_NAME};
 use model::time::Timestamp;
+use promql::value::SampleValue;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -57,7 +58,7 @@ pub enum Evaluated {
 pub struct SeenAlert {
     /// The final labels, which identify the alert.
     pub labels: Labels,
-    /// The value of the result.
+    /// The value of the result; 0 if that is a native histogram.
     pub value: f64,
     /// The expanded annotations.
     pub annotations: Annotations,
@@ -91,7 +92,9 @@ impl Request {
     fn results(&self, queries: &dyn Queries) -> Result<Vec<Element>, RuleError> {
         match queries.instant(self.rule.query.expr(), self.query_at)? {
             QueryValue::Vector(elements) => Ok(elements),
-            QueryValue::Scalar(value) => Ok(vec![Element { labels: Labels::empty(), value }]),
+            QueryValue::Scalar(value) => {
+                Ok(vec![Element { labels: Labels::empty(), value: SampleValue::Float(value) }])
+            }
             QueryValue::Other => Err(RuleError::NotAVector),
         }
     }
@@ -108,8 +111,13 @@ impl Request {
         let mut distinct = HashSet::with_capacity(results.len());
         let mut seen = Vec::with_capacity(results.len());
         for Element { labels, value } in results {
-            let mut expansion =
-                Expansion::new(Scope { labels: &labels, value, at: self.slot, context: &self.context, queries });
+            let mut expansion = Expansion::new(Scope {
+                labels: &labels,
+                value: &value,
+                at: self.slot,
+                context: &self.context,
+                queries,
+            });
             let rule_labels = expansion.expand_all(&alerting.label_templates);
             let annotations: Annotations = expansion.expand_all(&alerting.annotations).into();
             templates.add(expansion.into_report());
@@ -120,6 +128,10 @@ impl Request {
             if !distinct.insert(labels.clone()) {
                 return Err(RuleError::SameAlertLabels);
             }
+            let value = match value {
+                SampleValue::Float(value) => value,
+                SampleValue::Histogram(_) => 0.0,
+            };
             seen.push(SeenAlert { labels, value, annotations });
         }
         Ok(seen)

@@ -109,7 +109,7 @@ pub enum GroupEvent {
         /// Why the first of them failed.
         error: String,
     },
-    /// The stale markers of rules that are gone could not be stored; they will be tried again.
+    /// Stale markers at the end of an iteration could not be stored; they will be tried again.
     FarewellFailed {
         /// Why.
         error: String,
@@ -122,7 +122,8 @@ pub struct Group {
     spec: GroupSpec,
     settings: GroupSettings,
     rules: Vec<RuleState>,
-    /// Series of rules that a reload took away; each gets a marker at the end of the next iteration.
+    /// Series of rules that a reload took away, and those whose next sample is none that can be stored; each gets a marker
+    /// at the end of the iteration.
     orphans: Vec<Labels>,
     schedule: Schedule,
     iteration: Option<Iteration>,
@@ -278,7 +279,10 @@ impl Group {
         }
         let writing = std::mem::take(&mut iteration.writing);
         match result {
-            Ok(discarded) => state.wrote(index, writing, &discarded).into_iter().collect(),
+            Ok(discarded) => {
+                self.orphans.extend(state.unstorable(&writing, &discarded));
+                state.wrote(index, writing, &discarded).into_iter().collect()
+            }
             Err(error) => {
                 self.stats.evaluation_failures += 1;
                 let error = RuleError::Append(error);
@@ -288,7 +292,7 @@ impl Group {
         }
     }
 
-    /// Markers for the series of rules that a reload took away, once every rule of the slot has run.
+    /// Markers for the series that no rule ends by not returning them, once every rule of the slot has run.
     #[must_use]
     pub fn next_farewell(&self) -> Vec<RuleSample> {
         match &self.iteration {

@@ -8,6 +8,7 @@ use crate::group::GroupEvent;
 use model::labels::Labels;
 use model::time::Timestamp;
 use promql::ast::Expr;
+use promql::value::SampleValue;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,7 +38,7 @@ pub struct Element {
     /// Distinct among the elements of one vector.
     pub labels: Labels,
     /// Its value.
-    pub value: f64,
+    pub value: SampleValue,
 }
 
 /// Evaluates a rule where CPU time may be spent.
@@ -53,8 +54,8 @@ pub struct RuleSample {
     pub labels: Labels,
     /// When: the slot minus the query offset.
     pub at: Timestamp,
-    /// Any f64, the stale marker included.
-    pub value: f64,
+    /// Any f64, or a native histogram; the stale marker is a float, whatever the series had before.
+    pub value: SampleValue,
 }
 
 /// Why storage refused one sample.
@@ -66,7 +67,7 @@ pub enum Discard {
     /// Older than what may still be written.
     #[error("too old sample")]
     TooOld,
-    /// Anything else.
+    /// Anything else: the sample can never be stored.
     #[error("{0}")]
     Other(String),
 }

@@ -10,6 +10,7 @@ use hashbrown::HashSet;
 use model::labels::Labels;
 use model::sample::stale_marker;
 use model::time::Timestamp;
+use promql::value::SampleValue;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -87,6 +88,19 @@ impl RuleState {
         markers(self.written.iter().filter(|labels| !returned.contains(labels)), at)
     }
 
+    /// The series written before whose sample can never be stored. They end like those that are no longer returned.
+    pub(crate) fn unstorable(&self, writing: &[Labels], discarded: &[(usize, Discard)]) -> Vec<Labels> {
+        let refused: HashSet<&Labels> = discarded
+            .iter()
+            .filter(|(_, reason)| matches!(reason, Discard::Other(_)))
+            .filter_map(|(row, _)| writing.get(*row))
+            .collect();
+        if refused.is_empty() {
+            return Vec::new();
+        }
+        self.written.iter().filter(|labels| refused.contains(labels)).cloned().collect()
+    }
+
     /// Notes which series are written now; those whose sample was refused are not.
     pub(crate) fn wrote(
         &mut self,
@@ -117,7 +131,8 @@ impl RuleState {
     }
 }
 
-/// Stale markers for `series` at `at`.
+/// Stale markers for `series` at `at`. They end series of native histograms, too.
 pub fn markers<'a>(series: impl Iterator<Item = &'a Labels>, at: Timestamp) -> Vec<RuleSample> {
-    series.map(|labels| RuleSample { labels: labels.clone(), at, value: stale_marker() }).collect()
+    let marker = || SampleValue::Float(stale_marker());
+    series.map(|labels| RuleSample { labels: labels.clone(), at, value: marker() }).collect()
 }

@@ -17,6 +17,7 @@ use model::sample::is_stale_marker;
 use model::time::Timestamp;
 use promql::ast::Expr;
 use promql::parse::ParseOptions;
+use promql::value::SampleValue;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
@@ -26,7 +27,7 @@ pub(crate) const SECOND: i64 = 1_000;
 pub(crate) const MINUTE: i64 = 60 * SECOND;
 
 type Answer = Box<dyn FnMut(Timestamp, &Store) -> Result<QueryValue, QueryError> + Send>;
-pub(crate) type Store = BTreeMap<Labels, BTreeMap<i64, f64>>;
+pub(crate) type Store = BTreeMap<Labels, BTreeMap<i64, SampleValue>>;
 pub(crate) type WorldPorts = Ports<World, World, World, World, World>;
 
 /// Handles of one world.
@@ -66,7 +67,9 @@ pub(crate) fn labels(pairs: &[(&str, &str)]) -> Labels {
 }
 
 pub(crate) fn vector(elements: &[(&[(&str, &str)], f64)]) -> QueryValue {
-    QueryValue::Vector(elements.iter().map(|(pairs, value)| Element { labels: labels(pairs), value: *value }).collect())
+    let element =
+        |(pairs, value): &(&[(&str, &str)], f64)| Element { labels: labels(pairs), value: SampleValue::Float(*value) };
+    QueryValue::Vector(elements.iter().map(element).collect())
 }
 
 /// Settings as the server has them by default.
@@ -178,11 +181,20 @@ impl World {
         self.with(|state| std::mem::take(&mut state.log))
     }
 
-    /// The samples of one series, oldest first; `None` is a stale marker.
+    /// The samples of a series of floats, oldest first; `None` is a stale marker.
     pub(crate) fn samples(&self, pairs: &[(&str, &str)]) -> Vec<(i64, Option<f64>)> {
+        let float = |value| match value {
+            SampleValue::Float(value) => value,
+            SampleValue::Histogram(_) => panic!("{pairs:?} has a histogram"),
+        };
+        self.values(pairs).into_iter().map(|(at, value)| (at, value.map(float))).collect()
+    }
+
+    /// The samples of one series, oldest first; `None` is a stale marker.
+    pub(crate) fn values(&self, pairs: &[(&str, &str)]) -> Vec<(i64, Option<SampleValue>)> {
         self.with(|state| {
             let samples = state.store.get(&labels(pairs)).into_iter().flatten();
-            samples.map(|(at, value)| (*at, (!is_stale_marker(*value)).then_some(*value))).collect()
+            samples.map(|(at, value)| (*at, (!ends(value)).then(|| value.clone()))).collect()
         })
     }
 
@@ -197,9 +209,25 @@ pub(crate) fn latest(store: &Store, at: Timestamp, keep: impl Fn(&Labels) -> boo
     let matching = store.iter().filter(|(labels, _)| keep(labels));
     let newest = matching.filter_map(|(labels, samples)| {
         let (_, value) = samples.range(..=at.0).next_back()?;
-        Some(Element { labels: labels.clone(), value: *value })
+        Some(Element { labels: labels.clone(), value: value.clone() })
     });
-    newest.filter(|element| !is_stale_marker(element.value)).collect()
+    newest.filter(|element| !ends(&element.value)).collect()
+}
+
+/// Whether storage would take one for a repetition of the other.
+fn same(a: &SampleValue, b: &SampleValue) -> bool {
+    match (a, b) {
+        (SampleValue::Float(a), SampleValue::Float(b)) => a.to_bits() == b.to_bits(),
+        (SampleValue::Histogram(a), SampleValue::Histogram(b)) => a.is_same_data(b),
+        (SampleValue::Float(_), SampleValue::Histogram(_)) | (SampleValue::Histogram(_), SampleValue::Float(_)) => {
+            false
+        }
+    }
+}
+
+/// Whether it is a stale marker.
+pub(crate) fn ends(value: &SampleValue) -> bool {
+    matches!(value, SampleValue::Float(value) if is_stale_marker(*value))
 }
 
 /// `ALERTS` in `state`.
@@ -234,8 +262,12 @@ impl AppendPort for World {
             }
             let mut discarded = Vec::new();
             for (row, RuleSample { labels, at, value }) in samples.into_iter().enumerate() {
-                let stored = *state.store.entry(labels).or_default().entry(at.0).or_insert(value);
-                if stored.to_bits() != value.to_bits() {
+                if matches!(&value, SampleValue::Histogram(histogram) if histogram.count < 0.0) {
+                    discarded.push((row, Discard::Other("negative".into())));
+                    continue;
+                }
+                let stored = state.store.entry(labels).or_default().entry(at.0).or_insert_with(|| value.clone());
+                if !same(stored, &value) {
                     discarded.push((row, Discard::Duplicate));
                 }
             }

@@ -150,7 +150,7 @@ pub struct AlertView {
     /// Since when it fires only by `keep_firing_for`.
     #[serde(serialize_with = "time_or_never", skip_serializing_if = "Option::is_none")]
     pub keep_firing_since: Option<Timestamp>,
-    /// The value when it was last returned.
+    /// The value when it was last returned; 0 for a native histogram, as in Prometheus.
     #[serde(serialize_with = "exponent_value")]
     pub value: f64,
 }
@@ -354,12 +354,12 @@ fn time<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error>
     }
 }
 
-/// Shortest digits in exponent form, as Go's format `e` prints them: `1e+00`, `-2.5e-07`, `+Inf`, `NaN`.
 fn exponent_value<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&format_exponent(*value))
 }
 
-fn format_exponent(value: f64) -> String {
+/// Shortest digits in exponent form, as Go's format `e` prints them: `1e+00`, `-2.5e-07`, `+Inf`, `NaN`.
+pub(crate) fn format_exponent(value: f64) -> String {
     if !value.is_finite() {
         return model::text::format_value(value);
     }

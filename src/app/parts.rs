@@ -32,11 +32,11 @@ use arc_swap::ArcSwap;
 use axum::Router;
 use model::labels::Labels;
 use model::metadata::Metadata;
-use model::sample::Sample;
 use model::tenant::TenantId;
 use prometheus_client::registry::Registry;
 use promql::budget::BudgetLimits;
 use promql::engine::{Engine as PromqlEngine, EngineOptions};
+use promql::value::SampleValue;
 use ruler::driver::SharedGroup;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -315,7 +315,7 @@ impl Sink for OwnSamples {
         samples: Vec<(Labels, f64)>,
         metadata: Vec<(String, Metadata)>,
     ) -> Result<(), String> {
-        let own = |(labels, value)| OwnSample { labels, sample: Sample { timestamp_ms, value } };
+        let own = |(labels, value)| OwnSample { labels, timestamp_ms, value: SampleValue::Float(value) };
         let samples: Vec<_> = samples.into_iter().map(own).collect();
         self.0.write_own(&samples).await.map_err(|error| error.to_string())?;
         self.0.write_own_metadata(metadata).await.map_err(|error| error.to_string())

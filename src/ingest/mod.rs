@@ -49,7 +49,7 @@ pub use commit::WriteRequest;
 pub use inflight::InflightBytes;
 pub use ledger::{Ledger, Refusal};
 pub use options::IngestOptions;
-pub use own::OwnSample;
+pub use own::{OwnOutcome, OwnRefusal, OwnSample};
 pub use reason::Reason;
 pub use report::{WriteError, WriteErrorKind, WriteReport};
 

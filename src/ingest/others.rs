@@ -8,6 +8,7 @@ use crate::wire::others::{Other, OtherKind};
 use crate::wire::{WireError, WriteTable};
 use model::exemplar::{Exemplar, LABEL_CHARS_MAX};
 use model::histogram::Histogram;
+use model::histogram::validate::{Candidate, InvalidHistogram};
 use model::labels::{Labels, LabelsError};
 use storage::append::HISTOGRAM_BUCKETS_MAX;
 
@@ -89,20 +90,20 @@ fn read_histogram(
 ) -> Result<Result<EntryHistogram, Refused>, WireError> {
     let raw = table.histogram(body, other)?;
     let timestamp_ms = other.timestamp_ms;
-    let histogram = match raw.candidate.validate() {
-        Ok(histogram) => histogram,
-        Err(invalid) => {
-            let refused = Refused::other(entry, timestamp_ms, Reason::InvalidHistogram);
-            return Ok(Err(Refused { detail: Some(invalid), ..refused }));
-        }
-    };
+    let start_ms = known_start(raw.start_timestamp_ms, timestamp_ms);
+    let read = storable(raw.candidate).map(|histogram| EntryHistogram { entry, timestamp_ms, start_ms, histogram });
+    Ok(read.map_err(|(reason, detail)| Refused { detail, ..Refused::other(entry, timestamp_ms, reason) }))
+}
+
+/// The histogram that a candidate is, if the store takes it; else why not, and what is wrong with one that is none.
+pub(super) fn storable(candidate: Candidate) -> Result<Histogram, (Reason, Option<InvalidHistogram>)> {
+    let histogram = candidate.validate().map_err(|invalid| (Reason::InvalidHistogram, Some(invalid)))?;
     let populated = |buckets: &[f64]| buckets.iter().filter(|population| **population != 0.0).count();
     let buckets = populated(&histogram.positive_buckets) + populated(&histogram.negative_buckets);
     if buckets + histogram.custom_values.len() > HISTOGRAM_BUCKETS_MAX {
-        return Ok(Err(Refused::other(entry, timestamp_ms, Reason::HistogramTooLarge)));
+        return Err((Reason::HistogramTooLarge, None));
     }
-    let start_ms = known_start(raw.start_timestamp_ms, timestamp_ms);
-    Ok(Ok(EntryHistogram { entry, timestamp_ms, start_ms, histogram }))
+    Ok(histogram)
 }
 
 /// A start that makes sense: after the epoch and not after the sample; else 0, for one that is not known.

@@ -7,11 +7,13 @@ use crate::wire::Protocol;
 use crate::wire::compression::Encoding;
 use crate::wire::prost_types::v1;
 use bytes::Bytes;
+use model::histogram::validate::InvalidHistogram;
+use model::histogram::{Histogram, Span};
 use model::labels::Labels;
-use model::sample::Sample;
 use model::tenant::TenantId;
+use promql::value::SampleValue;
 use prost::Message;
-use storage::append::Rejection;
+use storage::append::HISTOGRAM_BUCKETS_MAX;
 
 const NOW_MS: i64 = 1_795_132_800_000;
 
@@ -128,11 +130,13 @@ async fn own_samples_are_stored_and_their_rejections_counted() {
     let (ingest, store) = door();
     let own = |value| OwnSample {
         labels: Labels::from_sorted(SORTED.iter().copied()),
-        sample: Sample { timestamp_ms: NOW_MS, value },
+        timestamp_ms: NOW_MS,
+        value: SampleValue::Float(value),
     };
     assert_eq!(ingest.write_own(&[own(1.0), own(1.0)]).await.unwrap().written, 2);
     let outcome = ingest.write_own(&[own(1.0), own(2.0)]).await.unwrap();
-    assert_eq!(outcome.rejected, [(1, Rejection::ConflictingValue)]);
+    let refusal = |index, reason, detail| OwnRefusal { index, reason, detail };
+    assert_eq!(outcome, OwnOutcome { written: 1, refused: vec![refusal(1, Reason::ConflictingValue, None)] });
     assert_eq!(ingest.metrics().rejected(Reason::ConflictingValue), 1);
     assert_eq!(ingest.ledger().last(1).0[0].series(), "{__name__=\"up\", job=\"node\"}");
     assert_eq!(store.samples(SORTED), [(NOW_MS, 1.0)]);
@@ -140,6 +144,51 @@ async fn own_samples_are_stored_and_their_rejections_counted() {
     let (_, creates, _) = store.calls();
     write(&ingest, request(&[SORTED], NOW_MS + 1)).await;
     assert_eq!(store.calls().1, creates);
+}
+
+#[tokio::test]
+async fn own_histograms_are_stored_beside_floats_and_checked_like_those_of_remote_write() {
+    let (ingest, store) = door();
+    let own = |name: &str, value| OwnSample {
+        labels: Labels::from_sorted([("__name__", name)]),
+        timestamp_ms: NOW_MS,
+        value,
+    };
+    let histogram = |name, histogram| own(name, SampleValue::Histogram(Arc::new(histogram)));
+    let good = Histogram {
+        count: 3.0,
+        sum: 1.5,
+        positive_spans: vec![Span { offset: 1, length: 2 }],
+        positive_buckets: vec![1.0, 2.0],
+        ..Histogram::default()
+    };
+    let negative = Histogram { positive_buckets: vec![-1.0, 2.0], ..good.clone() };
+    let large = HISTOGRAM_BUCKETS_MAX as u32 + 1;
+    let large = Histogram {
+        positive_spans: vec![Span { offset: 0, length: large }],
+        positive_buckets: vec![1.0; large as usize],
+        ..good.clone()
+    };
+    let samples = [
+        histogram("negative", negative),
+        histogram("large", large),
+        histogram("good", good.clone()),
+        own("float", SampleValue::Float(1.0)),
+        histogram("good", Histogram { sum: 2.0, ..good.clone() }),
+        own("float", SampleValue::Float(2.0)),
+    ];
+    let outcome = ingest.write_own(&samples).await.unwrap();
+    assert_eq!(outcome.written, 2);
+    let refused: Vec<_> = outcome.refused.iter().map(|refusal| (refusal.index, refusal.reason)).collect();
+    let conflict = Reason::ConflictingValue;
+    assert_eq!(refused, [(0, Reason::InvalidHistogram), (1, Reason::HistogramTooLarge), (4, conflict), (5, conflict)]);
+    assert_eq!(outcome.refused[0].detail, Some(InvalidHistogram::NegativePopulation));
+    assert_eq!(store.histograms(&[("__name__", "good")]), [(NOW_MS, 0, good)]);
+    assert_eq!(store.samples(&[("__name__", "float")]), [(NOW_MS, 1.0)]);
+    assert_eq!(store.series().len(), 2, "what cannot be stored makes no series");
+    assert_eq!(ingest.metrics().rejected(Reason::InvalidHistogram), 1);
+    let (last, _) = ingest.ledger().last(4);
+    assert_eq!(last.iter().filter(|refusal| refusal.value.is_some()).count(), 1, "a histogram is no float");
 }
 
 /// A ring with members that cannot be reached must not be acknowledged by the one that can.

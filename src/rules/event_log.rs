@@ -46,7 +46,7 @@ impl EventPort for EventLog {
                 tracing::warn!(file, group, name, count, error, "templates of an alert could not be expanded");
             }
             GroupEvent::FarewellFailed { error } => {
-                tracing::warn!(file, group, error, "stale markers of removed rules were not stored");
+                tracing::warn!(file, group, error, "stale markers of series that ended were not stored");
             }
         }
     }

@@ -6,7 +6,7 @@ use model::tenant::TenantId;
 use model::time::Timestamp;
 use promql::ast::Expr;
 use promql::query_error::{QueryError as EvaluationError, QueryErrorKind};
-use promql::value::{QueryValue as Answer, SampleValue, VectorSample};
+use promql::value::{QueryValue as Answer, VectorSample};
 use ruler::error::{QueryError, RuleError};
 use ruler::evaluation::{Evaluation, Request, TemplateReport};
 use ruler::ports::{Element, Queries, QueryPort, QueryValue};
@@ -48,20 +48,11 @@ impl Queries for Local<'_> {
         Ok(match result.value {
             Answer::Scalar { value, .. } => QueryValue::Scalar(value),
             Answer::Vector { samples, .. } => {
-                QueryValue::Vector(samples.into_iter().map(element).collect::<Result<_, QueryError>>()?)
+                let element = |VectorSample { labels, value }| Element { labels, value };
+                QueryValue::Vector(samples.into_iter().map(element).collect())
             }
             Answer::String { .. } | Answer::Matrix(_) => QueryValue::Other,
         })
-    }
-}
-
-/// Rules are made of floats.
-fn element(VectorSample { labels, value }: VectorSample) -> Result<Element, QueryError> {
-    match value {
-        SampleValue::Float(value) => Ok(Element { labels, value }),
-        SampleValue::Histogram(_) => {
-            Err(QueryError::Invalid(format!("rules cannot handle native histograms yet, such as that of {labels}")))
-        }
     }
 }
 

@@ -4,7 +4,7 @@ use super::manager::RuleManager;
 use super::query_port::RuleQueries;
 use crate::cluster::ring::{NodeId, Ring};
 use crate::ingest::testing::cpu;
-use crate::ingest::{Ingest, IngestOptions, OwnSample};
+use crate::ingest::{Ingest, IngestOptions, OwnSample, Reason};
 use crate::query::admission::AdmissionOptions;
 use crate::query::engine_store::EngineStore;
 use crate::query::executor::QueryExecutor;
@@ -12,12 +12,13 @@ use crate::query::metrics::QueryMetrics;
 use crate::query::request::{QueryOptions, QueryRequest, Window};
 use crate::rules::clock::wall_clock;
 use crate::runtime::cpu::CpuPool;
+use model::histogram::{CounterResetHint, Histogram, Span};
 use model::labels::Labels;
-use model::sample::Sample;
+use model::sample::stale_marker;
 use model::tenant::TenantId;
 use promql::budget::BudgetLimits;
 use promql::parse::ParseOptions;
-use promql::value::{QueryValue, VectorSample};
+use promql::value::{QueryValue, SampleValue, VectorSample};
 use ruler::annotate::TemplateContext;
 use ruler::group::GroupSettings;
 use ruler::ports::{AlertMessage, NotifyPort};
@@ -82,9 +83,13 @@ impl World {
     }
 
     async fn write(&self, labels: &[(&str, &str)], value: f64) {
+        self.write_value(labels, SampleValue::Float(value)).await;
+    }
+
+    async fn write_value(&self, labels: &[(&str, &str)], value: SampleValue) {
         let labels = Labels::from_pairs(labels.iter().copied()).unwrap();
-        let sample = Sample { timestamp_ms: wall_clock().0, value };
-        let outcome = self.ingest.write_own(&[OwnSample { labels, sample }]).await.unwrap();
+        let sample = OwnSample { labels, timestamp_ms: wall_clock().0, value };
+        let outcome = self.ingest.write_own(&[sample]).await.unwrap();
         assert_eq!(outcome.written, 1);
     }
 
@@ -105,6 +110,19 @@ impl World {
     async fn vector(&self, text: &str) -> Vec<VectorSample> {
         match self.query(text).await {
             QueryValue::Vector { samples, .. } => samples,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Times and values of the native histograms of the only series of `name`.
+    async fn histograms(&self, name: &str) -> Vec<(i64, Histogram)> {
+        match self.query(&format!("{name}[5m]")).await {
+            QueryValue::Matrix(series) => {
+                assert_eq!(series.len(), 1, "{name}");
+                let columns = &series[0].histograms;
+                let histograms = columns.histograms.iter().map(|histogram| Histogram::clone(histogram));
+                columns.timestamps_ms.iter().copied().zip(histograms).collect()
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -189,5 +207,72 @@ async fn a_rule_that_cannot_be_evaluated_says_why_and_disturbs_no_other() {
     );
     assert!(health[1].contains("NotAVector"), "{health:?}");
     assert_eq!(health[2], "Good");
+    world.stop().await;
+}
+
+/// `count` observations between 1 and 2, which may go up and down.
+fn histogram(count: f64) -> Histogram {
+    Histogram {
+        counter_reset_hint: CounterResetHint::Gauge,
+        count,
+        sum: 1.5 * count,
+        positive_spans: vec![Span { offset: 1, length: 1 }],
+        positive_buckets: vec![count],
+        ..Histogram::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_chain_of_rules_over_histograms_stores_them_and_ends_when_the_cause_does() {
+    let world = World::new();
+    let latency = |instance| [("__name__", "latency"), ("instance", instance), ("job", "h")];
+    for (instance, count) in [("1", 2.0), ("2", 3.0)] {
+        world.write_value(&latency(instance), SampleValue::Histogram(Arc::new(histogram(count)))).await;
+    }
+    world.write(&[("__name__", "plain"), ("job", "f")], 7.0).await;
+    world
+        .start(
+            "
+groups:
+- name: chain
+  rules:
+  - record: job:mixed:sum
+    expr: sum by (job) (latency or plain)
+  - record: job:latency:doubled
+    expr: 2 * job:mixed:sum{job=\"h\"}
+  - record: job:latency:count
+    expr: histogram_count(job:latency:doubled)
+  - record: job:latency:negative
+    expr: -job:mixed:sum{job=\"h\"}
+  - alert: Slow
+    expr: job:latency:doubled
+    annotations:
+      summary: '{{ $value }} of {{ $labels.job }}'
+",
+        )
+        .await;
+    world.until("ALERTS", true).await;
+    let sent = world.sent.0.lock().unwrap()[0].clone();
+    assert_eq!(&*sent.annotations[0].1, "{count:10, sum:15, (1,2]:10} of h");
+    let slot = sent.starts_at.0;
+    for (name, count) in [("job:mixed:sum{job=\"h\"}", 5.0), ("job:latency:doubled", 10.0)] {
+        let (at, stored) = world.histograms(name).await.remove(0);
+        assert!(at == slot && stored.is_same_data(&histogram(count)), "{name} {at} {stored:?}");
+    }
+    assert_eq!(world.times("job:latency:count").await[0], slot);
+    let values = |samples: Vec<VectorSample>| -> Vec<_> { samples.into_iter().map(|sample| sample.value).collect() };
+    for (series, value) in [("job:mixed:sum{job=\"f\"}", 7.0), ("job:latency:count", 10.0), ("ALERTS", 1.0)] {
+        assert_eq!(values(world.vector(series).await), [SampleValue::Float(value)], "{series}");
+    }
+    assert!(world.vector("job:latency:negative").await.is_empty());
+    assert!(world.ingest.metrics().rejected(Reason::InvalidHistogram) > 0, "and it was said why");
+
+    for instance in ["1", "2"] {
+        world.write(&latency(instance), stale_marker()).await;
+    }
+    for name in ["job:mixed:sum{job=\"h\"}", "job:latency:doubled", "job:latency:count", "ALERTS"] {
+        world.until(name, false).await;
+    }
+    assert_eq!(world.vector("job:mixed:sum").await.len(), 1, "the float goes on");
     world.stop().await;
 }

@@ -177,8 +177,8 @@ proptest! {
                         let for_state = alert_labels(*id).with("__name__", "ALERTS_FOR_STATE");
                         let at = Timestamp(ts);
                         [
-                            RuleSample { labels: named, at, value: 1.0 },
-                            RuleSample { labels: for_state, at, value: (active_at / 1000) as f64 },
+                            RuleSample { labels: named, at, value: SampleValue::Float(1.0) },
+                            RuleSample { labels: for_state, at, value: SampleValue::Float((active_at / 1000) as f64) },
                         ]
                     }).collect();
                     prop_assert_eq!(alerts.samples(Timestamp(ts)), expected);
@@ -206,12 +206,12 @@ fn labels_of_the_alert_cannot_forge_the_names_of_its_series() {
         RuleSample {
             labels: labels(&[("__name__", "ALERTS"), ("alertname", "A"), ("alertstate", "firing")]),
             at,
-            value: 1.0,
+            value: SampleValue::Float(1.0),
         },
         RuleSample {
             labels: labels(&[("__name__", "ALERTS_FOR_STATE"), ("alertname", "A"), ("alertstate", "very_critical")]),
             at,
-            value: 5.0,
+            value: SampleValue::Float(5.0),
         },
     ];
     assert_eq!(alerts.samples(at), expected);

@@ -1,5 +1,7 @@
 //! The behaviour of groups in virtual time: what the alert generator compliance suite checks of one process, and more.
 
+mod histograms;
+
 use super::*;
 use crate::alerting::{ALERT_STATE, ALERTS, ALERTS_FOR_STATE};
 use crate::error::QueryError;

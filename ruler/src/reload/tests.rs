@@ -78,7 +78,7 @@ fn series_of_a_stopped_group_end_unless_another_group_writes_them_by_then() {
     let ended: Vec<_> = markers.iter().map(|marker| marker.labels.metric_name()).collect();
     assert_eq!(ended, [Some("r")]);
     assert_eq!(markers[0].at, Timestamp(START + 2 * MINUTE - 1_000));
-    assert!(model::sample::is_stale_marker(markers[0].value));
+    assert!(crate::testing::ends(&markers[0].value));
 }
 
 #[test]

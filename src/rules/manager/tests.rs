@@ -2,6 +2,7 @@ use super::*;
 use model::labels::Labels;
 use model::sample::is_stale_marker;
 use promql::parse::ParseOptions;
+use promql::value::SampleValue;
 use ruler::annotate::TemplateContext;
 use ruler::error::QueryError;
 use ruler::evaluation::{Evaluation, Request};
@@ -22,7 +23,7 @@ struct One;
 
 impl Queries for One {
     fn instant(&self, _: &promql::ast::Expr, _: model::time::Timestamp) -> Result<QueryValue, QueryError> {
-        Ok(QueryValue::Vector(vec![Element { labels: Labels::empty(), value: 1.0 }]))
+        Ok(QueryValue::Vector(vec![Element { labels: Labels::empty(), value: SampleValue::Float(1.0) }]))
     }
 }
 
@@ -61,7 +62,7 @@ impl World {
     async fn until_stored(&self, name: &str, wanted: impl Fn(f64) -> bool) {
         let found = || {
             let mut stored = self.stored().into_iter();
-            stored.any(|sample| sample.labels.metric_name() == Some(name) && wanted(sample.value))
+            stored.any(|sample| sample.labels.metric_name() == Some(name) && wanted(float(&sample)))
         };
         tokio::time::timeout(Duration::from_secs(10), async {
             while !found() {
@@ -70,6 +71,13 @@ impl World {
         })
         .await
         .unwrap_or_else(|_| panic!("{name} was not stored"));
+    }
+}
+
+fn float(sample: &RuleSample) -> f64 {
+    match sample.value {
+        SampleValue::Float(value) => value,
+        SampleValue::Histogram(_) => panic!("every query returns floats"),
     }
 }
 
@@ -104,7 +112,7 @@ async fn groups_run_until_they_are_told_to_stop() {
     tokio::time::sleep(Duration::from_millis(120)).await;
     let after = world.stored();
     assert_eq!(after.len(), stored, "nothing runs any more");
-    assert!(!after.iter().any(|sample| is_stale_marker(sample.value)), "the process may be back soon");
+    assert!(!after.iter().any(|sample| is_stale_marker(float(sample))), "the process may be back soon");
 }
 
 #[tokio::test]
@@ -140,7 +148,7 @@ async fn series_of_a_removed_group_end_after_two_intervals_unless_another_group_
     assert!(manager.retired_stats().rule_durations.count >= 2);
     world.until_stored("gone", is_stale_marker).await;
     let stored = world.stored();
-    let ended = stored.iter().filter(|sample| is_stale_marker(sample.value));
+    let ended = stored.iter().filter(|sample| is_stale_marker(float(sample)));
     assert_eq!(ended.map(|sample| sample.labels.metric_name()).collect::<Vec<_>>(), [Some("gone")]);
     manager.shutdown().await;
 }
