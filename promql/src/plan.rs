@@ -6,6 +6,7 @@
 
 mod build;
 mod duration;
+pub(crate) mod repeats;
 pub(crate) mod walk;
 
 pub(crate) use build::plan;
