@@ -314,3 +314,23 @@ fn equal_aggregations_with_remarks_are_each_evaluated() {
     // A remark on something before does not count against them.
     assert_eq!(asked("sum(rate(m3{a=\"1\"}[1m])) + (sum(m1) + sum(m1))", &range)[2..], [2, 0]);
 }
+
+/// What a function takes from the selector in its argument it does not take from an expression that begins with a sign.
+#[test]
+fn a_plus_before_a_selector_is_an_operation() {
+    let source = every_ten_seconds();
+    let answer = |query: &str| {
+        let QueryValue::Vector { samples, .. } = ask(&source, query, &When::At(205)).expect("an answer").value else {
+            panic!("a vector");
+        };
+        samples.iter().map(|sample| format!("{} {:?}", sample.labels, sample.value)).collect::<Vec<_>>()
+    };
+    assert_eq!(answer("timestamp(m1)"), ["{} Float(200.0)"]);
+    assert_eq!(answer("timestamp((m1))"), ["{} Float(200.0)"]);
+    assert_eq!(answer("timestamp(+m1)"), ["{} Float(205.0)"]);
+    assert_eq!(answer("timestamp(+(m1 @ 50))"), ["{} Float(205.0)"]);
+    assert_eq!(answer("timestamp(m1 @ 50)"), ["{} Float(50.0)"]);
+    assert_eq!(answer("absent(m2{a=\"1\"})"), ["{a=\"1\"} Float(1.0)"]);
+    assert_eq!(answer("absent(+m2{a=\"1\"})"), ["{} Float(1.0)"]);
+    assert_eq!(answer("+m1"), ["{__name__=\"m1\"} Float(21.0)"]);
+}
