@@ -96,6 +96,13 @@ impl Annotations {
         self.insert(Severity::Info, message, Place { ordinal, start: span.start, detail: Detail::Repair(repair) });
     }
 
+    /// Adds what was remarked later.
+    pub(crate) fn absorb(&mut self, later: Self) {
+        for ((severity, message), place) in later.by_message {
+            self.insert(severity, message, place);
+        }
+    }
+
     fn insert(&mut self, severity: Severity, message: String, new: Place) {
         use std::collections::btree_map::Entry;
         match self.by_message.entry((severity, message)) {

@@ -13,10 +13,12 @@ use crate::eval::profile::Profile;
 use crate::eval::range_call::RangeInput;
 use crate::eval::row::{histogram_bytes, samples_of};
 use crate::eval::select::Selection;
+use crate::eval::shared::Shared;
 use crate::eval::steps::{LookTimes, Steps};
 use crate::eval::vector::{SeriesVector, Vector, announced};
 use crate::evaluator::{Evaluator, Scope, Value};
 use crate::explain::{Explanation, explanation};
+use crate::plan::repeats::Repeats;
 use crate::plan::walk::{Placed, parts};
 use crate::plan::{self, Bounds, Kind, Node, RangeNode, RangeSource};
 pub use crate::query_error::{QueryError, QueryErrorKind};
@@ -121,7 +123,7 @@ impl Engine {
         let bounds = Bounds { start_ms: at_ms, end_ms: at_ms, step_ms: 0 };
         let plan = plan::plan(expr, bounds)?;
         let steps = Steps::instant(at_ms);
-        self.run(&plan, steps, context, |run| match result_range(&plan) {
+        self.run((expr, &plan), steps, context, |run| match result_range(&plan) {
             Some(range) => run.range_vector(range),
             None => run.instant(&plan, expr.value_type()),
         })
@@ -155,7 +157,7 @@ impl Engine {
             return Err(QueryError::BadRange("exceeded maximum resolution per timeseries"));
         }
         let plan = plan::plan(expr, Bounds { start_ms, end_ms, step_ms })?;
-        self.run(&plan, steps, context, |run| run.range(&plan))
+        self.run((expr, &plan), steps, context, |run| run.range(&plan))
     }
 
     /// The plan of `expr` from `start_ms` to `end_ms` and what it will cost, without evaluating it; a step of 0 means one
@@ -173,7 +175,8 @@ impl Engine {
         let plan = plan::plan(expr, Bounds { start_ms, end_ms, step_ms })?;
         let placed = parts(&plan, steps, self.options.subquery_step_ms);
         let costs = self.estimate(&placed, context)?;
-        Ok(explanation(&placed, costs, None))
+        let repeats = Repeats::find(&placed);
+        Ok(explanation(&placed, costs, None, |ordinal| repeats.is_shared(ordinal)))
     }
 
     /// What the parts of a plan will cost; refuses what cannot fit.
@@ -192,7 +195,7 @@ impl Engine {
 
     fn run<'a>(
         &self,
-        plan: &Node,
+        (expr, plan): (&Expr, &Node),
         steps: Steps,
         context: &QueryContext<'a>,
         answer: impl FnOnce(&Run<'_, 'a>) -> Result<QueryValue, QueryError>,
@@ -205,18 +208,23 @@ impl Engine {
             type_and_unit_labels: self.options.type_and_unit_labels,
             start_timestamps: self.options.start_timestamps,
         };
-        let placed = match context.foresight {
-            Foresight::None => Vec::new(),
-            Foresight::Estimate | Foresight::Explain => parts(plan, steps, settings.subquery_step_ms),
+        let foresees = context.foresight != Foresight::None;
+        let placed = if foresees || Repeats::are_possible(expr) {
+            parts(plan, steps, settings.subquery_step_ms)
+        } else {
+            Vec::new()
         };
-        let costs = if placed.is_empty() { None } else { Some(self.estimate(&placed, context)?) };
+        let costs = if foresees { Some(self.estimate(&placed, context)?) } else { None };
         let explain = context.foresight == Foresight::Explain;
         let profile = explain.then(|| Profile::new(placed.iter().map(|placed| placed.part.ordinal())));
         let tally = Tally::new(steps, context.per_step_stats);
-        let exec = Exec::new(context.source, context.budget, settings, context.pool, tally, profile);
+        let shared = Shared::new(Repeats::find(&placed));
+        let exec = Exec::new(context.source, context.budget, settings, context.pool, tally, shared, profile);
         let value = answer(&Run { exec: &exec, steps })?;
         Ok(QueryResult {
-            explanation: costs.filter(|_| explain).map(|costs| explanation(&placed, costs, exec.profile())),
+            explanation: costs
+                .filter(|_| explain)
+                .map(|costs| explanation(&placed, costs, exec.profile(), |ordinal| exec.shared.was_spared(ordinal))),
             value,
             annotations: exec.take_annotations(),
             stats: QueryStats {

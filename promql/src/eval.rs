@@ -15,6 +15,7 @@ pub(crate) mod extrapolation;
 pub(crate) mod range;
 pub(crate) mod range_call;
 pub(crate) mod select;
+pub(crate) mod shared;
 
 pub(crate) mod aggregate;
 pub(crate) mod binary;

@@ -103,7 +103,10 @@ impl<'q> Evaluator<'_, 'q> {
             Kind::Scalars { .. } | Kind::VectorScalar { .. } | Kind::Join { .. } | Kind::Set { .. } => {
                 unreachable!("binary operations are taken apart by the caller")
             }
-            Kind::Aggregate(aggregate) => self.aggregate(aggregate, node, scope).map(Value::Vector),
+            Kind::Aggregate(aggregate) => {
+                let evaluate = || self.aggregate(aggregate, node, scope);
+                self.exec.evaluated_once(node.ordinal, scope.counting, evaluate).map(Value::Vector)
+            }
             Kind::RangeCall(call) => self.range_call(call, node, scope).map(Value::Vector),
             Kind::Call(call) => self.call(call, node, scope),
             Kind::Info(info) => {

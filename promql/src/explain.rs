@@ -23,7 +23,7 @@ pub struct Explanation {
 pub struct ExplainedPart {
     /// How many parts enclose it.
     pub depth: usize,
-    /// What it does.
+    /// What it does; `(shared)` when it takes the result of an equal part before it, and nothing inside it is evaluated.
     pub operation: String,
     /// First byte of its expression in the query, and one past the last.
     pub span: (usize, usize),
@@ -51,6 +51,7 @@ pub(crate) fn explanation(
     placed: &[Placed<'_>],
     costs: (Vec<Cost>, QueryCost),
     profile: Option<&Profile>,
+    is_shared: impl Fn(u32) -> bool,
 ) -> Explanation {
     let (costs, estimate) = costs;
     let part = |(placed, cost): (&Placed<'_>, Cost)| {
@@ -63,7 +64,7 @@ pub(crate) fn explanation(
         });
         ExplainedPart {
             depth: placed.depth,
-            operation: operation(placed.part),
+            operation: operation(placed.part) + if is_shared(placed.part.ordinal()) { " (shared)" } else { "" },
             span: (span.start as usize, span.end as usize),
             steps: placed.steps.count,
             estimate: cost,

@@ -6,6 +6,7 @@
 
 mod build;
 mod duration;
+pub(crate) mod repeats;
 pub(crate) mod walk;
 
 pub(crate) use build::plan;
@@ -101,6 +102,8 @@ pub(crate) struct Selector {
     pub(crate) extension: Option<Extension>,
     /// Whether all that matters of a histogram is its count and sum, and what is known of counter resets before it.
     pub(crate) stats_only: bool,
+    /// A `+` stands before it. Functions that look at the selector of their argument see an operation then.
+    pub(crate) signed: bool,
 }
 
 /// The modifiers `@` and `offset`.

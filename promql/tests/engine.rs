@@ -270,3 +270,67 @@ fn rates_of_what_does_not_look_like_a_counter_are_remarked_on_once() {
     assert_eq!(result.annotations.infos("rate(m3[1m]) + rate(m3[2m])", 10), [expected]);
     assert!(result.annotations.warnings("", 10).is_empty());
 }
+
+/// The first of equal aggregations is evaluated, the others read its table.
+#[test]
+fn equal_aggregations_are_evaluated_once() {
+    let range = When::Range(200, 300, 10);
+    let part = "sum(max_over_time(m3[1m]))";
+    assert_eq!(asked(&format!("{part} / ({part} + sum(m1))"), &range)[2..], [4, 0]);
+    assert_eq!(asked(&format!("{part} + {part} * {part}"), &range)[2..], [3, 0]);
+    // Pinned ones, and those on the grid of a subquery.
+    assert_eq!(asked("sum(m3 @ end()) + sum(m3 @ end())", &range)[2..], [0, 3]);
+    assert_eq!(asked("max_over_time((sum(m3) + sum(m3))[1m:10s])", &range)[2..], [3, 0]);
+    assert_eq!(asked("max_over_time(sum(m3)[1m:10s]) + min_over_time(sum(m3)[1m:10s])", &range)[2..], [3, 0]);
+    // Other times are other values.
+    assert_eq!(asked("sum(m3) + max_over_time(sum(m3)[1m:10s])", &range)[2..], [6, 0]);
+    assert_eq!(asked("sum(m3) + sum(m3 offset 10s)", &range)[2..], [6, 0]);
+
+    // Answers and figures are those of the parts on their own.
+    let source = every_ten_seconds();
+    let answer = |query: &str| ask(&source, query, &range).expect("an answer");
+    let (shared, apart) = (
+        format!("{part} / ({part} + sum(m1))"),
+        format!("{part} / ({} + sum(m1))", part.replace("m3", "m3{a=~\".*\"}")),
+    );
+    let (shared, apart) = (answer(&shared), answer(&apart));
+    assert_eq!(shared.value, apart.value);
+    assert_eq!(shared.stats.samples_per_step, apart.stats.samples_per_step);
+    assert_eq!(
+        shared.stats.samples_total,
+        2 * answer(part).stats.samples_total + answer("sum(m1)").stats.samples_total
+    );
+}
+
+/// Remarks point at the last part that gives rise to them, so each of those parts is evaluated.
+#[test]
+fn equal_aggregations_with_remarks_are_each_evaluated() {
+    let query = "sum(rate(m3[1m])) + sum(rate(m3[1m]))";
+    let range = When::Range(200, 300, 10);
+    assert_eq!(asked(query, &range)[2..], [6, 0]);
+    let result = ask(&every_ten_seconds(), query, &range).expect("an answer");
+    let infos = result.annotations.infos(query, 10);
+    assert!(infos.len() == 1 && infos[0].ends_with("\"m3\" (1:30)"), "{infos:?}");
+    // A remark on something before does not count against them.
+    assert_eq!(asked("sum(rate(m3{a=\"1\"}[1m])) + (sum(m1) + sum(m1))", &range)[2..], [2, 0]);
+}
+
+/// What a function takes from the selector in its argument it does not take from an expression that begins with a sign.
+#[test]
+fn a_plus_before_a_selector_is_an_operation() {
+    let source = every_ten_seconds();
+    let answer = |query: &str| {
+        let QueryValue::Vector { samples, .. } = ask(&source, query, &When::At(205)).expect("an answer").value else {
+            panic!("a vector");
+        };
+        samples.iter().map(|sample| format!("{} {:?}", sample.labels, sample.value)).collect::<Vec<_>>()
+    };
+    assert_eq!(answer("timestamp(m1)"), ["{} Float(200.0)"]);
+    assert_eq!(answer("timestamp((m1))"), ["{} Float(200.0)"]);
+    assert_eq!(answer("timestamp(+m1)"), ["{} Float(205.0)"]);
+    assert_eq!(answer("timestamp(+(m1 @ 50))"), ["{} Float(205.0)"]);
+    assert_eq!(answer("timestamp(m1 @ 50)"), ["{} Float(50.0)"]);
+    assert_eq!(answer("absent(m2{a=\"1\"})"), ["{a=\"1\"} Float(1.0)"]);
+    assert_eq!(answer("absent(+m2{a=\"1\"})"), ["{} Float(1.0)"]);
+    assert_eq!(answer("+m1"), ["{__name__=\"m1\"} Float(21.0)"]);
+}

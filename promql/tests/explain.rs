@@ -88,3 +88,33 @@ fn a_long_chain_of_operators_is_explained_without_a_deep_stack() {
     let explanation = analyzed(&query, BudgetLimits::default()).unwrap();
     assert_eq!(explanation.parts.len(), 2 * 900 - 1);
 }
+
+#[test]
+fn what_is_taken_from_an_equal_part_says_so() {
+    let query = "sum(up) / (sum(up) + count(up))";
+    let explanation = analyzed(query, BudgetLimits::default()).unwrap();
+    let lines: Vec<_> =
+        explanation.parts.iter().map(|part| (part.operation.as_str(), part.actual.unwrap().series)).collect();
+    let select = "select {__name__=\"up\"}";
+    let expected = [
+        ("join /", 1),
+        ("sum by ()", 1),
+        (select, 60),
+        ("join +", 1),
+        ("sum by () (shared)", 1),
+        (select, 0),
+        ("count by ()", 1),
+        (select, 60),
+    ];
+    assert_eq!(lines, expected);
+    // Without remarks to come both are planned to be one; with them both are evaluated.
+    let query = "sum(rate(up[5m])) / sum(rate(up[5m]))";
+    let shared = |explanation: &Explanation| {
+        explanation.parts.iter().filter(|part| part.operation.ends_with("(shared)")).count()
+    };
+    assert_eq!(shared(&analyzed(query, BudgetLimits::default()).unwrap()), 0);
+    let (source, budget) = (source(), Budget::default());
+    let expr = parse(query, &ParseOptions::all()).expect("it is an expression");
+    let planned = Engine::default().explain(&expr, (END_MS, END_MS, 0), &QueryContext::new(&source, &budget)).unwrap();
+    assert_eq!(shared(&planned), 1);
+}

@@ -5,6 +5,7 @@
 
 use super::profile::{Counters, Profile};
 use super::row::Row;
+use super::shared::Shared;
 use super::steps::Steps;
 use super::windows::WindowCache;
 use crate::annotation::{Annotations, Severity};
@@ -33,6 +34,8 @@ pub(crate) struct Exec<'q> {
     pub(crate) budget: &'q Budget,
     pub(crate) settings: Settings,
     pub(crate) tally: Tally,
+    /// Aggregations that stand in the query more than once.
+    pub(crate) shared: Shared<'q>,
     /// Counters for `explain`; absent in every other query.
     profile: Option<Profile>,
     pool: Option<&'q rayon::ThreadPool>,
@@ -47,6 +50,7 @@ impl<'q> Exec<'q> {
         settings: Settings,
         pool: Option<&'q rayon::ThreadPool>,
         tally: Tally,
+        shared: Shared<'q>,
         profile: Option<Profile>,
     ) -> Self {
         Self {
@@ -54,6 +58,7 @@ impl<'q> Exec<'q> {
             budget,
             settings,
             tally,
+            shared,
             profile,
             pool,
             annotations: Mutex::new(Annotations::default()),
@@ -213,6 +218,22 @@ pub(crate) struct Tally {
     steps: Steps,
 }
 
+/// Numbers of samples; those per step are empty unless asked for.
+#[derive(Debug, Clone)]
+pub(crate) struct Counted {
+    total: u64,
+    per_step: Vec<u64>,
+}
+
+impl Counted {
+    /// What was counted after `before`.
+    pub(crate) fn since(mut self, before: &Self) -> Self {
+        self.total -= before.total;
+        self.per_step.iter_mut().zip(&before.per_step).for_each(|(count, before)| *count -= before);
+        self
+    }
+}
+
 /// To which steps of the query the samples of a selector count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Counting {
@@ -259,6 +280,20 @@ impl Tally {
                     cell.fetch_add(total, Ordering::Relaxed);
                 }
             }
+        }
+    }
+
+    /// What was counted so far.
+    pub(crate) fn counted(&self) -> Counted {
+        let cells = self.per_step.iter().flatten();
+        Counted { total: self.total(), per_step: cells.map(|cell| cell.load(Ordering::Relaxed)).collect() }
+    }
+
+    /// Counts samples that were counted already once more.
+    pub(crate) fn add_again(&self, counted: &Counted) {
+        self.totals[0].0.fetch_add(counted.total, Ordering::Relaxed);
+        for (cell, count) in self.per_step.iter().flatten().zip(&counted.per_step) {
+            cell.fetch_add(*count, Ordering::Relaxed);
         }
     }
 

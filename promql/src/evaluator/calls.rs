@@ -80,6 +80,7 @@ impl<'q> Evaluator<'_, 'q> {
     fn timestamp(&self, argument: &Node, scope: Scope) -> Result<Vector<'q>> {
         if let Kind::Select(selector) = &argument.kind
             && selector.extension.is_none()
+            && !selector.signed
         {
             return self.select(argument, selector, Field::Time, scope);
         }
@@ -95,7 +96,9 @@ impl<'q> Evaluator<'_, 'q> {
     /// `start_timestamp`: of a selector when the counting of its samples began; of anything else nothing is known.
     fn start_timestamp(&self, argument: &Node, scope: Scope) -> Result<Vector<'q>> {
         match &argument.kind {
-            Kind::Select(selector) if selector.extension.is_none() && self.exec.settings.start_timestamps => {
+            Kind::Select(selector)
+                if selector.extension.is_none() && !selector.signed && self.exec.settings.start_timestamps =>
+            {
                 self.select(argument, selector, Field::Start, scope)
             }
             // The argument may still be refused.
@@ -126,7 +129,7 @@ impl<'q> Evaluator<'_, 'q> {
             }
             "absent" => {
                 let labels = match &arguments[0].kind {
-                    Kind::Select(selector) => absent::labels_of(&selector.matchers),
+                    Kind::Select(selector) if !selector.signed => absent::labels_of(&selector.matchers),
                     _ => Labels::empty(),
                 };
                 absent::absent(self.vector(&arguments[0], scope)?.as_ref(), labels, steps, exec)

@@ -146,7 +146,7 @@ impl Builder {
         };
         let when = self.when(selector.at, selector.offset.as_ref())?;
         let stats_only = self.buckets.only_stats_taken && !self.buckets.needed;
-        Ok(Selector { matchers: selector.matchers.clone(), when, extension, stats_only })
+        Ok(Selector { matchers: selector.matchers.clone(), when, extension, stats_only, signed: false })
     }
 
     fn when(&self, at: Option<AtModifier>, offset: Option<&DurationValue>) -> Result<When, QueryError> {
@@ -226,6 +226,9 @@ impl Builder {
             (sign, operand) = (next, &next.expr);
         }
         let Built { mut node, invariant, wrappable } = self.build(operand)?;
+        if let (0, Kind::Select(selector)) = (negations, &mut node.kind) {
+            selector.signed = true;
+        }
         // Two negations undo each other, but the name is gone all the same.
         let negations = if negations > 1 { 2 - negations % 2 } else { negations };
         for _ in 0..negations {
@@ -326,7 +329,9 @@ impl Builder {
         let all_invariant = arguments.iter().all(|argument| argument.invariant);
         // The time of a sample does not depend on the step when the selector does not; that of a result does.
         let is_pinned_timestamp = name == "timestamp"
-            && matches!(arguments.first(), Some(Built { node: Node { kind: Kind::Select(_), .. }, .. }));
+            && arguments
+                .first()
+                .is_some_and(|argument| matches!(&argument.node.kind, Kind::Select(selector) if !selector.signed));
         let invariant = all_invariant && (!TIME_DEPENDENT.contains(&name) || is_pinned_timestamp);
         let arguments =
             arguments.into_iter().map(|argument| if invariant { argument.node } else { self.wrap(argument) }).collect();

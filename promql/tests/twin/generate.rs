@@ -225,8 +225,11 @@ fn composite(inner: BoxedStrategy<String>) -> BoxedStrategy<String> {
         1 => range().prop_map(|r| format!("predict_linear({r}, 60)")),
         2 => (simple, inner.clone()).prop_map(|(f, v)| format!("{f}({v})")),
         1 => (inner.clone(), scalar(), scalar()).prop_map(|(v, a, b)| format!("clamp({v}, {a}, {b})")),
-        4 => (aggregations, grouping(), inner.clone()).prop_map(|(a, g, v)| format!("{a}{g} ({v})")),
+        4 => (aggregations.clone(), grouping(), inner.clone()).prop_map(|(a, g, v)| format!("{a}{g} ({v})")),
         1 => (scalar(), grouping(), inner.clone()).prop_map(|(s, g, v)| format!("quantile{g} ({s}, {v})")),
+        // Equal aggregations, of which one is evaluated.
+        1 => (arithmetic(), aggregations, grouping(), inner.clone())
+            .prop_map(|(o, a, g, v)| format!("{a}{g} ({v}) {o} (1 + {a}{g} ({v}))")),
         // Of values that come without rounding: what is a tie must be one for both.
         1 => (grouping(), any::<bool>(), selector()).prop_map(|(g, top, v)| {
             format!("{}{g} (2, {v})", if top { "topk" } else { "bottomk" })
@@ -248,4 +251,14 @@ fn composite(inner: BoxedStrategy<String>) -> BoxedStrategy<String> {
 /// A query that returns a vector.
 pub(crate) fn query() -> BoxedStrategy<String> {
     selector().boxed().prop_recursive(3, 12, 2, composite).boxed()
+}
+
+/// Whether the query looks for resets or changes among values that were rounded. Two that should be equal may differ in
+/// their last bit, which then counts as a reset; for which ones depends on the order of adding.
+pub(crate) fn compares_rounded(query: &str) -> bool {
+    const COMPARING: [&str; 4] = ["rate((", "increase((", "resets((", "changes(("];
+    const ROUNDING: [&str; 10] =
+        ["avg", "std", "/", "quantile", "rate(", "increase(", "delta(", "deriv(", "predict_linear(", "sqrt("];
+    let mut compared = COMPARING.iter().filter_map(|part| query.split_once(part));
+    compared.any(|(_, inside)| ROUNDING.iter().any(|part| inside.contains(part)))
 }

@@ -301,6 +301,7 @@ mod tests {
     use crate::budget::{Budget, BudgetLimits};
     use crate::eval::exec::{Exec, Settings, Tally};
     use crate::eval::remarks::Place;
+    use crate::eval::shared::Shared;
     use crate::eval::steps::Steps;
     use crate::eval::vector::Nothing;
     use crate::testing::memory::MemorySource;
@@ -322,7 +323,8 @@ mod tests {
         let budget = Budget::new(BudgetLimits::default());
         let source = MemorySource::new();
         let steps = Steps::range(0, STEPS as i64 - 1, 1);
-        let exec = Exec::new(&source, &budget, Settings::default(), None, Tally::new(steps, false), None);
+        let exec =
+            Exec::new(&source, &budget, Settings::default(), None, Tally::new(steps, false), Shared::default(), None);
         let place = Place { ordinal: 0, span: Span { start: 0, end: 0 } };
         let context = Context { exec: &exec, place, op: AggregateOp::Sum, inner: &Nothing };
         let (left, right) = rows.split_at(cut.min(rows.len()));

@@ -198,7 +198,10 @@ fn composite(inner: BoxedStrategy<String>) -> BoxedStrategy<String> {
     prop_oneof![
         6 => (range_function(), range(inner.clone())).prop_map(|(f, r)| format!("{f}({r})")).boxed(),
         3 => (functions, inner.clone()).prop_map(|(f, v)| format!("{f}({v})")).boxed(),
-        3 => (aggregations, grouping(), inner.clone()).prop_map(|(a, g, v)| format!("{a}{g} ({v})")).boxed(),
+        3 => (aggregations.clone(), grouping(), inner.clone()).prop_map(|(a, g, v)| format!("{a}{g} ({v})")).boxed(),
+        1 => (aggregations, grouping(), inner.clone())
+            .prop_map(|(a, g, v)| format!("{a}{g} ({v}) + (2 * {a}{g} ({v}))"))
+            .boxed(),
         2 => (operators(), scalar(), inner.clone()).prop_map(|(o, s, v)| format!("({v}) {o} {s}")).boxed(),
         1 => (operators(), scalar(), inner.clone()).prop_map(|(o, s, v)| format!("{s} {o} ({v})")).boxed(),
         3 => (operators(), matching(), pair()).prop_map(|(o, m, (a, b))| format!("({a}) {o}{m} ({b})")).boxed(),
