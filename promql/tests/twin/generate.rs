@@ -253,12 +253,13 @@ pub(crate) fn query() -> BoxedStrategy<String> {
     selector().boxed().prop_recursive(3, 12, 2, composite).boxed()
 }
 
-/// Whether the query looks for resets or changes among values that were rounded. Two that should be equal may differ in
-/// their last bit, which then counts as a reset; for which ones depends on the order of adding.
+/// Whether the query makes much of the last bit of a value that was rounded: looks for resets or changes among such values,
+/// or divides by one for the remainder. What that bit is depends on the order of adding.
 pub(crate) fn compares_rounded(query: &str) -> bool {
     const COMPARING: [&str; 4] = ["rate((", "increase((", "resets((", "changes(("];
     const ROUNDING: [&str; 10] =
         ["avg", "std", "/", "quantile", "rate(", "increase(", "delta(", "deriv(", "predict_linear(", "sqrt("];
+    let is_rounded = |part: &str| ROUNDING.iter().any(|name| part.contains(name));
     let mut compared = COMPARING.iter().filter_map(|part| query.split_once(part));
-    compared.any(|(_, inside)| ROUNDING.iter().any(|part| inside.contains(part)))
+    compared.any(|(_, inside)| is_rounded(inside)) || (query.contains('%') && is_rounded(query))
 }
