@@ -15,6 +15,7 @@ use crate::config::ServeFlags;
 use crate::http::server::{self, ServerOptions};
 use crate::http::starting_app;
 use crate::http::switch::RouterSwitch;
+use crate::runtime::cpu::STACK_BYTES;
 use crate::telemetry::log;
 use parts::Parts;
 use std::process::ExitCode;
@@ -29,7 +30,9 @@ const CONNECTIONS_MAX: usize = 10_000;
 #[must_use]
 pub fn run(flags: ServeFlags) -> ExitCode {
     log::init(flags.log_level, flags.log_format);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    // Light queries are evaluated on these threads too.
+    let threads = tokio::runtime::Builder::new_multi_thread().thread_stack_size(STACK_BYTES).enable_all().build();
+    let runtime = match threads {
         Ok(runtime) => runtime,
         Err(error) => return failed(&format!("cannot start threads: {error}")),
     };

@@ -129,6 +129,10 @@ pub fn difference(ours: &Answer, theirs: &Answer, tolerance: f64) -> Option<Stri
     None
 }
 
+/// What is left when numbers of usual size cancel out: rounding, and no answer.
+const NOISE: f64 = 1e-12;
+
 fn close(a: f64, b: f64, tolerance: f64) -> bool {
-    a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= tolerance * a.abs().max(b.abs())
+    let allowed = if tolerance == 0.0 { 0.0 } else { NOISE.max(tolerance * a.abs().max(b.abs())) };
+    a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= allowed
 }

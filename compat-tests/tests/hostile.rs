@@ -59,6 +59,7 @@ fn texts() -> Vec<Hostile> {
     vec![
         instant("10,000 parentheses", nested(10_000), Refused(400, "nests deeper than 200 parentheses")),
         instant("as many as there may be", nested(200), Answered),
+        instant("nested calls", "abs(".repeat(200) + "m0" + &")".repeat(200), Answered),
         instant("signs", "-".repeat(MEBIBYTE - 2) + "m0", Refused(400, "more than 1000 operators")),
         instant("a mebibyte of or", many_or.clone(), Refused(400, "more than 1000 operators")),
         instant("as many or as there may be", vec!["m0"; 1001].join(" or "), Answered),

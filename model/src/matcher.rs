@@ -82,6 +82,12 @@ impl Matcher {
         self.regex.as_ref()
     }
 
+    /// Memory that the compiled expression takes, 0 without one.
+    #[must_use]
+    pub fn regex_bytes(&self) -> usize {
+        self.regex.as_ref().map_or(0, |regex| regex.automaton().memory_usage())
+    }
+
     /// Whether a label value satisfies the condition; pass "" for an absent label.
     #[must_use]
     pub fn matches(&self, value: &str) -> bool {

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 const LANES: usize = 4;
 
 /// Evaluators and regular expressions recurse; their depth is capped for this much.
-const STACK_BYTES: usize = 8 << 20;
+pub const STACK_BYTES: usize = 8 << 20;
 
 /// A job ended by a panic, which is a bug of ours.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

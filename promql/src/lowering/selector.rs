@@ -78,13 +78,11 @@ impl Walker<'_> {
     fn compile_matcher(&mut self, name: String, op: MatchOp, span: Span, value: Token) -> Result<Matcher, RawError> {
         let value = self.unquote_text(value)?;
         let matcher = Matcher::new(name, op, value).map_err(|error| RawError::semantic(span, error.to_string()))?;
-        if let Some(regex) = matcher.regex() {
-            self.regex_bytes = self.regex_bytes.saturating_add(regex.automaton().memory_usage());
-            let bytes_max = self.options.regex_bytes_max;
-            if self.regex_bytes > bytes_max {
-                let message = format!("regular expressions of the query need more than {bytes_max} bytes");
-                return Err(RawError { kind: ErrorKind::TooLarge, message, span });
-            }
+        self.regex_bytes = self.regex_bytes.saturating_add(matcher.regex_bytes());
+        let bytes_max = self.options.regex_bytes_max;
+        if self.regex_bytes > bytes_max {
+            let message = format!("regular expressions of the query need more than {bytes_max} bytes");
+            return Err(RawError { kind: ErrorKind::TooLarge, message, span });
         }
         Ok(matcher)
     }

@@ -24,7 +24,16 @@ pub(super) fn parse(params: &Params, options: &ParseOptions) -> Result<Vec<Vec<M
 /// # Errors
 /// One is no selector.
 pub(super) fn parse_any(params: &Params, options: &ParseOptions) -> Result<Vec<Vec<Matcher>>, String> {
-    let selector = |text| parse_selector(text, options).map_err(|error| error.to_string());
+    let mut regex_bytes = 0;
+    let selector = |text| {
+        let matchers = parse_selector(text, options).map_err(|error| error.to_string())?;
+        // Each selector keeps to the bound; so do all of them together.
+        regex_bytes += matchers.iter().map(Matcher::regex_bytes).sum::<usize>();
+        if regex_bytes > options.regex_bytes_max {
+            return Err(format!("regular expressions need more than {} bytes", options.regex_bytes_max));
+        }
+        Ok(matchers)
+    };
     params.all("match[]").map(selector).collect()
 }
 

@@ -10,6 +10,8 @@ use model::regex::RegexError;
 pub const QUERIES_MAX: usize = 1_000;
 /// Matchers of all queries of a request, at most.
 pub const MATCHERS_MAX: usize = 1_000;
+/// Memory that the compiled expressions of one request may take, as those of one query.
+const REGEX_BYTES_MAX: usize = 64 << 20;
 
 /// The forms of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,7 +103,7 @@ pub fn decode(body: &[u8]) -> Result<ReadRequest, RequestError> {
     const ACCEPTED: u32 = key(2, VARINT);
     const ACCEPTED_PACKED: u32 = key(2, DELIMITED);
     let mut request = ReadRequest::default();
-    let mut matchers_left = MATCHERS_MAX;
+    let mut left = Left { matchers: MATCHERS_MAX, regex_bytes: REGEX_BYTES_MAX };
     let mut reader = Reader::new(body);
     while !reader.is_empty() {
         match reader.key()? {
@@ -109,7 +111,7 @@ pub fn decode(body: &[u8]) -> Result<ReadRequest, RequestError> {
                 if request.queries.len() == QUERIES_MAX {
                     return Err(RequestError::TooMany { what: "queries", limit: QUERIES_MAX });
                 }
-                request.queries.push(query(reader.delimited()?, &mut matchers_left)?);
+                request.queries.push(query(reader.delimited()?, &mut left)?);
             }
             ACCEPTED => accept(&mut request.accepted, reader.varint()?),
             ACCEPTED_PACKED => {
@@ -131,7 +133,23 @@ fn accept(accepted: &mut Vec<i32>, number: u64) {
     }
 }
 
-fn query(mut reader: Reader<'_>, matchers_left: &mut usize) -> Result<ReadQuery, RequestError> {
+/// What the matchers of one request may still use.
+struct Left {
+    matchers: usize,
+    regex_bytes: usize,
+}
+
+impl Left {
+    fn spend(&mut self, matcher: &Matcher) -> Result<(), RequestError> {
+        let too_many = |what, limit| RequestError::TooMany { what, limit };
+        self.matchers = self.matchers.checked_sub(1).ok_or(too_many("matchers", MATCHERS_MAX))?;
+        let left = self.regex_bytes.checked_sub(matcher.regex_bytes());
+        self.regex_bytes = left.ok_or(too_many("bytes of regular expressions", REGEX_BYTES_MAX))?;
+        Ok(())
+    }
+}
+
+fn query(mut reader: Reader<'_>, left: &mut Left) -> Result<ReadQuery, RequestError> {
     const START: u32 = key(1, VARINT);
     const END: u32 = key(2, VARINT);
     const MATCHER: u32 = key(3, DELIMITED);
@@ -141,9 +159,9 @@ fn query(mut reader: Reader<'_>, matchers_left: &mut usize) -> Result<ReadQuery,
             START => query.start_ms = reader.varint()?.cast_signed(),
             END => query.end_ms = reader.varint()?.cast_signed(),
             MATCHER => {
-                let left = matchers_left.checked_sub(1);
-                *matchers_left = left.ok_or(RequestError::TooMany { what: "matchers", limit: MATCHERS_MAX })?;
-                query.matchers.push(matcher(reader.delimited()?)?);
+                let matcher = matcher(reader.delimited()?)?;
+                left.spend(&matcher)?;
+                query.matchers.push(matcher);
             }
             // Field 4 are the hints, which nothing here depends on.
             other => reader.skip(other, |field| (1..=3).contains(&field))?,
