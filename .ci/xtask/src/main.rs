@@ -47,6 +47,9 @@ fn ci() -> Result<(), String> {
     run(&Step::new("binary", cargo(&["build", "--locked"])))?;
     let mut tally = Tally::default();
     tally.count(&run(&Step::tests("tests", cargo(&["test", "--workspace", "--locked", "--no-fail-fast"])))?);
+    // The points between two steps of the disk exist only with this feature.
+    let crash = cargo(&["test", "--locked", "-p", "storage", "--features", "failpoints", "--test", "kill"]);
+    tally.count(&run(&Step::tests("crashes", crash))?);
     tally.add(&fuzz::run_all()?);
     println!("\n{tally}");
     if tally.failed == 0 { Ok(()) } else { Err("some tests or fuzz targets failed".into()) }
