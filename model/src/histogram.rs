@@ -11,6 +11,7 @@ mod buckets;
 mod compensated;
 mod custom_bounds;
 mod equality;
+mod print;
 mod reset;
 mod side;
 #[cfg(test)]

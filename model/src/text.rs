@@ -59,6 +59,18 @@ pub fn format_plain(value: f64) -> String {
     bytes.into_iter().map(char::from).collect()
 }
 
+/// Shortest digits in exponent form, as Go's format `e` prints them: `1e+00`, `-2.5e-07`, `+Inf`, `NaN`.
+#[must_use]
+pub fn format_exponent(value: f64) -> String {
+    if !value.is_finite() {
+        return format_value(value);
+    }
+    let text = format!("{value:e}");
+    let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let (sign, digits) = exponent.strip_prefix('-').map_or(('+', exponent), |digits| ('-', digits));
+    format!("{mantissa}e{sign}{digits:0>2}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

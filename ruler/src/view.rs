@@ -355,18 +355,7 @@ fn time<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error>
 }
 
 fn exponent_value<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&format_exponent(*value))
-}
-
-/// Shortest digits in exponent form, as Go's format `e` prints them: `1e+00`, `-2.5e-07`, `+Inf`, `NaN`.
-pub(crate) fn format_exponent(value: f64) -> String {
-    if !value.is_finite() {
-        return model::text::format_value(value);
-    }
-    let text = format!("{value:e}");
-    let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-    let (sign, digits) = exponent.strip_prefix('-').map_or(('+', exponent), |digits| ('-', digits));
-    format!("{mantissa}e{sign}{digits:0>2}")
+    serializer.serialize_str(&model::text::format_exponent(*value))
 }
 
 fn label_map<S: Serializer>(labels: &Labels, serializer: S) -> Result<S::Ok, S::Error> {

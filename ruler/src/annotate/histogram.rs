@@ -1,8 +1,6 @@
 //! A native histogram as templates see it: a pointer to Prometheus' structure, with its fields, that prints itself.
 
-use crate::view::format_exponent;
 use model::histogram::{CounterResetHint, Histogram, Span};
-use std::fmt::Write;
 use std::sync::Arc;
 use template::{Integer, IntegerKind, List, Object, Value};
 
@@ -57,7 +55,7 @@ impl Object for FloatHistogram {
     }
 
     fn text(&self) -> Option<String> {
-        Some(print(&self.0))
+        Some(self.0.to_string())
     }
 }
 
@@ -90,28 +88,6 @@ impl Object for BucketSpan {
     fn fields(&self) -> Vec<(&str, Value)> {
         vec![("Offset", Value::int(self.0.offset.into())), ("Length", Value::int(self.0.length.into()))]
     }
-}
-
-/// Its totals, then its populated buckets in ascending order, with brackets that say which ends are theirs.
-fn print(histogram: &Histogram) -> String {
-    let mut text = format!("{{count:{}, sum:{}", number(histogram.count), number(histogram.sum));
-    for bucket in histogram.listed_buckets().filter(|bucket| bucket.count != 0.0) {
-        let open = if bucket.lower_inclusive { '[' } else { '(' };
-        let close = if bucket.upper_inclusive { ']' } else { ')' };
-        let (lower, upper, count) = (number(bucket.lower), number(bucket.upper), number(bucket.count));
-        // Writing to a string cannot fail.
-        let _ = write!(text, ", {open}{lower},{upper}{close}:{count}");
-    }
-    text.push('}');
-    text
-}
-
-/// As Go's `%g` prints it: with an exponent below 1e-4 and from 1e6 on.
-fn number(value: f64) -> String {
-    if value == 0.0 || !value.is_finite() || (1e-4..1e6).contains(&value.abs()) {
-        return model::text::format_plain(value);
-    }
-    format_exponent(value)
 }
 
 #[cfg(test)]

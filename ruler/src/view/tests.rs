@@ -141,7 +141,7 @@ fn groups_without_an_admitted_rule_vanish() {
 fn values_print_with_exponents() {
     let printed = [0.0, -0.0, 1.0, 95.9, 1e21, -2.5e-7, 1e-300, f64::INFINITY, f64::NEG_INFINITY, f64::NAN];
     assert_eq!(
-        printed.map(format_exponent),
+        printed.map(model::text::format_exponent),
         ["0e+00", "-0e+00", "1e+00", "9.59e+01", "1e+21", "-2.5e-07", "1e-300", "+Inf", "-Inf", "NaN"]
     );
 }

@@ -6,9 +6,7 @@ use crate::eval::row::{Row, set_bits};
 use crate::eval::vector::{SeriesVector, Table, Vector};
 use crate::query_error::QueryError;
 use hashbrown::HashMap;
-use model::histogram::Histogram;
 use model::labels::Labels;
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 /// Counts values; the value becomes the label `name` before series are grouped.
@@ -34,7 +32,7 @@ pub(crate) fn count_values<'q>(
         let base = grouping.keep(&labels);
         for step in set_bits(&row.seen()) {
             let text = || match row.histogram(step) {
-                Some(histogram) => print(histogram),
+                Some(histogram) => histogram.to_string(),
                 None => model::text::format_plain(row.values()[step]),
             };
             let mut find = || {
@@ -55,18 +53,4 @@ pub(crate) fn count_values<'q>(
     }
     worker.give_row(row);
     Ok(Arc::new(Table::from_rows(steps, rows, exec)?))
-}
-
-/// A histogram as text: its totals, then its populated buckets in ascending order.
-fn print(histogram: &Histogram) -> String {
-    let number = |value| crate::annotation::format_g(value, None);
-    let mut text = format!("{{count:{}, sum:{}", number(histogram.count), number(histogram.sum));
-    for bucket in histogram.listed_buckets().filter(|bucket| bucket.count != 0.0) {
-        let open = if bucket.lower_inclusive { '[' } else { '(' };
-        let close = if bucket.upper_inclusive { ']' } else { ')' };
-        let (lower, upper, count) = (number(bucket.lower), number(bucket.upper), number(bucket.count));
-        let _ = write!(text, ", {open}{lower},{upper}{close}:{count}");
-    }
-    text.push('}');
-    text
 }
