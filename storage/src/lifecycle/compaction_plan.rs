@@ -1,0 +1,148 @@
+//! Chooses which blocks to merge next.
+//!
+//! Pure. Blocks are merged by UTC day: the blocks of a day that is over become one of level 1. Late samples arrive as further
+//! blocks of days that are merged already; these wait until they have been quiet for a while or are many, so that a trickle of
+//! late samples does not write a whole day anew each time. The blocks of today are merged only when somebody forced many small
+//! ones. Any two blocks may overlap: merging sorts it out, so there is nothing at which this could halt.
+
+use super::window::{DAY_MS, day_of};
+
+/// When to merge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CompactionOptions {
+    /// How long after its end a day is merged, in milliseconds.
+    pub day_delay_ms: i64,
+    /// How long the blocks of late samples wait for others, in milliseconds.
+    pub late_wait_ms: i64,
+    /// So many blocks of a day are merged without waiting.
+    pub blocks_max: usize,
+}
+
+impl Default for CompactionOptions {
+    fn default() -> Self {
+        Self { day_delay_ms: 2 * 3_600_000, late_wait_ms: 3_600_000, blocks_max: 24 }
+    }
+}
+
+/// What of a block matters here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// Names the block.
+    pub ulid: String,
+    /// 0 as flushed, 1 when merged.
+    pub level: u8,
+    /// Time of the oldest sample.
+    pub min_ms: i64,
+    /// Time of the newest sample.
+    pub max_ms: i64,
+    /// When the block was written.
+    pub created_ms: i64,
+    /// Samples of all kinds.
+    pub samples: u64,
+}
+
+/// Which blocks become one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CompactionPlan {
+    /// The day that they are of, counted from the epoch.
+    pub day: i64,
+    /// At least one; what was published earlier first.
+    pub inputs: Vec<String>,
+    /// Level of the result.
+    pub level: u8,
+}
+
+/// The most useful merge among raw blocks in order of their publication, or `None` when nothing is worth it. `force` merges
+/// whatever can be merged now.
+#[must_use]
+pub fn plan(blocks: &[Candidate], now_ms: i64, options: CompactionOptions, force: bool) -> Option<CompactionPlan> {
+    let mut days: Vec<i64> = blocks.iter().map(|block| day_of(block.min_ms)).collect();
+    days.sort_unstable();
+    days.dedup();
+    days.into_iter().find_map(|day| {
+        let of_day: Vec<&Candidate> = blocks.iter().filter(|block| day_of(block.min_ms) == day).collect();
+        is_due(&of_day, day, now_ms, options, force).then(|| CompactionPlan {
+            day,
+            inputs: of_day.iter().map(|block| block.ulid.clone()).collect(),
+            level: 1,
+        })
+    })
+}
+
+fn is_due(blocks: &[&Candidate], day: i64, now_ms: i64, options: CompactionOptions, force: bool) -> bool {
+    let fresh: Vec<_> = blocks.iter().filter(|block| block.level == 0).collect();
+    let merged = blocks.len() - fresh.len();
+    if fresh.is_empty() && merged <= 1 {
+        return false;
+    }
+    if force || blocks.len() >= options.blocks_max {
+        return true;
+    }
+    let day_end = day.saturating_add(1).saturating_mul(DAY_MS);
+    let over = now_ms >= day_end.saturating_add(options.day_delay_ms);
+    let newest = fresh.iter().map(|block| block.created_ms).max().unwrap_or(i64::MIN);
+    let quiet = now_ms >= newest.saturating_add(options.late_wait_ms);
+    over && (merged == 0 || quiet)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: i64 = 3_600_000;
+
+    /// `L0 day/hour@created`, all in hours, as (level, begin, created).
+    fn blocks(of: &[(u8, i64, i64)]) -> Vec<Candidate> {
+        let block = |(at, (level, begin, created)): (usize, &(u8, i64, i64))| Candidate {
+            ulid: format!("{at}"),
+            level: *level,
+            min_ms: begin * HOUR,
+            max_ms: (begin + if *level == 0 { 2 } else { 24 }) * HOUR - 1,
+            created_ms: created * HOUR,
+            samples: 100,
+        };
+        of.iter().enumerate().map(block).collect()
+    }
+
+    fn inputs(of: &[(u8, i64, i64)], now: i64, force: bool) -> Option<String> {
+        plan(&blocks(of), now * HOUR, CompactionOptions::default(), force).map(|plan| plan.inputs.join(" "))
+    }
+
+    #[test]
+    fn a_day_is_merged_when_it_has_been_over_for_the_delay() {
+        let day = [(0, 0, 3), (0, 10, 13), (0, 22, 25), (0, 24, 27)];
+        assert_eq!(inputs(&day, 25, false), None);
+        assert_eq!(inputs(&day, 26, false), Some("0 1 2".into()));
+    }
+
+    #[test]
+    fn a_lone_block_of_a_day_that_is_over_is_written_for_the_long_term() {
+        assert_eq!(inputs(&[(0, 0, 3)], 26, false), Some("0".into()));
+        assert_eq!(inputs(&[(1, 0, 26)], 900, true), None);
+    }
+
+    #[test]
+    fn late_blocks_wait_until_they_have_been_quiet() {
+        let day = [(1, 0, 26), (0, 4, 40)];
+        assert_eq!(inputs(&day, 40, false), None);
+        assert_eq!(inputs(&day, 41, false), Some("0 1".into()));
+    }
+
+    #[test]
+    fn many_blocks_do_not_wait() {
+        let day: Vec<_> = (0..24).map(|at| (0, at % 24, at)).collect();
+        assert!(inputs(&day, 24, false).is_some());
+        assert!(inputs(&day[1..], 24, false).is_none());
+    }
+
+    #[test]
+    fn force_merges_what_there_is() {
+        assert_eq!(inputs(&[(0, 0, 3), (0, 2, 5)], 6, true), Some("0 1".into()));
+        assert_eq!(inputs(&[], 6, true), None);
+    }
+
+    #[test]
+    fn blocks_of_level_1_that_overlap_are_merged() {
+        assert_eq!(inputs(&[(1, 0, 26), (1, 0, 27)], 60, false), Some("0 1".into()));
+    }
+}

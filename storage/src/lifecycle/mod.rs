@@ -1,0 +1,8 @@
+//! The life of stored samples after the head: flushed into blocks, merged, hidden, dropped.
+//!
+//! What is decided is pure and apart from what is done: [`window`] says which spans become blocks, [`compaction_plan`] which
+//! blocks become one, [`retention`] what expires.
+
+pub mod compaction_plan;
+pub mod retention;
+pub mod window;

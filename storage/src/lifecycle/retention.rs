@@ -1,0 +1,172 @@
+//! What expires: by time, by size, and sooner for the series that a retention class names.
+//!
+//! Pure: from a list of blocks and the time of now to a list of blocks to drop or to write anew. A class hides samples from
+//! readers as soon as they are too old; its blocks are written anew once, when all of a block is past the time that the
+//! class keeps.
+
+use crate::tombstone::{DeletedSpans, Deletion};
+use model::labels::Labels;
+use model::matcher::Matcher;
+
+/// How long the samples of some series are kept.
+#[derive(Debug, Clone)]
+pub struct RetentionClass {
+    /// The selector as its author wrote it: names the class in blocks.
+    pub name: String,
+    /// All must hold.
+    pub matchers: Vec<Matcher>,
+    /// How long samples are kept, in milliseconds.
+    pub keep_ms: i64,
+}
+
+/// How long samples are kept.
+#[derive(Debug, Clone, Default)]
+pub struct Retention {
+    /// How long raw samples are kept, in milliseconds; `None` for ever.
+    pub keep_ms: Option<i64>,
+    /// Bytes that all blocks may take; the oldest go first. `None`: no bound.
+    pub bytes_max: Option<u64>,
+    /// The first class that names a series decides, when it keeps shorter than the rest.
+    pub classes: Vec<RetentionClass>,
+}
+
+/// What of a block matters here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// Names the block.
+    pub ulid: String,
+    /// Time of the oldest sample.
+    pub min_ms: i64,
+    /// Time of the newest sample.
+    pub max_ms: i64,
+    /// Of all its files.
+    pub bytes: u64,
+    /// Distance of buckets; 0 for raw samples.
+    pub resolution_ms: i64,
+    /// Classes that were carried out when it was written.
+    pub classes: Vec<String>,
+}
+
+impl Retention {
+    /// Blocks that are past their time or do not fit.
+    #[must_use]
+    pub fn expired(&self, blocks: &[Candidate], now_ms: i64) -> Vec<String> {
+        let mut kept: Vec<&Candidate> = Vec::new();
+        let mut expired = Vec::new();
+        for block in blocks {
+            let too_old = block.resolution_ms == 0
+                && self.keep_ms.is_some_and(|keep_ms| block.max_ms < now_ms.saturating_sub(keep_ms));
+            if too_old { expired.push(block.ulid.clone()) } else { kept.push(block) }
+        }
+        let Some(bytes_max) = self.bytes_max else { return expired };
+        kept.sort_by_key(|block| std::cmp::Reverse(block.max_ms));
+        let mut total = 0_u64;
+        for block in kept {
+            total = total.saturating_add(block.bytes);
+            if total > bytes_max {
+                expired.push(block.ulid.clone());
+            }
+        }
+        expired
+    }
+
+    /// The block that a class should be carried out on next: the oldest one all of which is past what the class keeps.
+    #[must_use]
+    pub fn to_rewrite<'b>(&self, blocks: &'b [Candidate], now_ms: i64) -> Option<&'b Candidate> {
+        let due = |block: &&Candidate| {
+            self.classes.iter().any(|class| {
+                block.max_ms < now_ms.saturating_sub(class.keep_ms) && !block.classes.contains(&class.name)
+            })
+        };
+        blocks.iter().filter(due).min_by_key(|block| block.max_ms)
+    }
+
+    /// The classes that are carried out when a block that ends at `max_ms` is written.
+    #[must_use]
+    pub fn carried_out(&self, max_ms: i64, now_ms: i64) -> Vec<String> {
+        let past = self.classes.iter().filter(|class| max_ms < now_ms.saturating_sub(class.keep_ms));
+        past.map(|class| class.name.clone()).collect()
+    }
+
+    /// How long the samples of a series are kept; `None` for ever.
+    #[must_use]
+    pub fn keep_of(&self, labels: &Labels) -> Option<i64> {
+        let named = |class: &&RetentionClass| {
+            class.matchers.iter().all(|matcher| matcher.matches(labels.get(matcher.name()).unwrap_or_default()))
+        };
+        match (self.classes.iter().find(named).map(|class| class.keep_ms), self.keep_ms) {
+            (Some(class), Some(all)) => Some(class.min(all)),
+            (class, all) => class.or(all),
+        }
+    }
+
+    /// What of a series is deleted or expired.
+    #[must_use]
+    pub fn hidden(&self, labels: &Labels, deletions: &[Deletion], now_ms: i64) -> DeletedSpans {
+        let mut spans = DeletedSpans::of(labels, deletions);
+        if let Some(keep_ms) = self.keep_of(labels) {
+            spans.expire(now_ms.saturating_sub(keep_ms));
+        }
+        spans
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: i64 = 86_400_000;
+
+    fn block(ulid: &str, day: i64, bytes: u64) -> Candidate {
+        let (min_ms, max_ms) = (day * DAY, (day + 1) * DAY - 1);
+        Candidate { ulid: ulid.into(), min_ms, max_ms, bytes, resolution_ms: 0, classes: Vec::new() }
+    }
+
+    fn class(name: &str, job: &str, days: i64) -> RetentionClass {
+        RetentionClass { name: name.into(), matchers: vec![Matcher::equal("job", job)], keep_ms: days * DAY }
+    }
+
+    #[test]
+    fn blocks_expire_when_their_newest_sample_is_too_old() {
+        let retention = Retention { keep_ms: Some(2 * DAY), ..Retention::default() };
+        let blocks = [block("a", 7, 1), block("b", 8, 1), block("c", 9, 1)];
+        assert_eq!(retention.expired(&blocks, 10 * DAY), ["a"]);
+        assert_eq!(retention.expired(&blocks, 10 * DAY - 1), Vec::<String>::new());
+    }
+
+    #[test]
+    fn tiers_are_not_raw_samples() {
+        let retention = Retention { keep_ms: Some(DAY), ..Retention::default() };
+        let tier = Candidate { resolution_ms: 300_000, ..block("a", 0, 1) };
+        assert!(retention.expired(&[tier], 100 * DAY).is_empty());
+    }
+
+    #[test]
+    fn the_oldest_blocks_go_when_all_do_not_fit() {
+        let retention = Retention { bytes_max: Some(25), ..Retention::default() };
+        let blocks = [block("a", 1, 10), block("b", 2, 10), block("c", 3, 10)];
+        assert_eq!(retention.expired(&blocks, 0), ["a"]);
+    }
+
+    #[test]
+    fn the_first_class_that_names_a_series_decides() {
+        let classes = vec![class("debug", "debug", 3), class("all", "", 5)];
+        let retention = Retention { keep_ms: Some(4 * DAY), bytes_max: None, classes };
+        let labels = |job| Labels::from_pairs([("job", job)]).unwrap();
+        assert_eq!(retention.keep_of(&labels("debug")), Some(3 * DAY));
+        assert_eq!(retention.keep_of(&Labels::empty()), Some(4 * DAY));
+        assert_eq!(retention.keep_of(&labels("other")), Some(4 * DAY));
+        let hidden = retention.hidden(&labels("debug"), &[], 10 * DAY);
+        assert!(hidden.contains(7 * DAY - 1) && !hidden.contains(7 * DAY));
+    }
+
+    #[test]
+    fn a_class_is_carried_out_once_per_block() {
+        let retention = Retention { classes: vec![class("debug", "debug", 3)], ..Retention::default() };
+        let mut blocks = [block("a", 1, 1), block("b", 2, 1), block("c", 8, 1)];
+        assert_eq!(retention.to_rewrite(&blocks, 10 * DAY).map(|block| block.ulid.as_str()), Some("a"));
+        blocks[0].classes = retention.carried_out(blocks[0].max_ms, 10 * DAY);
+        assert_eq!(retention.to_rewrite(&blocks, 10 * DAY).map(|block| block.ulid.as_str()), Some("b"));
+        assert!(retention.carried_out(blocks[2].max_ms, 10 * DAY).is_empty());
+    }
+}
