@@ -1,6 +1,8 @@
 //! Reading: series by matchers, their samples, and what labels there are.
 
-use crate::append::SeriesRef;
+use crate::append::{Pin, SeriesRef};
+use crate::head::below::Generations;
+use crate::head::eras::View;
 use crate::head::shard::Shard;
 use crate::head::slot::Slot;
 use crate::head::{Head, HeadError, read, read_histograms, read_starts};
@@ -43,6 +45,11 @@ pub struct TimeRange {
 impl TimeRange {
     /// All of time.
     pub const ALL: Self = Self { after_ms: i64::MIN, until_ms: i64::MAX };
+
+    /// The part of it from `first_ms` on.
+    pub(crate) fn from(self, first_ms: i64) -> Self {
+        Self { after_ms: self.after_ms.max(first_ms.saturating_sub(1)), ..self }
+    }
 }
 
 /// Sorted names or values, perhaps cut off by a limit.
@@ -80,6 +87,8 @@ pub struct Cardinality {
 #[derive(Debug, Clone)]
 pub struct Selection {
     head: Head,
+    /// Keeps what was selected, and says what of it counts.
+    pin: Pin,
     series: Vec<SeriesRef>,
     /// Whether any of the head's series has native histograms.
     histograms: bool,
@@ -101,26 +110,29 @@ impl Head {
         series_max: usize,
     ) -> Result<Selection, SelectError> {
         let range = TimeRange { after_ms, until_ms };
+        let pin = self.pin();
+        let view = pin.view();
         let mut series = Vec::new();
         let (mut histograms, mut starts) = (false, false);
         for shard in &self.inner.shards {
             let shard = shard.read();
-            if !shard.overlaps(range) {
+            if !shard.overlaps(range, view) {
                 continue;
             }
-            histograms |= !shard.histograms.is_empty();
-            starts |= !shard.starts.is_empty() || !shard.histograms.is_empty();
+            let aside = !shard.histograms.is_empty() || !shard.below.is_empty();
+            histograms |= aside;
+            starts |= !shard.starts.is_empty() || aside;
             let slots = shard.matching(matchers);
             let room = series_max - series.len();
-            let whole = shard.within(range);
-            let in_range = slots.iter().filter(|slot| whole || shard.in_range(*slot, range));
+            let whole = shard.within(range, view);
+            let in_range = slots.iter().filter(|slot| whole || shard.in_range(*slot, range, view));
             let before = series.len();
             series.extend(in_range.take(room.saturating_add(1)).map(|slot| shard.series_ref(slot)));
             if series.len() - before > room {
                 return Err(SelectError::TooManySeries { series_max });
             }
         }
-        Ok(Selection { head: self.clone(), series, histograms, starts })
+        Ok(Selection { head: self.clone(), pin, series, histograms, starts })
     }
 
     /// No more series than this satisfy the matchers, as far as a glance at the index tells.
@@ -133,20 +145,23 @@ impl Head {
     /// with `after_ms < t <= until_ms`: what others there are is not looked at.
     #[must_use]
     pub fn select_first(&self, matchers: &[Matcher], range: TimeRange, limit: usize) -> Selection {
+        let pin = self.pin();
+        let view = pin.view();
         let mut series = Vec::new();
         let (mut histograms, mut starts) = (false, false);
         for shard in &self.inner.shards {
             let shard = shard.read();
-            if series.len() == limit || !shard.overlaps(range) {
+            if series.len() == limit || !shard.overlaps(range, view) {
                 continue;
             }
-            histograms |= !shard.histograms.is_empty();
-            starts |= !shard.starts.is_empty() || !shard.histograms.is_empty();
+            let aside = !shard.histograms.is_empty() || !shard.below.is_empty();
+            histograms |= aside;
+            starts |= !shard.starts.is_empty() || aside;
             let slots = shard.matching(matchers);
-            let in_range = slots.iter().filter(|slot| shard.in_range(*slot, range));
+            let in_range = slots.iter().filter(|slot| shard.in_range(*slot, range, view));
             series.extend(in_range.take(limit - series.len()).map(|slot| shard.series_ref(slot)));
         }
-        Selection { head: self.clone(), series, histograms, starts }
+        Selection { head: self.clone(), pin, series, histograms, starts }
     }
 
     /// The label names of the series that satisfy all `matchers` and may have samples in the range.
@@ -154,12 +169,13 @@ impl Head {
     /// # Errors
     /// None as long as the index is in memory.
     pub fn label_names(&self, matchers: &[Matcher], range: TimeRange, limit: usize) -> Result<Listing, SelectError> {
+        let view = self.inner.eras.view();
         let names = |shard: &Shard, series: Option<&RoaringBitmap>, whole: bool| {
-            let in_range = |slot: u32| shard.in_range(slot, range);
+            let in_range = |slot: u32| shard.in_range(slot, range, view);
             let among = Among { series, in_range: (!whole).then_some(in_range) };
             shard.labels.list_names(&among).into_iter().map(str::to_owned).collect()
         };
-        Ok(self.list(matchers, range, limit, names))
+        Ok(self.list(matchers, range, view, limit, names))
     }
 
     /// The values of one label among the series that satisfy all `matchers` and may have samples in the range.
@@ -173,14 +189,15 @@ impl Head {
         range: TimeRange,
         limit: usize,
     ) -> Result<Listing, SelectError> {
+        let view = self.inner.eras.view();
         let values = |shard: &Shard, series: Option<&RoaringBitmap>, whole: bool| {
-            let in_range = |slot: u32| shard.in_range(slot, range);
+            let in_range = |slot: u32| shard.in_range(slot, range, view);
             let among = Among { series, in_range: (!whole).then_some(in_range) };
             let labels_of = |slot: u32| shard.slots.get(slot as usize).labels;
             let found = shard.labels.list_values(name, &among, limit.saturating_add(1), labels_of);
             found.into_iter().map(str::to_owned).collect()
         };
-        Ok(self.list(matchers, range, limit, values))
+        Ok(self.list(matchers, range, view, limit, values))
     }
 
     /// Merges what each shard lists, given the series that match (`None` for all) and whether all of them are in range.
@@ -188,15 +205,16 @@ impl Head {
         &self,
         matchers: &[Matcher],
         range: TimeRange,
+        view: View,
         limit: usize,
         list: impl Fn(&Shard, Option<&RoaringBitmap>, bool) -> Vec<String>,
     ) -> Listing {
         let mut items = Vec::new();
         for shard in &self.inner.shards {
             let shard = shard.read();
-            if shard.overlaps(range) {
+            if shard.overlaps(range, view) {
                 let series = (!matchers.is_empty()).then(|| shard.matching(matchers));
-                items.extend(list(&shard, series.as_ref(), shard.within(range)));
+                items.extend(list(&shard, series.as_ref(), shard.within(range, view)));
             }
         }
         items.sort(); // finds the shards' runs and merges them
@@ -230,10 +248,12 @@ impl Shard {
         self.labels.evaluate(matchers, |slot| self.slots.get(slot as usize).labels)
     }
 
-    fn in_range(&self, slot: u32, range: TimeRange) -> bool {
+    fn in_range(&self, slot: u32, range: TimeRange, view: View) -> bool {
         let found = self.slots.get(slot as usize);
-        found.may_overlap(range.after_ms, range.until_ms)
-            || found.has(Slot::HAS_HISTOGRAMS) && self.has_histograms_in(slot, range)
+        let main = range.from(view.floor_ms);
+        found.may_overlap(main.after_ms, main.until_ms)
+            || found.has(Slot::HAS_HISTOGRAMS) && self.has_histograms_in(slot, main)
+            || found.has(Slot::HAS_BELOW) && self.may_overlap_below(slot, range, Generations::of(view))
     }
 
     #[cold]
@@ -242,13 +262,15 @@ impl Shard {
     }
 
     /// Whether any sample may be in the range.
-    fn overlaps(&self, range: TimeRange) -> bool {
-        self.last_ms > range.after_ms && self.first_ms <= range.until_ms
+    fn overlaps(&self, range: TimeRange, view: View) -> bool {
+        let main = range.from(view.floor_ms);
+        self.last_ms > main.after_ms && self.first_ms <= main.until_ms || self.any_below(Generations::of(view))
     }
 
-    /// Whether every series has samples, and all of them in the range.
-    fn within(&self, range: TimeRange) -> bool {
-        self.sampled == self.hashes.len() && self.first_ms > range.after_ms && self.last_ms <= range.until_ms
+    /// Whether every series has samples, and all of them in the range. Only found out while there is no floor.
+    fn within(&self, range: TimeRange, view: View) -> bool {
+        let whole = self.first_ms > range.after_ms && self.last_ms <= range.until_ms;
+        whole && self.sampled == self.hashes.len() && view == View::ALL
     }
 
     fn slot_of(&self, series: SeriesRef) -> &Slot {
@@ -324,7 +346,8 @@ impl Selection {
         into: &mut SampleColumns,
     ) -> Result<Option<u64>, SelectError> {
         let series = self.series[index];
-        read::read(&self.head.inner, series, TimeRange { after_ms, until_ms }, into).map_err(|e| failed(series, e))
+        let range = TimeRange { after_ms, until_ms };
+        read::read(&self.head.inner, series, range, self.pin.view(), into).map_err(|e| failed(series, e))
     }
 
     /// The newest sample of one series with `after_ms < t <= at_ms`, stale marker included.
@@ -333,14 +356,21 @@ impl Selection {
     /// A stored chunk cannot be read.
     pub fn latest(&self, index: usize, after_ms: i64, at_ms: i64) -> Result<Option<Sample>, SelectError> {
         let series = self.series[index];
-        read::latest(&self.head.inner, series, TimeRange { after_ms, until_ms: at_ms }).map_err(|e| failed(series, e))
+        let range = TimeRange { after_ms, until_ms: at_ms };
+        read::latest(&self.head.inner, series, range, self.pin.view()).map_err(|e| failed(series, e))
     }
 
     /// Whether a series has native histograms.
     #[must_use]
     pub fn has_histograms(&self, index: usize) -> bool {
         let series = self.series[index];
-        self.histograms && self.head.inner.shard_of(series).read().slot_of(series).has(Slot::HAS_HISTOGRAMS)
+        if !self.histograms {
+            return false;
+        }
+        let shard = self.head.inner.shard_of(series).read();
+        let slot = shard.slot_of(series);
+        let below = || slot.has(Slot::HAS_BELOW) && shard.has_histograms_below(shard.slot_number(series));
+        slot.has(Slot::HAS_HISTOGRAMS) || below()
     }
 
     /// Replaces the content of `into` by the native histograms with `after_ms < t <= until_ms`, in order of time, stale ones
@@ -358,7 +388,7 @@ impl Selection {
     ) -> Result<(), SelectError> {
         let series = self.series[index];
         let range = TimeRange { after_ms, until_ms };
-        read_histograms::read(&self.head.inner, series, range, into).map_err(|e| failed(series, e))
+        read_histograms::read(&self.head.inner, series, range, self.pin.view(), into).map_err(|e| failed(series, e))
     }
 
     /// The newest native histogram of one series with `after_ms < t <= at_ms`, a stale one included.
@@ -373,7 +403,7 @@ impl Selection {
     ) -> Result<Option<(i64, Arc<Histogram>)>, SelectError> {
         let series = self.series[index];
         let range = TimeRange { after_ms, until_ms: at_ms };
-        read_histograms::latest(&self.head.inner, series, range).map_err(|e| failed(series, e))
+        read_histograms::latest(&self.head.inner, series, range, self.pin.view()).map_err(|e| failed(series, e))
     }
 
     /// Whether some sample of a series has a start timestamp.
@@ -397,7 +427,7 @@ impl Selection {
     ) -> Result<(), SelectError> {
         let series = self.series[index];
         let range = TimeRange { after_ms, until_ms };
-        read_starts::read(&self.head.inner, series, range, into).map_err(|e| failed(series, e))
+        read_starts::read(&self.head.inner, series, range, self.pin.view(), into).map_err(|e| failed(series, e))
     }
 }
 

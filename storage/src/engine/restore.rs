@@ -9,7 +9,7 @@ use crate::append::{ExemplarRow, LabelHash, Rows, SeriesRef};
 use crate::disk::Disk;
 use crate::error::Error;
 use crate::exemplars::ExemplarStore;
-use crate::head::{Head, HeadError};
+use crate::head::{FlushedState, Head, HeadError};
 use crate::metadata::MetadataStore;
 use crate::snapshot::file::{SectionKind, SnapshotError, SnapshotFile, VERSION};
 use crate::snapshot::name::SnapshotName;
@@ -288,13 +288,15 @@ pub(super) struct RestoreSink<'e> {
     /// One bit per reference: the head is known to hold it.
     known: Vec<u64>,
     hash_scratch: Vec<u8>,
+    /// What need not be brought back.
+    flushed: FlushedState,
     orphans: u64,
     conflicts: u64,
     first_conflict: Option<String>,
 }
 
 impl<'e> RestoreSink<'e> {
-    pub(super) fn start(applied: &'e Applied, loaded: &Loaded) -> std::io::Result<Self> {
+    pub(super) fn start(applied: &'e Applied, loaded: &Loaded, flushed: &FlushedState) -> std::io::Result<Self> {
         let head = &applied.head;
         let mut sink = Self {
             fillers: (0..head.shards()).map(|_| ShardFiller::start(head.clone())).collect::<Result<_, _>>()?,
@@ -308,6 +310,7 @@ impl<'e> RestoreSink<'e> {
             series_bound: 0,
             known: Vec::new(),
             hash_scratch: Vec::new(),
+            flushed: *flushed,
             orphans: 0,
             conflicts: 0,
             first_conflict: None,
@@ -347,12 +350,17 @@ impl<'e> RestoreSink<'e> {
         true
     }
 
+    /// Whether a sample is in blocks.
+    fn in_blocks(&self, lsn: u64, timestamp_ms: i64) -> bool {
+        lsn <= self.flushed.lsn && timestamp_ms < self.flushed.boundary_ms
+    }
+
     /// Keeps the rows that are still to be appended.
     fn retain(&mut self, lsn: u64, rows: &mut Rows) {
         let mut kept = 0;
         for row in 0..rows.len() {
             let series = rows.series[row];
-            if lsn <= self.shard_lsns[self.head.shard_of(series)] {
+            if lsn <= self.shard_lsns[self.head.shard_of(series)] || self.in_blocks(lsn, rows.timestamps_ms[row]) {
                 continue;
             }
             if !self.holds(series) {
@@ -389,7 +397,7 @@ impl ReplaySink for RestoreSink<'_> {
     }
 
     fn samples(&mut self, lsn: u64, rows: &mut Rows) {
-        let all_wanted = lsn > self.last_lsn && rows.series.iter().all(|series| self.holds(*series));
+        let all_wanted = lsn > self.last_lsn.max(self.flushed.lsn) && rows.series.iter().all(|series| self.holds(*series));
         if !all_wanted {
             self.retain(lsn, rows);
         }
@@ -405,7 +413,7 @@ impl ReplaySink for RestoreSink<'_> {
         let mut by_shard = vec![Vec::new(); self.fillers.len()];
         for row in rows {
             let shard = self.head.shard_of(row.0);
-            if lsn <= self.shard_lsns[shard] {
+            if lsn <= self.shard_lsns[shard] || self.in_blocks(lsn, row.1.timestamp_ms) {
                 continue;
             }
             if self.holds(row.0) {
@@ -425,8 +433,11 @@ impl ReplaySink for RestoreSink<'_> {
         if lsn > self.exemplars_lsn {
             if self.holds(row.series) {
                 self.exemplars.insert(row);
-            } else {
+            } else if !self.in_blocks(lsn, row.exemplar.timestamp_ms) {
                 self.orphans += 1;
+            }
+            if lsn <= self.flushed.lsn {
+                self.exemplars.finish_flush(self.exemplars.begin_flush(self.flushed.boundary_ms));
             }
         }
     }

@@ -8,12 +8,16 @@
 //! out), `snapshot/`. The label index is in [`crate::index`], the codec in [`crate::chunk`].
 
 mod appender;
+pub(crate) mod below;
 mod cells;
 mod changes;
 mod chunk_file;
 mod chunk_files;
 mod chunk_link;
+pub(crate) mod eras;
 mod error;
+mod floors;
+mod flush;
 mod frame;
 mod hash_index;
 mod histogram_appender;
@@ -35,13 +39,18 @@ mod timeline;
 pub(crate) mod varint;
 
 pub use changes::Changed;
+pub use eras::Pin;
 pub use error::{HeadError, HeadErrorKind, Notice};
+pub use floors::FlushedState;
+pub use flush::{FlushPart, FlushSeries, Flushing};
 pub use snapshot::FrozenShard;
 pub use stats::{HeadMemory, HeadStats};
 
 use crate::append::{AppendOutcome, LabelHash, Rejection, Rows, SeriesRef};
 use crate::wal::histograms::SeriesHistogram;
 use changes::Changes;
+use eras::Eras;
+use floors::Floors;
 use parking_lot::{Mutex, RwLock};
 use shard::Shard;
 use std::path::PathBuf;
@@ -89,6 +98,8 @@ pub(crate) struct Inner {
     pub(crate) id: u64,
     pub(crate) shards: Vec<RwLock<Shard>>,
     pub(crate) changes: Changes,
+    pub(crate) eras: Eras,
+    floors: Mutex<Floors>,
     /// Held while rows are appended: one thread at a time.
     by_shard: Mutex<Grouping>,
 }
@@ -126,9 +137,24 @@ impl Head {
         static HEADS: AtomicU64 = AtomicU64::new(1);
         let id = HEADS.fetch_add(1, Ordering::Relaxed);
         Ok((
-            Self { inner: Arc::new(Inner { id, shards, changes: Changes::default(), by_shard: Mutex::default() }) },
+            Self {
+                inner: Arc::new(Inner {
+                    id,
+                    shards,
+                    changes: Changes::default(),
+                    eras: Eras::default(),
+                    floors: Mutex::default(),
+                    by_shard: Mutex::default(),
+                }),
+            },
             notices,
         ))
+    }
+
+    /// Keeps from now on what is found in the head, until it is dropped.
+    #[must_use]
+    pub fn pin(&self) -> Pin {
+        self.inner.eras.pin()
     }
 
     /// How many shards there are: a power of two.
@@ -197,7 +223,7 @@ impl Head {
     /// from that order alone.
     ///
     /// # Panics
-    /// If a row is of a series that the head does not hold.
+    /// If a row is of a series that the head never held.
     pub fn append(&self, rows: &Rows) -> AppendOutcome {
         self.append_grouped(rows, &mut self.inner.by_shard.lock())
     }
@@ -247,7 +273,7 @@ impl Head {
     /// Forgets the chunk files all of whose samples are older than `before_ms`; returns the bytes that this frees on disk once
     /// readers are done with them.
     pub fn expire_chunks(&self, before_ms: i64) -> u64 {
-        let freed = self.inner.shards.iter().map(|shard| shard.write().expire(before_ms)).sum();
+        let freed = self.inner.shards.iter().map(|shard| shard.write().expire(before_ms, 0)).sum();
         self.inner.changes.note(i64::MIN);
         freed
     }

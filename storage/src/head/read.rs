@@ -5,9 +5,11 @@
 //! exception are chunks so new that they still wait to be written.
 
 use super::Inner;
+use super::below::{self, Generations};
 use super::cells::NO_CELL;
 use super::chunk_files::{ChunkFiles, ChunkReader, Missing};
 use super::chunk_link::ChunkLink;
+use super::eras::View;
 use super::error::HeadError;
 use super::frame::{Frame, FrameKind};
 use super::shard::Shard;
@@ -113,13 +115,47 @@ pub(crate) fn read(
     head: &Inner,
     series: SeriesRef,
     range: TimeRange,
+    view: View,
     into: &mut SampleColumns,
 ) -> Result<Option<u64>, HeadError> {
+    let (token, has_below) = read_slot(head, series, range.from(view.floor_ms), into)?;
+    if !has_below {
+        return Ok(token);
+    }
+    let mut late = Vec::new();
+    below::read_floats(head, series, range, Generations::of(view), &mut late)?;
+    if late.is_empty() {
+        return Ok(token);
+    }
+    merge_late(&mut late, into);
+    Ok(None)
+}
+
+/// As [`read`], of the main structures alone and whatever the floor is.
+pub(super) fn read_main(
+    head: &Inner,
+    series: SeriesRef,
+    range: TimeRange,
+    into: &mut SampleColumns,
+) -> Result<Option<u64>, HeadError> {
+    Ok(read_slot(head, series, range, into)?.0)
+}
+
+/// As [`read_main`]; says, too, whether the series has below-floor samples.
+fn read_slot(
+    head: &Inner,
+    series: SeriesRef,
+    range: TimeRange,
+    into: &mut SampleColumns,
+) -> Result<(Option<u64>, bool), HeadError> {
     into.clear();
     SCRATCH.with_borrow_mut(|scratch| {
         let lock = head.shard_of(series).read();
-        let slot = lock.live(series).copied().filter(|slot| slot.may_overlap(range.after_ms, range.until_ms));
-        let Some(slot) = slot else { return Ok(Some(0)) };
+        let Some(slot) = lock.live(series).copied() else { return Ok((Some(0), false)) };
+        let has_below = slot.has(Slot::HAS_BELOW);
+        if !slot.may_overlap(range.after_ms, range.until_ms) {
+            return Ok((Some(0), has_below));
+        }
         let open = copy_open_chunk(&lock, &slot, range, scratch);
         let late = copy_late(&lock, series, &slot, range, scratch);
         let reaches_back = open.is_none_or(|open| open.first_ms > range.after_ms.saturating_add(1));
@@ -133,10 +169,10 @@ pub(crate) fn read(
             pieces.collect(Source::Files(&files), &late, scratch, into)
         }?;
         if scratch.late.is_empty() {
-            return Ok(token);
+            return Ok((token, has_below));
         }
         merge_late(&mut scratch.late, into);
-        Ok(None)
+        Ok((None, has_below))
     })
 }
 
@@ -158,10 +194,22 @@ pub(crate) fn warm(head: &Inner, series: impl Iterator<Item = SeriesRef>) {
 }
 
 /// The newest sample of a series with `after_ms < t <= at_ms`.
-pub(crate) fn latest(head: &Inner, series: SeriesRef, range: TimeRange) -> Result<Option<Sample>, HeadError> {
+pub(crate) fn latest(
+    head: &Inner,
+    series: SeriesRef,
+    range: TimeRange,
+    view: View,
+) -> Result<Option<Sample>, HeadError> {
     let lock = head.shard_of(series).read();
-    let slot = lock.live(series).filter(|slot| slot.may_overlap(range.after_ms, range.until_ms));
-    let Some(slot) = slot.copied() else { return Ok(None) };
+    let Some(slot) = lock.live(series).copied() else { return Ok(None) };
+    if slot.has(Slot::HAS_BELOW) {
+        drop(lock);
+        return latest_of_all(head, series, range, view);
+    }
+    let range = range.from(view.floor_ms);
+    if !slot.may_overlap(range.after_ms, range.until_ms) {
+        return Ok(None);
+    }
     if slot.last_ms <= range.until_ms {
         let newest = Sample { timestamp_ms: slot.last_ms, value: f64::from_bits(slot.last_bits) };
         return Ok(Some(newest));
@@ -180,8 +228,12 @@ pub(crate) fn latest(head: &Inner, series: SeriesRef, range: TimeRange) -> Resul
     if found.is_some() {
         return Ok(found);
     }
+    latest_of_all(head, series, range, view)
+}
+
+fn latest_of_all(head: &Inner, series: SeriesRef, range: TimeRange, view: View) -> Result<Option<Sample>, HeadError> {
     let mut columns = SampleColumns::default();
-    read(head, series, range, &mut columns)?;
+    read(head, series, range, view, &mut columns)?;
     let newest = columns.timestamps_ms.last().zip(columns.values.last());
     Ok(newest.map(|(&timestamp_ms, &value)| Sample { timestamp_ms, value }))
 }
@@ -348,7 +400,7 @@ fn decode_open(open: OpenCopy, scratch: &mut Scratch) {
 
 /// Merges out-of-order samples, in any order, into samples in order. What came in order wins, though no timestamp is
 /// stored twice.
-fn merge_late(late: &mut Vec<(i64, u64)>, into: &mut SampleColumns) {
+pub(super) fn merge_late(late: &mut Vec<(i64, u64)>, into: &mut SampleColumns) {
     late.sort_unstable_by_key(|sample| sample.0);
     late.dedup_by_key(|sample| sample.0);
     let mut merged = SampleColumns::default();

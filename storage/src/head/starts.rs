@@ -10,6 +10,7 @@ use super::frame::{Frame, FrameKind};
 use super::late::LateChunk;
 use super::varint;
 use crate::chunk::bits::{unzigzag, zigzag};
+use crate::select::TimeRange;
 
 /// Runs and points are cut into a chunk when there are more of them.
 const IN_MEMORY_MAX: usize = 64;
@@ -87,6 +88,12 @@ impl StartTimes {
             payload: &cut.to_bytes(),
         });
         self.chunks.push(LateChunk { link, first_ms, last_ms });
+    }
+
+    /// The chunks that may hold starts of samples in a range.
+    pub(crate) fn chunks_within(&self, range: TimeRange) -> impl Iterator<Item = LateChunk> {
+        let overlaps = move |chunk: &LateChunk| chunk.first_ms <= range.until_ms && chunk.last_ms > range.after_ms;
+        self.chunks.iter().copied().filter(overlaps)
     }
 
     /// Bytes on the heap.

@@ -19,9 +19,11 @@ pub(crate) use restore::IndexExtent;
 use crate::head::varint;
 use arena::{ArenaFull, ByteArena, Text, TextArena};
 use hashbrown::HashTable;
+use model::labels::METRIC_NAME;
 use model::matcher::{MatchOp, Matcher};
 use names::Name;
 use postings::Postings;
+use roaring::RoaringBitmap;
 use smallvec::SmallVec;
 use std::hash::BuildHasher;
 
@@ -201,6 +203,36 @@ impl LabelIndex {
             pair.map_or(0, |pair| self.pairs[pair as usize].series)
         });
         counts.min().unwrap_or(self.series) as usize
+    }
+
+    /// The numbers of the names of a set.
+    pub(crate) fn name_numbers(&self, labels: Address) -> impl Iterator<Item = u32> {
+        pairs_of(self.sets.from(labels)).map(|pair| self.pairs[pair as usize].name)
+    }
+
+    /// The values of a label that series have, in no order.
+    pub(crate) fn values_in_use(&self, name: &str) -> impl Iterator<Item = &str> {
+        let name = self.name_number(name).map(|name| &self.names[name as usize]);
+        let pairs = name.into_iter().flat_map(Name::pairs);
+        pairs.filter(|pair| self.pairs[*pair as usize].series > 0).map(|pair| self.value(pair))
+    }
+
+    /// The series of a metric, or those without a metric name.
+    pub(crate) fn with_metric(&self, metric: Option<&str>) -> RoaringBitmap {
+        let name = self.name_number(METRIC_NAME);
+        match (name, metric) {
+            (None, None) => self.all.to_bitmap(),
+            (None, Some(_)) => RoaringBitmap::new(),
+            (Some(name), None) => {
+                let mut series = self.all.to_bitmap();
+                self.names[name as usize].present.subtract_from(&mut series);
+                series
+            }
+            (Some(name), Some(metric)) => {
+                let pair = self.pair_number(name, metric);
+                pair.map(|pair| self.postings[pair as usize].to_bitmap()).unwrap_or_default()
+            }
+        }
     }
 
     /// Whether any series has the label.

@@ -3,7 +3,7 @@
 use super::histograms::SeriesHistogram;
 use super::payload::{self, Checkpoint};
 use super::writer::RecordLimits;
-use crate::append::{AppendOutcome, Batch, ExemplarRow, Rows, SeriesRef};
+use crate::append::{AppendOutcome, Batch, ExemplarRow, Pin, Rows, SeriesRef};
 use crate::error::Error;
 use crate::histogram::BUCKETS_MAX;
 use crate::histogram::stored::Stored;
@@ -33,17 +33,19 @@ pub(crate) struct Content {
     pub(crate) rows: Rows,
     pub(crate) histograms: Vec<SeriesHistogram>,
     pub(crate) exemplars: Vec<ExemplarRow>,
+    /// Lets go once the rows are applied.
+    pub(crate) pin: Option<Pin>,
 }
 
 impl From<Batch> for Content {
-    fn from(Batch { rows, histograms, exemplars }: Batch) -> Self {
+    fn from(Batch { rows, histograms, exemplars, pin }: Batch) -> Self {
         let mut stored: Vec<SeriesHistogram> = Vec::with_capacity(histograms.len());
         for row in histograms {
             let scale = stored.last().map(|(_, before)| &before.scale);
             let histogram = Stored::new(row.timestamp_ms, row.start_ms, &row.histogram, scale);
             stored.push((row.series, histogram));
         }
-        Self { rows, histograms: stored, exemplars }
+        Self { rows, histograms: stored, exemplars, pin }
     }
 }
 

@@ -91,7 +91,7 @@ fn written_with_histograms() -> (Vec<u8>, Told) {
     let mut rows = Rows::default();
     (0..5).for_each(|n| rows.push_started(SeriesRef(1), 1_600_000_000_000 + n, n as f64, if n > 2 { n } else { 0 }));
     let histograms = (0..).zip(histograms).map(row).collect();
-    log.append(Batch { rows, histograms, exemplars: (0..3).map(exemplar).collect() });
+    log.append(Batch { rows, histograms, exemplars: (0..3).map(exemplar).collect(), ..Batch::default() });
     (segment(&disk), read(&disk, 0).0)
 }
 
