@@ -13,6 +13,7 @@ mod exemplars;
 pub mod head;
 pub mod histogram;
 mod index;
+pub mod manifest;
 mod metadata;
 pub mod select;
 pub mod snapshot;
