@@ -138,7 +138,9 @@ impl Bucket {
         let root = root.parent().map(std::path::Path::to_owned).unwrap_or(root);
         let before = UNIX_EPOCH + Duration::from_millis(u64::try_from(before_ms).unwrap_or(0));
         let shown = root.clone();
-        blocking(move || sweep(&root, before)).await.map_err(BucketError::file("remove unfinished objects below", shown))
+        blocking(move || sweep(&root, before))
+            .await
+            .map_err(BucketError::file("remove unfinished objects below", shown))
     }
 
     async fn copy(&self, key: &str, path: &Path, local: &LocalFileSystem, source: Source) -> Result<u64, BucketError> {

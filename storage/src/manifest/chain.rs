@@ -96,7 +96,11 @@ impl ManifestChain {
     /// # Errors
     /// The store fails, or a manifest is damaged or too new.
     pub async fn refresh(&self) -> Result<Arc<Manifest>, ManifestError> {
-        if self.is_stale() { self.resolve().await? } else { self.probe().await? }
+        if self.is_stale() {
+            self.resolve().await?
+        } else {
+            self.probe().await?
+        }
         Ok(self.latest())
     }
 

@@ -53,7 +53,9 @@ pub(super) fn plan(now_ms: i64, options: GarbageOptions, objects: &[ObjectInfo],
             continue;
         }
         match removed.get(ulid) {
-            Some(removed_ms) if is_over(*removed_ms, options.removed_block_grace) => garbage.removed.push(object.clone()),
+            Some(removed_ms) if is_over(*removed_ms, options.removed_block_grace) => {
+                garbage.removed.push(object.clone())
+            }
             Some(_) => {}
             None if is_over(object.modified_ms, options.orphan_grace) => garbage.orphans.push(object.clone()),
             None => {}

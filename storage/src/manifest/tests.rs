@@ -1,0 +1,1 @@
+//! The chain on stores that fail.
