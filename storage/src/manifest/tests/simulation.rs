@@ -138,8 +138,9 @@ async fn run(seed: u64) -> Told {
     }
     // What was given up and happens late has happened by now.
     tokio::time::sleep(Duration::from_millis(100)).await;
-    check(&memory, &told.lock()).await;
-    Arc::into_inner(told).unwrap().into_inner()
+    let told = Arc::into_inner(told).unwrap().into_inner();
+    check(&memory, &told).await;
+    told
 }
 
 /// The store itself must show one chain, in which nothing confirmed was lost and nobody published after their epoch.
