@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use storage::bucket::BucketOptions;
 
 /// Settings that can change while Hearth runs, by `SIGHUP` or `POST /-/reload`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
@@ -21,6 +22,8 @@ pub struct Config {
     pub alerting: AlertingConfig,
     /// How Hearth collects its own metrics.
     pub self_scrape: SelfScrapeConfig,
+    /// Where blocks are kept. A change needs a restart.
+    pub object_store: BucketOptions,
 }
 
 /// Defaults for everything.
@@ -225,6 +228,7 @@ impl Config {
         if let Some(name) = self.global.external_labels.keys().find(|name| !model::labels::is_legacy_label_name(name)) {
             return Err(format!("global.external_labels: {name:?} is not a valid label name"));
         }
+        self.object_store.check().map_err(|error| error.to_string())?;
         for (i, group) in self.alerting.alertmanagers.iter().enumerate() {
             group.check().map_err(|message| format!("alerting.alertmanagers[{i}]: {message}"))?;
         }
@@ -279,6 +283,14 @@ mod tests {
             "global: {evaluation_interval: 1x}",
             "global: {external_labels: {\"a-b\": c}}",
             "alerting: {alertmanagers: [{api_version: v1}]}",
+            "object_store: {type: s3}",
+            "object_store: {type: s3, s3: {bucket: b, endpoint: \"http://a:1\"}}",
+            "object_store: {type: s3, s3: {bucket: b, access_key_id: a}}",
+            "object_store: {type: s3, s3: {bucket: b, encryption: sse-kms}}",
+            "object_store: {type: gcs, gcs: {bucket: b, key: c}}",
+            "object_store: {type: azure, azure: {account: a}}",
+            "object_store: {request_timeout: 0s}",
+            "object_store: {prefix: \"a//b\"}",
             "alerting: {alertmanagers: [{static_configs: [{targets: [\"http://a:1\"]}]}]}",
         ] {
             assert!(Config::parse(text).is_err(), "{text}");
@@ -296,6 +308,10 @@ mod tests {
     fn secrets_are_not_printed() {
         let text = "alerting: {alertmanagers: [{basic_auth: {username: u, password: hunter2}}]}";
         let printed = Config::parse(text).unwrap().to_yaml();
+        assert!(printed.contains("<secret>") && !printed.contains("hunter2"), "{printed}");
+        let text = "object_store: {type: s3, s3: {bucket: b, access_key_id: a, secret_access_key: hunter2}}";
+        let config = Config::parse(text).unwrap();
+        let printed = format!("{} {config:?}", config.to_yaml());
         assert!(printed.contains("<secret>") && !printed.contains("hunter2"), "{printed}");
     }
 }

@@ -14,6 +14,7 @@ pub mod head;
 pub mod histogram;
 mod index;
 pub mod lifecycle;
+pub mod manifest;
 mod metadata;
 pub mod select;
 pub mod snapshot;

@@ -14,6 +14,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Larger files are sent in parts.
 const WHOLE_BYTES_MAX: u64 = 16 << 20;
@@ -123,6 +124,25 @@ impl Bucket {
         self.run(Operation::Upload, key, finish).await
     }
 
+    /// Removes what crashes left of unfinished uploads into a directory before `before_ms`, and returns how many there were.
+    ///
+    /// Elsewhere a rule of the bucket has to do this: the services hide unfinished uploads from lists.
+    ///
+    /// # Errors
+    /// The directory cannot be read or changed.
+    pub async fn remove_unfinished(&self, prefix: &str, before_ms: i64) -> Result<u64, BucketError> {
+        let Some(local) = &self.shared.store.local else { return Ok(0) };
+        let root = local
+            .path_to_filesystem(&self.path(&format!("{prefix}/x"))?)
+            .map_err(|error| BucketError::Key { key: prefix.to_owned(), why: error.to_string() })?;
+        let root = root.parent().map(std::path::Path::to_owned).unwrap_or(root);
+        let before = UNIX_EPOCH + Duration::from_millis(u64::try_from(before_ms).unwrap_or(0));
+        let shown = root.clone();
+        blocking(move || sweep(&root, before))
+            .await
+            .map_err(BucketError::file("remove unfinished objects below", shown))
+    }
+
     async fn copy(&self, key: &str, path: &Path, local: &LocalFileSystem, source: Source) -> Result<u64, BucketError> {
         let target = local
             .path_to_filesystem(path)
@@ -210,6 +230,32 @@ fn make_directories(directory: &std::path::Path) -> io::Result<()> {
         File::open(parent)?.sync_all()?;
     }
     Ok(())
+}
+
+/// Removes files below a directory whose name is that of an unfinished object and that are older than `before`.
+fn sweep(directory: &std::path::Path, before: SystemTime) -> io::Result<u64> {
+    let entries = match std::fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        Err(error) => return Err(error),
+    };
+    let mut removed = 0;
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            removed += sweep(&entry.path(), before)?;
+        } else if is_unfinished(&entry.file_name().to_string_lossy()) && entry.metadata()?.modified()? < before {
+            std::fs::remove_file(entry.path())?;
+            removed += 1;
+        }
+    }
+    Ok(removed)
+}
+
+/// Whether a file is one that the store hides: `name#17`.
+fn is_unfinished(name: &str) -> bool {
+    let number = name.rsplit_once('#').map(|(_, number)| number);
+    number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// Runs file operations where they may block.

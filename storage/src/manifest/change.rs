@@ -1,0 +1,211 @@
+//! Decides what the next version of a manifest says. Pure: no clock, no store.
+
+use super::{FORMAT_VERSION, Manifest, ManifestError, RemovedBlock};
+use crate::block::meta::BlockMeta;
+use std::collections::HashSet;
+use std::fmt;
+
+/// How long a removed block is remembered: longer than it stays in the store.
+const REMOVED_KEPT_MS: i64 = 25 * 3_600_000;
+
+/// What a process does with the data of a tenant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Flushes the head: adds blocks and moves [`super::Flushed`].
+    Writer,
+    /// Replaces blocks by others, and drops them.
+    Compactor,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Writer => "writer",
+            Self::Compactor => "compactor",
+        })
+    }
+}
+
+/// The right to publish in a role, until somebody else claims it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Epoch {
+    pub(super) role: Role,
+    pub(super) number: u64,
+}
+
+impl Epoch {
+    /// In which role.
+    #[must_use]
+    pub fn role(self) -> Role {
+        self.role
+    }
+
+    /// Its number: of two epochs the larger one counts.
+    #[must_use]
+    pub fn number(self) -> u64 {
+        self.number
+    }
+}
+
+/// Why a change makes no sense on the newest manifest; the work behind it has to be done anew, or not at all.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Conflict {
+    /// A block that should be replaced or dropped is not there.
+    #[error("block {ulid} is no longer in the manifest")]
+    BlockGone {
+        /// Which one.
+        ulid: String,
+    },
+    /// A block is there already.
+    #[error("block {ulid} is already in the manifest, with other contents")]
+    BlockExists {
+        /// Which one.
+        ulid: String,
+    },
+    /// The flush would move backwards, or the role may not move it.
+    #[error("the flushed boundary cannot change like this: {why}")]
+    Flushed {
+        /// What is wrong.
+        why: &'static str,
+    },
+    /// Whatever else the author of the change found.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl Manifest {
+    /// This manifest with some blocks replaced by others: both lists may be empty.
+    ///
+    /// # Errors
+    /// A block to remove is not there, or a block to add is there with other contents. A block that is there as it should be added
+    /// is left alone, so that a change whose fate was not known can be repeated.
+    pub fn replace_blocks(&self, remove: &[String], add: Vec<BlockMeta>) -> Result<Self, Conflict> {
+        let mut next = self.clone();
+        let is_done = !add.is_empty() && add.iter().all(|block| self.block(&block.ulid) == Some(block));
+        if is_done && remove.iter().all(|ulid| self.block(ulid).is_none()) {
+            return Ok(next);
+        }
+        if let Some(ulid) = remove.iter().find(|ulid| self.block(ulid).is_none()) {
+            return Err(Conflict::BlockGone { ulid: ulid.clone() });
+        }
+        next.blocks.retain(|block| !remove.contains(&block.ulid));
+        for block in add {
+            match self.block(&block.ulid) {
+                Some(there) if *there == block => {}
+                Some(_) => return Err(Conflict::BlockExists { ulid: block.ulid }),
+                None => next.blocks.push(block),
+            }
+        }
+        Ok(next)
+    }
+
+    fn epoch(&self, role: Role) -> u64 {
+        match role {
+            Role::Writer => self.writer_epoch,
+            Role::Compactor => self.compactor_epoch,
+        }
+    }
+}
+
+/// What the caller knows about the version it wants to publish.
+pub(super) struct Publication {
+    pub(super) now_ms: i64,
+    pub(super) commit_id: String,
+}
+
+/// The version in which `role` is claimed, and the epoch that this gives.
+pub(super) fn claim(current: &Manifest, role: Role, publication: Publication) -> (Manifest, Epoch) {
+    let number = current.epoch(role) + 1;
+    let mut next = current.clone();
+    match role {
+        Role::Writer => next.writer_epoch = number,
+        Role::Compactor => next.compactor_epoch = number,
+    }
+    (finish(current, next, publication), Epoch { role, number })
+}
+
+/// The version that follows when the holder of `epoch` wants `wanted` to be true, or `None` when it is already.
+///
+/// Only blocks, flushed and tombstones are taken from `wanted`.
+pub(super) fn next(
+    current: &Manifest,
+    epoch: Epoch,
+    wanted: Manifest,
+    publication: Publication,
+) -> Result<Option<Manifest>, ManifestError> {
+    check_epoch(current, epoch)?;
+    check_flushed(current, epoch, &wanted)?;
+    check_blocks(&wanted)?;
+    let mut next = current.clone();
+    next.blocks = wanted.blocks;
+    next.blocks.sort_by(|a, b| (a.resolution_ms, a.min_ms, &a.ulid).cmp(&(b.resolution_ms, b.min_ms, &b.ulid)));
+    next.flushed = wanted.flushed;
+    next.tombstones = wanted.tombstones;
+    if next == *current {
+        return Ok(None);
+    }
+    Ok(Some(finish(current, next, publication)))
+}
+
+/// Refuses the holder of an epoch that was followed by another.
+pub(super) fn check_epoch(current: &Manifest, epoch: Epoch) -> Result<(), ManifestError> {
+    let number = current.epoch(epoch.role);
+    if number == epoch.number {
+        return Ok(());
+    }
+    let tenant = current.tenant.clone();
+    Err(ManifestError::Fenced { tenant, role: epoch.role, held: epoch.number, current: number })
+}
+
+fn check_flushed(current: &Manifest, epoch: Epoch, wanted: &Manifest) -> Result<(), Conflict> {
+    if wanted.flushed == current.flushed {
+        return Ok(());
+    }
+    if epoch.role != Role::Writer {
+        return Err(Conflict::Flushed { why: "only the writer moves it" });
+    }
+    match (current.flushed, wanted.flushed) {
+        (Some(_), None) => Err(Conflict::Flushed { why: "it cannot be taken back" }),
+        (Some(now), Some(then)) if then.boundary_ms < now.boundary_ms => {
+            Err(Conflict::Flushed { why: "its time went backwards" })
+        }
+        (Some(now), Some(then)) if then.lsn < now.lsn || then.generation < now.generation => {
+            Err(Conflict::Flushed { why: "its position in the log or its generation went backwards" })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_blocks(wanted: &Manifest) -> Result<(), Conflict> {
+    let mut seen = HashSet::with_capacity(wanted.blocks.len());
+    for block in &wanted.blocks {
+        if !seen.insert(block.ulid.as_str()) {
+            return Err(Conflict::BlockExists { ulid: block.ulid.clone() });
+        }
+        if block.tenant != wanted.tenant {
+            return Err(Conflict::Other(format!("block {} belongs to tenant {}", block.ulid, block.tenant)));
+        }
+    }
+    Ok(())
+}
+
+fn finish(current: &Manifest, mut next: Manifest, publication: Publication) -> Manifest {
+    let Publication { now_ms, commit_id } = publication;
+    let kept: HashSet<&str> = next.blocks.iter().map(|block| block.ulid.as_str()).collect();
+    let mut removed: Vec<RemovedBlock> = current
+        .removed
+        .iter()
+        .filter(|block| now_ms - block.removed_ms < REMOVED_KEPT_MS && !kept.contains(block.ulid.as_str()))
+        .cloned()
+        .collect();
+    let left = current.blocks.iter().filter(|block| !kept.contains(block.ulid.as_str()));
+    removed.extend(left.map(|block| RemovedBlock { ulid: block.ulid.clone(), removed_ms: now_ms }));
+    drop(kept);
+    next.removed = removed;
+    next.format_version = FORMAT_VERSION;
+    next.version = current.version + 1;
+    next.created_ms = now_ms;
+    next.parent_id = current.commit_id.clone();
+    next.commit_id = commit_id;
+    next
+}

@@ -1,0 +1,148 @@
+//! What a manifest says, and its bytes.
+
+use super::ManifestError;
+use crate::block::meta::BlockMeta;
+use serde::{Deserialize, Serialize};
+use std::io::{self, Read, Write};
+
+/// The version that is written; it grows with every field that is added.
+pub const FORMAT_VERSION: u32 = 1;
+
+const ZSTD_LEVEL: i32 = 3;
+/// Larger manifests are damaged: this is room for a hundred thousand blocks.
+const DECODED_BYTES_MAX: u64 = 256 << 20;
+
+/// All that is known about the data of a tenant at one version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// See [`FORMAT_VERSION`].
+    pub format_version: u32,
+    /// Place in the chain, from 1. 0 only before there is a chain.
+    pub version: u64,
+    /// Differs for every attempt to publish, so that whose version it is can be told from its bytes.
+    pub commit_id: String,
+    /// `commit_id` of the version before; empty in version 1.
+    pub parent_id: String,
+    /// Whose data.
+    pub tenant: String,
+    /// When it was made, by the clock of the process that made it; milliseconds since the Unix epoch.
+    pub created_ms: i64,
+    /// Who may flush: the process that claimed this number. 0: nobody yet.
+    pub writer_epoch: u64,
+    /// Who may compact: the process that claimed this number. 0: nobody yet.
+    pub compactor_epoch: u64,
+    /// How far the head has been written to blocks; absent before the first flush.
+    pub flushed: Option<Flushed>,
+    /// Blocks that readers use, by resolution, then first sample, then ULID.
+    pub blocks: Vec<BlockMeta>,
+    /// Blocks that readers of older versions may still use, in the order of their removal.
+    pub removed: Vec<RemovedBlock>,
+    /// Deletions that blocks do not reflect yet.
+    pub tombstones: Vec<Tombstone>,
+}
+
+/// How far the head has been written to blocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Flushed {
+    /// Samples before this time, appended up to `lsn`, are in blocks; exclusive.
+    pub boundary_ms: i64,
+    /// Position in the write-ahead log.
+    pub lsn: u64,
+    /// Newest generation of samples below the floor that is in blocks.
+    pub generation: u64,
+}
+
+/// A block that left the manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemovedBlock {
+    /// Its identity.
+    pub ulid: String,
+    /// When it left.
+    pub removed_ms: i64,
+}
+
+/// A deletion: samples of the series that match, within a range of time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tombstone {
+    /// Identity, a ULID.
+    pub id: String,
+    /// A selector in the text of PromQL, such as `{job="node"}`.
+    pub matchers: String,
+    /// First moment that is deleted.
+    pub min_ms: i64,
+    /// Last moment that is deleted, inclusive.
+    pub max_ms: i64,
+    /// When it was asked for: samples that were written later are not deleted.
+    pub created_ms: i64,
+}
+
+impl Manifest {
+    /// What is true before anything was published.
+    #[must_use]
+    pub fn empty(tenant: &str) -> Self {
+        Self {
+            format_version: FORMAT_VERSION,
+            version: 0,
+            commit_id: String::new(),
+            parent_id: String::new(),
+            tenant: tenant.to_owned(),
+            created_ms: 0,
+            writer_epoch: 0,
+            compactor_epoch: 0,
+            flushed: None,
+            blocks: Vec::new(),
+            removed: Vec::new(),
+            tombstones: Vec::new(),
+        }
+    }
+
+    /// The block with this identity.
+    #[must_use]
+    pub fn block(&self, ulid: &str) -> Option<&BlockMeta> {
+        self.blocks.iter().find(|block| block.ulid == ulid)
+    }
+
+    /// The bytes of the object: one zstd frame with a checksum.
+    ///
+    /// # Panics
+    /// Never: memory takes all writes, and every value of these types has a form in JSON.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let encode = || -> io::Result<Vec<u8>> {
+            let mut encoder = zstd::Encoder::new(Vec::new(), ZSTD_LEVEL)?;
+            encoder.include_checksum(true)?;
+            encoder.write_all(&serde_json::to_vec(self)?)?;
+            encoder.finish()
+        };
+        encode().expect("memory takes all writes")
+    }
+
+    /// Reads the bytes of `object`.
+    ///
+    /// # Errors
+    /// They are no manifest, not what was written, or of a format that is not known here.
+    pub fn decode(object: &str, bytes: &[u8]) -> Result<Self, ManifestError> {
+        let damaged = |what: String| ManifestError::Damaged { object: object.to_owned(), what };
+        let json = decompress(bytes).map_err(|error| damaged(error.to_string()))?;
+        // The format first: the rest of a newer one may not be understood.
+        #[derive(Deserialize)]
+        struct Head {
+            format_version: u32,
+        }
+        let head: Head = serde_json::from_slice(&json).map_err(|error| damaged(error.to_string()))?;
+        if head.format_version > FORMAT_VERSION {
+            let (found, known) = (head.format_version, FORMAT_VERSION);
+            return Err(ManifestError::Newer { object: object.to_owned(), found, known });
+        }
+        serde_json::from_slice(&json).map_err(|error| damaged(error.to_string()))
+    }
+}
+
+fn decompress(bytes: &[u8]) -> io::Result<Vec<u8>> {
+    let mut json = Vec::new();
+    zstd::Decoder::with_buffer(bytes)?.take(DECODED_BYTES_MAX + 1).read_to_end(&mut json)?;
+    if json.len() as u64 > DECODED_BYTES_MAX {
+        return Err(io::Error::other(format!("more than {DECODED_BYTES_MAX} bytes")));
+    }
+    Ok(json)
+}
