@@ -2,4 +2,5 @@
 
 pub mod meta;
 pub mod order;
+pub mod read;
 pub mod schema;

@@ -42,6 +42,14 @@ pub enum ReadError {
         /// What the parser says.
         reason: Arc<str>,
     },
+    /// Pages are read that were not fetched before: a mistake of the caller.
+    #[error("a page of object `{key}` was not fetched: the one at byte {offset}")]
+    NotFetched {
+        /// The object.
+        key: Arc<str>,
+        /// The page.
+        offset: u64,
+    },
     /// More series match than the caller allows.
     #[error("the query selects more than {series_max} series")]
     TooManySeries {
@@ -57,6 +65,7 @@ impl ReadError {
         match self {
             Self::Bucket { source, .. } => source.kind(),
             Self::Damaged { .. } | Self::Unreadable { .. } => ErrorKind::Corrupt,
+            Self::NotFetched { .. } => ErrorKind::Unavailable,
             Self::TooManySeries { .. } => ErrorKind::Limited,
         }
     }

@@ -68,8 +68,14 @@ pub(crate) fn decode_runs(
 pub(crate) enum Presence {
     All,
     None,
-    /// One bit per row, least significant first; bits behind the last row are not set.
-    Some(Vec<u64>),
+    Some(Bits),
+}
+
+/// One bit per row, and how many rows before each word of bits have one.
+#[derive(Debug)]
+pub(crate) struct Bits {
+    words: Vec<u64>,
+    ranks: Vec<u32>,
 }
 
 impl Presence {
@@ -81,19 +87,19 @@ impl Presence {
         if nulls == rows {
             return Ok(Self::None);
         }
-        let mut bits = vec![0u64; rows.div_ceil(64)];
+        let mut words = vec![0u64; rows.div_ceil(64)];
         let mut at = 0;
         decode_runs(levels, 1, rows, |run| {
             match run {
                 Run::Same { value, count } => {
                     if value == 1 {
-                        set_bits(&mut bits, at, count);
+                        set_bits(&mut words, at, count);
                     }
                     at += count;
                 }
                 Run::Each(values) => {
                     for value in values {
-                        if let Some(word) = bits.get_mut(at / 64) {
+                        if let Some(word) = words.get_mut(at / 64) {
                             *word |= u64::from(*value & 1) << (at % 64);
                         }
                         at += 1;
@@ -102,11 +108,16 @@ impl Presence {
             }
             Ok(())
         })?;
-        let present: usize = bits.iter().map(|word| word.count_ones() as usize).sum();
-        if present + nulls != rows {
+        let mut present = 0;
+        let mut ranks = Vec::with_capacity(words.len());
+        for word in &words {
+            ranks.push(present);
+            present += word.count_ones();
+        }
+        if present as usize + nulls != rows {
             return Err(PageError("the levels of the page contradict its header"));
         }
-        Ok(Self::Some(bits))
+        Ok(Self::Some(Bits { words, ranks }))
     }
 
     /// Whether a row has a value.
@@ -114,40 +125,35 @@ impl Presence {
         match self {
             Self::All => true,
             Self::None => false,
-            Self::Some(bits) => bits.get(row / 64).is_some_and(|word| word >> (row % 64) & 1 == 1),
+            Self::Some(bits) => bits.words.get(row / 64).is_some_and(|word| word >> (row % 64) & 1 == 1),
         }
     }
 
-    /// How many rows from `from` up to `to` have a value.
-    pub(crate) fn count(&self, from: usize, to: usize) -> usize {
+    /// How many rows before `row` have a value.
+    pub(crate) fn rank(&self, row: usize) -> usize {
         match self {
-            Self::All => to - from,
+            Self::All => row,
             Self::None => 0,
-            Self::Some(bits) => {
-                let mut count = 0;
-                let mut row = from;
-                while row < to {
-                    let end = (row / 64 * 64 + 64).min(to);
-                    let word = bits.get(row / 64).copied().unwrap_or(0) >> (row % 64);
-                    let length = end - row;
-                    let word = if length == 64 { word } else { word & ((1 << length) - 1) };
-                    count += word.count_ones() as usize;
-                    row = end;
+            Self::Some(bits) => match (bits.words.get(row / 64), bits.ranks.get(row / 64)) {
+                (Some(word), Some(rank)) => {
+                    (*rank + (word & ((1u64 << (row % 64)) - 1)).count_ones()) as usize
                 }
-                count
-            }
+                // Behind the last word.
+                _ => bits.ranks.last().map_or(0, |rank| *rank as usize)
+                    + bits.words.last().map_or(0, |word| word.count_ones() as usize),
+            },
         }
     }
 }
 
-fn set_bits(bits: &mut [u64], from: usize, count: usize) {
+fn set_bits(words: &mut [u64], from: usize, count: usize) {
     let mut row = from;
     let to = from + count;
     while row < to {
         let end = (row / 64 * 64 + 64).min(to);
         let length = end - row;
         let mask = if length == 64 { u64::MAX } else { ((1 << length) - 1) << (row % 64) };
-        if let Some(word) = bits.get_mut(row / 64) {
+        if let Some(word) = words.get_mut(row / 64) {
             *word |= mask;
         }
         row = end;

@@ -1,0 +1,3 @@
+//! Compares what is read with what was written.
+
+mod kernels;
