@@ -3,6 +3,7 @@
 
 pub mod append;
 pub mod block;
+pub mod bucket;
 pub mod cardinality;
 pub mod chunk;
 pub mod disk;
