@@ -1,6 +1,7 @@
 //! What is known about a block without opening it: `meta.json`, and its entry in the manifest.
 
-use super::schema;
+use super::error::BlockError;
+use super::schema::{self, FORMAT_VERSION, META_FILE};
 use serde::{Deserialize, Serialize};
 
 /// A block: immutable, of one tenant, one resolution and one range of time.
@@ -39,6 +40,9 @@ pub struct BlockMeta {
     pub labels_overflow: bool,
 }
 
+/// The field of `meta.json` that is none of [`BlockMeta`].
+const CHECKSUM: &str = "crc32";
+
 /// A file of a block.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlockFile {
@@ -71,6 +75,43 @@ impl BlockMeta {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.files.iter().map(|file| file.bytes).sum()
+    }
+
+    /// The content of `meta.json`: the fields, and behind them the CRC-32 (IEEE) of all bytes before the line that holds it.
+    #[must_use]
+    pub fn to_json(&self) -> Vec<u8> {
+        let mut text = serde_json::to_string_pretty(self).unwrap_or_default();
+        // The closing brace makes room for one more field.
+        text.truncate(text.trim_end_matches(['}', '\n']).len());
+        text.push_str(",\n");
+        let crc32 = crc32fast::hash(text.as_bytes());
+        text.push_str(&format!("  \"{CHECKSUM}\": \"{crc32:08x}\"\n}}\n"));
+        text.into_bytes()
+    }
+
+    /// Reads `meta.json`.
+    ///
+    /// # Errors
+    /// It is damaged or newer than this program.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, BlockError> {
+        let damaged = |what: &str| BlockError::Damaged { file: META_FILE.to_owned(), offset: 0, what: what.to_owned() };
+        let text = std::str::from_utf8(bytes).map_err(|_| damaged("not text"))?;
+        let line = text.rfind(&format!("  \"{CHECKSUM}\"")).ok_or_else(|| damaged("no checksum"))?;
+        let (content, rest) = text.split_at(line);
+        let crc32 = crc32fast::hash(content.as_bytes());
+        if rest != format!("  \"{CHECKSUM}\": \"{crc32:08x}\"\n}}\n") {
+            return Err(damaged("wrong checksum"));
+        }
+        #[derive(Deserialize)]
+        struct Version {
+            format_version: u32,
+        }
+        let malformed = |error: serde_json::Error| damaged(&error.to_string());
+        let found = serde_json::from_str::<Version>(text).map_err(malformed)?.format_version;
+        if found > FORMAT_VERSION {
+            return Err(BlockError::NewerFormat { file: META_FILE.to_owned(), found, known: FORMAT_VERSION });
+        }
+        serde_json::from_str(text).map_err(malformed)
     }
 
     /// Where the files are below the root of a store, ending in a slash.
@@ -181,7 +222,15 @@ mod tests {
         let names: Vec<_> = meta.files_of(schema::SAMPLES_FILE).map(|file| file.name.as_str()).collect();
         assert_eq!(names, ["samples.parquet", "samples-1.parquet"]);
         assert_eq!(meta.prefix(), "t=a%2Fb/res=5m/date=2026-09-21/block=00000000010000000000000002/");
-        let json = serde_json::to_string(&meta).unwrap();
-        assert_eq!(serde_json::from_str::<BlockMeta>(&json).unwrap(), meta);
+        let mut json = meta.to_json();
+        assert_eq!(BlockMeta::from_json(&json).unwrap(), meta);
+        for bit in 0..json.len() * 8 {
+            json[bit / 8] ^= 1 << (bit % 8);
+            assert!(BlockMeta::from_json(&json).is_err(), "bit {bit}");
+            json[bit / 8] ^= 1 << (bit % 8);
+        }
+        let newer = String::from_utf8(BlockMeta { format_version: 2, ..meta }.to_json()).unwrap();
+        let error = BlockMeta::from_json(newer.as_bytes()).unwrap_err();
+        assert!(matches!(error, BlockError::NewerFormat { found: 2, .. }), "{error}");
     }
 }

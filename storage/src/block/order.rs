@@ -7,9 +7,9 @@ use std::cmp::Ordering;
 
 /// Compares two label sets given as pairs in ascending order of names.
 #[must_use]
-pub fn compare<'a, 'b>(
+pub fn compare<'a>(
     a: impl Iterator<Item = (&'a str, &'a str)> + Clone,
-    b: impl Iterator<Item = (&'b str, &'b str)> + Clone,
+    b: impl Iterator<Item = (&'a str, &'a str)> + Clone,
 ) -> Ordering {
     for name in FIRST {
         let order = get(a.clone(), name).cmp(&get(b.clone(), name));
