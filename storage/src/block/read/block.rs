@@ -297,12 +297,6 @@ impl NumberColumns {
         Ok(Self { columns: columns.try_into().map_err(missing)? })
     }
 
-    /// First and last sample.
-    pub(super) fn times(&self) -> (&Column<Numbers>, &Column<Numbers>) {
-        let [.., first, last, _, _, _, _, _, _] = &self.columns;
-        (first, last)
-    }
-
     pub(super) fn entry(&self, row: u32) -> Result<Entry, ReadError> {
         let mut numbers = [None; NUMBERS.len()];
         for (number, column) in numbers.iter_mut().zip(&self.columns) {

@@ -57,11 +57,6 @@ impl Overflow {
         64 + self.names.memory() + self.values.memory() + self.entries.len() * 12
     }
 
-    /// All names, in no order.
-    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
-        self.names.iter()
-    }
-
     fn of_row(&self, row: u32) -> &[Entry] {
         let first = self.entries.partition_point(|entry| entry.row < row);
         let end = self.entries.partition_point(|entry| entry.row <= row);
