@@ -78,7 +78,7 @@ impl Block {
         let files = |name: &str| {
             let mut first_row = 0;
             let file = |file: &crate::block::meta::BlockFile| {
-                let object = Arc::new(Object::new(format!("{prefix}{}", file.name), file.bytes));
+                let object = Arc::new(Object::new(format!("{prefix}{}", file.name), file.bytes, file.crc32));
                 let file = File { object, footer_bytes: file.footer_bytes, first_row, rows: file.rows };
                 first_row += file.rows;
                 file

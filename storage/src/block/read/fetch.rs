@@ -20,14 +20,15 @@ const PARALLEL: usize = 16;
 #[derive(Debug)]
 pub(crate) struct Object {
     pub(crate) key: Arc<str>,
-    /// Hash of the key: its name in caches.
+    /// Hash of key and checksum: its name in caches.
     pub(crate) id: u64,
     pub(crate) bytes: u64,
 }
 
 impl Object {
-    pub(crate) fn new(key: String, bytes: u64) -> Self {
-        Self { id: xxhash_rust::xxh3::xxh3_64(key.as_bytes()), key: key.into(), bytes }
+    pub(crate) fn new(key: String, bytes: u64, crc32: u32) -> Self {
+        let id = xxhash_rust::xxh3::xxh3_64_with_seed(key.as_bytes(), crc32.into());
+        Self { id, key: key.into(), bytes }
     }
 }
 
@@ -147,7 +148,7 @@ mod tests {
 
     #[test]
     fn near_ranges_share_a_request() {
-        let objects = ["a", "b"].map(|key| Arc::new(Object::new(key.into(), 1 << 30)));
+        let objects = ["a", "b"].map(|key| Arc::new(Object::new(key.into(), 1 << 30, 0)));
         let part = |object: usize, start: u64, bytes: u64| Wanted {
             object: Arc::clone(&objects[object]),
             range: start..start + bytes,

@@ -118,6 +118,8 @@ pub(super) fn any_series(seed: u64, series_max: usize, samples_max: usize) -> Ve
     }
     found.sort_by(|a, b| order::compare(a.labels.iter(), b.labels.iter()));
     found.dedup_by(|a, b| a.labels == b.labels);
+    // No block has series with nothing at all.
+    found.retain(|series| series.times.len() + series.histogram_times.len() + series.exemplars.len() > 0);
     found
 }
 
