@@ -8,6 +8,8 @@ pub mod timeline;
 pub mod verify;
 pub mod writer;
 
+pub mod read;
+
 pub mod checksums;
 mod columns;
 pub mod error;

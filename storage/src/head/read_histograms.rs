@@ -74,7 +74,7 @@ pub(crate) fn starts(
 }
 
 /// What is known about a reset before a histogram, given the one before it, if that was read.
-fn hint(histogram: &Histogram, before: Option<&Histogram>) -> CounterResetHint {
+pub(crate) fn hint(histogram: &Histogram, before: Option<&Histogram>) -> CounterResetHint {
     match (histogram.counter_reset_hint, before) {
         (CounterResetHint::Unknown, Some(before))
             if before.counter_reset_hint != CounterResetHint::Gauge

@@ -1,0 +1,201 @@
+//! Columns of the series file, decoded page by page when they are asked for.
+
+use super::cache::{CacheKey, CacheKind, TenantCache};
+use super::column::{Ids, Numbers, dictionary_numbers, numbers, text_ids};
+use super::error::{PageError, ReadError};
+use super::fetch::{Fetched, Object};
+use super::layout::{ColumnLayout, GroupPlace, PagePlace};
+use super::page::{read_data_page, read_dictionary_page};
+use super::text::Dictionary;
+use bytes::Bytes;
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
+
+/// Bytes of a file that are here: all of it, or all pages of some columns.
+#[derive(Debug)]
+pub(crate) struct ColumnBytes {
+    pub(crate) object: Arc<Object>,
+    pub(crate) cache: TenantCache,
+    pub(crate) whole: Option<Bytes>,
+    /// Pages of a column in a row group, by where they start.
+    pub(crate) parts: Fetched,
+}
+
+impl ColumnBytes {
+    /// The bytes of a range that is part of a column's pages in a row group.
+    fn get(&self, group: &GroupPlace, range: Range<u64>) -> Result<&[u8], ReadError> {
+        let missing = || ReadError::NotFetched { key: Arc::clone(&self.object.key), offset: range.start };
+        let (bytes, start) = match &self.whole {
+            Some(whole) => (whole, 0),
+            // All pages of the column in its row group, or this one alone.
+            None => match self.parts.get(&self.object, range.start) {
+                Some(page) if page.len() as u64 == range.end - range.start => (page, range.start),
+                _ => (self.parts.get(&self.object, group.bytes.start).ok_or_else(missing)?, group.bytes.start),
+            },
+        };
+        let from = range.start.checked_sub(start).ok_or_else(missing)? as usize;
+        let to = range.end.checked_sub(start).ok_or_else(missing)? as usize;
+        bytes.get(from..to).ok_or_else(missing)
+    }
+}
+
+/// Pages of a column, decoded.
+pub(crate) trait Decode: Sized + Send + Sync + 'static {
+    /// Decodes one page of a column.
+    fn decode(bytes: &ColumnBytes, column: &ColumnLayout, page: &PagePlace) -> Result<Self, ReadError>;
+    /// Memory that the page takes.
+    fn memory(&self) -> usize;
+}
+
+/// One column. Pages are decoded once and stay as long as this does.
+#[derive(Debug)]
+pub(crate) struct Column<P> {
+    pub(crate) layout: Arc<ColumnLayout>,
+    bytes: Arc<ColumnBytes>,
+    pages: Box<[OnceLock<Arc<P>>]>,
+}
+
+impl<P: Decode> Column<P> {
+    pub(crate) fn new(bytes: &Arc<ColumnBytes>, layout: &Arc<ColumnLayout>) -> Self {
+        let pages = layout.pages.iter().map(|_| OnceLock::new()).collect();
+        Self { layout: Arc::clone(layout), bytes: Arc::clone(bytes), pages }
+    }
+
+    /// A page by its number, and its first row.
+    pub(crate) fn page(&self, number: usize) -> Result<(&Arc<P>, u32), ReadError> {
+        let missing = || PageError("the page index leaves out rows").at(&self.bytes.object.key, 0);
+        let (slot, place) = self.pages.get(number).zip(self.layout.pages.get(number)).ok_or_else(missing)?;
+        if let Some(page) = slot.get() {
+            return Ok((page, place.row as u32));
+        }
+        let page = cached(&self.bytes, place.offset, P::memory, || P::decode(&self.bytes, &self.layout, place))?;
+        Ok((slot.get_or_init(|| page), place.row as u32))
+    }
+
+    /// The page with a row, and the row's place in it.
+    pub(crate) fn page_of(&self, row: u32) -> Result<(&Arc<P>, usize), ReadError> {
+        let after = self.layout.pages.partition_point(|page| page.row <= u64::from(row));
+        let (page, first) = self.page(after.wrapping_sub(1))?;
+        Ok((page, (row - first) as usize))
+    }
+}
+
+impl Column<Numbers> {
+    /// The number in a row, `None` where there is none.
+    pub(crate) fn number(&self, row: u32) -> Result<Option<u64>, ReadError> {
+        let (page, at) = self.page_of(row)?;
+        Ok(page.get(at))
+    }
+}
+
+impl Column<TextPage> {
+    /// The text in a row, empty where there is none.
+    pub(crate) fn text(&self, row: u32) -> Result<&str, ReadError> {
+        let (page, at) = self.page_of(row)?;
+        Ok(page.dictionary.get(page.ids.get(at)))
+    }
+}
+
+/// What the cache has, or what is made now.
+fn cached<T: Send + Sync + 'static>(
+    bytes: &ColumnBytes,
+    place: u64,
+    memory: impl Fn(&T) -> usize,
+    make: impl FnOnce() -> Result<T, ReadError>,
+) -> Result<Arc<T>, ReadError> {
+    let key = CacheKey { object: bytes.object.id, kind: CacheKind::Series, place };
+    if let Some(found) = bytes.cache.get(&key) {
+        return Ok(found);
+    }
+    let made = Arc::new(make()?);
+    bytes.cache.insert(key, Arc::clone(&made), memory(&made));
+    Ok(made)
+}
+
+/// The texts of a page.
+#[derive(Debug)]
+pub(crate) struct TextPage {
+    pub(crate) ids: Ids,
+    pub(crate) dictionary: Arc<Dictionary>,
+    /// Tells dictionaries of a column apart.
+    pub(crate) dictionary_number: u32,
+}
+
+impl Decode for TextPage {
+    fn decode(bytes: &ColumnBytes, column: &ColumnLayout, page: &PagePlace) -> Result<Self, ReadError> {
+        let at = |error: PageError| error.at(&bytes.object.key, page.offset);
+        let group = group_of(bytes, column, page)?;
+        let data = read_data_page(bytes.get(group, page.range())?, column.compression, Vec::new()).map_err(at)?;
+        let shared = shared_dictionary(bytes, column, group)?;
+        let (ids, own) = text_ids(&data, shared.as_deref()).map_err(at)?;
+        Ok(match own {
+            // The last bit is free: pages are not that many.
+            Some(own) => Self { ids, dictionary: Arc::new(own), dictionary_number: page.row as u32 | 1 << 31 },
+            None => Self { ids, dictionary: shared.unwrap_or_default(), dictionary_number: page.group },
+        })
+    }
+
+    fn memory(&self) -> usize {
+        let own = if self.dictionary_number >> 31 == 1 { self.dictionary.memory() } else { 0 };
+        64 + self.ids.memory() + own
+    }
+}
+
+impl Decode for Numbers {
+    fn decode(bytes: &ColumnBytes, column: &ColumnLayout, page: &PagePlace) -> Result<Self, ReadError> {
+        let group = group_of(bytes, column, page)?;
+        let dictionary = (!group.dictionary.is_empty()).then(|| {
+            cached(bytes, group.dictionary.start, |numbers: &Vec<u64>| numbers.len() * 8, || {
+                let stored = bytes.get(group, group.dictionary.clone())?;
+                read_dictionary_page(stored, column.compression)
+                    .and_then(|page| dictionary_numbers(&page, column.kind))
+                    .map_err(|error| error.at(&bytes.object.key, group.dictionary.start))
+            })
+        });
+        let dictionary = dictionary.transpose()?;
+        read_data_page(bytes.get(group, page.range())?, column.compression, Vec::new())
+            .and_then(|data| numbers(&data, dictionary.as_ref().map(|numbers| numbers.as_slice()), column.kind))
+            .map_err(|error| error.at(&bytes.object.key, page.offset))
+    }
+
+    fn memory(&self) -> usize {
+        64 + self.values.len() * 8
+    }
+}
+
+/// The row group of a page.
+pub(crate) fn group_of<'a>(
+    bytes: &ColumnBytes,
+    column: &'a ColumnLayout,
+    page: &PagePlace,
+) -> Result<&'a GroupPlace, ReadError> {
+    let missing = || PageError("the page is of no row group").at(&bytes.object.key, page.offset);
+    column.groups.get(page.group as usize).ok_or_else(missing)
+}
+
+/// The dictionary of a column of texts in a row group.
+pub(crate) fn shared_dictionary(
+    bytes: &ColumnBytes,
+    column: &ColumnLayout,
+    group: &GroupPlace,
+) -> Result<Option<Arc<Dictionary>>, ReadError> {
+    if group.dictionary.is_empty() {
+        return Ok(None);
+    }
+    let dictionary = cached(bytes, group.dictionary.start, Dictionary::memory, || {
+        let stored = bytes.get(group, group.dictionary.clone())?;
+        read_dictionary_page(stored, column.compression)
+            .and_then(|page| Dictionary::read(&page))
+            .map_err(|error| error.at(&bytes.object.key, group.dictionary.start))
+    })?;
+    Ok(Some(dictionary))
+}
+
+/// The bytes of a page that are here.
+pub(crate) fn page_bytes<'a>(
+    bytes: &'a ColumnBytes,
+    column: &ColumnLayout,
+    page: &PagePlace,
+) -> Result<&'a [u8], ReadError> {
+    bytes.get(group_of(bytes, column, page)?, page.range())
+}

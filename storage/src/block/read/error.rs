@@ -1,0 +1,76 @@
+//! What can go wrong while a block is read.
+
+use crate::error::ErrorKind;
+use std::sync::Arc;
+
+/// What is wrong with a page; whoever knows its file and offset says so in a [`ReadError`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PageError(pub(crate) &'static str);
+
+impl PageError {
+    pub(crate) fn at(self, key: &str, offset: u64) -> ReadError {
+        ReadError::Damaged { key: key.into(), offset, what: self.0 }
+    }
+}
+
+/// Why a block could not be read. Other blocks stay usable.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ReadError {
+    /// The object store did not give the bytes.
+    #[error("read object `{key}`")]
+    Bucket {
+        /// The object.
+        key: Arc<str>,
+        /// Why.
+        source: Arc<crate::bucket::BucketError>,
+    },
+    /// Stored bytes are not what was written.
+    #[error("object `{key}` is damaged at byte {offset}: {what}")]
+    Damaged {
+        /// The object.
+        key: Arc<str>,
+        /// The page or structure that is damaged.
+        offset: u64,
+        /// What is wrong there.
+        what: &'static str,
+    },
+    /// Metadata or columns of an object are not what this version reads.
+    #[error("object `{key}` cannot be read: {reason}")]
+    Unreadable {
+        /// The object.
+        key: Arc<str>,
+        /// What the parser says.
+        reason: Arc<str>,
+    },
+    /// Pages are read that were not fetched before: a mistake of the caller.
+    #[error("a page of object `{key}` was not fetched: the one at byte {offset}")]
+    NotFetched {
+        /// The object.
+        key: Arc<str>,
+        /// The page.
+        offset: u64,
+    },
+    /// More series match than the caller allows.
+    #[error("the query selects more than {series_max} series")]
+    TooManySeries {
+        /// The bound that was passed.
+        series_max: usize,
+    },
+}
+
+impl ReadError {
+    /// What the caller can do.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Bucket { source, .. } => source.kind(),
+            Self::Damaged { .. } | Self::Unreadable { .. } => ErrorKind::Corrupt,
+            Self::NotFetched { .. } => ErrorKind::Unavailable,
+            Self::TooManySeries { .. } => ErrorKind::Limited,
+        }
+    }
+
+    pub(crate) fn unreadable(key: &Arc<str>, reason: impl ToString) -> Self {
+        Self::Unreadable { key: Arc::clone(key), reason: reason.to_string().into() }
+    }
+}

@@ -1,0 +1,157 @@
+//! Where the pages of a file are: what its footer and page index say, in the form that readers need.
+
+use super::error::{PageError, ReadError};
+use super::page::Compression;
+use bytes::Bytes;
+use hashbrown::HashMap;
+use parquet::DecodeResult;
+use parquet::basic::Type;
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataPushDecoder};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// The pages of one file.
+#[derive(Debug)]
+pub(crate) struct Layout {
+    pub(crate) rows: u64,
+    columns: HashMap<String, Arc<ColumnLayout>>,
+}
+
+/// The pages of one column through all row groups.
+#[derive(Debug)]
+pub(crate) struct ColumnLayout {
+    pub(crate) kind: Type,
+    pub(crate) compression: Compression,
+    pub(crate) definition_max: u32,
+    /// In the order of rows.
+    pub(crate) pages: Vec<PagePlace>,
+    pub(crate) groups: Vec<GroupPlace>,
+}
+
+/// A data page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PagePlace {
+    /// Its first row, in the file.
+    pub(crate) row: u64,
+    pub(crate) offset: u64,
+    /// Header included.
+    pub(crate) bytes: u32,
+    /// Its row group.
+    pub(crate) group: u32,
+}
+
+impl PagePlace {
+    pub(crate) fn range(&self) -> Range<u64> {
+        self.offset..self.offset + u64::from(self.bytes)
+    }
+}
+
+/// The pages of a column in one row group.
+#[derive(Debug, Clone)]
+pub(crate) struct GroupPlace {
+    /// Bytes of the dictionary page; empty when there is none.
+    pub(crate) dictionary: Range<u64>,
+    /// Bytes of all pages.
+    pub(crate) bytes: Range<u64>,
+}
+
+impl Layout {
+    /// Reads the footer and page index of a file, of which `tail` is the end.
+    pub(crate) fn read(key: &Arc<str>, file_bytes: u64, tail: &Bytes) -> Result<Self, ReadError> {
+        let start = file_bytes.checked_sub(tail.len() as u64).ok_or(PageError("the file is too short").at(key, 0))?;
+        let unreadable = |error: parquet::errors::ParquetError| ReadError::unreadable(key, error);
+        let mut decoder = ParquetMetaDataPushDecoder::try_new(file_bytes)
+            .map_err(unreadable)?
+            .with_column_index_policy(PageIndexPolicy::Skip)
+            .with_offset_index_policy(PageIndexPolicy::Required);
+        loop {
+            match decoder.try_decode().map_err(unreadable)? {
+                DecodeResult::Data(metadata) => return Self::of(key, &metadata, file_bytes),
+                DecodeResult::NeedsData(ranges) => {
+                    for range in ranges {
+                        let within = range.start.checked_sub(start).zip(range.end.checked_sub(start));
+                        let bytes = within.filter(|(from, to)| from <= to && *to <= tail.len() as u64);
+                        let (from, to) = bytes.ok_or(PageError("the footer is not where it should be").at(key, range.start))?;
+                        decoder.push_range(range, tail.slice(from as usize..to as usize)).map_err(unreadable)?;
+                    }
+                }
+                DecodeResult::Finished => return Err(PageError("the file has no footer").at(key, file_bytes)),
+            }
+        }
+    }
+
+    fn of(key: &Arc<str>, metadata: &ParquetMetaData, file_bytes: u64) -> Result<Self, ReadError> {
+        let damaged = |what| PageError(what).at(key, file_bytes);
+        let mut columns: HashMap<String, ColumnLayout> = HashMap::new();
+        let mut first_row = 0u64;
+        let offsets = metadata.offset_index().ok_or(damaged("the file has no page index"))?;
+        if metadata.num_row_groups() > offsets.len() {
+            return Err(damaged("the page index leaves out row groups"));
+        }
+        for (number, (group, offsets)) in metadata.row_groups().iter().zip(offsets).enumerate() {
+            let rows = u64::try_from(group.num_rows()).map_err(|_| damaged("a row group has no size"))?;
+            if group.num_columns() != offsets.len() {
+                return Err(damaged("the page index leaves out columns"));
+            }
+            for (column, index) in group.columns().iter().zip(offsets) {
+                let layout = match columns.entry(column.column_path().string()) {
+                    hashbrown::hash_map::Entry::Occupied(entry) => entry.into_mut(),
+                    hashbrown::hash_map::Entry::Vacant(entry) => entry.insert(ColumnLayout {
+                        kind: column.column_type(),
+                        compression: Compression::of(column).map_err(|error| error.at(key, file_bytes))?,
+                        definition_max: column.column_descr().max_def_level().unsigned_abs().into(),
+                        pages: Vec::new(),
+                        groups: Vec::new(),
+                    }),
+                };
+                let mut next_row = 0;
+                for page in index.page_locations() {
+                    let offset = u64::try_from(page.offset).ok();
+                    let row = u64::try_from(page.first_row_index).ok().filter(|row| *row >= next_row && *row <= rows);
+                    let bytes = u32::try_from(page.compressed_page_size).ok();
+                    let (Some(offset), Some(row), Some(bytes)) = (offset, row, bytes) else {
+                        return Err(damaged("the page index has a place that cannot be"));
+                    };
+                    if next_row == 0 && row != 0 || offset.saturating_add(u64::from(bytes)) > file_bytes {
+                        return Err(damaged("the page index has a place that cannot be"));
+                    }
+                    next_row = row + 1;
+                    layout.pages.push(PagePlace { row: first_row + row, offset, bytes, group: number as u32 });
+                }
+                let first = index.page_locations().first().and_then(|page| u64::try_from(page.offset).ok()).unwrap_or(0);
+                let dictionary = match column.dictionary_page_offset().map(u64::try_from) {
+                    Some(Ok(start)) if start < first => start..first,
+                    _ => first..first,
+                };
+                let end = layout.pages.last().map_or(first, |page| page.range().end).max(first);
+                layout.groups.push(GroupPlace { bytes: dictionary.start..end, dictionary });
+            }
+            first_row = first_row.saturating_add(rows);
+        }
+        let columns = columns.into_iter().map(|(name, column)| (name, Arc::new(column))).collect();
+        Ok(Self { rows: first_row, columns })
+    }
+
+    /// The pages of a column, `None` if the file has no such column.
+    pub(crate) fn column(&self, path: &str) -> Option<&Arc<ColumnLayout>> {
+        self.columns.get(path)
+    }
+
+    /// Memory that it takes, about.
+    pub(crate) fn memory(&self) -> usize {
+        let of = |(name, column): (&String, &Arc<ColumnLayout>)| name.len() + 96 + column.pages.len() * 24 + column.groups.len() * 32;
+        64 + self.columns.iter().map(of).sum::<usize>()
+    }
+}
+
+impl ColumnLayout {
+    /// The numbers of the pages that have rows of a range.
+    pub(crate) fn pages_of(&self, rows: &Range<u64>) -> Range<usize> {
+        if rows.is_empty() {
+            return 0..0;
+        }
+        let after = self.pages.partition_point(|page| page.row <= rows.start);
+        let end = self.pages.partition_point(|page| page.row < rows.end);
+        after.saturating_sub(1)..end
+    }
+}

@@ -1,0 +1,145 @@
+//! Which rows satisfy a matcher: it is tried once on each distinct value that occurs, then numbers are compared.
+
+use super::column::{ABSENT, Ids, Numbers};
+use super::columns::{Column, TextPage};
+use super::error::ReadError;
+use super::rows::RowRanges;
+use super::text::Dictionary;
+use crate::select::TimeRange;
+use model::matcher::Matcher;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// The rows among `rows` whose label satisfies the matcher.
+pub(crate) fn filter(column: &Column<TextPage>, matcher: &Matcher, rows: &RowRanges) -> Result<RowRanges, ReadError> {
+    let mut verdicts = Verdicts { matcher, absent: matcher.matches(""), of: Vec::new(), dictionary: None };
+    let mut kept = RowRanges::default();
+    for_each_part(column, rows, |page, first, part| {
+        verdicts.turn_to(&page.dictionary);
+        let within = (part.start - first) as usize..(part.end - first) as usize;
+        keep(&page.ids, within, |id| verdicts.of(id), |range| {
+            kept.push(first + range.start as u32..first + range.end as u32);
+        });
+        Ok(())
+    })?;
+    Ok(kept)
+}
+
+/// Calls `visit` with each page that has some of the rows, its first row, and the rows.
+pub(crate) fn for_each_part(
+    column: &Column<TextPage>,
+    rows: &RowRanges,
+    mut visit: impl FnMut(&TextPage, u32, Range<u32>) -> Result<(), ReadError>,
+) -> Result<(), ReadError> {
+    for range in rows.ranges() {
+        for number in column.layout.pages_of(&(u64::from(range.start)..u64::from(range.end))) {
+            let (page, first) = column.page(number)?;
+            let next = column.layout.pages.get(number + 1).map_or(u32::MAX, |page| page.row as u32);
+            visit(page, first, range.start.max(first)..range.end.min(next))?;
+        }
+    }
+    Ok(())
+}
+
+/// What a matcher says of the values of a dictionary, found out when it is first asked.
+struct Verdicts<'a> {
+    matcher: &'a Matcher,
+    absent: bool,
+    /// 0 when it was not asked yet, 1 no, 2 yes.
+    of: Vec<u8>,
+    dictionary: Option<Arc<Dictionary>>,
+}
+
+impl Verdicts<'_> {
+    fn turn_to(&mut self, dictionary: &Arc<Dictionary>) {
+        if self.dictionary.as_ref().is_none_or(|current| !Arc::ptr_eq(current, dictionary)) {
+            self.dictionary = Some(Arc::clone(dictionary));
+            self.of.clear();
+            self.of.resize(dictionary.len(), 0);
+        }
+    }
+
+    #[inline]
+    fn of(&mut self, id: u32) -> bool {
+        match self.of.get_mut(id as usize) {
+            None => self.absent,
+            Some(verdict) => {
+                if *verdict == 0 {
+                    let value = self.dictionary.as_ref().map_or("", |dictionary| dictionary.get(id));
+                    *verdict = 1 + u8::from(self.matcher.matches(value));
+                }
+                *verdict == 2
+            }
+        }
+    }
+}
+
+/// Hands runs of wanted rows to `take`.
+fn keep(ids: &Ids, rows: Range<usize>, mut wanted: impl FnMut(u32) -> bool, mut take: impl FnMut(Range<usize>)) {
+    match ids {
+        Ids::Runs(runs) => {
+            let first = runs.partition_point(|run| run.0 as usize <= rows.start);
+            let mut start = rows.start;
+            for (end, id) in runs.get(first..).unwrap_or_default() {
+                if start >= rows.end {
+                    break;
+                }
+                let end = (*end as usize).min(rows.end);
+                if wanted(*id) {
+                    take(start..end);
+                }
+                start = end;
+            }
+        }
+        Ids::Bytes(ids) => keep_each(ids, rows, |id| wanted(if id == u8::MAX { ABSENT } else { id.into() }), take),
+        Ids::Words(ids) => keep_each(ids, rows, |id| wanted(if id == u16::MAX { ABSENT } else { id.into() }), take),
+        Ids::Longs(ids) => keep_each(ids, rows, wanted, take),
+    }
+}
+
+fn keep_each<T: Copy>(
+    ids: &[T],
+    rows: Range<usize>,
+    mut wanted: impl FnMut(T) -> bool,
+    mut take: impl FnMut(Range<usize>),
+) {
+    let mut start = rows.start;
+    for some in ids.get(rows).unwrap_or_default().chunks(64) {
+        let mut bits = 0u64;
+        for (at, id) in some.iter().enumerate() {
+            bits |= u64::from(wanted(*id)) << at;
+        }
+        // Runs of set bits, one after the other.
+        let mut at = 0;
+        while bits != 0 {
+            let zeros = bits.trailing_zeros();
+            bits >>= zeros;
+            let ones = bits.trailing_ones();
+            bits = bits.checked_shr(ones).unwrap_or(0);
+            at += zeros as usize;
+            take(start + at..start + at + ones as usize);
+            at += ones as usize;
+        }
+        start += some.len();
+    }
+}
+
+/// The rows among `rows` that may have samples in the range.
+pub(crate) fn in_range(
+    first_ms: &Column<Numbers>,
+    last_ms: &Column<Numbers>,
+    range: TimeRange,
+    rows: &RowRanges,
+) -> Result<RowRanges, ReadError> {
+    let mut kept = RowRanges::default();
+    for row in rows.iter() {
+        let overlaps = match (first_ms.number(row)?, last_ms.number(row)?) {
+            (Some(first), Some(last)) => first as i64 <= range.until_ms && last as i64 > range.after_ms,
+            _ => false,
+        };
+        if overlaps {
+            kept.push(row..row + 1);
+        }
+    }
+    Ok(kept)
+}

@@ -1,0 +1,41 @@
+//! Reads blocks: which series match, what their labels are, and their samples.
+//!
+//! A [`Block`] is made from its entry in the manifest without any request. Finding series takes the series file and the places
+//! of pages in the others (one round trip, cached); then [`BlockSeries::fetch`] brings the pages of some series (one round
+//! trip, cached), and [`BlockSeries::read`] decodes them without waiting, on any thread. So a caller decides how much compressed
+//! data is in memory at a time, and decoded samples are only those that it asked for last.
+//!
+//! Stored bytes are foreign bytes: whatever they are, the answer is samples or a [`ReadError`] with the name of the object.
+#![warn(clippy::indexing_slicing)]
+
+mod block;
+mod select;
+mod selection;
+mod samples;
+mod histograms;
+mod exemplars;
+mod matching;
+mod rows;
+mod columns;
+mod overflow;
+mod open_pages;
+mod cache;
+mod fetch;
+mod layout;
+mod column;
+mod text;
+mod lists;
+mod page;
+mod thrift;
+mod levels;
+mod delta;
+mod unpack;
+mod error;
+#[cfg(test)]
+mod tests;
+
+pub use block::Block;
+pub use cache::{BlockCaches, CacheCounts, CacheFigures, CacheKind};
+pub use error::ReadError;
+pub use fetch::Fetched;
+pub use selection::{BlockLabels, BlockPages, BlockSeries, What};

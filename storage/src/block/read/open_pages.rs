@@ -1,0 +1,265 @@
+//! The pages that a thread read last.
+
+use super::block::OpenFile;
+use super::cache::{CacheKey, CacheKind, TenantCache};
+use super::column::{Numbers, Planes, dictionary_numbers, numbers};
+use super::delta::DeltaCursor;
+use super::error::{PageError, ReadError};
+use super::fetch::Fetched;
+use super::layout::{ColumnLayout, PagePlace};
+use super::levels::Presence;
+use super::page::{DataPage, Encoding, read_data_page, read_dictionary_page};
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Pages of whole numbers kept per thread: the columns of a histogram.
+const NUMBERS_KEPT: usize = 40;
+const TIMELINES_KEPT: usize = 4;
+
+/// Object and offset of a page.
+type Place = (u64, u64);
+
+/// What one thread keeps open.
+#[derive(Debug, Default)]
+pub(super) struct OpenPages {
+    mantissa: Option<DeltaPage>,
+    ts_row: Option<DeltaPage>,
+    raw: Option<RawPage>,
+    timelines: VecDeque<(Place, Arc<Vec<i64>>)>,
+    numbers: VecDeque<(Place, Arc<Numbers>)>,
+    /// Memory that is used again from series to series.
+    pub(super) mantissas: Vec<i64>,
+    pub(super) ts_rows: Vec<u32>,
+    pub(super) absent: Vec<(usize, u64)>,
+    /// Of the block that is read.
+    cache: Option<TenantCache>,
+}
+
+thread_local! {
+    static OPEN: RefCell<OpenPages> = RefCell::new(OpenPages::default());
+}
+
+/// Lends the pages of this thread to a reader of one block, whose decoded timelines are in `cache`.
+pub(super) fn with<T>(cache: &TenantCache, read: impl FnOnce(&mut OpenPages) -> T) -> T {
+    OPEN.with_borrow_mut(|open| {
+        open.cache = Some(cache.clone());
+        read(open)
+    })
+}
+
+fn stored<'a>(fetched: &'a Fetched, file: &OpenFile, offset: u64) -> Result<&'a [u8], ReadError> {
+    let missing = || ReadError::NotFetched { key: Arc::clone(&file.object.key), offset };
+    fetched.get(&file.object, offset).map(|bytes| &**bytes).ok_or_else(missing)
+}
+
+impl OpenPages {
+    pub(super) fn mantissa_page(
+        &mut self,
+        fetched: &Fetched,
+        file: &OpenFile,
+        column: &ColumnLayout,
+        page: &PagePlace,
+    ) -> Result<&mut DeltaPage, ReadError> {
+        DeltaPage::open(&mut self.mantissa, fetched, file, column, page)
+    }
+
+    pub(super) fn ts_row_page(
+        &mut self,
+        fetched: &Fetched,
+        file: &OpenFile,
+        column: &ColumnLayout,
+        page: &PagePlace,
+    ) -> Result<&mut DeltaPage, ReadError> {
+        DeltaPage::open(&mut self.ts_row, fetched, file, column, page)
+    }
+
+    pub(super) fn raw_page(
+        &mut self,
+        fetched: &Fetched,
+        file: &OpenFile,
+        column: &ColumnLayout,
+        page: &PagePlace,
+    ) -> Result<&RawPage, ReadError> {
+        let place = (file.object.id, page.offset);
+        if self.raw.as_ref().is_none_or(|open| open.place != place) {
+            let memory = self.raw.take().map(|open| open.data.values).unwrap_or_default();
+            let bytes = stored(fetched, file, page.offset)?;
+            let opened = read_data_page(bytes, column.compression, memory).and_then(|data| RawPage::new(place, data));
+            self.raw = Some(opened.map_err(|error| error.at(&file.object.key, page.offset))?);
+        }
+        self.raw.as_ref().ok_or_else(|| PageError("the page was lost").at(&file.object.key, page.offset))
+    }
+
+    /// The timestamps of a page of the timelines file.
+    pub(super) fn timeline(
+        &mut self,
+        fetched: &Fetched,
+        file: &OpenFile,
+        column: &ColumnLayout,
+        page: &PagePlace,
+    ) -> Result<Arc<Vec<i64>>, ReadError> {
+        let place = (file.object.id, page.offset);
+        if let Some((_, times)) = self.timelines.iter().find(|(other, _)| *other == place) {
+            return Ok(Arc::clone(times));
+        }
+        let key = CacheKey { object: place.0, kind: CacheKind::Timeline, place: place.1 };
+        let cached = self.cache.as_ref().and_then(|cache| cache.get::<Vec<i64>>(&key));
+        let times = match cached {
+            Some(times) => times,
+            None => {
+                let bytes = stored(fetched, file, page.offset)?;
+                let decoded = read_data_page(bytes, column.compression, Vec::new()).and_then(|data| {
+                    let mut page = DeltaPage::new(place, data)?;
+                    let mut times = Vec::with_capacity(page.data.rows);
+                    page.read(0..page.data.rows, |some| times.extend_from_slice(some))?;
+                    Ok(times)
+                });
+                let times = Arc::new(decoded.map_err(|error| error.at(&file.object.key, page.offset))?);
+                if let Some(cache) = &self.cache {
+                    cache.insert(key, Arc::clone(&times), times.len() * 8);
+                }
+                times
+            }
+        };
+        if self.timelines.len() >= TIMELINES_KEPT {
+            self.timelines.pop_front();
+        }
+        self.timelines.push_back((place, Arc::clone(&times)));
+        Ok(times)
+    }
+
+    /// The numbers of a page.
+    pub(super) fn numbers(
+        &mut self,
+        fetched: &Fetched,
+        file: &OpenFile,
+        column: &ColumnLayout,
+        page: &PagePlace,
+    ) -> Result<Arc<Numbers>, ReadError> {
+        let place = (file.object.id, page.offset);
+        if let Some((_, numbers)) = self.numbers.iter().find(|(other, _)| *other == place) {
+            return Ok(Arc::clone(numbers));
+        }
+        let dictionary = match column.groups.get(page.group as usize).map(|group| &group.dictionary) {
+            Some(range) if !range.is_empty() => {
+                let read = read_dictionary_page(stored(fetched, file, range.start)?, column.compression)
+                    .and_then(|page| dictionary_numbers(&page, column.kind));
+                Some(read.map_err(|error| error.at(&file.object.key, range.start))?)
+            }
+            _ => None,
+        };
+        let decoded = read_data_page(stored(fetched, file, page.offset)?, column.compression, Vec::new())
+            .and_then(|data| numbers(&data, dictionary.as_deref(), column.kind))
+            .map_err(|error| error.at(&file.object.key, page.offset))?;
+        let decoded = Arc::new(decoded);
+        if self.numbers.len() >= NUMBERS_KEPT {
+            self.numbers.pop_front();
+        }
+        self.numbers.push_back((place, Arc::clone(&decoded)));
+        Ok(decoded)
+    }
+}
+
+/// A page of packed integers, open at some row.
+#[derive(Debug)]
+pub(super) struct DeltaPage {
+    place: Place,
+    data: DataPage,
+    presence: Presence,
+    /// `None` when no row has a value.
+    cursor: Option<DeltaCursor>,
+}
+
+impl DeltaPage {
+    fn open<'a>(
+        slot: &'a mut Option<Self>,
+        fetched: &Fetched,
+        file: &OpenFile,
+        column: &ColumnLayout,
+        page: &PagePlace,
+    ) -> Result<&'a mut Self, ReadError> {
+        let place = (file.object.id, page.offset);
+        if slot.as_ref().is_none_or(|open| open.place != place) {
+            let memory = slot.take().map(|open| open.data.values).unwrap_or_default();
+            let bytes = stored(fetched, file, page.offset)?;
+            let opened = read_data_page(bytes, column.compression, memory).and_then(|data| Self::new(place, data));
+            *slot = Some(opened.map_err(|error| error.at(&file.object.key, page.offset))?);
+        }
+        slot.as_mut().ok_or_else(|| PageError("the page was lost").at(&file.object.key, page.offset))
+    }
+
+    fn new(place: Place, data: DataPage) -> Result<Self, PageError> {
+        let presence = Presence::read(&data.levels, data.rows, data.nulls)?;
+        let cursor = match (data.rows > data.nulls, data.encoding) {
+            (false, _) => None,
+            (true, Encoding::DeltaBinaryPacked) => Some(DeltaCursor::new(&data.values)?),
+            (true, _) => return Err(PageError("the page has an encoding that its column never has")),
+        };
+        if cursor.as_ref().is_some_and(|cursor| cursor.count() != data.rows - data.nulls) {
+            return Err(PageError("the page has more or fewer values than its header says"));
+        }
+        Ok(Self { place, data, presence, cursor })
+    }
+
+    /// Whether every row has a value.
+    pub(super) fn is_dense(&self) -> bool {
+        matches!(self.presence, Presence::All)
+    }
+
+    /// Whether a row has a value.
+    pub(super) fn has(&self, row: usize) -> bool {
+        self.presence.has(row)
+    }
+
+    /// Hands the values of some rows to `take`, those without one left out. Cheapest in ascending order of rows.
+    #[inline]
+    pub(super) fn read(&mut self, rows: Range<usize>, take: impl FnMut(&[i64])) -> Result<(), PageError> {
+        if rows.end > self.data.rows {
+            return Err(PageError("the page has too few rows"));
+        }
+        let (from, to) = (self.presence.rank(rows.start), self.presence.rank(rows.end));
+        let Some(cursor) = &mut self.cursor else { return Ok(()) };
+        if cursor.position() > from {
+            *cursor = DeltaCursor::new(&self.data.values)?;
+        }
+        cursor.skip(&self.data.values, from - cursor.position())?;
+        cursor.advance(&self.data.values, to - from, take)
+    }
+}
+
+/// A page of doubles.
+#[derive(Debug)]
+pub(super) struct RawPage {
+    place: Place,
+    data: DataPage,
+    presence: Presence,
+}
+
+impl RawPage {
+    fn new(place: Place, data: DataPage) -> Result<Self, PageError> {
+        let presence = Presence::read(&data.levels, data.rows, data.nulls)?;
+        if data.values.len() != (data.rows - data.nulls) * 8 {
+            return Err(PageError("the values of the page end early"));
+        }
+        if !matches!(data.encoding, Encoding::ByteStreamSplit | Encoding::Plain) {
+            return Err(PageError("the page has an encoding that its column never has"));
+        }
+        Ok(Self { place, data, presence })
+    }
+
+    /// The value in a row.
+    pub(super) fn get(&self, row: usize) -> Option<f64> {
+        if !self.presence.has(row) {
+            return None;
+        }
+        let at = self.presence.rank(row);
+        if self.data.encoding == Encoding::Plain {
+            let bytes = self.data.values.get(at * 8..)?.first_chunk::<8>()?;
+            return Some(f64::from_le_bytes(*bytes));
+        }
+        let count = self.data.rows - self.data.nulls;
+        Planes::new(&self.data.values, count).ok().map(|planes| planes.get(at))
+    }
+}

@@ -1,0 +1,266 @@
+//! Which series of a block satisfy matchers, and what labels they have.
+
+use super::block::{Block, SeriesFile, label_path, open_for_samples};
+use super::column::{ABSENT, Ids};
+use super::columns::{Column, TextPage};
+use super::error::ReadError;
+use super::matching::{filter, for_each_part, in_range};
+use super::rows::RowRanges;
+use super::selection::BlockSeries;
+use super::text::Dictionary;
+use crate::block::schema::column;
+use crate::select::{Listing, TimeRange};
+use hashbrown::HashMap;
+use model::labels::METRIC_NAME;
+use model::matcher::Matcher;
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::sync::Arc;
+
+impl Block {
+    /// The series that satisfy all `matchers` and may have samples in the range. A cold block costs one round trip.
+    ///
+    /// # Errors
+    /// More than `series_max` match, or the block cannot be read.
+    pub async fn select(
+        &self,
+        matchers: &[Matcher],
+        range: TimeRange,
+        series_max: usize,
+    ) -> Result<BlockSeries, ReadError> {
+        let (series, samples, timelines) = open_for_samples(&self.inner).await?;
+        let rows = self.matching(&series, matchers, Some(range)).await?;
+        if rows.count() > series_max {
+            return Err(ReadError::TooManySeries { series_max });
+        }
+        BlockSeries::new(self, &series, samples, timelines, &rows).await
+    }
+
+    /// The first `limit` of the series that satisfy all `matchers` and may have samples in the range.
+    ///
+    /// # Errors
+    /// The block cannot be read.
+    pub async fn select_first(
+        &self,
+        matchers: &[Matcher],
+        range: TimeRange,
+        limit: usize,
+    ) -> Result<BlockSeries, ReadError> {
+        let (series, samples, timelines) = open_for_samples(&self.inner).await?;
+        let mut rows = self.matching(&series, matchers, Some(range)).await?;
+        rows.truncate(limit);
+        BlockSeries::new(self, &series, samples, timelines, &rows).await
+    }
+
+    /// The series that satisfy all `matchers`, those that have nothing but exemplars included.
+    ///
+    /// # Errors
+    /// The block cannot be read.
+    pub async fn select_all(&self, matchers: &[Matcher]) -> Result<BlockSeries, ReadError> {
+        let (series, samples, timelines) = open_for_samples(&self.inner).await?;
+        let rows = self.matching(&series, matchers, None).await?;
+        BlockSeries::new(self, &series, samples, timelines, &rows).await
+    }
+
+    /// How many series satisfy all `matchers` and may have samples in the range.
+    ///
+    /// # Errors
+    /// The block cannot be read.
+    pub async fn count(&self, matchers: &[Matcher], range: TimeRange) -> Result<usize, ReadError> {
+        let series = self.inner.open_series().await?;
+        Ok(self.matching(&series, matchers, Some(range)).await?.count())
+    }
+
+    /// The label names of the series that satisfy all `matchers` and may have samples in the range.
+    ///
+    /// # Errors
+    /// The block cannot be read.
+    pub async fn label_names(
+        &self,
+        matchers: &[Matcher],
+        range: TimeRange,
+        limit: usize,
+    ) -> Result<Listing, ReadError> {
+        let series = self.inner.open_series().await?;
+        let rows = self.matching(&series, matchers, Some(range)).await?;
+        let columns = || self.inner.meta.label_columns.iter().map(String::as_str).chain([METRIC_NAME]);
+        let resident = self.inner.with_columns(&series, columns().map(label_path)).await?;
+        let mut found = BTreeSet::new();
+        if let Some(overflow) = self.inner.overflow(&series).await? {
+            overflow.for_each(&rows, |name, _| {
+                if !found.contains(name) {
+                    found.insert(name.to_owned());
+                }
+            });
+        }
+        for name in columns() {
+            if has_any(&resident.column(&label_path(name))?, &rows)? {
+                found.insert(name.to_owned());
+            }
+        }
+        Ok(listing(found, limit))
+    }
+
+    /// The values of one label among the series that satisfy all `matchers` and may have samples in the range.
+    ///
+    /// # Errors
+    /// The block cannot be read.
+    pub async fn label_values(
+        &self,
+        name: &str,
+        matchers: &[Matcher],
+        range: TimeRange,
+        limit: usize,
+    ) -> Result<Listing, ReadError> {
+        let series = self.inner.open_series().await?;
+        let rows = self.matching(&series, matchers, Some(range)).await?;
+        let mut found = BTreeSet::new();
+        self.count_values(&series, name, &rows, |value, _| {
+            // No more than needed stay; what sorts behind them is forgotten.
+            if found.len() <= limit || found.last().is_some_and(|last: &String| value < last.as_str()) {
+                found.insert(value.to_owned());
+                if found.len() > limit.saturating_add(1) {
+                    found.pop_last();
+                }
+            }
+        })
+        .await?;
+        Ok(listing(found, limit))
+    }
+
+    /// Series per value of one label, in no order: what cardinality is made of. `__name__` takes the least.
+    ///
+    /// # Errors
+    /// The block cannot be read.
+    pub async fn series_by_value(&self, name: &str) -> Result<Vec<(String, u64)>, ReadError> {
+        let series = self.inner.open_series().await?;
+        let rows = RowRanges::all(series.file.layout.rows as u32);
+        let mut counts: HashMap<String, u64> = HashMap::new();
+        self.count_values(&series, name, &rows, |value, count| *counts.entry_ref(value).or_default() += count).await?;
+        Ok(counts.into_iter().collect())
+    }
+
+    /// The rows that satisfy all matchers and may have samples in the range, if there is one.
+    async fn matching(
+        &self,
+        series: &SeriesFile,
+        matchers: &[Matcher],
+        range: Option<TimeRange>,
+    ) -> Result<RowRanges, ReadError> {
+        let meta = &self.inner.meta;
+        let mut rows = RowRanges::all(series.file.layout.rows as u32);
+        // The metric first: it leaves a few ranges. Then what compares a single value.
+        let mut matchers: Vec<&Matcher> = matchers.iter().collect();
+        matchers.sort_by_key(|matcher| (matcher.name() != METRIC_NAME, matcher.regex().is_some()));
+        let paths = matchers.iter().map(|matcher| label_path(matcher.name()));
+        // When all samples are in the range, so are those of every series that has any.
+        let within = |range: &TimeRange| meta.min_ms > range.after_ms && meta.max_ms <= range.until_ms;
+        let range = range.filter(|range| meta.exemplars > 0 || !within(range));
+        let times = [column::MIN_TS, column::MAX_TS].map(str::to_owned);
+        let resident = self.inner.with_columns(series, paths.chain(times)).await?;
+        for matcher in matchers {
+            if rows.is_empty() {
+                return Ok(rows);
+            }
+            if self.inner.has_column(matcher.name()) {
+                rows = filter(&resident.column(&label_path(matcher.name()))?, matcher, &rows)?;
+            } else if let Some(overflow) = self.inner.overflow(series).await? {
+                rows = overflow.filter(matcher, &rows);
+            } else if !matcher.matches("") {
+                return Ok(RowRanges::default());
+            }
+        }
+        if let (Some(range), false) = (range, rows.is_empty()) {
+            rows = in_range(&resident.column(column::MIN_TS)?, &resident.column(column::MAX_TS)?, range, &rows)?;
+        }
+        Ok(rows)
+    }
+
+    /// Calls `take` with the values of a label among some rows and how many rows have each: several times with one value, if
+    /// they are of several parts of the file.
+    async fn count_values(
+        &self,
+        series: &SeriesFile,
+        name: &str,
+        rows: &RowRanges,
+        mut take: impl FnMut(&str, u64),
+    ) -> Result<(), ReadError> {
+        if !self.inner.has_column(name) {
+            if let Some(overflow) = self.inner.overflow(series).await? {
+                overflow.for_each(rows, |other, value| {
+                    if other == name {
+                        take(value, 1);
+                    }
+                });
+            }
+            return Ok(());
+        }
+        let resident = self.inner.with_columns(series, [label_path(name)]).await?;
+        let mut counts: Vec<u64> = Vec::new();
+        let mut current: Option<Arc<Dictionary>> = None;
+        let mut hand_over = |dictionary: &Option<Arc<Dictionary>>, counts: &mut Vec<u64>| {
+            let Some(dictionary) = dictionary else { return };
+            for (value, count) in dictionary.iter().zip(counts.drain(..)).filter(|(_, count)| *count > 0) {
+                take(value, count);
+            }
+        };
+        for_each_part(&resident.column(&label_path(name))?, rows, |page, first, part| {
+            if current.as_ref().is_none_or(|current| !Arc::ptr_eq(current, &page.dictionary)) {
+                hand_over(&current, &mut counts);
+                counts.resize(page.dictionary.len(), 0);
+                current = Some(Arc::clone(&page.dictionary));
+            }
+            for_each_run(&page.ids, (part.start - first) as usize..(part.end - first) as usize, |id, rows| {
+                if let Some(count) = counts.get_mut(id as usize) {
+                    *count += rows as u64;
+                }
+            });
+            Ok(())
+        })?;
+        hand_over(&current, &mut counts);
+        Ok(())
+    }
+}
+
+fn listing(found: BTreeSet<String>, limit: usize) -> Listing {
+    let truncated = found.len() > limit;
+    Listing { items: found.into_iter().take(limit).collect(), truncated }
+}
+
+/// Whether any of the rows has the label.
+fn has_any(column: &Column<TextPage>, rows: &RowRanges) -> Result<bool, ReadError> {
+    for range in rows.ranges() {
+        for number in column.layout.pages_of(&(u64::from(range.start)..u64::from(range.end))) {
+            let (page, first) = column.page(number)?;
+            let next = column.layout.pages.get(number + 1).map_or(u32::MAX, |page| page.row as u32);
+            let within = range.start.max(first)..range.end.min(next);
+            let mut any = false;
+            for_each_run(&page.ids, (within.start - first) as usize..(within.end - first) as usize, |id, _| {
+                any |= id != ABSENT;
+            });
+            if any {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
+/// Calls `take` with ids and how many rows in a row have them.
+fn for_each_run(ids: &Ids, rows: Range<usize>, mut take: impl FnMut(u32, usize)) {
+    match ids {
+        Ids::Runs(runs) => {
+            let first = runs.partition_point(|run| run.0 as usize <= rows.start);
+            let mut start = rows.start;
+            for (end, id) in runs.get(first..).unwrap_or_default() {
+                let end = (*end as usize).min(rows.end);
+                if start >= end {
+                    break;
+                }
+                take(*id, end - start);
+                start = end;
+            }
+        }
+        other => rows.for_each(|row| take(other.get(row), 1)),
+    }
+}

@@ -1,0 +1,6 @@
+//! Compares what is read with what was written.
+
+mod kernels;
+mod model;
+mod requests;
+mod twin;

@@ -1,0 +1,144 @@
+//! How many requests reading takes, and what a damaged or missing object leads to.
+
+use super::model::{Series, any_series, block, columns, small_layout, upload, wait, write};
+use crate::block::read::{Block, BlockCaches, ReadError, What};
+use crate::block::writer::Layout;
+use crate::bucket::testing::FaultyStore;
+use crate::bucket::{Bucket, BucketStore, RetryPolicy};
+use crate::error::ErrorKind;
+use crate::select::TimeRange;
+use model::labels::Labels;
+use model::matcher::Matcher;
+use model::sample::SampleColumns;
+use std::sync::Arc;
+
+fn counting() -> (FaultyStore, Bucket) {
+    let store = FaultyStore::new(BucketStore::in_memory(), 1);
+    let bucket = Bucket::new(store.store(), "", RetryPolicy::default(), 1);
+    (store, bucket)
+}
+
+/// A fleet of ten targets with jitter and twenty metrics each.
+fn fleet() -> Vec<Series> {
+    let mut fleet = Vec::new();
+    for metric in 0..20 {
+        for target in 0..10i64 {
+            let labels = [("__name__", format!("metric_{metric:02}")), ("instance", format!("host-{target}")), ("job", "j".into())];
+            let times: Vec<i64> = (0..480i64).map(|n| n * 15_000 + (n * 7 + target) % 5).collect();
+            let values = times.iter().map(|time| (time * (metric + 1) / 1000) as f64).collect();
+            fleet.push(Series { labels: Labels::from_pairs(labels).unwrap(), times, values, ..Series::default() });
+        }
+    }
+    fleet
+}
+
+/// A cold block takes two round trips: series, samples' footer, timelines' footer; then samples and timelines. A warm one none.
+#[test]
+fn a_cold_block_takes_five_requests_and_a_warm_one_none() {
+    let (store, bucket) = counting();
+    let series = fleet();
+    wait(async {
+        let block = block(&bucket, &series, Layout::of_level(0)).await;
+        let matchers = [Matcher::equal("__name__", "metric_03")];
+        let mut requests = Vec::new();
+        let mut query = async || {
+            let before = store.requests();
+            let found = block.select(&matchers, TimeRange::ALL, 100).await.unwrap();
+            let selected = store.requests();
+            let pages = found.fetch(0..found.len(), TimeRange::ALL, What::FLOATS).await.unwrap();
+            let fetched = store.requests();
+            let labels = found.labels(None).await.unwrap();
+            let mut into = SampleColumns::default();
+            for index in 0..found.len() {
+                found.read(&pages, index, TimeRange::ALL, &mut into).unwrap();
+                assert_eq!((into.len(), labels.of(index).unwrap().len()), (480, 3));
+            }
+            assert_eq!(store.requests(), fetched);
+            requests.push((selected - before, fetched - selected));
+        };
+        query().await;
+        query().await;
+        assert_eq!(requests, [(3, 2), (0, 0)]);
+    });
+}
+
+/// Series with one timeline have one token, those of other targets another.
+#[test]
+fn series_of_a_target_share_their_token() {
+    let series = fleet();
+    wait(async {
+        let block = block(&Bucket::in_memory(), &series, Layout::of_level(0)).await;
+        let found = block.select(&[], TimeRange::ALL, 1000).await.unwrap();
+        let pages = found.fetch(0..found.len(), TimeRange::ALL, What::FLOATS).await.unwrap();
+        let mut into = SampleColumns::default();
+        let range = TimeRange { after_ms: 100_000, until_ms: 2_000_000 };
+        let mut read = |index| found.read(&pages, index, range, &mut into).unwrap();
+        let tokens: Vec<_> = (0..found.len()).map(&mut read).collect();
+        assert!(tokens.iter().enumerate().all(|(index, token)| token.is_some() && *token == tokens[index % 10]));
+        assert_ne!(tokens[0], tokens[1]);
+    });
+}
+
+#[test]
+fn a_missing_object_is_named() {
+    let bucket = Bucket::in_memory();
+    let series = any_series(3, 20, 50);
+    let dir = tempfile::tempdir().unwrap();
+    let meta = write(dir.path(), &series, small_layout(3), columns());
+    let block = Block::new(&bucket, Arc::new(meta), &BlockCaches::new(1 << 20, 1.0)).unwrap();
+    let error = wait(block.select(&[], TimeRange::ALL, 100)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert!(error.to_string().contains(&block.meta().ulid), "{error}");
+}
+
+/// Whatever is wrong with the bytes: samples or an error, and the other block stays usable.
+#[test]
+fn damaged_blocks_are_refused_and_others_stay_usable() {
+    let bucket = Bucket::in_memory();
+    let series = any_series(5, 40, 200);
+    let dir = tempfile::tempdir().unwrap();
+    let meta = write(dir.path(), &series, small_layout(5), columns());
+    let caches = BlockCaches::new(8 << 20, 1.0);
+    let mut refused = 0;
+    wait(async {
+        let mut other = meta.clone();
+        other.tenant = "other".into();
+        upload(&bucket, dir.path(), &other).await;
+        let other = Block::new(&bucket, Arc::new(other), &caches).unwrap();
+        for damage in 0..120u64 {
+            let mut meta = meta.clone();
+            meta.tenant = format!("tenant-{damage}");
+            upload(&bucket, dir.path(), &meta).await;
+            let file = &meta.files[damage as usize % meta.files.len()];
+            let mut bytes = std::fs::read(dir.path().join(&file.name)).unwrap();
+            for n in 0..4 {
+                let at = xxhash_rust::xxh3::xxh3_64(&(damage * 4 + n).to_le_bytes()) as usize % bytes.len();
+                bytes[at] ^= 0x55;
+            }
+            bucket.put(&format!("{}{}", meta.prefix(), file.name), bytes.into()).await.unwrap();
+            let block = Block::new(&bucket, Arc::new(meta), &caches).unwrap();
+            if let Err(error) = read_all(&block).await {
+                assert!(error.to_string().contains(&format!("tenant-{damage}/")), "{error}");
+                refused += 1;
+            }
+            read_all(&other).await.unwrap();
+        }
+    });
+    assert!(refused > 40, "{refused} of 120 were noticed");
+}
+
+async fn read_all(block: &Block) -> Result<(), ReadError> {
+    let found = block.select(&[], TimeRange::ALL, usize::MAX).await?;
+    let labels = found.labels(None).await?;
+    found.hashes().await?;
+    let pages = found.fetch(0..found.len(), TimeRange::ALL, What::ALL).await?;
+    let mut into = SampleColumns::default();
+    for index in 0..found.len() {
+        labels.of(index)?;
+        found.read(&pages, index, TimeRange::ALL, &mut into)?;
+        found.read_histograms(&pages, index, TimeRange::ALL, &mut Default::default())?;
+        found.read_start_timestamps(&pages, index, TimeRange::ALL, &mut Vec::new())?;
+    }
+    found.exemplars(i64::MIN, i64::MAX).await?;
+    Ok(())
+}
