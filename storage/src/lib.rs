@@ -18,5 +18,6 @@ pub mod manifest;
 mod metadata;
 pub mod select;
 pub mod snapshot;
+pub mod store;
 pub mod tombstone;
 pub mod wal;

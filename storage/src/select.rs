@@ -23,6 +23,9 @@ pub enum SelectError {
         /// The bound that was passed.
         series_max: usize,
     },
+    /// A block cannot be read.
+    #[error("read a block")]
+    Block(#[source] ReadError),
     /// A stored chunk cannot be read.
     #[error("read a chunk of series {series}")]
     Chunk {
@@ -31,6 +34,15 @@ pub enum SelectError {
         /// What is wrong with it.
         source: HeadError,
     },
+}
+
+impl From<ReadError> for SelectError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::TooManySeries { series_max } => Self::TooManySeries { series_max },
+            error => Self::Block(error),
+        }
+    }
 }
 
 /// Samples with `after_ms < t <= until_ms`, in milliseconds since the Unix epoch.

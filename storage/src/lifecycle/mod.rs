@@ -3,6 +3,10 @@
 //! What is decided is pure and apart from what is done: [`window`] says which spans become blocks, [`compaction_plan`] which
 //! blocks become one, [`retention`] what expires.
 
+mod compaction;
 pub mod compaction_plan;
+mod flush;
+mod publish;
 pub mod retention;
 pub mod window;
+pub(crate) mod worker;

@@ -88,23 +88,19 @@ impl Retention {
         past.map(|class| class.name.clone()).collect()
     }
 
-    /// How long the samples of a series are kept; `None` for ever.
-    #[must_use]
-    pub fn keep_of(&self, labels: &Labels) -> Option<i64> {
+    /// How long the class of a series keeps it; `None` when it has none.
+    fn class_of(&self, labels: &Labels) -> Option<i64> {
         let named = |class: &&RetentionClass| {
             class.matchers.iter().all(|matcher| matcher.matches(labels.get(matcher.name()).unwrap_or_default()))
         };
-        match (self.classes.iter().find(named).map(|class| class.keep_ms), self.keep_ms) {
-            (Some(class), Some(all)) => Some(class.min(all)),
-            (class, all) => class.or(all),
-        }
+        self.classes.iter().find(named).map(|class| class.keep_ms)
     }
 
-    /// What of a series is deleted or expired.
+    /// What of a series is deleted, or past the time of its class.
     #[must_use]
-    pub fn hidden(&self, labels: &Labels, deletions: &[Deletion], now_ms: i64) -> DeletedSpans {
+    pub fn hidden_by_class(&self, labels: &Labels, deletions: &[Deletion], now_ms: i64) -> DeletedSpans {
         let mut spans = DeletedSpans::of(labels, deletions);
-        if let Some(keep_ms) = self.keep_of(labels) {
+        if let Some(keep_ms) = self.class_of(labels) {
             spans.expire(now_ms.saturating_sub(keep_ms));
         }
         spans
@@ -151,13 +147,15 @@ mod tests {
     #[test]
     fn the_first_class_that_names_a_series_decides() {
         let classes = vec![class("debug", "debug", 3), class("all", "", 5)];
-        let retention = Retention { keep_ms: Some(4 * DAY), bytes_max: None, classes };
+        let retention = Retention { classes, ..Retention::default() };
+        let hidden_until = |labels: &Labels| {
+            let hidden = retention.hidden_by_class(labels, &[], 10 * DAY);
+            (0..=10).find(|day| !hidden.contains(day * DAY))
+        };
         let labels = |job| Labels::from_pairs([("job", job)]).unwrap();
-        assert_eq!(retention.keep_of(&labels("debug")), Some(3 * DAY));
-        assert_eq!(retention.keep_of(&Labels::empty()), Some(4 * DAY));
-        assert_eq!(retention.keep_of(&labels("other")), Some(4 * DAY));
-        let hidden = retention.hidden(&labels("debug"), &[], 10 * DAY);
-        assert!(hidden.contains(7 * DAY - 1) && !hidden.contains(7 * DAY));
+        assert_eq!(hidden_until(&labels("debug")), Some(7));
+        assert_eq!(hidden_until(&Labels::empty()), Some(5));
+        assert_eq!(hidden_until(&labels("other")), Some(0));
     }
 
     #[test]

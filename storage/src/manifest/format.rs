@@ -2,6 +2,8 @@
 
 use super::ManifestError;
 use crate::block::meta::BlockMeta;
+use crate::head::FlushedState;
+use crate::tombstone::Tombstone;
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read, Write};
 
@@ -32,24 +34,13 @@ pub struct Manifest {
     /// Who may compact: the process that claimed this number. 0: nobody yet.
     pub compactor_epoch: u64,
     /// How far the head has been written to blocks; absent before the first flush.
-    pub flushed: Option<Flushed>,
+    pub flushed: Option<FlushedState>,
     /// Blocks that readers use, by resolution, then first sample, then ULID.
     pub blocks: Vec<BlockMeta>,
     /// Blocks that readers of older versions may still use, in the order of their removal.
     pub removed: Vec<RemovedBlock>,
     /// Deletions that blocks do not reflect yet.
     pub tombstones: Vec<Tombstone>,
-}
-
-/// How far the head has been written to blocks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Flushed {
-    /// Samples before this time, appended up to `lsn`, are in blocks; exclusive.
-    pub boundary_ms: i64,
-    /// Position in the write-ahead log.
-    pub lsn: u64,
-    /// Newest generation of samples below the floor that is in blocks.
-    pub generation: u64,
 }
 
 /// A block that left the manifest.
@@ -59,21 +50,6 @@ pub struct RemovedBlock {
     pub ulid: String,
     /// When it left.
     pub removed_ms: i64,
-}
-
-/// A deletion: samples of the series that match, within a range of time.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tombstone {
-    /// Identity, a ULID.
-    pub id: String,
-    /// A selector in the text of PromQL, such as `{job="node"}`.
-    pub matchers: String,
-    /// First moment that is deleted.
-    pub min_ms: i64,
-    /// Last moment that is deleted, inclusive.
-    pub max_ms: i64,
-    /// When it was asked for: samples that were written later are not deleted.
-    pub created_ms: i64,
 }
 
 impl Manifest {

@@ -12,6 +12,7 @@ use crate::append::LabelHash;
 use crate::block::schema::column;
 use crate::select::TimeRange;
 use model::labels::{Labels, METRIC_NAME};
+use model::metadata::MetricType;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -115,6 +116,16 @@ impl BlockSeries {
         let outside = names.is_none_or(|names| names.iter().any(|name| !self.block.has_column(name)));
         let overflow = if outside { self.block.overflow(&self.series).await? } else { None };
         Ok(BlockLabels { rows: self.rows.clone(), columns, overflow })
+    }
+
+    /// The types of the metrics of all selected series.
+    ///
+    /// # Errors
+    /// The block cannot be read.
+    pub async fn metric_types(&self) -> Result<Vec<MetricType>, ReadError> {
+        let columns = self.block.with_columns(&self.series, [column::TYPE.to_owned()]).await?;
+        let types: Column<TextPage> = columns.column(column::TYPE)?;
+        self.rows.iter().map(|row| Ok(types.text(*row)?.parse().unwrap_or_default())).collect()
     }
 
     /// Whether any series of the block may have the label.

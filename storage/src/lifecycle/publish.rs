@@ -1,0 +1,66 @@
+//! Makes written blocks known: their files are uploaded, then a manifest names them. Only the latter can be seen.
+
+use super::flush::StagedBlock;
+use crate::bucket::Bucket;
+use crate::block::schema::META_FILE;
+use crate::head::FlushedState;
+use crate::manifest::{Epoch, Manifest, ManifestChain, ManifestError};
+use crate::tombstone::Tombstone;
+use futures::stream::{StreamExt, TryStreamExt};
+use std::sync::Arc;
+
+/// Files of one block that are uploaded at once.
+const UPLOADS_IN_FLIGHT: usize = 4;
+
+/// What one commit changes.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Change {
+    /// Blocks that are no longer used.
+    pub(crate) remove: Vec<String>,
+    /// How far the head is in blocks now.
+    pub(crate) flushed: Option<FlushedState>,
+    /// Deletions that came to be.
+    pub(crate) tombstones: Vec<Tombstone>,
+    /// Deletions that have been carried out everywhere.
+    pub(crate) done_tombstones: Vec<String>,
+}
+
+/// Uploads the blocks and commits the change. To repeat it after a failure is harmless.
+pub(crate) async fn publish(
+    chain: &ManifestChain,
+    epoch: Epoch,
+    staged: &[StagedBlock],
+    change: &Change,
+) -> Result<Arc<Manifest>, ManifestError> {
+    for block in staged {
+        upload(chain.bucket(), block).await?;
+    }
+    fail::fail_point!("publish-uploaded");
+    let committed = chain
+        .commit(epoch, |manifest| {
+            let add = staged.iter().map(|block| block.meta.clone()).collect();
+            let mut next = manifest.replace_blocks(&change.remove, add)?;
+            if change.flushed.is_some() {
+                next.flushed = change.flushed;
+            }
+            let known = |new: &&Tombstone| !manifest.tombstones.iter().any(|tombstone| tombstone.id == new.id);
+            next.tombstones.extend(change.tombstones.iter().filter(known).cloned());
+            next.tombstones.retain(|tombstone| !change.done_tombstones.contains(&tombstone.id));
+            Ok(next)
+        })
+        .await?;
+    fail::fail_point!("publish-committed");
+    Ok(committed)
+}
+
+async fn upload(bucket: &Bucket, block: &StagedBlock) -> Result<(), ManifestError> {
+    let prefix = block.meta.prefix();
+    let names = block.meta.files.iter().map(|file| file.name.clone()).chain([META_FILE.to_owned()]);
+    let uploads = names.map(|name| {
+        let (key, path) = (format!("{prefix}{name}"), block.dir.join(&name));
+        async move { bucket.upload_file(&key, &path).await }
+    });
+    // Sizes are of no interest here; a short file would have failed.
+    futures::stream::iter(uploads).buffer_unordered(UPLOADS_IN_FLIGHT).try_for_each(|_| async { Ok(()) }).await?;
+    Ok(())
+}

@@ -1,0 +1,430 @@
+//! The thread that moves samples through their life: flushes, merges, rewrites, drops and collects what is due.
+//!
+//! One thing at a time, so none needs to know of the others. What fails is counted and tried again; nothing halts. After a crash
+//! at any step the manifest says what is true, and what was half done is garbage: staged files are removed at the next start,
+//! uploaded ones when they are a day old.
+
+use super::compaction::{Target, merge_blocks};
+use super::compaction_plan;
+use super::flush::{StagedBlock, write_blocks};
+use super::publish::{Change, publish};
+use super::retention;
+use super::window::due_boundary;
+use crate::block::meta::BlockMeta;
+use crate::block::read::Block;
+use crate::engine::Flush;
+use crate::error::ErrorKind;
+use crate::manifest::{Epoch, ManifestError, Role, collect_garbage};
+use crate::select::TimeRange;
+use crate::store::{Shared, StoreError};
+use crate::tombstone::{Deletion, Tombstone};
+use model::labels::Labels;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Directory of blocks that are being written, below that of all data.
+const STAGING: &str = "staging";
+/// Garbage is looked for this often.
+const COLLECT_EVERY: Duration = Duration::from_secs(600);
+/// Idle series leave memory this often.
+const IDLE_EVERY: Duration = Duration::from_secs(60);
+
+/// What somebody asks for.
+#[derive(Debug, Clone)]
+pub(crate) enum Request {
+    /// Flush everything that the head holds, and then merge what there is.
+    Flush {
+        /// Whether to merge.
+        compact: bool,
+    },
+    /// Take these deletions down; they count at once.
+    Delete(Vec<Tombstone>),
+    /// Carry out all deletions.
+    CleanTombstones,
+}
+
+type Asked = (Request, SyncSender<Result<(), StoreError>>);
+
+/// The running thread.
+pub(crate) struct Worker {
+    requests: Option<Sender<Asked>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Worker {
+    pub(crate) fn start(shared: Arc<Shared>) -> Result<Self, StoreError> {
+        let path = shared.options.engine.path.clone();
+        let staging = path.join(STAGING);
+        if staging.exists() {
+            std::fs::remove_dir_all(&staging).map_err(StoreError::io("remove", &staging))?;
+        }
+        let (requests, asked) = channel();
+        let mut lifecycle = Lifecycle {
+            shared,
+            staging,
+            writer: None,
+            compactor: None,
+            pending: None,
+            collected: None,
+            idled: None,
+        };
+        let builder = std::thread::Builder::new().name("lifecycle".into());
+        let thread = builder.spawn(move || lifecycle.run(&asked)).map_err(StoreError::io("start a thread for", &path))?;
+        Ok(Self { requests: Some(requests), thread: Some(thread) })
+    }
+
+    /// Asks for something; the answer comes when it is done.
+    pub(crate) fn ask(&self, request: Request) -> Result<Receiver<Result<(), StoreError>>, StoreError> {
+        let (sender, receiver) = sync_channel(1);
+        let requests = self.requests.as_ref().ok_or(StoreError::Closed)?;
+        requests.send((request, sender)).map_err(|_| StoreError::Closed)?;
+        Ok(receiver)
+    }
+}
+
+impl Drop for Worker {
+    /// Ends the thread, after what it is doing.
+    fn drop(&mut self) {
+        drop(self.requests.take());
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread was already reported by the panic hook.
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Lifecycle {
+    shared: Arc<Shared>,
+    staging: PathBuf,
+    writer: Option<Epoch>,
+    compactor: Option<Epoch>,
+    /// A flush whose blocks are written and could not be published yet.
+    pending: Option<(Flush, Vec<StagedBlock>)>,
+    collected: Option<Instant>,
+    idled: Option<Instant>,
+}
+
+fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+impl Lifecycle {
+    fn run(&mut self, asked: &Receiver<Asked>) {
+        loop {
+            match asked.recv_timeout(self.shared.options.check_interval) {
+                Ok((request, answer)) => {
+                    let outcome = self.answer(request);
+                    // Whoever asked may have stopped waiting.
+                    let _ = answer.send(outcome);
+                }
+                Err(RecvTimeoutError::Timeout) => self.tick(),
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    fn answer(&mut self, request: Request) -> Result<(), StoreError> {
+        match request {
+            Request::Flush { compact } => {
+                self.flush_all()?;
+                while compact && self.compact(true)? {}
+                Ok(())
+            }
+            Request::Delete(tombstones) => self.commit_deletions(tombstones),
+            Request::CleanTombstones => {
+                self.flush_all()?;
+                while self.carry_out_deletion()? {}
+                Ok(())
+            }
+        }
+    }
+
+    /// Does what is due.
+    fn tick(&mut self) {
+        let started = Instant::now();
+        // What others published; a store that is down says so where it matters.
+        let _ = self.refresh();
+        let boundary_ms = due_boundary(now_ms(), duration_ms(self.shared.options.flush_lag));
+        let head = self.shared.engine.head();
+        if self.pending.is_some() || boundary_ms > head.read_floor_ms() {
+            // What came of it is in the counters.
+            let _ = self.flush(boundary_ms);
+        }
+        self.shared.engine.head().release();
+        self.leave_idle();
+        if let Err(error) = self.maintain() {
+            self.shared.counters.compaction.failed(error.to_line());
+        }
+        if self.collected.is_none_or(|at| started.duration_since(at) >= COLLECT_EVERY) {
+            self.collect(started);
+        }
+    }
+
+    fn refresh(&mut self) -> Result<(), StoreError> {
+        let chain = Arc::clone(&self.shared.chain);
+        self.shared.io.wait(async move { chain.refresh().await })?;
+        self.shared.follow()
+    }
+
+    /// Flushes whatever the head holds.
+    fn flush_all(&mut self) -> Result<(), StoreError> {
+        if self.pending.is_some() {
+            self.flush(i64::MIN)?;
+        }
+        let newest_ms = self.shared.engine.head().extent().time_range_ms.map_or(i64::MIN, |(_, newest_ms)| newest_ms);
+        self.flush(newest_ms.saturating_add(1).max(self.shared.engine.head().read_floor_ms()))?;
+        self.shared.engine.snapshot_now()?;
+        Ok(())
+    }
+
+    /// Flushes everything older than `boundary_ms`, or publishes what an earlier flush has written.
+    fn flush(&mut self, boundary_ms: i64) -> Result<(), StoreError> {
+        let started = Instant::now();
+        let flushed = self.try_flush(boundary_ms);
+        match &flushed {
+            Ok(samples) => self.shared.counters.flush.succeeded(*samples, started.elapsed()),
+            Err(error) => self.shared.counters.flush.failed(error.to_line()),
+        }
+        flushed.map(|_| ())
+    }
+
+    fn try_flush(&mut self, boundary_ms: i64) -> Result<u64, StoreError> {
+        let (flush, staged) = match self.pending.take() {
+            Some(pending) => pending,
+            None => {
+                let flush = self.shared.engine.begin_flush(boundary_ms).ok_or(StoreError::Busy)?;
+                fail::fail_point!("flush-begun");
+                let staged = write_blocks(&flush, &self.staging, &self.shared.options.tenant, now_ms())?;
+                (flush, staged)
+            }
+        };
+        fail::fail_point!("flush-written");
+        let change = Change { flushed: Some(flush.state()), ..Change::default() };
+        if let Err(error) = self.publish(Role::Writer, &staged, &change) {
+            if error.kind() == ErrorKind::Unavailable {
+                self.pending = Some((flush, staged));
+            } else {
+                self.unstage(&staged);
+            }
+            return Err(error);
+        }
+        self.shared.follow()?;
+        self.shared.engine.finish_flush(flush);
+        fail::fail_point!("flush-finished");
+        self.unstage(&staged);
+        Ok(staged.iter().map(|block| block.meta.samples + block.meta.histograms).sum())
+    }
+
+    fn publish(&mut self, role: Role, staged: &[StagedBlock], change: &Change) -> Result<(), StoreError> {
+        let epoch = self.epoch(role)?;
+        let (chain, staged, change) = (Arc::clone(&self.shared.chain), staged.to_vec(), change.clone());
+        let published = self.shared.io.wait(async move { publish(&chain, epoch, &staged, &change).await });
+        if let Err(ManifestError::Fenced { .. }) = &published {
+            match role {
+                Role::Writer => self.writer = None,
+                Role::Compactor => self.compactor = None,
+            }
+        }
+        published?;
+        Ok(())
+    }
+
+    /// The right to publish, claimed when it is needed for the first time.
+    fn epoch(&mut self, role: Role) -> Result<Epoch, StoreError> {
+        let held = match role {
+            Role::Writer => &mut self.writer,
+            Role::Compactor => &mut self.compactor,
+        };
+        if let Some(epoch) = held {
+            return Ok(*epoch);
+        }
+        let chain = Arc::clone(&self.shared.chain);
+        let epoch = self.shared.io.wait(async move { chain.claim(role).await })?;
+        Ok(*held.insert(epoch))
+    }
+
+    /// Local copies are of no more use; what cannot be removed is removed at the next start.
+    fn unstage(&self, staged: &[StagedBlock]) {
+        for block in staged {
+            let _ = std::fs::remove_dir_all(&block.dir);
+        }
+    }
+
+    fn leave_idle(&mut self) {
+        let started = Instant::now();
+        if self.idled.is_some_and(|at| started.duration_since(at) < IDLE_EVERY) {
+            return;
+        }
+        self.idled = Some(started);
+        let before_ms = now_ms().saturating_sub(duration_ms(self.shared.options.idle_after));
+        let left = self.shared.engine.collect_idle(before_ms);
+        self.shared.counters.series_left.fetch_add(left.series as u64, Ordering::Relaxed);
+    }
+
+    /// Merges, rewrites and drops what is due, one block at a time.
+    fn maintain(&mut self) -> Result<(), StoreError> {
+        self.drop_expired()?;
+        self.carry_out_deletion()?;
+        self.carry_out_class()?;
+        self.compact(false)?;
+        Ok(())
+    }
+
+    /// Merges the blocks of one day, if that is worth it.
+    fn compact(&mut self, force: bool) -> Result<bool, StoreError> {
+        let view = self.shared.view();
+        let raw: Vec<&Block> = view.blocks.iter().filter(|block| block.meta().resolution_ms == 0).collect();
+        let candidates: Vec<_> = raw.iter().map(|block| candidate(block.meta())).collect();
+        let options = self.shared.options.compaction;
+        let Some(plan) = compaction_plan::plan(&candidates, now_ms(), options, force) else { return Ok(false) };
+        let inputs: Vec<Block> =
+            raw.into_iter().filter(|block| plan.inputs.contains(&block.meta().ulid)).cloned().collect();
+        self.rewrite(&inputs, plan.level, Vec::new())?;
+        Ok(true)
+    }
+
+    /// Writes one block in place of others.
+    fn rewrite(&mut self, inputs: &[Block], level: u8, done_tombstones: Vec<String>) -> Result<(), StoreError> {
+        let started = Instant::now();
+        let (view, retention, now_ms) = (self.shared.view(), self.shared.retention(), now_ms());
+        let hide = |labels: &Labels| retention.hidden_by_class(labels, &view.deletions, now_ms);
+        let target = Target {
+            staging: &self.staging,
+            tenant: &self.shared.options.tenant,
+            level,
+            now_ms,
+            hide: &hide,
+        };
+        let staged: Vec<_> = merge_blocks(&self.shared.io, inputs, &target)?.into_iter().collect();
+        fail::fail_point!("compaction-written");
+        let remove = inputs.iter().map(|block| block.meta().ulid.clone()).collect();
+        let change = Change { remove, done_tombstones, ..Change::default() };
+        let published = self.publish(Role::Compactor, &staged, &change);
+        self.unstage(&staged);
+        published?;
+        self.shared.follow()?;
+        let samples = inputs.iter().map(|block| block.meta().samples + block.meta().histograms).sum();
+        self.shared.counters.compaction.succeeded(samples, started.elapsed());
+        Ok(())
+    }
+
+    /// Drops blocks that are past their time.
+    fn drop_expired(&mut self) -> Result<(), StoreError> {
+        let view = self.shared.view();
+        let blocks: Vec<_> = view.blocks.iter().map(|block| retention_candidate(block.meta())).collect();
+        let expired = self.shared.retention().expired(&blocks, now_ms());
+        if expired.is_empty() {
+            return Ok(());
+        }
+        let count = expired.len() as u64;
+        self.publish(Role::Compactor, &[], &Change { remove: expired, ..Change::default() })?;
+        self.shared.counters.expired_blocks.fetch_add(count, Ordering::Relaxed);
+        self.shared.follow()
+    }
+
+    /// Writes a block anew that holds series whose class keeps them for a shorter time.
+    fn carry_out_class(&mut self) -> Result<bool, StoreError> {
+        let (view, retention) = (self.shared.view(), self.shared.retention());
+        let blocks: Vec<_> = view.blocks.iter().map(|block| retention_candidate(block.meta())).collect();
+        let Some(found) = retention.to_rewrite(&blocks, now_ms()) else { return Ok(false) };
+        let Some(block) = view.blocks.iter().find(|block| block.meta().ulid == found.ulid).cloned() else {
+            return Ok(false);
+        };
+        let level = block.meta().level;
+        self.rewrite(&[block], level, Vec::new())?;
+        Ok(true)
+    }
+
+    /// Takes deletions down in the manifest.
+    fn commit_deletions(&mut self, tombstones: Vec<Tombstone>) -> Result<(), StoreError> {
+        self.publish(Role::Compactor, &[], &Change { tombstones, ..Change::default() })?;
+        self.shared.follow()
+    }
+
+    /// Writes one block anew that holds something deleted; a deletion that no block holds anything of is done. Returns
+    /// whether there may be more to do.
+    fn carry_out_deletion(&mut self) -> Result<bool, StoreError> {
+        let view = self.shared.view();
+        let floor_ms = self.shared.engine.head().read_floor_ms();
+        let mut done = Vec::new();
+        for (tombstone, deletion) in view.manifest.tombstones.iter().zip(&view.deletions) {
+            // The head still holds what would be flushed later.
+            if tombstone.max_ms >= floor_ms {
+                continue;
+            }
+            let range = TimeRange { after_ms: deletion.min_ms.saturating_sub(1), until_ms: deletion.max_ms };
+            for block in view.raw_within(range) {
+                if created_ms(&block.meta().ulid) > tombstone.created_ms || !self.holds(block, deletion, range)? {
+                    continue;
+                }
+                let level = block.meta().level;
+                self.rewrite(std::slice::from_ref(block), level, Vec::new())?;
+                return Ok(true);
+            }
+            done.push(tombstone.id.clone());
+        }
+        if done.is_empty() {
+            return Ok(false);
+        }
+        self.publish(Role::Compactor, &[], &Change { done_tombstones: done, ..Change::default() })?;
+        self.shared.follow()?;
+        Ok(false)
+    }
+
+    fn holds(&self, block: &Block, deletion: &Deletion, range: TimeRange) -> Result<bool, StoreError> {
+        let (block, matchers) = (block.clone(), deletion.matchers.clone());
+        Ok(self.shared.io.wait(async move { block.count(&matchers, range).await })? > 0)
+    }
+
+    fn collect(&mut self, started: Instant) {
+        self.collected = Some(started);
+        let (chain, garbage, now_ms) = (Arc::clone(&self.shared.chain), self.shared.options.garbage, now_ms());
+        let collected = self.shared.io.wait(async move { collect_garbage(&chain, now_ms, garbage).await });
+        let counters = &self.shared.counters;
+        match collected {
+            Ok(collected) => {
+                let files = collected.removed_files + collected.orphan_files + collected.versions;
+                counters.collected_bytes.fetch_add(collected.bytes, Ordering::Relaxed);
+                counters.collection.succeeded(files, started.elapsed());
+            }
+            Err(error) => counters.collection.failed(StoreError::from(error).to_line()),
+        }
+    }
+}
+
+fn duration_ms(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn candidate(meta: &BlockMeta) -> compaction_plan::Candidate {
+    compaction_plan::Candidate {
+        ulid: meta.ulid.clone(),
+        level: meta.level,
+        min_ms: meta.min_ms,
+        max_ms: meta.max_ms,
+        created_ms: created_ms(&meta.ulid),
+        samples: meta.samples + meta.histograms,
+    }
+}
+
+fn retention_candidate(meta: &BlockMeta) -> retention::Candidate {
+    retention::Candidate {
+        ulid: meta.ulid.clone(),
+        min_ms: meta.min_ms,
+        max_ms: meta.max_ms,
+        bytes: meta.bytes(),
+        resolution_ms: i64::try_from(meta.resolution_ms).unwrap_or(i64::MAX),
+        classes: Vec::new(),
+    }
+}
+
+/// When a block was begun, from its identity: ten digits of Crockford's base 32.
+fn created_ms(ulid: &str) -> i64 {
+    let digit = |byte: u8| b"0123456789ABCDEFGHJKMNPQRSTVWXYZ".iter().position(|digit| *digit == byte).unwrap_or(0);
+    ulid.bytes().take(10).fold(0, |ms, byte| ms << 5 | digit(byte) as i64)
+}

@@ -1,0 +1,203 @@
+//! The store: the engine with its head, and blocks in an object store, as one thing that can be opened, written, read and
+//! closed.
+//!
+//! Never reordered: blocks are stored, then a manifest names them, then readers see them, then the head lets go of what they
+//! hold. Who reads pins the head before looking which blocks there are, so nothing is missed in between; what is seen twice is
+//! merged.
+
+mod error;
+mod io;
+mod lookup;
+mod options;
+pub(crate) mod selection;
+mod series;
+mod state;
+#[cfg(test)]
+mod tests;
+pub(crate) mod view;
+
+pub use error::StoreError;
+pub use options::StoreOptions;
+pub use series::Selection;
+pub use state::StoreStats;
+
+use crate::block::read::BlockCaches;
+use crate::bucket::Bucket;
+use crate::engine::Engine;
+use crate::lifecycle::retention::Retention;
+use crate::lifecycle::worker::Worker;
+use crate::manifest::{ManifestChain, system_clock};
+use crate::select::{SelectError, TimeRange};
+use crate::wal::replay::ReplayProgress;
+pub(crate) use io::Io;
+use model::labels::Labels;
+use model::matcher::Matcher;
+use parking_lot::{Mutex, RwLock};
+use selection::{Merged, Wanted};
+pub(crate) use state::Counters;
+use std::sync::Arc;
+use view::BlockView;
+
+/// An open store. A cheap handle: clones share one store, any thread may use any of them.
+#[derive(Clone)]
+pub struct Store {
+    pub(crate) inner: Arc<Inner>,
+}
+
+/// Fields are dropped in this order: the worker first.
+pub(crate) struct Inner {
+    worker: Mutex<Option<Worker>>,
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// What readers and the lifecycle share.
+pub(crate) struct Shared {
+    pub(crate) engine: Engine,
+    pub(crate) io: Io,
+    pub(crate) bucket: Bucket,
+    pub(crate) chain: Arc<ManifestChain>,
+    pub(crate) caches: BlockCaches,
+    pub(crate) options: StoreOptions,
+    pub(crate) retention: RwLock<Arc<Retention>>,
+    pub(crate) view: RwLock<Arc<BlockView>>,
+    pub(crate) counters: Counters,
+}
+
+impl Store {
+    /// Opens the directory, finds the blocks, and brings the head back.
+    ///
+    /// # Errors
+    /// As [`Engine::open`]; or the object store cannot be reached, or its newest manifest cannot be read.
+    pub fn open(options: StoreOptions, progress: &ReplayProgress) -> Result<Self, StoreError> {
+        let io = Io::start()?;
+        std::fs::create_dir_all(&options.engine.path).map_err(StoreError::io("create", &options.engine.path))?;
+        let bucket = Bucket::open(&options.bucket, &options.engine.path)?;
+        let (tenant, for_chain) = (options.tenant.clone(), bucket.clone());
+        let chain = io.wait(async move { ManifestChain::open(for_chain, &tenant, system_clock()).await })?;
+        let caches = BlockCaches::new(options.cache_bytes_max, 1.0);
+        let manifest = chain.latest();
+        let flushed = manifest.flushed.unwrap_or_default();
+        let view = BlockView::new(manifest, None, &bucket, &caches)?;
+        let engine = Engine::open_flushed(&options.engine, progress, &flushed)?;
+        let shared = Arc::new(Shared {
+            engine,
+            io,
+            bucket,
+            chain: Arc::new(chain),
+            caches,
+            retention: RwLock::new(Arc::new(options.retention.clone())),
+            options,
+            view: RwLock::new(Arc::new(view)),
+            counters: Counters::default(),
+        });
+        let worker = Worker::start(Arc::clone(&shared))?;
+        Ok(Self { inner: Arc::new(Inner { worker: Mutex::new(Some(worker)), shared }) })
+    }
+
+    /// The engine: what writes, and what only it can tell.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        &self.inner.shared.engine
+    }
+
+    /// What expires from now on.
+    pub fn set_retention(&self, retention: Retention) {
+        *self.inner.shared.retention.write() = Arc::new(retention);
+    }
+
+    /// Nothing older than this needs the object store to be answered, in milliseconds since the Unix epoch.
+    #[must_use]
+    pub fn resident_from_ms(&self) -> i64 {
+        self.inner.shared.view().newest_ms().saturating_add(1)
+    }
+
+    /// The series that satisfy all `matchers` and may have samples with `after_ms < t <= until_ms`. Without matchers, all of
+    /// them.
+    ///
+    /// # Errors
+    /// More than `series_max` series match, or a block cannot be read.
+    pub fn select(
+        &self,
+        matchers: &[Matcher],
+        after_ms: i64,
+        until_ms: i64,
+        series_max: usize,
+    ) -> Result<Selection, SelectError> {
+        let shared = &self.inner.shared;
+        // The head first: what it gives up afterwards is in the blocks by then.
+        let head = shared.engine.select(matchers, after_ms, until_ms, series_max)?;
+        let range = TimeRange { after_ms, until_ms };
+        shared.merge(head, &Wanted { matchers, range, series_max, first: false })
+    }
+
+    /// The first `limit` series, in no particular order but the same each time, that satisfy all `matchers` and may have samples
+    /// in the range.
+    ///
+    /// # Errors
+    /// A block cannot be read.
+    pub fn select_first(
+        &self,
+        matchers: &[Matcher],
+        range: TimeRange,
+        limit: usize,
+    ) -> Result<Selection, SelectError> {
+        let shared = &self.inner.shared;
+        let head = shared.engine.head().select_first(matchers, range, limit);
+        shared.merge(head, &Wanted { matchers, range, series_max: limit, first: true })
+    }
+
+    /// Ends the lifecycle, takes nothing more, and leaves a snapshot for a fast start.
+    ///
+    /// # Errors
+    /// As [`Engine::flush_and_close`].
+    pub fn close(&self) -> Result<(), StoreError> {
+        drop(self.inner.worker.lock().take());
+        Ok(self.inner.shared.engine.flush_and_close()?)
+    }
+}
+
+impl Shared {
+    pub(crate) fn view(&self) -> Arc<BlockView> {
+        Arc::clone(&self.view.read())
+    }
+
+    pub(crate) fn retention(&self) -> Arc<Retention> {
+        Arc::clone(&self.retention.read())
+    }
+
+    /// Lets readers see what the newest manifest names.
+    ///
+    /// # Errors
+    /// A block is of a newer format, or a tombstone is none.
+    pub(crate) fn follow(&self) -> Result<(), StoreError> {
+        let manifest = self.chain.latest();
+        let mut view = self.view.write();
+        if view.manifest.version != manifest.version {
+            *view = Arc::new(BlockView::new(manifest, Some(&view), &self.bucket, &self.caches)?);
+        }
+        Ok(())
+    }
+
+    fn merge(
+        &self,
+        head: crate::select::Selection,
+        wanted: &Wanted<'_>,
+    ) -> Result<Selection, SelectError> {
+        let view = self.view();
+        let blocks: Vec<_> = view.raw_within(wanted.range).cloned().collect();
+        let (retention, range) = (self.retention(), wanted.range);
+        let first_ms = range.after_ms.saturating_add(1);
+        let deletions: Vec<_> =
+            view.deletions.iter().filter(|deletion| deletion.overlaps(first_ms, range.until_ms)).cloned().collect();
+        let hides = !deletions.is_empty() || !retention.classes.is_empty();
+        if blocks.is_empty() && !hides {
+            return Ok(Selection::Head(head));
+        }
+        let mut merged = Merged::new(&self.io, &self.engine, head, blocks, wanted)?;
+        if hides {
+            let now_ms = state::now_ms();
+            merged.hide(&|labels: &Labels| retention.hidden_by_class(labels, &deletions, now_ms))?;
+        }
+        Ok(Selection::Merged(Box::new(merged)))
+    }
+}

@@ -1,0 +1,62 @@
+//! Which blocks there are at one moment: what a manifest names, ready to be read.
+
+use super::StoreError;
+use crate::block::read::{Block, BlockCaches};
+use crate::bucket::Bucket;
+use crate::manifest::Manifest;
+use crate::select::TimeRange;
+use crate::tombstone::Deletion;
+use hashbrown::HashMap;
+use std::sync::Arc;
+
+/// See the head of the file. Whoever reads holds one for as long as that takes.
+#[derive(Debug)]
+pub(crate) struct BlockView {
+    pub(crate) manifest: Arc<Manifest>,
+    /// By precedence: where two blocks have a sample of one series at one time, that of the earlier one counts.
+    pub(crate) blocks: Vec<Block>,
+    pub(crate) deletions: Vec<Deletion>,
+}
+
+impl BlockView {
+    /// What a manifest names. Blocks that `before` has are taken over.
+    ///
+    /// # Errors
+    /// A block is of a newer format, or a tombstone is none.
+    pub(crate) fn new(
+        manifest: Arc<Manifest>,
+        before: Option<&Self>,
+        bucket: &Bucket,
+        caches: &BlockCaches,
+    ) -> Result<Self, StoreError> {
+        let known = before.into_iter().flat_map(|view| &view.blocks);
+        let known: HashMap<&str, &Block> = known.map(|block| (block.meta().ulid.as_str(), block)).collect();
+        let mut blocks = Vec::with_capacity(manifest.blocks.len());
+        for meta in &manifest.blocks {
+            match known.get(meta.ulid.as_str()) {
+                Some(block) => blocks.push((*block).clone()),
+                None => blocks.push(Block::new(bucket, Arc::new(meta.clone()), caches)?),
+            }
+        }
+        // What was merged was there before what came later.
+        blocks.sort_by(|a, b| {
+            let (a, b) = (a.meta(), b.meta());
+            (a.resolution_ms, std::cmp::Reverse(a.level), &a.ulid).cmp(&(b.resolution_ms, std::cmp::Reverse(b.level), &b.ulid))
+        });
+        let deletions = manifest.tombstones.iter().map(Deletion::of).collect::<Result<_, _>>()?;
+        Ok(Self { manifest, blocks, deletions })
+    }
+
+    /// The blocks of raw samples that may have some in a range, by precedence.
+    pub(crate) fn raw_within(&self, range: TimeRange) -> impl Iterator<Item = &Block> {
+        self.blocks.iter().filter(move |block| {
+            let meta = block.meta();
+            meta.resolution_ms == 0 && meta.max_ms > range.after_ms && meta.min_ms <= range.until_ms
+        })
+    }
+
+    /// The newest sample of all blocks.
+    pub(crate) fn newest_ms(&self) -> i64 {
+        self.blocks.iter().map(|block| block.meta().max_ms).max().unwrap_or(i64::MIN)
+    }
+}
