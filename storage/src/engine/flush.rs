@@ -2,9 +2,9 @@
 
 use super::restore::RestoreReport;
 use super::{Applied, Engine};
-use crate::append::{ExemplarRow, SeriesRef};
+use crate::append::{ExemplarRow, LabelHash, SeriesRef};
 use crate::exemplars::Flushed;
-use crate::head::{FlushedState, Flushing};
+use crate::head::{Collected, FlushedState, Flushing};
 use crate::wal::segment::Epoch;
 use hashbrown::HashMap;
 use model::exemplar::Exemplar;
@@ -51,8 +51,18 @@ impl Engine {
         Some(Flush { flushing, exemplars, applied: Arc::clone(applied), directory: self.directory() })
     }
 
-    /// To be written.
-    pub fn collect_idle(&self, _idle_before_ms: i64) {}
+    /// Lets series leave the head that have no sample which is not in blocks, no exemplar either, and none newer than
+    /// `idle_before_ms`; see [`crate::head::Head::collect_idle`]. To be called every minute or so.
+    pub fn collect_idle(&self, idle_before_ms: i64) -> Collected {
+        let Applied { head, exemplars, .. } = &*self.inner.applied;
+        let kept = exemplars.series_to_flush();
+        let keep = |series: SeriesRef| kept.contains(&series);
+        let mut log = |gone: &[(SeriesRef, LabelHash)]| {
+            exemplars.forget_series(&gone.iter().map(|(series, _)| *series).collect());
+            self.inner.queue.push_gone(gone);
+        };
+        head.collect_idle(idle_before_ms, &keep, &mut log)
+    }
 
     /// Ends a flush whose blocks are published: [`Flush::state`] is in the manifest and whoever reads this engine sees the
     /// blocks.

@@ -88,8 +88,8 @@ fn apply(work: Work, applied: &Applied) {
             }
             done(Ok(()));
         }
-        // Series are in the head before they are logged.
-        Work::Series(_) | Work::Checkpoint(_) => {}
+        // Series come to the head and leave it before that is logged.
+        Work::Series(_) | Work::Gone(_) | Work::Checkpoint(_) => {}
     }
 }
 

@@ -17,6 +17,7 @@ use crate::wal::histograms::SeriesHistogram;
 use crate::wal::payload::Checkpoint;
 use crate::wal::replay::{Damage, ReplayReport, ReplaySink};
 use crate::wal::segment::Epoch;
+use hashbrown::HashSet;
 use model::metadata::Metadata;
 use parking_lot::Mutex;
 use std::io::Read;
@@ -387,13 +388,38 @@ impl ReplaySink for RestoreSink<'_> {
         self.series_bound
     }
 
-    fn series(&mut self, _lsn: u64, series: SeriesRef, pairs: &[(&str, &str)]) {
+    fn series(&mut self, lsn: u64, series: SeriesRef, pairs: &[(&str, &str)]) {
+        self.series_bound = self.series_bound.max(series.0.saturating_add(1));
+        if self.shard_lsns.get(self.head.shard_of(series)).is_some_and(|covered| lsn <= *covered) {
+            // It may have left since, and another may have its reference.
+            return;
+        }
         let hash = LabelHash::of_pairs(pairs.iter().copied(), &mut self.hash_scratch);
         if let Err(error) = self.head.restore_series(series, hash, pairs) {
             self.conflicts += 1;
             self.first_conflict.get_or_insert_with(|| Error::from(error).to_line());
         }
-        self.series_bound = self.series_bound.max(series.0.saturating_add(1));
+    }
+
+    fn gone(&mut self, lsn: u64, gone: Vec<(SeriesRef, LabelHash)>) {
+        let mut removed = HashSet::new();
+        for (series, hash) in gone {
+            let shard = self.head.shard_of(series);
+            if self.shard_lsns.get(shard).is_some_and(|covered| lsn <= *covered) {
+                continue;
+            }
+            // What was appended before is on its way through another thread.
+            self.fillers[shard].wait();
+            if self.head.remove_series(series, hash) {
+                removed.insert(series);
+                if let Some(known) = self.known.get_mut(series.0 as usize / 64) {
+                    *known &= !(1u64 << (series.0 % 64));
+                }
+            }
+        }
+        if lsn > self.exemplars_lsn {
+            self.exemplars.forget_series(&removed);
+        }
     }
 
     fn samples(&mut self, lsn: u64, rows: &mut Rows) {

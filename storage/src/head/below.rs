@@ -168,8 +168,7 @@ impl Shard {
     }
 
     fn mark_below(&mut self, number: u32, flags: u8) {
-        let slot = self.slots.get_mut(number as usize);
-        slot.flags = slot.flags & !Slot::DOOMED | Slot::HAS_BELOW | flags;
+        self.slots.get_mut(number as usize).flags |= Slot::HAS_BELOW | flags;
     }
 
     /// The generation that takes samples, made with its first one.
@@ -244,6 +243,20 @@ impl Shard {
     #[cold]
     pub(crate) fn has_histograms_below(&self, number: u32) -> bool {
         self.below.iter().any(|generation| generation.histograms.contains_key(&number))
+    }
+
+    /// Forgets all below-floor samples of a series.
+    #[cold]
+    pub(super) fn forget_below(&mut self, number: u32) {
+        for generation in &mut self.below {
+            if let Some(late) = generation.late.remove(&number) {
+                generation.late_buffered -= late.buffer.len();
+            }
+            if let Some(series) = generation.histograms.remove(&number) {
+                generation.histogram_bytes -= series.run.as_bytes().len();
+            }
+            generation.starts.remove(&number);
+        }
     }
 
     /// Forgets the generations up to a number.

@@ -14,6 +14,7 @@ mod changes;
 mod chunk_file;
 mod chunk_files;
 mod chunk_link;
+mod collect;
 pub(crate) mod eras;
 mod error;
 mod floors;
@@ -39,6 +40,7 @@ mod timeline;
 pub(crate) mod varint;
 
 pub use changes::Changed;
+pub use collect::Collected;
 pub use eras::Pin;
 pub use error::{HeadError, HeadErrorKind, Notice};
 pub use floors::FlushedState;
@@ -49,6 +51,7 @@ pub use stats::{HeadMemory, HeadStats};
 use crate::append::{AppendOutcome, LabelHash, Rejection, Rows, SeriesRef};
 use crate::wal::histograms::SeriesHistogram;
 use changes::Changes;
+use collect::Collection;
 use eras::Eras;
 use floors::Floors;
 use parking_lot::{Mutex, RwLock};
@@ -100,6 +103,7 @@ pub(crate) struct Inner {
     pub(crate) changes: Changes,
     pub(crate) eras: Eras,
     floors: Mutex<Floors>,
+    collection: Mutex<Collection>,
     /// Held while rows are appended: one thread at a time.
     by_shard: Mutex<Grouping>,
 }
@@ -144,6 +148,7 @@ impl Head {
                     changes: Changes::default(),
                     eras: Eras::default(),
                     floors: Mutex::default(),
+                    collection: Mutex::default(),
                     by_shard: Mutex::default(),
                 }),
             },
@@ -182,14 +187,17 @@ impl Head {
     pub fn lookup(&self, hashes: &[LabelHash], out: &mut [Option<SeriesRef>]) {
         let mut grouping = Grouping::default();
         grouping.group(self.shards(), hashes.iter().map(|hash| hash.0 as usize));
-        for (shard, picks) in self.inner.shards.iter().zip(grouping.groups()) {
-            if picks.is_empty() {
-                continue;
-            }
-            let shard = shard.read();
+        for (number, picks) in grouping.groups().enumerate().filter(|(_, picks)| !picks.is_empty()) {
+            let shard = self.inner.shards[number].read();
+            let mut doomed = false;
             for &pick in picks {
                 let found = shard.hashes.get(hashes[pick as usize]);
                 out[pick as usize] = found.map(|slot| shard.series_ref(slot));
+                doomed |= shard.doomed > 0 && found.is_some_and(|slot| shard.is_doomed(slot));
+            }
+            drop(shard);
+            if doomed {
+                self.inner.revive(number, hashes, picks, out);
             }
         }
     }

@@ -55,10 +55,17 @@ pub(crate) struct Shard {
     pub(crate) append_floor_ms: i64,
     /// Older samples of the main structures are in blocks and count no more.
     pub(crate) read_floor_ms: i64,
+    /// The read floor when what is dead was forgotten last.
+    pub(super) trimmed_ms: i64,
     /// Number of the below-floor generation that takes samples.
     pub(crate) generation: u64,
     /// Below-floor generations that have samples, oldest first.
     pub(crate) below: Vec<Generation>,
+    /// Slots of series that have left; some may be taken again.
+    pub(super) free: Vec<u32>,
+    /// Series that are doomed, see `collect.rs`.
+    pub(super) doomed: usize,
+    pub(super) hash_bytes: Vec<u8>,
     /// The slot at which the search for idle series goes on.
     pub(super) sweep_at: usize,
     /// The chunk that was decoded last for an out-of-order sample.
@@ -71,6 +78,7 @@ pub(crate) struct Shard {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Counters {
     pub(crate) series_created: u64,
+    pub(crate) series_removed: u64,
     pub(crate) in_order: u64,
     pub(crate) out_of_order: u64,
     pub(crate) below_floor: u64,
@@ -117,8 +125,12 @@ impl Shard {
             frozen: false,
             append_floor_ms: i64::MIN,
             read_floor_ms: i64::MIN,
+            trimmed_ms: i64::MIN,
             generation: 1,
             below: Vec::new(),
+            free: Vec::new(),
+            doomed: 0,
+            hash_bytes: Vec::new(),
             sweep_at: 0,
             late_scratch: LateScratch { link: ChunkLink::NONE, decoded: Box::default() },
             stream: Vec::new(),
@@ -151,14 +163,30 @@ impl Shard {
         log: impl FnOnce(SeriesRef),
     ) -> Result<(SeriesRef, bool), HeadError> {
         if let Some(slot) = self.hashes.get(hash) {
+            self.keep(slot);
             return Ok((self.series_ref(slot), false));
         }
-        let slot = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
-        self.add(slot, hash, labels)?;
+        let slot = self.next_slot();
+        if let Err(error) = self.add(slot, hash, labels) {
+            if (slot as usize) < self.slots.len() {
+                self.free.push(slot);
+            }
+            return Err(error);
+        }
         self.counters.series_created += 1;
         let series = self.series_ref(slot);
         log(series);
         Ok((series, true))
+    }
+
+    /// A slot that nobody has.
+    fn next_slot(&mut self) -> u32 {
+        while let Some(slot) = self.free.pop() {
+            if !self.slots.get(slot as usize).has(Slot::LIVE) {
+                return slot;
+            }
+        }
+        u32::try_from(self.slots.len()).unwrap_or(u32::MAX)
     }
 
     /// Puts a series back under its reference.
@@ -217,6 +245,8 @@ impl Shard {
         (self.append_floor_ms, self.read_floor_ms) = (loaded.floors.append_floor_ms, loaded.floors.read_floor_ms);
         self.generation = loaded.floors.generation;
         self.below = loaded.below;
+        let free = (0u32..).zip(self.slots.iter()).filter(|(_, slot)| !slot.has(Slot::LIVE));
+        self.free = free.map(|(number, _)| number).collect();
         self.late_buffered = loaded.late.values().map(|late| late.buffer.len()).sum();
         self.late = loaded.late;
         Ok(notices)

@@ -96,6 +96,21 @@ impl StartTimes {
         self.chunks.iter().copied().filter(overlaps)
     }
 
+    /// Forgets the starts of samples older than `floor_ms`.
+    pub(crate) fn trim(&mut self, floor_ms: i64) {
+        let newest = self.recent.runs.pop();
+        self.recent.runs.retain(|run| run.last_ms >= floor_ms);
+        // Whether the newest sample goes on with the newest run depends on that run.
+        self.recent.runs.extend(newest);
+        self.recent.points.retain(|point| point.0 >= floor_ms);
+        self.chunks.retain(|chunk| chunk.last_ms >= floor_ms);
+    }
+
+    /// Whether there is nothing.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.recent.runs.is_empty() && self.recent.points.is_empty() && self.chunks.is_empty()
+    }
+
     /// Bytes on the heap.
     pub(crate) fn bytes(&self) -> usize {
         self.recent.runs.capacity() * size_of::<StartRun>()

@@ -11,6 +11,8 @@ pub struct HeadStats {
     pub series: u64,
     /// Series made since the process started; those restored are not counted.
     pub series_created: u64,
+    /// Series that left since the process started.
+    pub series_removed: u64,
     /// Samples stored in order.
     pub samples_in_order: u64,
     /// Samples stored out of order.
@@ -103,6 +105,7 @@ impl HeadStats {
         let counters = &shard.counters;
         self.series += shard.hashes.len() as u64;
         self.series_created += counters.series_created;
+        self.series_removed += counters.series_removed;
         self.samples_in_order += counters.in_order;
         self.samples_out_of_order += counters.out_of_order;
         self.samples_below_floor += counters.below_floor;
@@ -116,7 +119,7 @@ impl HeadStats {
         self.late_chunks_cut += counters.late_chunks_cut;
         self.segments_written += counters.segments_written;
         self.timelines_left += counters.detached;
-        self.timelines += shard.timelines.lines.len() as u64;
+        self.timelines += shard.timelines.count() as u64;
         self.label_pairs += shard.labels.pair_count() as u64;
         self.out_of_order_buffered += shard.late_buffered as u64;
         let (written, waiting) = shard.files.sizes();

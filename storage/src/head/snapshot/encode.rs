@@ -4,6 +4,7 @@ use super::{FrozenShard, MAGIC, Section, VERSION};
 use crate::head::histograms::HistogramSeries;
 use crate::head::late::{LateChunk, LateSamples};
 use crate::head::shard::Shard;
+use crate::head::slot::NONE;
 use crate::head::starts::StartTimes;
 use hashbrown::HashMap;
 use std::io::{self, Write};
@@ -166,7 +167,9 @@ impl FrozenShard {
         for start in (0..self.labels.pairs).step_by(BATCH) {
             let shard = self.head.shards[self.shard].read();
             for pair in start..self.labels.pairs.min(start + BATCH) {
-                let (name, value) = shard.labels.pair_at(pair as u32);
+                // What no series has by now was no part of the point in time either.
+                let unused = shard.labels.is_unused(pair as u32);
+                let (name, value) = if unused { (NONE, "") } else { shard.labels.pair_at(pair as u32) };
                 push_u32(&mut buffer, name);
                 push_text(&mut buffer, value);
             }

@@ -50,14 +50,15 @@ pub(super) fn load(shard: usize, shards: usize, from: &mut dyn Read) -> Result<L
     let (first_ms, last_ms) = (input.i64()?, input.i64()?);
     let floors = if version < 3 { Floors::default() } else { input.floors()? };
     let files = input.files(version)?;
-    let timelines = input.timelines()?;
+    let mut timelines = input.timelines()?;
     let late = input.late()?;
     let (histograms, starts) = if version < 2 { Default::default() } else { (input.histograms()?, input.starts()?) };
     let below = if version < 3 { Vec::new() } else { input.generations(&floors)? };
-    let mut labels = input.labels()?;
+    let mut labels = input.labels(version)?;
     let cells = input.cells()?;
     let slots = input.slots(&timelines, &cells)?;
     input.begin(Section::End)?;
+    timelines.recount(slots.iter().filter(|slot| slot.has(Slot::LIVE)).map(|slot| slot.timeline));
     let mut hashes = HashIndex::default();
     hashes.reserve(slots.len());
     let mut scratch = Vec::new();
@@ -258,7 +259,8 @@ impl Input<'_> {
 
     fn timelines(&mut self) -> Result<Timelines, HeadError> {
         let lines = self.list(Section::Timelines, |input| {
-            Ok(Timeline { newest: input.u32()?, followers: input.u32()?, members: input.u32()? })
+            let (newest, followers, members) = (input.u32()?, input.u32()?, input.u32()?);
+            Ok(Timeline { newest, followers, members, group: (NONE, NONE) })
         })?;
         let groups = self.list(Section::Groups, |input| Ok(((input.u32()?, input.u32()?), input.u32()?)))?;
         let segments = self.list(Section::Segments, Self::segment)?;
@@ -342,15 +344,23 @@ impl Input<'_> {
         Ok(below)
     }
 
-    fn labels(&mut self) -> Result<LabelIndex, HeadError> {
+    fn labels(&mut self, version: u32) -> Result<LabelIndex, HeadError> {
         let mut index = LabelIndex::default();
         for number in 0..self.begin(Section::Names)? {
             let text = self.text()?;
+            if text.is_empty() && version >= 3 {
+                index.restore_free_name();
+                continue;
+            }
             let given = index.restore_name(&text);
             self.check(given == Some(number as u32), "label names repeat")?;
         }
         for number in 0..self.begin(Section::Pairs)? {
             let (name, text) = (self.u32()?, self.text()?);
+            if name == NONE && version >= 3 {
+                index.restore_free_pair();
+                continue;
+            }
             let given = index.restore_pair(name, &text);
             self.check(given == Some(number as u32), "label pairs repeat or have no name")?;
         }
