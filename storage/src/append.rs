@@ -17,7 +17,7 @@ use xxhash_rust::xxh3::xxh3_128;
 /// out, the protobuf field `labels = 1` of `TimeSeries`: `0a LEN 0a LEN name 12 LEN value`, lengths as minimal varints. So the
 /// bytes of a well-behaved sender are hashed as they lie in the request. The low bits choose the shard; two sets with one
 /// hash would be one series, which at ten million series has a probability below 2⁻⁸⁰.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LabelHash(pub u128);
 
 impl LabelHash {

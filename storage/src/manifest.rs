@@ -25,5 +25,5 @@ pub use chain::{Clock, ManifestChain, system_clock};
 pub use change::{Conflict, Epoch, Role};
 pub use collect::{Collected, collect_garbage};
 pub use error::ManifestError;
-pub use format::{FORMAT_VERSION, Flushed, Manifest, RemovedBlock, Tombstone};
+pub use format::{FORMAT_VERSION, Manifest, RemovedBlock};
 pub use garbage::GarbageOptions;

@@ -3,6 +3,7 @@
 use crate::append::{Pin, SeriesRef};
 use crate::head::below::Generations;
 use crate::head::eras::View;
+use crate::block::read::ReadError;
 use crate::head::shard::Shard;
 use crate::head::slot::Slot;
 use crate::head::{Head, HeadError, read, read_histograms, read_starts};

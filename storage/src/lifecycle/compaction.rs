@@ -311,7 +311,7 @@ fn finish_histograms(columns: &mut HistogramColumns) {
     }
 }
 
-fn remove_hidden_histograms(hidden: &DeletedSpans, columns: &mut HistogramColumns) {
+pub(super) fn remove_hidden_histograms(hidden: &DeletedSpans, columns: &mut HistogramColumns) {
     let all: Vec<_> = columns.timestamps_ms.drain(..).zip(columns.histograms.drain(..)).collect();
     let kept = all.into_iter().filter(|(timestamp_ms, _)| !hidden.contains(*timestamp_ms));
     kept.for_each(|(timestamp_ms, histogram)| columns.push(timestamp_ms, histogram));

@@ -12,7 +12,10 @@ use crate::block::timeline::{GroupKey, TimelineChoice, TimelinePlanner};
 use crate::block::writer::{BlockSpec, BlockWriter, Floats, Histograms, Layout, SeriesInput};
 use crate::engine::Flush;
 use crate::head::{FlushPart, FlushSeries};
+use super::compaction::remove_hidden_histograms;
 use crate::store::StoreError;
+use crate::store::selection::{Hide, remove_hidden};
+use crate::tombstone::DeletedSpans;
 use hashbrown::HashMap;
 use model::exemplar::Exemplar;
 use model::histogram::HistogramColumns;
@@ -39,14 +42,15 @@ struct Segment {
     start_ms: i64,
 }
 
-/// Writes everything that `flush` gives out to blocks below `staging`.
+/// Writes everything that `flush` gives out, and that is not hidden, to blocks below `staging`.
 pub(crate) fn write_blocks(
     flush: &Flush,
     staging: &Path,
     tenant: &str,
     now_ms: i64,
+    hide: Hide<'_>,
 ) -> Result<Vec<StagedBlock>, StoreError> {
-    let visitor = Visitor::new(flush);
+    let visitor = Visitor::new(flush, hide);
     let plans = plan(&visitor)?;
     let names: Vec<String> = flush.label_names().into_iter().map(|(name, _)| name).collect();
     let mut staged = Vec::new();
@@ -206,20 +210,21 @@ impl Part {
 /// Goes through the series of a flush in the order of blocks.
 struct Visitor<'f> {
     flush: &'f Flush,
+    hide: Hide<'f>,
     exemplars: HashMap<SeriesRef, Vec<Exemplar>>,
     /// Series that have exemplars, by metric: some have nothing else.
     with_exemplars: HashMap<Option<String>, Vec<(SeriesRef, Labels)>>,
 }
 
 impl<'f> Visitor<'f> {
-    fn new(flush: &'f Flush) -> Self {
+    fn new(flush: &'f Flush, hide: Hide<'f>) -> Self {
         let (mut exemplars, mut with_exemplars) = (HashMap::new(), HashMap::<_, Vec<_>>::new());
         for (series, labels, of_series) in flush.exemplars() {
             exemplars.insert(series, of_series);
             let metric = labels.metric_name().map(str::to_owned);
             with_exemplars.entry(metric).or_default().push((series, labels));
         }
-        Self { flush, exemplars, with_exemplars }
+        Self { flush, hide, exemplars, with_exemplars }
     }
 
     /// `starts` says whether start timestamps are of interest.
@@ -257,12 +262,13 @@ impl<'f> Visitor<'f> {
             below: Samples::default(),
             parts: BTreeMap::new(),
         };
+        let hidden = (self.hide)(&visited.labels);
         if series.in_window {
-            let token = self.read_part(series.series, FlushPart::Window, starts, &mut visited.window)?;
+            let token = self.read_part(series.series, FlushPart::Window, starts, &hidden, &mut visited.window)?;
             self.cut(false, token, &visited.window, &mut visited.parts);
         }
         if series.below {
-            self.read_part(series.series, FlushPart::Below, starts, &mut visited.below)?;
+            self.read_part(series.series, FlushPart::Below, starts, &hidden, &mut visited.below)?;
             self.cut(true, None, &visited.below, &mut visited.parts);
         }
         for exemplar in self.exemplars.get(&series.series).into_iter().flatten() {
@@ -279,14 +285,22 @@ impl<'f> Visitor<'f> {
         series: SeriesRef,
         part: FlushPart,
         starts: bool,
+        hidden: &DeletedSpans,
         into: &mut Samples,
     ) -> Result<Option<u64>, StoreError> {
         let token = self.flush.read_floats(series, part, &mut into.floats)?;
+        let exact = hidden.is_empty() || remove_hidden(hidden, &mut into.floats);
         if starts {
             self.flush.read_float_starts(series, part, &into.floats.timestamps_ms, &mut into.starts_ms)?;
         }
         self.flush.read_histograms(series, part, &mut into.histograms, &mut into.histogram_starts_ms)?;
-        Ok(token)
+        if !hidden.is_empty() {
+            let times = into.histograms.timestamps_ms.iter();
+            let mut keep = times.map(|timestamp_ms| !hidden.contains(*timestamp_ms)).collect::<Vec<_>>().into_iter();
+            into.histogram_starts_ms.retain(|_| keep.next() == Some(true));
+            remove_hidden_histograms(hidden, &mut into.histograms);
+        }
+        Ok(token.filter(|_| exact))
     }
 
     fn cut(&self, below: bool, token: Option<u64>, samples: &Samples, parts: &mut BTreeMap<Segment, Part>) {

@@ -199,7 +199,9 @@ impl Lifecycle {
             None => {
                 let flush = self.shared.engine.begin_flush(boundary_ms).ok_or(StoreError::Busy)?;
                 fail::fail_point!("flush-begun");
-                let staged = write_blocks(&flush, &self.staging, &self.shared.options.tenant, now_ms())?;
+                let (view, retention, now_ms) = (self.shared.view(), self.shared.retention(), now_ms());
+                let hide = |labels: &Labels| retention.hidden_by_class(labels, &view.deletions, now_ms);
+                let staged = write_blocks(&flush, &self.staging, &self.shared.options.tenant, now_ms, &hide)?;
                 (flush, staged)
             }
         };
@@ -263,7 +265,7 @@ impl Lifecycle {
         self.idled = Some(started);
         let before_ms = now_ms().saturating_sub(duration_ms(self.shared.options.idle_after));
         let left = self.shared.engine.collect_idle(before_ms);
-        self.shared.counters.series_left.fetch_add(left.series as u64, Ordering::Relaxed);
+        self.shared.counters.series_left.fetch_add(left.freed as u64, Ordering::Relaxed);
     }
 
     /// Merges, rewrites and drops what is due, one block at a time.

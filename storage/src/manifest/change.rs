@@ -11,7 +11,7 @@ const REMOVED_KEPT_MS: i64 = 25 * 3_600_000;
 /// What a process does with the data of a tenant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Role {
-    /// Flushes the head: adds blocks and moves [`super::Flushed`].
+    /// Flushes the head: adds blocks and moves [`FlushedState`](crate::head::FlushedState).
     Writer,
     /// Replaces blocks by others, and drops them.
     Compactor,
@@ -169,7 +169,9 @@ fn check_flushed(current: &Manifest, epoch: Epoch, wanted: &Manifest) -> Result<
         (Some(now), Some(then)) if then.boundary_ms < now.boundary_ms => {
             Err(Conflict::Flushed { why: "its time went backwards" })
         }
-        (Some(now), Some(then)) if then.lsn < now.lsn || then.generation < now.generation => {
+        (Some(now), Some(then))
+            if then.directory == now.directory && (then.lsn < now.lsn || then.generation < now.generation) =>
+        {
             Err(Conflict::Flushed { why: "its position in the log or its generation went backwards" })
         }
         _ => Ok(()),

@@ -5,6 +5,7 @@ mod simulation;
 use super::*;
 use crate::block::meta::BlockMeta;
 use crate::bucket::testing::FaultyStore;
+use crate::head::FlushedState;
 use crate::bucket::{Bucket, BucketStore, RetryPolicy};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -58,7 +59,7 @@ async fn what_one_process_publishes_another_sees() {
     let bucket = Bucket::in_memory();
     let (writer, reader) = (open(&bucket).await, open(&bucket).await);
     let epoch = writer.claim(Role::Writer).await.unwrap();
-    let flushed = Flushed { boundary_ms: HOUR_MS, lsn: 7, generation: 1 };
+    let flushed = FlushedState { boundary_ms: HOUR_MS, lsn: 7, generation: 1, directory: [1; 16] };
     let publish = |manifest: &Manifest| {
         let mut next = manifest.replace_blocks(&[], vec![block("b1", 0, 0)])?;
         next.flushed = Some(flushed);
@@ -101,7 +102,7 @@ async fn changes_that_make_no_sense_any_more_are_refused() {
     let compactor = chain.claim(Role::Compactor).await.unwrap();
     let flush = |epoch, boundary_ms, lsn| {
         chain.commit(epoch, move |manifest| {
-            Ok(Manifest { flushed: Some(Flushed { boundary_ms, lsn, generation: 0 }), ..manifest.clone() })
+            Ok(Manifest { flushed: Some(FlushedState { boundary_ms, lsn, generation: 0, directory: [1; 16] }), ..manifest.clone() })
         })
     };
     flush(writer, 10, 10).await.unwrap();

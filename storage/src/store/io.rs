@@ -4,8 +4,7 @@ use super::StoreError;
 use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime, RuntimeFlavor};
 
 /// Threads that wait: requests of all queries and of the lifecycle share them.
 const THREADS: usize = 2;
@@ -39,17 +38,18 @@ impl Io {
         Ok(Self { runtime: Arc::new(Threads(Some(runtime))) })
     }
 
-    /// Runs `work` on the threads that wait and blocks this one until it is done.
+    /// Blocks this thread until `work` is done. Best not called by a task: a task of a runtime with several threads hands the
+    /// others its work for that time.
     ///
     /// # Panics
-    /// If `work` does.
-    pub(crate) fn wait<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> T {
-        let (sender, receiver) = mpsc::sync_channel(1);
+    /// Within a task of a runtime that has a single thread.
+    pub(crate) fn wait<T>(&self, work: impl Future<Output = T>) -> T {
         let runtime = self.runtime.0.as_ref().expect("the runtime lives as long as its handles");
-        runtime.spawn(async move {
-            // The receiver is gone only if its thread is.
-            let _ = sender.send(work.await);
-        });
-        receiver.recv().expect("work that waits for the object store does not panic")
+        match Handle::try_current() {
+            Ok(current) if current.runtime_flavor() == RuntimeFlavor::MultiThread => {
+                tokio::task::block_in_place(|| runtime.block_on(work))
+            }
+            Ok(_) | Err(_) => runtime.block_on(work),
+        }
     }
 }

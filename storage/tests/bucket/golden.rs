@@ -2,7 +2,9 @@
 
 use std::path::Path;
 use storage::block::meta::{BlockFile, BlockMeta};
-use storage::manifest::{FORMAT_VERSION, Flushed, Manifest, RemovedBlock, Tombstone};
+use storage::head::FlushedState;
+use storage::manifest::{FORMAT_VERSION, Manifest, RemovedBlock};
+use storage::tombstone::{StoredMatcher, Tombstone};
 
 fn example() -> Manifest {
     let file =
@@ -37,7 +39,7 @@ fn example() -> Manifest {
         created_ms: 1_790_010_000_000,
         writer_epoch: 3,
         compactor_epoch: 2,
-        flushed: Some(Flushed { boundary_ms: 1_790_007_200_000, lsn: 123_456, generation: 9 }),
+        flushed: Some(FlushedState { boundary_ms: 1_790_007_200_000, lsn: 123_456, generation: 9, directory: [7; 16] }),
         blocks: vec![block],
         removed: vec![RemovedBlock { ulid: "01ARYZ6S400000000000000000".into(), removed_ms: 1_790_010_000_000 }],
         tombstones: vec![Tombstone {
