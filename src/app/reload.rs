@@ -36,6 +36,9 @@ impl Reloader {
         for warning in &loaded.warnings {
             tracing::warn!(warning, "rules");
         }
+        if self.config.load().object_store != config.object_store {
+            tracing::warn!("object_store changed: it takes effect at the next start");
+        }
         let external_labels = Labels::from_pairs(&config.global.external_labels).unwrap_or_default();
         let external_url = self.flags.external_url();
         self.notifier.apply(&config.alerting, external_labels.clone(), &external_url);

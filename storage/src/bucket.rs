@@ -26,9 +26,10 @@ pub use store::{BucketStore, install_tls_provider};
 
 use bytes::Bytes;
 use futures::StreamExt;
+use futures::stream::BoxStream;
 use metrics::Metrics;
 use object_store::path::Path;
-use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
+use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 use parking_lot::Mutex;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -205,23 +206,41 @@ impl Bucket {
     pub async fn list(&self, prefix: &str) -> Result<Vec<ObjectInfo>, BucketError> {
         let prefix = prefix.trim_end_matches('/');
         let path = if prefix.is_empty() { Path::from(self.shared.prefix.as_str()) } else { self.path(prefix)? };
+        // Kept from attempt to attempt: a long list takes many requests, one of which may fail each time.
+        let found = Mutex::new(Vec::new());
         let attempt = || async {
-            let mut found = Vec::new();
-            let mut objects = self.store().list(Some(&path));
+            let mut objects = self.list_on(&path, &found);
             while let Some(object) = objects.next().await {
-                let object = object?;
-                let Some(key) = self.key(&object.location) else { continue };
-                found.push(ObjectInfo {
-                    key,
-                    bytes: object.size,
-                    modified_ms: object.last_modified.timestamp_millis(),
-                });
+                found.lock().push(object?);
             }
-            Ok((found, 0))
+            Ok(((), 0))
         };
-        let mut found = self.run(Operation::List, prefix, attempt).await?;
+        self.run(Operation::List, prefix, attempt).await?;
+        let info = |object: ObjectMeta| {
+            let (key, modified_ms) = (self.key(&object.location)?, object.last_modified.timestamp_millis());
+            Some(ObjectInfo { key, bytes: object.size, modified_ms })
+        };
+        let mut found: Vec<_> = found.into_inner().into_iter().filter_map(info).collect();
         found.sort_unstable_by(|a, b| a.key.cmp(&b.key));
         Ok(found)
+    }
+
+    /// Lists what is missing in `found`: requests list by name, a directory in any order.
+    fn list_on(
+        &self,
+        path: &Path,
+        found: &Mutex<Vec<ObjectMeta>>,
+    ) -> BoxStream<'static, object_store::Result<ObjectMeta>> {
+        let mut found = found.lock();
+        match found.last() {
+            Some(last) if self.shared.store.local.is_none() => {
+                self.store().list_with_offset(Some(path), &last.location.clone())
+            }
+            _ => {
+                found.clear();
+                self.store().list(Some(path))
+            }
+        }
     }
 
     /// Removes an object; one that does not exist is no error.
@@ -278,7 +297,8 @@ impl Bucket {
         }
         match self.store().head(path).await {
             Ok(meta) if meta.size < range.end => RequestError::Short { bytes: meta.size, end: range.end },
-            _ => error,
+            Ok(_) => error,
+            Err(unknown) => RequestError::Store(unknown),
         }
     }
 

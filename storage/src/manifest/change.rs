@@ -76,27 +76,33 @@ pub enum Conflict {
 impl Manifest {
     /// This manifest with some blocks replaced by others: both lists may be empty.
     ///
+    /// A change whose fate was not known can be repeated: a block that is there already, or was and has left since, is not added
+    /// again, and when that is true for all of them, those to remove may be gone.
+    ///
     /// # Errors
-    /// A block to remove is not there, or a block to add is there with other contents. A block that is there as it should be added
-    /// is left alone, so that a change whose fate was not known can be repeated.
+    /// A block to remove is not there, or a block to add is there with other contents.
     pub fn replace_blocks(&self, remove: &[String], add: Vec<BlockMeta>) -> Result<Self, Conflict> {
+        let exists = |block: &BlockMeta| self.block(&block.ulid).is_some_and(|there| there != block);
+        if let Some(block) = add.iter().find(|block| exists(block)) {
+            return Err(Conflict::BlockExists { ulid: block.ulid.clone() });
+        }
+        let is_known = |block: &BlockMeta| self.block(&block.ulid).is_some() || self.has_removed(&block.ulid);
+        let is_done = !add.is_empty() && add.iter().all(is_known);
+        match remove.iter().find(|ulid| self.block(ulid).is_none()) {
+            Some(_) if is_done => return Ok(self.clone()),
+            Some(ulid) => return Err(Conflict::BlockGone { ulid: ulid.clone() }),
+            None => {}
+        }
         let mut next = self.clone();
-        let is_done = !add.is_empty() && add.iter().all(|block| self.block(&block.ulid) == Some(block));
-        if is_done && remove.iter().all(|ulid| self.block(ulid).is_none()) {
-            return Ok(next);
-        }
-        if let Some(ulid) = remove.iter().find(|ulid| self.block(ulid).is_none()) {
-            return Err(Conflict::BlockGone { ulid: ulid.clone() });
-        }
         next.blocks.retain(|block| !remove.contains(&block.ulid));
-        for block in add {
-            match self.block(&block.ulid) {
-                Some(there) if *there == block => {}
-                Some(_) => return Err(Conflict::BlockExists { ulid: block.ulid }),
-                None => next.blocks.push(block),
-            }
-        }
+        next.blocks.extend(add.into_iter().filter(|block| !is_known(block)));
         Ok(next)
+    }
+
+    /// Whether a block was there and left within the last day.
+    #[must_use]
+    pub fn has_removed(&self, ulid: &str) -> bool {
+        self.removed.iter().any(|block| block.ulid == ulid)
     }
 
     fn epoch(&self, role: Role) -> u64 {

@@ -91,6 +91,9 @@ async fn whoever_claims_an_epoch_ends_the_one_before() {
         .await
         .unwrap();
     assert_eq!(ulids(&merged), ["m"]);
+    new.refresh().await.unwrap();
+    let again = add(&new, new_epoch, "b2").await.unwrap();
+    assert_eq!(ulids(&again), ["m"], "a flush that is repeated late does not bring its block back");
     assert_eq!(merged.removed.iter().map(|block| block.ulid.as_str()).collect::<Vec<_>>(), ["b1", "b2"]);
 }
 
