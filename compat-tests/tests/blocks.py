@@ -15,7 +15,10 @@ def bits(value):
     return "NULL" if value is None else struct.pack(">d", value).hex()
 
 
-def text(pairs):
+def text(labels):
+    """Readers give a map as a dictionary, as pairs or as structs."""
+    pairs = labels.items() if isinstance(labels, dict) else labels
+    pairs = [(pair["key"], pair["value"]) if isinstance(pair, dict) else pair for pair in pairs]
     return json.dumps([list(pair) for pair in pairs], ensure_ascii=False, separators=(",", ":"))
 
 
@@ -24,7 +27,7 @@ def optional(value):
 
 
 def lines(rows):
-    """`rows(kind)` gives dictionaries: times as integers, numbers in their columns, label sets as lists of pairs."""
+    """`rows(kind)` gives dictionaries: times as integers, numbers in their columns, label sets as the reader has them."""
     series = {row["series_id"]: text(row["labels"]) for row in rows("series")}
     times = {row["ts_row"]: row["timestamp"] for row in rows("timelines")}
     where = lambda row: f"{series[row['series_id']]}\t{times[row['ts_row']]}"
@@ -82,10 +85,7 @@ def with_polars(directory):
                 quotient = pl.col(prefix + "mantissa") / pl.col(prefix + "divisor")
                 frame = frame.with_columns(pl.coalesce(quotient, pl.col(prefix + "raw")).alias(name))
             frame = frame.with_columns(pl.selectors.datetime().dt.epoch("ms")).collect()
-            for row in frame.iter_rows(named=True):
-                if "labels" in row:
-                    row["labels"] = [(pair["key"], pair["value"]) for pair in row["labels"]]
-                yield row
+            yield from frame.iter_rows(named=True)
 
     return rows
 
@@ -111,10 +111,7 @@ def with_duckdb(directory):
             result = connection.execute(f"SELECT {', '.join(columns)} FROM read_parquet(?)", [path])
             names = [description[0] for description in result.description]
             for values in result.fetchall():
-                row = dict(zip(names, values))
-                if "labels" in row:
-                    row["labels"] = [(pair["key"], pair["value"]) for pair in row["labels"]]
-                yield row
+                yield dict(zip(names, values))
 
     return rows
 

@@ -10,7 +10,7 @@ mod samples;
 
 use super::checksums::{self, FileSums};
 use super::error::BlockError;
-use super::meta::{BlockFile, BlockMeta};
+use super::meta::BlockMeta;
 use super::schema::{self, CHECKSUMS_FILE, META_FILE};
 use rows::Block;
 use std::path::Path;
@@ -92,11 +92,6 @@ fn read_sums(dir: &Path, meta: &BlockMeta) -> Result<Vec<FileSums>, BlockError> 
 
 fn damaged(file: &str, offset: u64, what: impl Into<String>) -> BlockError {
     BlockError::Damaged { file: file.to_owned(), offset, what: what.into() }
-}
-
-/// A file of the block by kind; absent kinds have no rows.
-fn files_of<'a>(meta: &'a BlockMeta, kind: &'a str) -> impl Iterator<Item = &'a BlockFile> {
-    meta.files_of(kind)
 }
 
 /// Kinds of files that every block has.

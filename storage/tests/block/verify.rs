@@ -14,7 +14,7 @@ use storage::block::writer::Layout;
 /// A block with files of several chunks.
 fn written(dir: &Path) -> BlockMeta {
     let mut content = varied();
-    for n in 0..120u64 {
+    for n in 0..400u64 {
         let mut series = Series::new(&[("__name__", "noise"), ("n", &n.to_string())]);
         let noise = |t: u64| (t + n * 1000).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 12;
         series.floats = (0..100).map(|t| (t as i64 * 1000, (noise(t) | 0x3ff0 << 48, 0))).collect();

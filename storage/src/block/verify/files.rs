@@ -7,7 +7,8 @@ use super::damaged;
 use crc32fast::Hasher;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
 use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::path::Path;
 
 /// Bytes that are read at once.
@@ -42,7 +43,7 @@ pub(super) fn check(dir: &Path, file: &BlockFile, sums: Option<&FileSums>) -> Re
         whole.update(bytes);
         length += count as u64;
         if let Some(sums) = sums {
-            sums.check(chunk, bytes).map_err(|error| with_place(dir, error))?;
+            sums.check(chunk, bytes).map_err(|error| with_place(dir, file, sums, error))?;
             chunk += READ_BYTES / CHUNK_BYTES;
         }
     }
@@ -70,19 +71,30 @@ fn fill(input: &mut File, buffer: &mut [u8]) -> std::io::Result<usize> {
     Ok(filled)
 }
 
-/// Names the pages in the damaged chunk.
-fn with_place(dir: &Path, error: BlockError) -> BlockError {
-    match error {
-        BlockError::Damaged { file, offset, what } => {
-            let pages = pages(dir, &file, offset..offset + CHUNK_BYTES as u64);
-            BlockError::Damaged { file, offset, what: format!("{what} ({pages})") }
-        }
-        other => other,
-    }
+/// Names the pages in the damaged chunk, if the footer can be trusted.
+fn with_place(dir: &Path, file: &BlockFile, sums: &FileSums, error: BlockError) -> BlockError {
+    let BlockError::Damaged { file: name, offset, what } = error else { return error };
+    let pages = match footer_is_sound(dir, file, sums) {
+        true => pages(dir, &name, &(offset..offset + CHUNK_BYTES as u64)),
+        false => "page index or footer".to_owned(),
+    };
+    BlockError::Damaged { file: name, offset, what: format!("{what} ({pages})") }
+}
+
+fn footer_is_sound(dir: &Path, file: &BlockFile, sums: &FileSums) -> bool {
+    let first = file.bytes.saturating_sub(file.footer_bytes) as usize / CHUNK_BYTES;
+    let read = || -> std::io::Result<Vec<u8>> {
+        let mut input = File::open(dir.join(&file.name))?;
+        input.seek(SeekFrom::Start((first * CHUNK_BYTES) as u64))?;
+        let mut bytes = Vec::new();
+        input.read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    read().is_ok_and(|bytes| sums.check(first, &bytes).is_ok())
 }
 
 /// What lies in a range of a Parquet file, in words.
-fn pages(dir: &Path, name: &str, range: std::ops::Range<u64>) -> String {
+fn pages(dir: &Path, name: &str, range: &Range<u64>) -> String {
     const LISTED_MAX: usize = 4;
     let parse = || -> Option<ParquetMetaData> {
         let mut reader = ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Optional);
@@ -94,31 +106,25 @@ fn pages(dir: &Path, name: &str, range: std::ops::Range<u64>) -> String {
     let index = metadata.offset_index().map(Vec::as_slice).unwrap_or_default();
     for (group, (columns, offsets)) in metadata.row_groups().iter().zip(index).enumerate() {
         for (column, offsets) in columns.columns().iter().zip(offsets) {
-            let (start, length) = column.byte_range();
-            let of_column = start..start + length;
-            let before = found.len();
+            let place = |what: &str| format!("row group {group}, column {}, {what}", column.column_path().string());
+            if let Some(start) = column.dictionary_page_offset()
+                && overlaps(&(start as u64..column.data_page_offset() as u64), range)
+            {
+                found.push(place("dictionary"));
+            }
             for (page, location) in offsets.page_locations().iter().enumerate() {
                 let start = location.offset as u64;
-                if overlaps(&(start..start + location.compressed_page_size as u64), &range) {
-                    found.push(format!("row group {group}, column {}, page {page}", column.column_path()));
+                if overlaps(&(start..start.saturating_add(location.compressed_page_size as u64)), range) {
+                    found.push(place(&format!("page {page}")));
                 }
-            }
-            if found.len() == before && overlaps(&of_column, &range) {
-                found.push(format!("row group {group}, column {}, dictionary", column.column_path()));
             }
         }
     }
     let more = found.len().saturating_sub(LISTED_MAX);
     found.truncate(LISTED_MAX);
-    if found.is_empty() {
-        "page index or footer".to_owned()
-    } else if more > 0 {
-        format!("{} and {more} more", found.join("; "))
-    } else {
-        found.join("; ")
-    }
+    if more > 0 { format!("{} and {more} more", found.join("; ")) } else { found.join("; ") }
 }
 
-fn overlaps(a: &std::ops::Range<u64>, b: &std::ops::Range<u64>) -> bool {
+fn overlaps(a: &Range<u64>, b: &Range<u64>) -> bool {
     a.start < b.end && b.start < a.end
 }

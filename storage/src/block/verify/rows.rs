@@ -4,7 +4,7 @@ use super::super::error::BlockError;
 use super::super::meta::{BlockFile, BlockMeta};
 use super::super::schema::{self, FORMAT_VERSION, column as c, key};
 use super::super::{order, schema::SERIES_FILE};
-use super::{REQUIRED, damaged, files, files_of, histograms, samples};
+use super::{REQUIRED, damaged, files, histograms, samples};
 use crate::append::LabelHash;
 use arrow::array::{Array, ArrowPrimitiveType, AsArray, PrimitiveArray, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Float64Type, SchemaRef, TimestampMillisecondType, UInt32Type, UInt64Type};
@@ -74,7 +74,7 @@ impl<'a> Block<'a> {
         mut check: impl FnMut(&mut Self, &BlockFile, &RecordBatch) -> Result<(), BlockError>,
     ) -> Result<(), BlockError> {
         let meta = self.meta;
-        for file in files_of(meta, kind) {
+        for file in meta.files_of(kind) {
             let damage = |error: &dyn std::fmt::Display| damaged(&file.name, 0, error.to_string());
             let mut rows = 0;
             for batch in self.open(file, schema)? {
@@ -125,7 +125,7 @@ impl<'a> Block<'a> {
         let mut last: Option<Labels> = None;
         let mut starts = [0u64; 4];
         self.each_batch(SERIES_FILE, &schema::series(&meta.label_columns), |block, file, batch| {
-            let columns = SeriesColumns::of(batch);
+            let columns = SeriesColumns(batch);
             for at in 0..batch.num_rows() {
                 let id = block.series.len();
                 let wrong = |what: &str| damaged(&file.name, 0, format!("series {id}: {what}"));
@@ -230,11 +230,7 @@ fn texts<'a>(batch: &'a RecordBatch, name: &str) -> &'a StringArray {
 
 struct SeriesColumns<'a>(&'a RecordBatch);
 
-impl<'a> SeriesColumns<'a> {
-    fn of(batch: &'a RecordBatch) -> Self {
-        Self(batch)
-    }
-
+impl SeriesColumns<'_> {
     fn narrow(&self, name: &str, at: usize) -> u32 {
         primitive::<UInt32Type>(self.0, name).value(at)
     }
