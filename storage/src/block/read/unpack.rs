@@ -6,12 +6,7 @@ use super::error::PageError;
 pub(crate) const GROUP: usize = 32;
 
 /// Unpacks a group of integers of `width` bits and adds `base` to each. Missing bytes at the end read as zero.
-pub(crate) fn unpack_group(
-    packed: &[u8],
-    width: u8,
-    base: u64,
-    into: &mut [u64; GROUP],
-) -> Result<(), PageError> {
+pub(crate) fn unpack_group(packed: &[u8], width: u8, base: u64, into: &mut [u64; GROUP]) -> Result<(), PageError> {
     macro_rules! by_width {
         ($($width:literal)*) => {
             match width {
