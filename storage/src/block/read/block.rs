@@ -72,7 +72,11 @@ impl Block {
     pub fn new(bucket: &Bucket, meta: Arc<BlockMeta>, caches: &BlockCaches) -> Result<Self, ReadError> {
         let prefix = meta.prefix();
         if meta.format_version > schema::FORMAT_VERSION {
-            let found = format!("it has format version {}; this version reads up to {}", meta.format_version, schema::FORMAT_VERSION);
+            let found = format!(
+                "it has format version {}; this version reads up to {}",
+                meta.format_version,
+                schema::FORMAT_VERSION
+            );
             return Err(ReadError::unreadable(&prefix.as_str().into(), found));
         }
         let files = |name: &str| {
@@ -326,9 +330,7 @@ impl NumberColumns {
 }
 
 /// Opens what reading samples needs, all at once.
-pub(super) async fn open_for_samples(
-    block: &Inner,
-) -> Result<(SeriesFile, Vec<OpenFile>, Vec<OpenFile>), ReadError> {
+pub(super) async fn open_for_samples(block: &Inner) -> Result<(SeriesFile, Vec<OpenFile>, Vec<OpenFile>), ReadError> {
     let files = try_join(block.open_all(&block.samples), block.open_all(&block.timelines));
     let (series, (samples, timelines)) = try_join(block.open_series(), files).await?;
     Ok((series, samples, timelines))

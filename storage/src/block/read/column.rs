@@ -96,7 +96,9 @@ pub(crate) fn dictionary_numbers(page: &DictionaryPage, kind: Type) -> Result<Ve
 fn plain_numbers(bytes: &[u8], count: usize, kind: Type) -> Result<Vec<u64>, PageError> {
     let values: Vec<u64> = match kind {
         Type::INT32 => bytes.as_chunks::<4>().0.iter().take(count).map(|b| u64::from(u32::from_le_bytes(*b))).collect(),
-        Type::INT64 | Type::DOUBLE => bytes.as_chunks::<8>().0.iter().take(count).map(|b| u64::from_le_bytes(*b)).collect(),
+        Type::INT64 | Type::DOUBLE => {
+            bytes.as_chunks::<8>().0.iter().take(count).map(|b| u64::from_le_bytes(*b)).collect()
+        }
         Type::BOOLEAN => {
             let bit = |at: usize| bytes.get(at / 8).map(|byte| u64::from(byte >> (at % 8) & 1));
             (0..count).map_while(bit).collect()
@@ -169,7 +171,13 @@ impl Ids {
     fn new(ids: &[u32], known: usize) -> Self {
         let runs = ids.windows(2).filter(|pair| pair.first() != pair.last()).count() + usize::from(!ids.is_empty());
         // The largest number of each width stands for ABSENT.
-        let width = if known < 0xff { 1 } else if known < 0xffff { 2 } else { 4 };
+        let width = if known < 0xff {
+            1
+        } else if known < 0xffff {
+            2
+        } else {
+            4
+        };
         if runs * 8 <= ids.len() * width {
             let mut found: Vec<(u32, u32)> = Vec::with_capacity(runs);
             for (row, id) in ids.iter().enumerate() {

@@ -145,12 +145,17 @@ impl Decode for Numbers {
     fn decode(bytes: &ColumnBytes, column: &ColumnLayout, page: &PagePlace) -> Result<Self, ReadError> {
         let group = group_of(bytes, column, page)?;
         let dictionary = (!group.dictionary.is_empty()).then(|| {
-            cached(bytes, group.dictionary.start, |numbers: &Vec<u64>| numbers.len() * 8, || {
-                let stored = bytes.get(group, group.dictionary.clone())?;
-                read_dictionary_page(stored, column.compression)
-                    .and_then(|page| dictionary_numbers(&page, column.kind))
-                    .map_err(|error| error.at(&bytes.object.key, group.dictionary.start))
-            })
+            cached(
+                bytes,
+                group.dictionary.start,
+                |numbers: &Vec<u64>| numbers.len() * 8,
+                || {
+                    let stored = bytes.get(group, group.dictionary.clone())?;
+                    read_dictionary_page(stored, column.compression)
+                        .and_then(|page| dictionary_numbers(&page, column.kind))
+                        .map_err(|error| error.at(&bytes.object.key, group.dictionary.start))
+                },
+            )
         });
         let dictionary = dictionary.transpose()?;
         read_data_page(bytes.get(group, page.range())?, column.compression, Vec::new())

@@ -144,12 +144,7 @@ impl BlockSeries {
         Ok(())
     }
 
-    fn stored_histograms(
-        &self,
-        pages: &BlockPages,
-        index: usize,
-        range: TimeRange,
-    ) -> Result<Vec<Stored>, ReadError> {
+    fn stored_histograms(&self, pages: &BlockPages, index: usize, range: TimeRange) -> Result<Vec<Stored>, ReadError> {
         let entry = self.entry(index)?;
         let outside = entry.max_ms <= range.after_ms || entry.min_ms > range.until_ms;
         if entry.histograms.is_empty() || outside {
@@ -275,11 +270,12 @@ fn values(
 ) -> Result<Vec<u64>, ReadError> {
     let mut of = |name: &str| numbers(open, pages, files, &path(name), rows.clone());
     let (mantissas, divisors, raws) = (of(c::MANTISSA)?, of(c::DIVISOR)?, of(c::RAW)?);
-    let value = |((mantissa, divisor), raw): ((&Option<u64>, &Option<u64>), &Option<u64>)| match (mantissa, divisor, raw) {
-        (Some(mantissa), Some(divisor), _) => (*mantissa as i64 as f64 / f64::from_bits(*divisor)).to_bits(),
-        (_, _, Some(raw)) => *raw,
-        _ => stale_marker().to_bits(),
-    };
+    let value =
+        |((mantissa, divisor), raw): ((&Option<u64>, &Option<u64>), &Option<u64>)| match (mantissa, divisor, raw) {
+            (Some(mantissa), Some(divisor), _) => (*mantissa as i64 as f64 / f64::from_bits(*divisor)).to_bits(),
+            (_, _, Some(raw)) => *raw,
+            _ => stale_marker().to_bits(),
+        };
     Ok(mantissas.iter().zip(&divisors).zip(&raws).map(value).collect())
 }
 

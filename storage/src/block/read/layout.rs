@@ -71,7 +71,8 @@ impl Layout {
                     for range in ranges {
                         let within = range.start.checked_sub(start).zip(range.end.checked_sub(start));
                         let bytes = within.filter(|(from, to)| from <= to && *to <= tail.len() as u64);
-                        let (from, to) = bytes.ok_or(PageError("the footer is not where it should be").at(key, range.start))?;
+                        let (from, to) =
+                            bytes.ok_or(PageError("the footer is not where it should be").at(key, range.start))?;
                         decoder.push_range(range, tail.slice(from as usize..to as usize)).map_err(unreadable)?;
                     }
                 }
@@ -118,7 +119,8 @@ impl Layout {
                     next_row = row + 1;
                     layout.pages.push(PagePlace { row: first_row + row, offset, bytes, group: number as u32 });
                 }
-                let first = index.page_locations().first().and_then(|page| u64::try_from(page.offset).ok()).unwrap_or(0);
+                let first =
+                    index.page_locations().first().and_then(|page| u64::try_from(page.offset).ok()).unwrap_or(0);
                 let dictionary = match column.dictionary_page_offset().map(u64::try_from) {
                     Some(Ok(start)) if start < first => start..first,
                     _ => first..first,
@@ -139,7 +141,9 @@ impl Layout {
 
     /// Memory that it takes, about.
     pub(crate) fn memory(&self) -> usize {
-        let of = |(name, column): (&String, &Arc<ColumnLayout>)| name.len() + 96 + column.pages.len() * 24 + column.groups.len() * 32;
+        let of = |(name, column): (&String, &Arc<ColumnLayout>)| {
+            name.len() + 96 + column.pages.len() * 24 + column.groups.len() * 32
+        };
         64 + self.columns.iter().map(of).sum::<usize>()
     }
 }

@@ -135,12 +135,12 @@ impl Presence {
             Self::All => row,
             Self::None => 0,
             Self::Some(bits) => match (bits.words.get(row / 64), bits.ranks.get(row / 64)) {
-                (Some(word), Some(rank)) => {
-                    (*rank + (word & ((1u64 << (row % 64)) - 1)).count_ones()) as usize
-                }
+                (Some(word), Some(rank)) => (*rank + (word & ((1u64 << (row % 64)) - 1)).count_ones()) as usize,
                 // Behind the last word.
-                _ => bits.ranks.last().map_or(0, |rank| *rank as usize)
-                    + bits.words.last().map_or(0, |word| word.count_ones() as usize),
+                _ => {
+                    bits.ranks.last().map_or(0, |rank| *rank as usize)
+                        + bits.words.last().map_or(0, |word| word.count_ones() as usize)
+                }
             },
         }
     }

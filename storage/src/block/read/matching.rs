@@ -17,9 +17,14 @@ pub(crate) fn filter(column: &Column<TextPage>, matcher: &Matcher, rows: &RowRan
     for_each_part(column, rows, |page, first, part| {
         verdicts.turn_to(&page.dictionary);
         let within = (part.start - first) as usize..(part.end - first) as usize;
-        keep(&page.ids, within, |id| verdicts.of(id), |range| {
-            kept.push(first + range.start as u32..first + range.end as u32);
-        });
+        keep(
+            &page.ids,
+            within,
+            |id| verdicts.of(id),
+            |range| {
+                kept.push(first + range.start as u32..first + range.end as u32);
+            },
+        );
         Ok(())
     })?;
     Ok(kept)

@@ -9,30 +9,30 @@
 #![warn(clippy::indexing_slicing)]
 
 mod block;
+mod cache;
+mod column;
+mod columns;
+mod delta;
+mod error;
+mod exemplars;
+mod fetch;
+mod histograms;
+mod layout;
+mod levels;
+mod lists;
+mod matching;
+mod open_pages;
+mod overflow;
+mod page;
+mod rows;
+mod samples;
 mod select;
 mod selection;
-mod samples;
-mod histograms;
-mod exemplars;
-mod matching;
-mod rows;
-mod columns;
-mod overflow;
-mod open_pages;
-mod cache;
-mod fetch;
-mod layout;
-mod column;
-mod text;
-mod lists;
-mod page;
-mod thrift;
-mod levels;
-mod delta;
-mod unpack;
-mod error;
 #[cfg(test)]
 mod tests;
+mod text;
+mod thrift;
+mod unpack;
 
 pub use block::Block;
 pub use cache::{BlockCaches, CacheCounts, CacheFigures, CacheKind};

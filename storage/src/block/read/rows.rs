@@ -53,16 +53,6 @@ impl RowRanges {
         }
         self.ranges.retain(|range| !range.is_empty());
     }
-
-    /// The parts of the ranges within `rows`.
-    pub(crate) fn within(&self, rows: Range<u32>) -> impl Iterator<Item = Range<u32>> {
-        let first = self.ranges.partition_point(|range| range.end <= rows.start);
-        let later = self.ranges.get(first..).unwrap_or_default();
-        later
-            .iter()
-            .take_while(move |range| range.start < rows.end)
-            .map(move |range| range.start.max(rows.start)..range.end.min(rows.end))
-    }
 }
 
 #[cfg(test)]
@@ -74,7 +64,6 @@ mod tests {
         let mut rows = RowRanges::default();
         [0..2, 2..4, 6..7, 9..9, 10..20].into_iter().for_each(|range| rows.push(range));
         assert_eq!(rows.ranges(), [0..4, 6..7, 10..20]);
-        assert_eq!(rows.within(3..11).collect::<Vec<_>>(), [3..4, 6..7, 10..11]);
         rows.truncate(5);
         assert_eq!(rows.iter().collect::<Vec<_>>(), [0, 1, 2, 3, 6]);
         assert_eq!((rows.count(), RowRanges::all(0).is_empty()), (5, true));

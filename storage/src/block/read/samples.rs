@@ -117,7 +117,8 @@ impl BlockSeries {
         let (times, rows) = plan(entry, range);
         match times {
             Times::Steps => {
-                let first = entry.min_ms.wrapping_add((rows.start - entry.rows.start).wrapping_mul(entry.step_ms) as i64);
+                let first =
+                    entry.min_ms.wrapping_add((rows.start - entry.rows.start).wrapping_mul(entry.step_ms) as i64);
                 let step = entry.step_ms as i64;
                 let count = rows.end - rows.start;
                 into.extend((0..count as i64).map(|n| first.wrapping_add(n.wrapping_mul(step))));
@@ -128,7 +129,9 @@ impl BlockSeries {
                 let mut passed = 0;
                 for_each_part(&self.timelines, column::TIMESTAMP, first..last + 1, |file, column, place, part| {
                     let times = open.timeline(&pages.fetched, file, column, place)?;
-                    let times = times.get(part).ok_or(PageError("the page has too few rows").at(&file.object.key, place.offset))?;
+                    let times = times
+                        .get(part)
+                        .ok_or(PageError("the page has too few rows").at(&file.object.key, place.offset))?;
                     let from = times.partition_point(|ms| *ms <= range.after_ms);
                     let to = times.partition_point(|ms| *ms <= range.until_ms).max(from);
                     if into.is_empty() {
@@ -318,9 +321,8 @@ fn read_values(
             let divisors = open.numbers(fetched, file, column, place)?;
             let divisors = divisors.values.get(part).unwrap_or_default();
             for divisor in divisors {
-                match (absent.next_if_eq(&at), into.get_mut(at)) {
-                    (None, Some(value)) => *value /= f64::from_bits(*divisor),
-                    _ => {}
+                if let (None, Some(value)) = (absent.next_if_eq(&at), into.get_mut(at)) {
+                    *value /= f64::from_bits(*divisor);
                 }
                 at += 1;
             }

@@ -2,8 +2,8 @@
 
 use super::block::{Block, Entry, Inner, NumberColumns, OpenFile, SeriesFile, label_path};
 use super::cache::CacheKind;
-use super::columns::{Column, TextPage};
 use super::column::ABSENT;
+use super::columns::{Column, TextPage};
 use super::error::ReadError;
 use super::fetch::{self, Fetched, Wanted};
 use super::overflow::Overflow;

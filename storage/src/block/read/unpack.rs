@@ -6,12 +6,7 @@ use super::error::PageError;
 pub(crate) const GROUP: usize = 32;
 
 /// Unpacks a group of integers of `width` bits and adds `base` to each. Missing bytes at the end read as zero.
-pub(crate) fn unpack_group(
-    packed: &[u8],
-    width: u8,
-    base: u64,
-    into: &mut [u64; GROUP],
-) -> Result<(), PageError> {
+pub(crate) fn unpack_group(packed: &[u8], width: u8, base: u64, into: &mut [u64; GROUP]) -> Result<(), PageError> {
     macro_rules! by_width {
         ($($width:literal)*) => {
             match width {
@@ -26,28 +21,23 @@ pub(crate) fn unpack_group(
     Ok(())
 }
 
-/// One instance for each width, so that every shift is a constant.
+/// Bytes of the widest group, and room to load eight bytes at any place of it.
+const BUFFER: usize = GROUP * 8 + 8;
+
+/// One instance for each width, so that every place and shift is a constant.
 #[allow(clippy::indexing_slicing)] // constants within arrays of constant size
 fn unpack<const WIDTH: usize>(packed: &[u8], base: u64, into: &mut [u64; GROUP]) {
-    let mut words = [0u64; GROUP + 1];
-    let full = packed.chunks_exact(8);
-    let rest = full.remainder();
-    let used = WIDTH.div_ceil(2);
-    for (word, bytes) in words[..used].iter_mut().zip(full) {
-        *word = bytes.first_chunk::<8>().map_or(0, |bytes| u64::from_le_bytes(*bytes));
-    }
-    if !rest.is_empty() {
-        let mut last = [0; 8];
-        last.iter_mut().zip(rest).for_each(|(into, byte)| *into = *byte);
-        words[(packed.len() / 8).min(GROUP)] = u64::from_le_bytes(last);
-    }
+    let mut buffer = [0u8; BUFFER];
+    let length = packed.len().min(GROUP * WIDTH / 8);
+    buffer[..length].copy_from_slice(&packed[..length]);
     let mask = if WIDTH == 64 { u64::MAX } else { (1 << WIDTH) - 1 };
     for (number, into) in into.iter_mut().enumerate() {
         let bit = number * WIDTH;
-        let (word, shift) = (bit / 64, bit % 64);
-        let mut value = words[word] >> shift;
-        if shift + WIDTH > 64 {
-            value |= words[word + 1] << (64 - shift);
+        let (byte, shift) = (bit / 8, bit % 8);
+        let word = buffer[byte..].first_chunk::<8>().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+        let mut value = word >> shift;
+        if WIDTH > 57 && shift + WIDTH > 64 {
+            value |= u64::from(buffer[byte + 8]) << (64 - shift);
         }
         *into = (value & mask).wrapping_add(base);
     }

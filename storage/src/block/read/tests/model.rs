@@ -66,8 +66,11 @@ impl Series {
 
     pub(super) fn starts_in(&self, range: TimeRange) -> Vec<i64> {
         let floats = self.times.iter().enumerate().map(|(at, time)| (*time, self.starts.get(at).copied().unwrap_or(0)));
-        let histograms =
-            self.histogram_times.iter().enumerate().map(|(at, time)| (*time, self.histogram_starts.get(at).copied().unwrap_or(0)));
+        let histograms = self
+            .histogram_times
+            .iter()
+            .enumerate()
+            .map(|(at, time)| (*time, self.histogram_starts.get(at).copied().unwrap_or(0)));
         let mut all: Vec<(i64, i64)> = floats.chain(histograms).filter(|(time, _)| within(range, *time)).collect();
         all.sort_unstable();
         let starts: Vec<i64> = all.into_iter().map(|(_, start)| start).collect();
@@ -136,7 +139,8 @@ fn grid(target: usize, samples_max: usize, random: &mut SmallRng) -> Vec<i64> {
 fn add_floats(series: &mut Series, grid: &[i64], random: &mut SmallRng) {
     let gaps = [0.0, 0.0, 0.1, 0.95][random.random_range(0..4usize)];
     let kind = random.random_range(0..6);
-    let (odd, stale) = ([0.0, 0.0, 0.2][random.random_range(0..3usize)], [0.0, 0.0, 0.1][random.random_range(0..3usize)]);
+    let (odd, stale) =
+        ([0.0, 0.0, 0.2][random.random_range(0..3usize)], [0.0, 0.0, 0.1][random.random_range(0..3usize)]);
     let starts = random.random_bool(0.2);
     let mut counter = random.random_range(0..1000i64);
     for time in grid {
@@ -173,7 +177,8 @@ fn add_histograms(series: &mut Series, grid: &[i64], random: &mut SmallRng) {
         if random.random_bool(0.1) {
             bounds = Arc::from([0.25, 1.0, random.random_range(1.5..9.0)]);
         }
-        let populations = |random: &mut SmallRng, n| (0..n).map(|_| f64::from(random.random_range(1..9))).collect::<Vec<_>>();
+        let populations =
+            |random: &mut SmallRng, n| (0..n).map(|_| f64::from(random.random_range(1..9))).collect::<Vec<_>>();
         let mut histogram = Histogram {
             schema: if custom { -53 } else { 3 },
             count: f64::from(random.random_range(1..1000)),

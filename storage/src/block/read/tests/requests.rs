@@ -23,7 +23,11 @@ fn fleet() -> Vec<Series> {
     let mut fleet = Vec::new();
     for metric in 0..20 {
         for target in 0..10i64 {
-            let labels = [("__name__", format!("metric_{metric:02}")), ("instance", format!("host-{target}")), ("job", "j".into())];
+            let labels = [
+                ("__name__", format!("metric_{metric:02}")),
+                ("instance", format!("host-{target}")),
+                ("job", "j".into()),
+            ];
             let times: Vec<i64> = (0..480i64).map(|n| n * 15_000 + (n * 7 + target) % 5).collect();
             let values = times.iter().map(|time| (time * (metric + 1) / 1000) as f64).collect();
             fleet.push(Series { labels: Labels::from_pairs(labels).unwrap(), times, values, ..Series::default() });

@@ -13,15 +13,30 @@ use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 fn any_matchers() -> impl Strategy<Value = Vec<Matcher>> {
-    let name = prop::sample::select(vec!["__name__", "job", "instance", "le", "path", "code", "pod", "zone", "nowhere"]);
-    let value = prop::sample::select(vec!["", "metric_1", "job-0", "host-2", "3", "metric_[12]", "host-.*", ".*", ".+", "[0-3]", "|5", "metric_3|"]);
+    let name =
+        prop::sample::select(vec!["__name__", "job", "instance", "le", "path", "code", "pod", "zone", "nowhere"]);
+    let value = prop::sample::select(vec![
+        "",
+        "metric_1",
+        "job-0",
+        "host-2",
+        "3",
+        "metric_[12]",
+        "host-.*",
+        ".*",
+        ".+",
+        "[0-3]",
+        "|5",
+        "metric_3|",
+    ]);
     let op = prop::sample::select(vec![MatchOp::Equal, MatchOp::NotEqual, MatchOp::Regex, MatchOp::NotRegex]);
     let matcher = (name, op, value).prop_map(|(name, op, value)| Matcher::new(name, op, value).unwrap());
     prop::collection::vec(matcher, 0..4)
 }
 
 fn any_range() -> impl Strategy<Value = TimeRange> {
-    let time = prop_oneof![1 => Just(i64::MIN), 1 => Just(i64::MAX), 6 => (-20i64..4_000_000).prop_map(|at| BASE_MS + at)];
+    let time =
+        prop_oneof![1 => Just(i64::MIN), 1 => Just(i64::MAX), 6 => (-20i64..4_000_000).prop_map(|at| BASE_MS + at)];
     let time = || time.clone();
     prop_oneof![
         2 => Just(TimeRange::ALL),
@@ -35,7 +50,8 @@ fn listing(all: BTreeSet<String>, limit: usize) -> Listing {
 }
 
 async fn check_selection(block: &Block, all: &[Series], matchers: &[Matcher], range: TimeRange) {
-    let expected: Vec<&Series> = all.iter().filter(|series| series.matches(matchers) && series.overlaps(range)).collect();
+    let expected: Vec<&Series> =
+        all.iter().filter(|series| series.matches(matchers) && series.overlaps(range)).collect();
     let found = block.select(matchers, range, usize::MAX).await.unwrap();
     assert_eq!(found.len(), expected.len());
     let labels = found.labels(None).await.unwrap();
@@ -56,7 +72,8 @@ async fn check_selection(block: &Block, all: &[Series], matchers: &[Matcher], ra
         assert_eq!(labels.value(index, "zone").unwrap(), series.labels.get("zone").unwrap_or(""));
 
         let token = found.read(&pages, index, range, &mut floats).unwrap();
-        let read: Vec<_> = floats.timestamps_ms.iter().copied().zip(floats.values.iter().map(|v| v.to_bits())).collect();
+        let read: Vec<_> =
+            floats.timestamps_ms.iter().copied().zip(floats.values.iter().map(|v| v.to_bits())).collect();
         assert_eq!(read, series.floats_in(range), "{}", series.labels);
         if let Some(token) = token {
             assert_eq!(*times_of.entry(token).or_insert(floats.timestamps_ms.clone()), floats.timestamps_ms);
@@ -75,14 +92,17 @@ async fn check_selection(block: &Block, all: &[Series], matchers: &[Matcher], ra
 }
 
 async fn check_listings(block: &Block, all: &[Series], matchers: &[Matcher], range: TimeRange, limit: usize) {
-    let matching: Vec<&Series> = all.iter().filter(|series| series.matches(matchers) && series.overlaps(range)).collect();
+    let matching: Vec<&Series> =
+        all.iter().filter(|series| series.matches(matchers) && series.overlaps(range)).collect();
     let names = matching.iter().flat_map(|series| series.labels.iter()).map(|(name, _)| name.to_owned()).collect();
     assert_eq!(block.label_names(matchers, range, limit).await.unwrap(), listing(names, limit));
     for name in ["__name__", "code", "zone", "nowhere"] {
         let values = matching.iter().filter_map(|series| series.labels.get(name)).map(str::to_owned).collect();
         assert_eq!(block.label_values(name, matchers, range, limit).await.unwrap(), listing(values, limit), "{name}");
         let mut counts: BTreeMap<String, u64> = BTreeMap::new();
-        all.iter().filter_map(|series| series.labels.get(name)).for_each(|value| *counts.entry(value.to_owned()).or_default() += 1);
+        all.iter()
+            .filter_map(|series| series.labels.get(name))
+            .for_each(|value| *counts.entry(value.to_owned()).or_default() += 1);
         let found: BTreeMap<_, _> = block.series_by_value(name).await.unwrap().into_iter().collect();
         assert_eq!(found, counts);
     }
