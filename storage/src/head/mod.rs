@@ -286,6 +286,11 @@ impl Head {
         freed
     }
 
+    /// Notes that anything may have changed, for whoever keeps results.
+    pub fn note_all_changed(&self) {
+        self.inner.changes.note(i64::MIN);
+    }
+
     /// Which times have changed since a number that an earlier call gave out, for whoever keeps results.
     #[must_use]
     pub fn changed_since(&self, number: u64) -> Changed {

@@ -5,6 +5,7 @@
 //! hold. Who reads pins the head before looking which blocks there are, so nothing is missed in between; what is seen twice is
 //! merged.
 
+mod admin;
 mod error;
 mod io;
 mod lookup;

@@ -33,7 +33,7 @@ fn read_errors(head: &Head, after_ms: i64) -> Vec<String> {
     let read = |i| selection.read(i, after_ms, i64::MAX, &mut columns).err();
     let text = |error: SelectError| match error {
         SelectError::Chunk { source, .. } => source.to_string(),
-        SelectError::TooManySeries { .. } => panic!("{error}"),
+        SelectError::Block(_) | SelectError::TooManySeries { .. } => panic!("{error}"),
     };
     (0..selection.len()).filter_map(read).map(text).collect()
 }

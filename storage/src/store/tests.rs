@@ -1,0 +1,213 @@
+use super::*;
+use crate::append::{LabelHash, Rows};
+use model::sample::SampleColumns;
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+const HOUR: i64 = 3_600_000;
+/// Noon of a day long ago: nothing is flushed because of the clock of this machine.
+const BASE_MS: i64 = 1_700_049_600_000;
+const SERIES: usize = 12;
+
+fn options(path: &std::path::Path) -> StoreOptions {
+    let mut options = StoreOptions::new(path);
+    options.engine.segment_bytes = 64 << 10;
+    options.engine.snapshot_wal_bytes = 256 << 10;
+    options.engine.shards = Some(2);
+    // Only what a test asks for happens.
+    options.check_interval = Duration::from_secs(3600);
+    options
+}
+
+fn open(path: &std::path::Path) -> Store {
+    Store::open(options(path), &ReplayProgress::default()).unwrap()
+}
+
+fn labels(series: usize) -> Vec<(String, String)> {
+    let mut labels = vec![
+        ("__name__".to_owned(), format!("m{}", series % 3)),
+        ("instance".to_owned(), format!("i{}", series % 4)),
+        ("n".to_owned(), series.to_string()),
+    ];
+    labels.sort();
+    labels
+}
+
+fn append(store: &Store, samples: &[(usize, i64, f64)]) -> Vec<u32> {
+    let mut rows = Rows::default();
+    for (series, timestamp_ms, value) in samples {
+        let owned = labels(*series);
+        let pairs: Vec<(&str, &str)> = owned.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let hash = LabelHash::of_pairs(pairs.iter().copied(), &mut Vec::new());
+        let series = store.engine().create(hash, &pairs).unwrap();
+        rows.push(series, *timestamp_ms, *value);
+    }
+    let outcome = store.engine().append_wait(rows).unwrap();
+    outcome.rejected.into_iter().map(|(row, _)| row).collect()
+}
+
+type Samples = BTreeMap<i64, u64>;
+
+/// Everything that is stored, by the label `n`.
+fn everything(store: &Store, range: TimeRange) -> BTreeMap<usize, Samples> {
+    let selection = store.select(&[], range.after_ms, range.until_ms, 1000).unwrap();
+    let mut all = BTreeMap::new();
+    for index in 0..selection.len() {
+        let mut columns = SampleColumns::default();
+        selection.read(index, range.after_ms, range.until_ms, &mut columns).unwrap();
+        let samples: Samples =
+            columns.timestamps_ms.iter().copied().zip(columns.values.iter().map(|value| value.to_bits())).collect();
+        assert_eq!(samples.len(), columns.len(), "a sample is there twice");
+        let number = selection.labels(index).unwrap().get("n").unwrap().parse().unwrap();
+        let newest = selection.latest(index, range.after_ms, range.until_ms).unwrap();
+        assert_eq!(newest.map(|sample| sample.timestamp_ms), columns.timestamps_ms.last().copied());
+        if !samples.is_empty() {
+            assert!(all.insert(number, samples).is_none(), "a series is there twice");
+        }
+    }
+    all
+}
+
+#[test]
+fn what_was_flushed_is_read_from_blocks_and_leaves_the_head() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let samples: Vec<_> = (0..SERIES).flat_map(|s| (0..100).map(move |i| (s, BASE_MS + i * 60_000, i as f64))).collect();
+    assert!(append(&store, &samples).is_empty());
+    let before = everything(&store, TimeRange::ALL);
+    store.flush(false).unwrap();
+    assert_eq!(everything(&store, TimeRange::ALL), before);
+    let stats = store.stats();
+    assert_eq!(stats.blocks.iter().map(|group| group.samples).sum::<u64>(), samples.len() as u64);
+    assert!(store.engine().select(&[], i64::MIN, i64::MAX, 100).unwrap().is_empty(), "the head still shows it");
+    store.close().unwrap();
+    drop(store);
+    let store = open(dir.path());
+    assert_eq!(everything(&store, TimeRange::ALL), before);
+    assert!(store.resident_from_ms() > BASE_MS);
+    let names = store.label_values("__name__", &[], TimeRange::ALL, 10).unwrap();
+    assert_eq!(names.items, ["m0", "m1", "m2"]);
+    assert_eq!(store.label_names(&[], TimeRange::ALL, 10).unwrap().items, ["__name__", "instance", "n"]);
+}
+
+/// A model of what is stored, next to a store that lives through random events.
+struct Twin {
+    random: SmallRng,
+    store: Option<Store>,
+    dir: tempfile::TempDir,
+    truth: BTreeMap<usize, Samples>,
+    now_ms: i64,
+}
+
+impl Twin {
+    fn new(seed: u64) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Some(open(dir.path()));
+        Self { random: SmallRng::seed_from_u64(seed), store, dir, truth: BTreeMap::new(), now_ms: BASE_MS }
+    }
+
+    fn store(&self) -> &Store {
+        self.store.as_ref().unwrap()
+    }
+
+    fn append(&mut self, late: bool) {
+        let mut samples = Vec::new();
+        for _ in 0..self.random.random_range(1..60) {
+            let at = if late { self.now_ms - self.random.random_range(0..30 * HOUR) } else { self.now_ms };
+            let at = at / 15_000 * 15_000;
+            let value = f64::from(self.random.random_range(0..5u32)) / 4.0;
+            samples.push((self.random.random_range(0..SERIES), at, value));
+            self.now_ms += self.random.random_range(0..60_000);
+        }
+        // What is there counts; the head refuses what it knows to contradict it, and a block has the last word otherwise.
+        let rejected = append(self.store(), &samples);
+        for (row, (series, at, value)) in (0u32..).zip(samples) {
+            let stored = self.truth.entry(series).or_default();
+            match stored.get(&at) {
+                Some(bits) => assert!(!rejected.contains(&row) || *bits != value.to_bits(), "a repetition was refused"),
+                None => {
+                    assert!(!rejected.contains(&row), "a new sample was refused");
+                    stored.insert(at, value.to_bits());
+                }
+            }
+        }
+    }
+
+    fn step(&mut self) {
+        match self.random.random_range(0..12) {
+            0..=4 => self.append(false),
+            5..=6 => self.append(true),
+            7 => self.store().flush(false).unwrap(),
+            8 => self.store().flush(true).unwrap(),
+            9 => {
+                self.store.take().unwrap().close().unwrap();
+                self.store = Some(open(self.dir.path()));
+            }
+            10 => {
+                // Gone without a word.
+                self.store = None;
+                self.store = Some(open(self.dir.path()));
+            }
+            _ => {
+                let series = self.random.random_range(0..SERIES);
+                let start = self.now_ms - self.random.random_range(0..20 * HOUR);
+                let end = start + self.random.random_range(0..10 * HOUR);
+                let matchers = vec![Matcher::equal("n", series.to_string())];
+                self.store().delete_series(&[matchers], start, end).unwrap();
+                // What is written later counts again once the deletion has been carried out.
+                let stored = self.truth.entry(series).or_default();
+                stored.retain(|at, _| *at < start || *at > end);
+                assert_eq!(everything(self.store(), TimeRange::ALL), known(&self.truth), "hidden at once");
+                self.store().clean_tombstones().unwrap();
+                assert_eq!(self.store().stats().tombstones, 0);
+            }
+        }
+    }
+
+    fn check(&mut self) {
+        assert_eq!(everything(self.store(), TimeRange::ALL), known(&self.truth));
+        let after_ms = self.now_ms - self.random.random_range(0..40 * HOUR);
+        let range = TimeRange { after_ms, until_ms: after_ms + self.random.random_range(0..20 * HOUR) };
+        let mut within = known(&self.truth);
+        for samples in within.values_mut() {
+            samples.retain(|at, _| *at > range.after_ms && *at <= range.until_ms);
+        }
+        within.retain(|_, samples| !samples.is_empty());
+        assert_eq!(everything(self.store(), range), within);
+    }
+}
+
+fn known(truth: &BTreeMap<usize, Samples>) -> BTreeMap<usize, Samples> {
+    truth.iter().filter(|(_, samples)| !samples.is_empty()).map(|(series, samples)| (*series, samples.clone())).collect()
+}
+
+/// Appends, late appends, flushes, merges, deletions, ends and crashes in any order: everything acknowledged is there once.
+#[test]
+fn a_store_is_like_its_twin() {
+    let seeds = std::env::var("HEARTH_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(12);
+    for seed in 0..seeds {
+        println!("seed {seed}");
+        let mut twin = Twin::new(seed);
+        for _ in 0..40 {
+            twin.step();
+            twin.check();
+        }
+    }
+}
+
+#[test]
+fn a_snapshot_can_be_opened_as_a_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    append(&store, &[(1, BASE_MS, 1.0), (2, BASE_MS + 1, 2.5)]);
+    let before = everything(&store, TimeRange::ALL);
+    let name = store.snapshot(false).unwrap();
+    store.close().unwrap();
+    let copy = tempfile::tempdir().unwrap();
+    let mut options = options(copy.path());
+    options.bucket.filesystem.directory = dir.path().join("snapshots").join(name).display().to_string();
+    let store = Store::open(options, &ReplayProgress::default()).unwrap();
+    assert_eq!(everything(&store, TimeRange::ALL), before);
+}
