@@ -32,7 +32,7 @@ pub struct BlockMeta {
     /// Files in no particular order, `meta.json` left out. A kind without rows has no file, but for series, timelines and
     /// samples, which are always there.
     pub files: Vec<BlockFile>,
-    /// ULIDs of the blocks it was made from.
+    /// ULIDs of the blocks, as they were flushed or imported, that it was made from; empty if it is such a block itself.
     pub sources: Vec<String>,
     /// Labels that have a column in the series file, in its order.
     pub label_columns: Vec<String>,
@@ -69,6 +69,19 @@ impl BlockMeta {
     /// All files of a kind in the order in which row numbers continue; the kind is named by its first file.
     pub fn files_of(&self, first: &str) -> impl Iterator<Item = &BlockFile> {
         (0..).map_while(move |n| self.file(&schema::nth_file(first, n)))
+    }
+
+    /// The blocks, as they were flushed or imported, whose samples it holds; perhaps itself.
+    pub fn origins(&self) -> impl Iterator<Item = &str> {
+        let itself = self.sources.is_empty().then_some(self.ulid.as_str());
+        self.sources.iter().map(String::as_str).chain(itself)
+    }
+
+    /// The oldest of its origins. Where two blocks have a sample of one series at one time, the one with the older origin
+    /// counts: what was written first stays.
+    #[must_use]
+    pub fn oldest_origin(&self) -> &str {
+        self.origins().min().unwrap_or_default()
     }
 
     /// Bytes of all files.

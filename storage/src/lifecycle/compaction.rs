@@ -61,8 +61,9 @@ pub(crate) fn merge_blocks(io: &Io, inputs: &[Block], target: &Target<'_>) -> Re
     })?;
     let mut names: Vec<(String, u64)> = names.into_iter().collect();
     names.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-    let mut sources: Vec<String> = inputs.iter().map(|block| block.meta().ulid.clone()).collect();
+    let mut sources: Vec<String> = inputs.iter().flat_map(|block| block.meta().origins().map(str::to_owned)).collect();
     sources.sort_unstable();
+    sources.dedup();
     let spec = BlockSpec {
         ulid: ulid(target.now_ms.max(0).unsigned_abs(), rand::random()),
         tenant: target.tenant.to_owned(),

@@ -131,13 +131,16 @@ impl Lifecycle {
     fn answer(&mut self, request: Request) -> Result<(), StoreError> {
         match request {
             Request::Flush { compact } => {
-                self.flush_all()?;
+                self.flush_all(i64::MIN)?;
                 while compact && self.compact(true)? {}
                 Ok(())
             }
             Request::Delete(tombstones) => self.commit_deletions(tombstones),
             Request::CleanTombstones => {
-                self.flush_all()?;
+                // Up to where anything is deleted, so that the head holds nothing of it.
+                let tombstones = &self.shared.view().manifest.tombstones;
+                let last_ms = tombstones.iter().map(|tombstone| tombstone.max_ms).max().unwrap_or(i64::MIN);
+                self.flush_all(last_ms.saturating_add(1))?;
                 while self.carry_out_deletion()? {}
                 Ok(())
             }
@@ -171,13 +174,14 @@ impl Lifecycle {
         self.shared.follow()
     }
 
-    /// Flushes whatever the head holds.
-    fn flush_all(&mut self) -> Result<(), StoreError> {
+    /// Flushes whatever the head holds, and what comes older than `least_ms` is late from then on.
+    fn flush_all(&mut self, least_ms: i64) -> Result<(), StoreError> {
         if self.pending.is_some() {
             self.flush(i64::MIN)?;
         }
         let newest_ms = self.shared.engine.head().extent().time_range_ms.map_or(i64::MIN, |(_, newest_ms)| newest_ms);
-        self.flush(newest_ms.saturating_add(1).max(self.shared.engine.head().read_floor_ms()))?;
+        let floor_ms = self.shared.engine.head().read_floor_ms();
+        self.flush(newest_ms.saturating_add(1).max(floor_ms).max(least_ms))?;
         self.shared.engine.snapshot_now()?;
         Ok(())
     }

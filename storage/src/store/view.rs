@@ -38,10 +38,9 @@ impl BlockView {
                 None => blocks.push(Block::new(bucket, Arc::new(meta.clone()), caches)?),
             }
         }
-        // What was merged was there before what came later.
         blocks.sort_by(|a, b| {
             let (a, b) = (a.meta(), b.meta());
-            (a.resolution_ms, std::cmp::Reverse(a.level), &a.ulid).cmp(&(b.resolution_ms, std::cmp::Reverse(b.level), &b.ulid))
+            (a.resolution_ms, a.oldest_origin(), &a.ulid).cmp(&(b.resolution_ms, b.oldest_origin(), &b.ulid))
         });
         let deletions = manifest.tombstones.iter().map(Deletion::of).collect::<Result<_, _>>()?;
         Ok(Self { manifest, blocks, deletions })
