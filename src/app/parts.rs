@@ -2,6 +2,7 @@
 
 use super::load::{self, Features};
 use super::reload::{Reloader, Rules};
+use super::retention;
 use crate::cluster::ring::{NodeId, Ring};
 use crate::config::{Config, ServeFlags};
 use crate::http::cors::AllowedOrigins;
@@ -24,6 +25,7 @@ use crate::rules::notify::Notifier;
 use crate::rules::query_port::RuleQueries;
 use crate::runtime::cpu::CpuPool;
 use crate::scrape::self_scrape::{SelfScrape, Sink, TargetStatus};
+use crate::telemetry::blocks::BlockCollector;
 use crate::telemetry::notifier::NotifierCollector;
 use crate::telemetry::process::ProcessCollector;
 use crate::telemetry::reload::ReloadCollector;
@@ -40,7 +42,8 @@ use promql::value::SampleValue;
 use ruler::driver::SharedGroup;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use storage::engine::Engine;
+use storage::lifecycle::retention::Retention;
+use storage::store::Store;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -51,6 +54,7 @@ pub(super) struct Plan {
     loaded: Loaded,
     features: Features,
     cors: AllowedOrigins,
+    retention: Retention,
 }
 
 /// Reads and checks everything that the user can get wrong.
@@ -62,10 +66,21 @@ pub(super) fn plan(flags: &ServeFlags) -> Result<Plan, String> {
     let config = load::config(flags)?;
     let loaded = load::rules(&config, flags.config_file.as_deref(), &features.parse)?;
     let cors = AllowedOrigins::new(&flags.cors_origin).map_err(|error| format!("--web.cors.origin: {error}"))?;
-    Ok(Plan { config, loaded, features, cors })
+    let retention = retention::retention(flags, &config, &features.parse)?;
+    Ok(Plan { config, loaded, features, cors, retention })
 }
 
 impl Plan {
+    /// The configuration.
+    pub(super) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// What expires.
+    pub(super) fn retention(&self) -> &Retention {
+        &self.retention
+    }
+
     /// What can be asked while storage opens. The metrics then are those of the process alone.
     pub(super) fn early(&self) -> EarlyState {
         let mut registry = Registry::default();
@@ -86,7 +101,7 @@ impl Plan {
 pub(super) struct Parts {
     state: AppState,
     ingest: Ingest,
-    engine: Engine,
+    store: Store,
     reloader: Arc<Reloader>,
     rules: Rules,
     notifier: Notifier,
@@ -95,18 +110,14 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    /// Starts everything over an open engine.
-    pub(super) async fn start(
-        flags: &ServeFlags,
-        plan: Plan,
-        early: EarlyState,
-        engine: Engine,
-    ) -> Result<Self, String> {
+    /// Starts everything over an open store.
+    pub(super) async fn start(flags: &ServeFlags, plan: Plan, early: EarlyState, store: Store) -> Result<Self, String> {
+        let engine = store.engine().clone();
         let mut registry = Registry::default();
         let query_metrics = QueryMetrics::default();
         query_metrics.register(&mut registry);
         let pool = CpuPool::new().map_err(|error| format!("cannot start threads: {error}"))?;
-        let source = Arc::new(EngineStore::new(engine.clone()));
+        let source = Arc::new(EngineStore::new(store.clone()));
         let options = query_options(flags, &plan.features);
         let language = PromqlEngine::new(engine_options(flags, &plan));
         let queries = QueryExecutor::new(options, language, source.clone(), pool, query_metrics);
@@ -135,10 +146,12 @@ impl Parts {
             config: Arc::clone(&config),
             rules: rules.clone(),
             notifier: notifier.clone(),
+            store: store.clone(),
             status: Mutex::new(ReloadStatus { successful: true, last_success: jiff::Timestamp::now() }),
         });
 
         early.request_metrics.register(&mut registry);
+        registry.register_collector(Box::new(BlockCollector::new(store.clone())));
         let counted = engine.clone();
         registry.register_collector(Box::new(StorageCollector::new(move || counted.stats())));
         registry.register_collector(Box::new(RuleCollector::new(rules.clone())));
@@ -155,6 +168,7 @@ impl Parts {
             queries,
             metadata: Arc::new(engine.clone()),
             rules: Arc::new(RunningRules(rules.clone())),
+            admin: flags.enable_admin_api.then(|| store.clone()),
             alertmanagers: Arc::new(notifier.clone()),
             self_scrape: status.clone(),
             config,
@@ -169,7 +183,7 @@ impl Parts {
         }
         state.early.readiness.set(Phase::Ready);
         reloader.apply(plan.config, plan.loaded).await;
-        Ok(Self { state, ingest, engine, reloader, rules, notifier, tasks, stop })
+        Ok(Self { state, ingest, store, reloader, rules, notifier, tasks, stop })
     }
 
     /// All routes.
@@ -216,11 +230,11 @@ impl Parts {
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
-        let engine = self.engine.clone();
-        let closed = tokio::task::spawn_blocking(move || engine.flush_and_close()).await;
+        let store = self.store.clone();
+        let closed = tokio::task::spawn_blocking(move || store.close()).await;
         match closed {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(format!("close storage: {}", load::with_causes(&error))),
+            Ok(Err(error)) => Err(format!("close storage: {}", error.to_line())),
             Err(panic) => Err(format!("close storage: {panic}")),
         }
     }
@@ -278,7 +292,7 @@ fn process_info(flags: &ServeFlags) -> ProcessInfo {
         external_url: flags.external_url(),
         working_directory: std::env::current_dir().unwrap_or_default(),
         hostname: hostname.trim().to_owned(),
-        storage_retention: "unlimited".into(),
+        storage_retention: retention::describe(flags),
         lookback: flags.query_lookback.as_std(),
     }
 }

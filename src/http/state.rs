@@ -18,6 +18,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use storage::engine::Engine;
+use storage::store::Store;
 use storage::wal::replay::ReplayProgress;
 
 /// What can be asked in every phase of the process. Cheap to clone.
@@ -53,6 +54,8 @@ pub struct AppParts {
     pub metadata: Arc<dyn MetadataSource>,
     /// The rule groups that run.
     pub rules: Arc<dyn RulesSource>,
+    /// What operators may change stored samples by; `None` while that is not enabled.
+    pub admin: Option<Store>,
     /// Where alerts go.
     pub alertmanagers: Arc<dyn AlertmanagersSource>,
     /// How the scrape of the own metrics goes; `None` when they are not scraped.

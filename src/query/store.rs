@@ -54,7 +54,15 @@ pub trait SeriesStore: SeriesSource {
 
     /// The exemplars with `start_ms <= t <= end_ms` of the series that satisfy all matchers of any of the `sets`, in order
     /// of time, series in order of their labels.
-    fn exemplars(&self, sets: &[Vec<Matcher>], start_ms: i64, end_ms: i64) -> Vec<(Labels, Vec<Exemplar>)>;
+    ///
+    /// # Errors
+    /// Storage failed.
+    fn exemplars(
+        &self,
+        sets: &[Vec<Matcher>],
+        start_ms: i64,
+        end_ms: i64,
+    ) -> Result<Vec<(Labels, Vec<Exemplar>)>, SourceError>;
 
     /// What the series of the head are made of: the `top` largest lines of each table.
     fn cardinality(&self, top: usize) -> Cardinality;

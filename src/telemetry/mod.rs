@@ -1,4 +1,5 @@
 //! How Hearth tells about itself: its log and its own metrics.
+pub mod blocks;
 pub mod log;
 pub mod notifier;
 pub mod process;

@@ -11,6 +11,7 @@ mod selectors;
 pub mod series;
 
 pub mod active_queries;
+pub mod admin;
 pub mod rules;
 pub mod status;
 pub mod targets;

@@ -117,6 +117,7 @@ impl App {
             queries: queries.clone(),
             metadata: Arc::new(KnownMetadata),
             rules: Arc::new(super::rules::FixedRules::new()),
+            admin: None,
             alertmanagers: Arc::new(OneAlertmanager),
             self_scrape: Some(Arc::new(Mutex::new(target()))),
             config: Arc::new(ArcSwap::from_pointee(in_force)),
