@@ -23,7 +23,9 @@ use crate::rules::metrics::RuleCollector;
 use crate::rules::notify::Notifier;
 use crate::rules::query_port::RuleQueries;
 use crate::runtime::cpu::CpuPool;
+use crate::runtime::memory::{MEASURE_EVERY, Memory, Pressure};
 use crate::scrape::self_scrape::{SelfScrape, Sink, TargetStatus};
+use crate::telemetry::memory::MemoryCollector;
 use crate::telemetry::notifier::NotifierCollector;
 use crate::telemetry::process::ProcessCollector;
 use crate::telemetry::reload::ReloadCollector;
@@ -113,6 +115,11 @@ impl Parts {
         if flags.query_results_cache_bytes > 0 {
             queries.keep_results(flags.query_results_cache_bytes, source.clone());
         }
+        let memory = match flags.memory_limit {
+            0 => Memory::of_machine(),
+            limit => Memory::new(limit),
+        };
+        queries.bound_by(memory.clone());
         match Journal::open(&flags.storage_path.join("queries.active")) {
             Ok((journal, interrupted)) => queries.active().keep_journal(journal, interrupted),
             Err(error) => tracing::warn!(%error, "running queries are not written down: cannot open queries.active"),
@@ -124,6 +131,7 @@ impl Parts {
         let cpu = CpuPool::with_size(1, cores).map_err(|error| format!("cannot start threads: {error}"))?;
         let ingest = Ingest::new(ingest_options(flags), ring, node, Arc::new(engine.clone()), cpu);
         ingest.metrics().register(&mut registry);
+        ingest.bound_by(memory.clone());
 
         let notifier = Notifier::new(flags.notification_queue_capacity).map_err(|error| load::with_causes(&error))?;
         let rule_queries = RuleQueries::new(queries.clone(), TenantId::anonymous());
@@ -145,6 +153,7 @@ impl Parts {
         registry.register_collector(Box::new(NotifierCollector::new(notifier.clone())));
         registry.register_collector(Box::new(ReloadCollector::new(reloader.clone())));
         registry.register_collector(Box::new(ProcessCollector::new()));
+        registry.register_collector(Box::new(MemoryCollector::new(memory.clone())));
         let registry = Arc::new(registry);
 
         let scrape = &plan.config.self_scrape;
@@ -163,6 +172,7 @@ impl Parts {
         };
         let state = AppState::new(parts);
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        tasks.spawn(watch_memory(memory, state.queries.clone(), stop.clone()));
         if let Some(status) = status {
             let page = Arc::new(move || exposition::encode(&registry).unwrap_or_default());
             tasks.spawn(SelfScrape::new(OwnSamples(ingest.clone()), page, status).run(stop.clone()));
@@ -223,6 +233,24 @@ impl Parts {
             Ok(Err(error)) => Err(format!("close storage: {}", load::with_causes(&error))),
             Err(panic) => Err(format!("close storage: {panic}")),
         }
+    }
+}
+
+/// Measures the memory of the process until `stop`, and lets go of kept results while there is little.
+async fn watch_memory(memory: Memory, queries: QueryExecutor, stop: CancellationToken) {
+    let mut before = Pressure::Calm;
+    let mut ticks = tokio::time::interval(MEASURE_EVERY);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        memory.measure();
+        let pressure = memory.pressure();
+        if pressure > before {
+            let (used, limit) = (memory.used(), memory.limit());
+            tracing::warn!(used, limit, ?pressure, "memory runs out: requests are turned away until there is room again");
+            queries.forget_results();
+        } else if pressure < before && pressure == Pressure::Calm {
+            tracing::info!(used = memory.used(), "there is memory again");
+        }
+        before = pressure;
     }
 }
 

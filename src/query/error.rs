@@ -1,6 +1,7 @@
 //! Why a query or a look-up of series has no answer.
 
 use crate::runtime::cpu::JobPanicked;
+use crate::runtime::memory::MemoryFull;
 use promql::engine::{QueryError, QueryErrorKind};
 use promql::source::SourceError;
 
@@ -42,6 +43,9 @@ pub enum QueryFailure {
         /// How many.
         waiting: usize,
     },
+    /// There is no memory for it.
+    #[error("{0}, try again later")]
+    NoMemory(#[from] MemoryFull),
     /// Storage failed, outside of an evaluation.
     #[error(transparent)]
     Source(#[from] SourceError),
@@ -61,11 +65,12 @@ impl QueryFailure {
                 QueryErrorKind::Execution => FailureKind::Execution,
                 QueryErrorKind::Canceled => FailureKind::Canceled,
                 QueryErrorKind::Timeout => FailureKind::Timeout,
+                QueryErrorKind::Unavailable => FailureKind::Busy,
                 QueryErrorKind::Internal => FailureKind::Internal,
             },
             Self::TimedOutInQueue => FailureKind::Timeout,
             Self::CanceledInQueue => FailureKind::Canceled,
-            Self::QueueFull { .. } => FailureKind::Busy,
+            Self::QueueFull { .. } | Self::NoMemory(_) => FailureKind::Busy,
             Self::Source(SourceError::TooManySeries { .. }) => FailureKind::Execution,
             Self::Source(SourceError::Failed(_)) | Self::Panicked(_) => FailureKind::Internal,
         }

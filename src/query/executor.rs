@@ -11,6 +11,7 @@ use super::request::{QueryAnswer, QueryOptions, QueryRequest, Timings, Window};
 use super::results_cache::dependence::Dependence;
 use super::results_cache::{self, ChangeLog, ResultsCache};
 use crate::runtime::cpu::CpuPool;
+use crate::runtime::memory::Memory;
 use model::tenant::TenantId;
 use promql::ast::Expr;
 use promql::budget::Budget;
@@ -52,6 +53,18 @@ struct Shared {
     metrics: QueryMetrics,
     /// Absent while results are not kept.
     results: OnceLock<ResultsCache>,
+    /// Absent while the process is not bounded.
+    memory: OnceLock<Memory>,
+}
+
+impl Shared {
+    /// The account of a new query.
+    fn budget(&self) -> Arc<Budget> {
+        Arc::new(match self.memory.get() {
+            Some(memory) => Budget::sharing(self.options.limits, Arc::clone(memory.queries())),
+            None => Budget::new(self.options.limits),
+        })
+    }
 }
 
 impl QueryExecutor {
@@ -66,8 +79,21 @@ impl QueryExecutor {
     ) -> Self {
         let admission = Admission::new(options.admission);
         let active = ActiveQueries::default();
-        let results = OnceLock::new();
-        Self { shared: Arc::new(Shared { options, engine, source, pool, admission, active, metrics, results }) }
+        let (results, memory) = (OnceLock::new(), OnceLock::new());
+        Self { shared: Arc::new(Shared { options, engine, source, pool, admission, active, metrics, results, memory }) }
+    }
+
+    /// Draws on the memory of the process from now on: queries of people are turned away when there is little, and all
+    /// together hold no more than their share. Counts once.
+    pub fn bound_by(&self, memory: Memory) {
+        self.shared.memory.get_or_init(|| memory);
+    }
+
+    /// Forgets all kept results.
+    pub fn forget_results(&self) {
+        if let Some(results) = self.shared.results.get() {
+            results.clear();
+        }
     }
 
     /// Keeps results of range queries in about `bytes_max` bytes from now on, for as long as `changes` says that they are
@@ -95,7 +121,7 @@ impl QueryExecutor {
     /// It is no query, cannot be evaluated, needs more than it may use, took too long or was cancelled.
     pub async fn run(&self, request: QueryRequest) -> Result<QueryAnswer, QueryFailure> {
         let started = Instant::now();
-        let budget = Arc::new(Budget::new(self.shared.options.limits));
+        let budget = self.shared.budget();
         let outcome = self.run_untold(&request, started, Arc::clone(&budget)).await;
         let failure = outcome.as_ref().err();
         self.shared.metrics.count(QueryClass::Interactive, failure.map(QueryFailure::kind));
@@ -144,7 +170,7 @@ impl QueryExecutor {
         let expr = self.parse(&request.text).await?;
         let (window, lookback_ms) = (request.window, request.lookback_ms);
         let started = Instant::now();
-        let budget = Arc::new(Budget::new(self.shared.options.limits));
+        let budget = self.shared.budget();
         let (text, tenant) = (&request.text, &request.tenant);
         let job = Job { text, tenant, class: QueryClass::Interactive, started, budget };
         let timeout = request.timeout.unwrap_or(Duration::MAX).min(self.shared.options.timeout);
@@ -196,7 +222,7 @@ impl QueryExecutor {
         tenant: &TenantId,
         work: impl FnOnce(&LocalQueries<'_>) -> T + Send + 'static,
     ) -> Result<T, QueryFailure> {
-        let budget = Arc::new(Budget::new(self.shared.options.limits));
+        let budget = self.shared.budget();
         let job = Job { text, tenant, class: QueryClass::Rule, started: Instant::now(), budget };
         let outcome = self.run_job(job, self.shared.options.timeout, Thread::OfPool, work).await;
         self.shared.metrics.count(QueryClass::Rule, outcome.as_ref().err().map(QueryFailure::kind));
@@ -230,6 +256,9 @@ impl QueryExecutor {
     /// Waits for a place.
     async fn admit(&self, job: Job<'_>, timeout: Duration) -> Result<Admitted, QueryFailure> {
         let Shared { admission, active, metrics, .. } = &*self.shared;
+        if let (QueryClass::Interactive, Some(memory)) = (job.class, self.shared.memory.get()) {
+            memory.admit_query()?;
+        }
         let arrived = Instant::now();
         let deadline = tokio::time::Instant::from_std(job.started) + timeout;
         let budget = job.budget;

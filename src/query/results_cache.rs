@@ -112,6 +112,11 @@ impl ResultsCache {
         Self { extents, changes, metrics }
     }
 
+    /// Forgets everything.
+    pub fn clear(&self) {
+        self.extents.invalidate_all();
+    }
+
     /// Answers a query: what is known from the cache, the rest by `evaluate`.
     ///
     /// # Errors

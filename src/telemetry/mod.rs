@@ -1,5 +1,6 @@
 //! How Hearth tells about itself: its log and its own metrics.
 pub mod log;
+pub mod memory;
 pub mod notifier;
 pub mod process;
 pub mod reload;

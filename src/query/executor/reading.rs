@@ -29,7 +29,7 @@ impl QueryExecutor {
     /// # Errors
     /// No place was free in time, too many wait already, or it was stopped.
     pub async fn open_reading(&self, text: &str, tenant: &TenantId) -> Result<Reading, QueryFailure> {
-        let budget = Arc::new(Budget::new(self.shared.options.limits));
+        let budget = self.shared.budget();
         let job = Job { text, tenant, class: QueryClass::Interactive, started: Instant::now(), budget };
         let Admitted { budget, held, deadline, queue: _, abandon } = self
             .admit(job, self.shared.options.timeout)
