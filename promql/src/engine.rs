@@ -5,8 +5,8 @@
 
 use crate::ast::{Expr, ValueType};
 use crate::budget::{Budget, Charge};
-use crate::estimate::{Cost, Estimator, QueryCost};
-use crate::eval::exec::{Counting, Exec, Settings, Tally};
+use crate::estimate::{Cost, Depth, Estimator, QueryCost};
+use crate::eval::exec::{Counting, Exec, Samples, Settings, Tally};
 use crate::eval::extended::{self, Extension};
 use crate::eval::names::remove_marked;
 use crate::eval::profile::Profile;
@@ -174,7 +174,7 @@ impl Engine {
         let steps = if step_ms == 0 { Steps::instant(start_ms) } else { Steps::range(start_ms, end_ms, step_ms) };
         let plan = plan::plan(expr, Bounds { start_ms, end_ms, step_ms })?;
         let placed = parts(&plan, steps, self.options.subquery_step_ms);
-        let costs = self.estimate(&placed, context)?;
+        let costs = self.estimate(&placed, Depth::Look, context)?;
         let repeats = Repeats::find(&placed);
         Ok(explanation(&placed, costs, None, |ordinal| repeats.is_shared(ordinal)))
     }
@@ -183,6 +183,7 @@ impl Engine {
     fn estimate(
         &self,
         placed: &[Placed<'_>],
+        depth: Depth,
         context: &QueryContext<'_>,
     ) -> Result<(Vec<Cost>, QueryCost), QueryError> {
         let lookback_ms = context.lookback_ms.unwrap_or(self.options.lookback_ms);
@@ -214,8 +215,13 @@ impl Engine {
         } else {
             Vec::new()
         };
-        let costs = if foresees { Some(self.estimate(&placed, context)?) } else { None };
         let explain = context.foresight == Foresight::Explain;
+        let costs = match context.foresight {
+            Foresight::None => None,
+            // What fits at a glance needs no closer look.
+            Foresight::Estimate if self.estimate(&placed, Depth::Glance, context).is_ok() => None,
+            Foresight::Estimate | Foresight::Explain => Some(self.estimate(&placed, Depth::Look, context)?),
+        };
         let profile = explain.then(|| Profile::new(placed.iter().map(|placed| placed.part.ordinal())));
         let tally = Tally::new(steps, context.per_step_stats);
         let shared = Shared::new(Repeats::find(&placed));

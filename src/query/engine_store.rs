@@ -9,6 +9,7 @@ use model::matcher::Matcher;
 use model::sample::{Sample, SampleColumns};
 use promql::source::{SelectRequest, SeriesSet, SeriesSource, SourceError, TimelineToken};
 use std::error::Error;
+use std::ops::Range;
 use std::sync::Arc;
 use storage::cardinality::HeadExtent;
 use storage::engine::Engine;
@@ -92,8 +93,8 @@ impl SeriesSet for SelectedSeries {
         self.selection.labels_among(index, names)
     }
 
-    fn label_numbers(&self, index: usize, names: &[&str], into: &mut Vec<u32>) -> bool {
-        self.selection.label_numbers(index, names, into);
+    fn label_numbers(&self, indices: Range<usize>, names: &[&str], into: &mut Vec<u32>) -> bool {
+        self.selection.label_numbers(indices, names, into);
         true
     }
 

@@ -1,6 +1,7 @@
 //! Reading: series by matchers, their samples, and what labels there are.
 
 use crate::append::SeriesRef;
+use crate::head::lock::RwLock;
 use crate::head::shard::Shard;
 use crate::head::slot::Slot;
 use crate::head::{Head, HeadError, read, read_histograms, read_starts};
@@ -9,7 +10,10 @@ use model::histogram::{Histogram, HistogramColumns};
 use model::labels::Labels;
 use model::matcher::Matcher;
 use model::sample::{Sample, SampleColumns};
+use rayon::prelude::*;
 use roaring::RoaringBitmap;
+use std::cell::Cell;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Why series could not be had.
@@ -76,6 +80,15 @@ pub struct Cardinality {
     pub series_by_label_pair: Vec<Count>,
 }
 
+/// Selections of fewer series are quicker done than shared.
+const PARALLEL_SERIES_MIN: usize = 8192;
+
+/// Listings of more names or values take longer than a glance.
+const GLANCE_ITEMS_MAX: usize = 1024;
+
+/// So do those for which more series are looked at.
+const GLANCE_LOOKS_MAX: usize = 4096;
+
 /// Series selected from the head, addressed by index; any thread may read any of them at any time.
 #[derive(Debug, Clone)]
 pub struct Selection {
@@ -101,25 +114,20 @@ impl Head {
         series_max: usize,
     ) -> Result<Selection, SelectError> {
         let range = TimeRange { after_ms, until_ms };
-        let mut series = Vec::new();
-        let (mut histograms, mut starts) = (false, false);
-        for shard in &self.inner.shards {
-            let shard = shard.read();
-            if !shard.overlaps(range) {
-                continue;
-            }
-            histograms |= !shard.histograms.is_empty();
-            starts |= !shard.starts.is_empty() || !shard.histograms.is_empty();
-            let slots = shard.matching(matchers);
-            let room = series_max - series.len();
-            let whole = shard.within(range);
-            let in_range = slots.iter().filter(|slot| whole || shard.in_range(*slot, range));
-            let before = series.len();
-            series.extend(in_range.take(room.saturating_add(1)).map(|slot| shard.series_ref(slot)));
-            if series.len() - before > room {
-                return Err(SelectError::TooManySeries { series_max });
-            }
+        let select = |shard: &RwLock<Shard>| shard.read().select(matchers, range, series_max.saturating_add(1));
+        let shards = &self.inner.shards;
+        // On a thread of a pool the shards of a large selection are shared with its other threads.
+        let parts: Vec<Selected> = match rayon::current_thread_index() {
+            Some(_) if self.series_bound(matchers) >= PARALLEL_SERIES_MIN => shards.par_iter().map(select).collect(),
+            _ => shards.iter().map(select).collect(),
+        };
+        let found = parts.iter().map(|part| part.series.len()).sum();
+        if found > series_max {
+            return Err(SelectError::TooManySeries { series_max });
         }
+        let (histograms, starts) = (parts.iter().any(|part| part.histograms), parts.iter().any(|part| part.starts));
+        let mut series = Vec::with_capacity(found);
+        parts.into_iter().for_each(|part| series.extend(part.series));
         Ok(Selection { head: self.clone(), series, histograms, starts })
     }
 
@@ -133,20 +141,14 @@ impl Head {
     /// with `after_ms < t <= until_ms`: what others there are is not looked at.
     #[must_use]
     pub fn select_first(&self, matchers: &[Matcher], range: TimeRange, limit: usize) -> Selection {
-        let mut series = Vec::new();
-        let (mut histograms, mut starts) = (false, false);
+        let mut all = Selected::default();
         for shard in &self.inner.shards {
-            let shard = shard.read();
-            if series.len() == limit || !shard.overlaps(range) {
-                continue;
-            }
-            histograms |= !shard.histograms.is_empty();
-            starts |= !shard.starts.is_empty() || !shard.histograms.is_empty();
-            let slots = shard.matching(matchers);
-            let in_range = slots.iter().filter(|slot| shard.in_range(*slot, range));
-            series.extend(in_range.take(limit - series.len()).map(|slot| shard.series_ref(slot)));
+            let part = shard.read().select(matchers, range, limit - all.series.len());
+            all.series.extend(part.series);
+            all.histograms |= part.histograms;
+            all.starts |= part.starts;
         }
-        Selection { head: self.clone(), series, histograms, starts }
+        Selection { head: self.clone(), series: all.series, histograms: all.histograms, starts: all.starts }
     }
 
     /// The label names of the series that satisfy all `matchers` and may have samples in the range.
@@ -225,7 +227,47 @@ impl Head {
     }
 }
 
+/// The part of a selection that one shard has.
+#[derive(Debug, Default)]
+struct Selected {
+    series: Vec<SeriesRef>,
+    histograms: bool,
+    starts: bool,
+}
+
 impl Shard {
+    /// The first `limit` series that satisfy all matchers and may have samples in the range.
+    fn select(&self, matchers: &[Matcher], range: TimeRange, limit: usize) -> Selected {
+        if limit == 0 || !self.overlaps(range) {
+            return Selected::default();
+        }
+        let slots = self.matching(matchers);
+        let whole = self.within(range);
+        let in_range = slots.iter().filter(|slot| whole || self.in_range(*slot, range));
+        Selected {
+            series: in_range.take(limit).map(|slot| self.series_ref(slot)).collect(),
+            histograms: !self.histograms.is_empty(),
+            starts: !self.starts.is_empty() || !self.histograms.is_empty(),
+        }
+    }
+
+    fn names(&self, series: Option<&RoaringBitmap>, in_range: Option<impl Fn(u32) -> bool>) -> Vec<String> {
+        self.labels.list_names(&Among { series, in_range }).into_iter().map(str::to_owned).collect()
+    }
+
+    fn values(
+        &self,
+        name: &str,
+        series: Option<&RoaringBitmap>,
+        in_range: Option<impl Fn(u32) -> bool>,
+        limit: usize,
+    ) -> Vec<String> {
+        let labels_of = |slot: u32| self.slots.get(slot as usize).labels;
+        let among = Among { series, in_range };
+        let found = self.labels.list_values(name, &among, limit.saturating_add(1), labels_of);
+        found.into_iter().map(str::to_owned).collect()
+    }
+
     fn matching(&self, matchers: &[Matcher]) -> RoaringBitmap {
         self.labels.evaluate(matchers, |slot| self.slots.get(slot as usize).labels)
     }
@@ -289,14 +331,19 @@ impl Selection {
         Labels::from_sorted(shard.labels.labels_among(shard.slot_of(self.series[index]).labels, names))
     }
 
-    /// Appends numbers that stand for the labels of one series restricted to `names` (sorted): within this selection, equal
-    /// numbers mean equal labels.
-    pub fn label_numbers(&self, index: usize, names: &[&str], into: &mut Vec<u32>) {
-        let series = self.series[index];
-        let shard = self.head.inner.shard_of(series).read();
-        // Each shard numbers its pairs itself.
-        into.push(self.head.shard_of(series) as u32);
-        into.extend(shard.labels.pairs_among(shard.slot_of(series).labels, names));
+    /// Appends numbers that stand for the labels of some series restricted to `names` (sorted), `names.len() + 1` for each
+    /// series: within this selection, equal numbers mean equal labels. The shard is locked until it is done.
+    pub fn label_numbers(&self, indices: Range<usize>, names: &[&str], into: &mut Vec<u32>) {
+        for of_one_shard in self.series[indices].chunk_by(|a, b| self.head.shard_of(*a) == self.head.shard_of(*b)) {
+            // Each shard numbers its pairs itself.
+            let number = self.head.shard_of(of_one_shard[0]) as u32;
+            let shard = self.head.inner.shard_of(of_one_shard[0]).read();
+            let names = shard.labels.name_numbers(names);
+            for series in of_one_shard {
+                into.push(number);
+                shard.labels.push_pairs(shard.slot_of(*series).labels, &names, into);
+            }
+        }
     }
 
     /// Whether any of the selected series may have the label.

@@ -91,7 +91,8 @@ impl<'q> Exec<'q> {
             self.budget.check().and_then(|()| task(number, &mut worker))
         };
         match self.pool {
-            Some(pool) if count > 1 => pool.install(|| (0..count).into_par_iter().map(run).collect()),
+            // One by one: a thread that got several at once would still be busy with them when the others have nothing left.
+            Some(pool) if count > 1 => pool.install(|| (0..count).into_par_iter().with_max_len(1).map(run).collect()),
             _ => (0..count).map(run).collect(),
         }
     }

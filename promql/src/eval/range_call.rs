@@ -21,6 +21,7 @@ use crate::query_error::QueryError;
 use crate::source::TimelineToken;
 use model::labels::{Labels, METRIC_TYPE};
 use model::sample::{STALE_MARKER_BITS, SampleColumns};
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -366,10 +367,10 @@ impl SeriesVector for RangeCall<'_> {
         }
     }
 
-    fn label_numbers(&self, index: usize, names: &[&str], into: &mut Vec<u32>) -> bool {
+    fn label_numbers(&self, indices: Range<usize>, names: &[&str], into: &mut Vec<u32>) -> bool {
         match &self.input {
-            RangeInput::Stored(selection) => selection.set.label_numbers(index, names, into),
-            RangeInput::Subquery { vector, .. } => vector.label_numbers(index, names, into),
+            RangeInput::Stored(selection) => selection.set.label_numbers(indices, names, into),
+            RangeInput::Subquery { vector, .. } => vector.label_numbers(indices, names, into),
         }
     }
 

@@ -11,6 +11,7 @@ use crate::source::{SelectRequest, SeriesSet};
 use model::labels::{Labels, METRIC_NAME, METRIC_TYPE, METRIC_UNIT};
 use model::matcher::{MatchOp, Matcher};
 use model::sample::is_stale_marker;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Selected series and what is known of all of them.
@@ -227,8 +228,8 @@ impl SeriesVector for InstantSelector {
         }
     }
 
-    fn label_numbers(&self, index: usize, names: &[&str], into: &mut Vec<u32>) -> bool {
-        self.selection.set.label_numbers(index, names, into)
+    fn label_numbers(&self, indices: Range<usize>, names: &[&str], into: &mut Vec<u32>) -> bool {
+        self.selection.set.label_numbers(indices, names, into)
     }
 
     fn has_one_name(&self) -> bool {
