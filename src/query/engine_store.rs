@@ -48,6 +48,11 @@ impl SeriesStore for EngineStore {
         Ok(Box::new(SelectedSeries { selection }))
     }
 
+    fn list_at_a_glance(&self, label: Option<&str>, request: &LookupRequest<'_>) -> Option<Listing> {
+        let has_none = request.matchers.is_empty();
+        has_none.then(|| self.engine.head().list_at_a_glance(label, range(request), request.limit)).flatten()
+    }
+
     fn label_names(&self, request: &LookupRequest<'_>) -> Result<Listing, SourceError> {
         self.engine.label_names(request.matchers, range(request), request.limit).map_err(source_error)
     }

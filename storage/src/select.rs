@@ -156,12 +156,9 @@ impl Head {
     /// # Errors
     /// None as long as the index is in memory.
     pub fn label_names(&self, matchers: &[Matcher], range: TimeRange, limit: usize) -> Result<Listing, SelectError> {
-        let names = |shard: &Shard, series: Option<&RoaringBitmap>, whole: bool| {
-            let in_range = |slot: u32| shard.in_range(slot, range);
-            let among = Among { series, in_range: (!whole).then_some(in_range) };
-            shard.labels.list_names(&among).into_iter().map(str::to_owned).collect()
-        };
-        Ok(self.list(matchers, range, limit, names))
+        Ok(self.list(matchers, range, limit, |shard, series, whole| {
+            shard.names(series, (!whole).then_some(|slot| shard.in_range(slot, range)))
+        }))
     }
 
     /// The values of one label among the series that satisfy all `matchers` and may have samples in the range.
@@ -175,14 +172,30 @@ impl Head {
         range: TimeRange,
         limit: usize,
     ) -> Result<Listing, SelectError> {
-        let values = |shard: &Shard, series: Option<&RoaringBitmap>, whole: bool| {
-            let in_range = |slot: u32| shard.in_range(slot, range);
-            let among = Among { series, in_range: (!whole).then_some(in_range) };
-            let labels_of = |slot: u32| shard.slots.get(slot as usize).labels;
-            let found = shard.labels.list_values(name, &among, limit.saturating_add(1), labels_of);
-            found.into_iter().map(str::to_owned).collect()
-        };
-        Ok(self.list(matchers, range, limit, values))
+        Ok(self.list(matchers, range, limit, |shard, series, whole| {
+            shard.values(name, series, (!whole).then_some(|slot| shard.in_range(slot, range)), limit)
+        }))
+    }
+
+    /// The label names of all series that may have samples in the range, or the values of one label, if listing them takes well
+    /// below a tenth of a millisecond.
+    #[must_use]
+    pub fn list_at_a_glance(&self, label: Option<&str>, range: TimeRange, limit: usize) -> Option<Listing> {
+        let bound: usize = self.inner.shards.iter().map(|shard| shard.read().labels.listing_bound(label)).sum();
+        if bound > GLANCE_ITEMS_MAX {
+            return None;
+        }
+        let looks = Cell::new(0);
+        let listing = self.list(&[], range, limit, |shard, series, whole| {
+            // Beyond the bound every series is taken for one in range, which ends the search.
+            let in_range = |slot| looks.replace(looks.get() + 1) >= GLANCE_LOOKS_MAX || shard.in_range(slot, range);
+            let in_range = (!whole).then_some(in_range);
+            match label {
+                None => shard.names(series, in_range),
+                Some(name) => shard.values(name, series, in_range, limit),
+            }
+        });
+        (looks.get() <= GLANCE_LOOKS_MAX).then_some(listing)
     }
 
     /// Merges what each shard lists, given the series that match (`None` for all) and whether all of them are in range.

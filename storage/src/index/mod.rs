@@ -223,6 +223,14 @@ impl LabelIndex {
         counts.min().unwrap_or(self.series) as usize
     }
 
+    /// How many names there are, or values of a label.
+    pub(crate) fn listing_bound(&self, label: Option<&str>) -> usize {
+        match label {
+            None => self.names.len(),
+            Some(name) => self.name_number(name).map_or(0, |name| self.names[name as usize].value_count()),
+        }
+    }
+
     /// Whether any series has the label.
     pub(crate) fn has_name(&self, name: &str) -> bool {
         self.name_number(name).is_some()

@@ -143,6 +143,8 @@ proptest! {
         let values = head.label_values(NAMES[name], &[], range, usize::MAX).unwrap().items;
         prop_assert!(certain.values().filter_map(|s| s.labels.get(NAMES[name])).all(|value| values.iter().any(|v| v == value)));
         let names = head.label_names(&[], range, usize::MAX).unwrap().items;
+        let at_a_glance = |label| head.list_at_a_glance(label, range, usize::MAX).expect("few series").items;
+        prop_assert_eq!((&at_a_glance(None), &at_a_glance(Some(NAMES[name]))), (&names, &values));
         prop_assert!(certain.values().flat_map(|s| s.labels.iter()).all(|(name, _)| names.iter().any(|n| n == name)));
     }
 
