@@ -234,13 +234,21 @@ impl Engine {
             value,
             annotations: exec.take_annotations(),
             stats: QueryStats {
-                samples_total: exec.tally.total(),
-                samples_per_step: exec.tally.per_step(),
+                samples_total: exec.tally.total().used,
+                samples_per_step: per_step(&exec.tally, |samples| samples.used),
+                samples_read: exec.tally.total().fresh,
+                samples_read_per_step: per_step(&exec.tally, |samples| samples.fresh),
                 samples_peak: context.budget.samples_peak(),
                 series: context.budget.series(),
             },
         })
     }
+}
+
+/// One of the counts of each step, if they are counted.
+fn per_step(tally: &Tally, count: impl Fn(Samples) -> u64) -> Option<Vec<(i64, u64)>> {
+    let counted = tally.per_step()?;
+    Some(counted.into_iter().map(|(time_ms, samples)| (time_ms, count(samples))).collect())
 }
 
 /// The range vector that is the result of a plan, if it is one.
@@ -429,6 +437,7 @@ impl<'q> Run<'_, 'q> {
                 let held = histograms.histograms.iter().map(|histogram| samples_of(histogram)).sum::<usize>();
                 if is_stored {
                     let count = (columns.len() + held) as u64;
+                    let count = Samples::once(count);
                     self.exec.tally.add(Counting::LastStep, count, 1, |_| count);
                 }
                 let labels = input.labels(index);

@@ -201,7 +201,11 @@ impl Known {
                 return Ok(None);
             }
             // Peaks and series are those of the budget, which all parts share.
-            stats = QueryStats { samples_total: stats.samples_total + part.stats.samples_total, ..part.stats };
+            stats = QueryStats {
+                samples_total: stats.samples_total + part.stats.samples_total,
+                samples_read: stats.samples_read + part.stats.samples_read,
+                ..part.stats
+            };
             parts[place] = series;
         }
         let value = QueryValue::Matrix(join(parts, query.start_ms, query.last_ms, step_ms));
