@@ -11,7 +11,7 @@ use crate::eval::extended::{self, Extension};
 use crate::eval::names::remove_marked;
 use crate::eval::profile::Profile;
 use crate::eval::range_call::RangeInput;
-use crate::eval::row::{histogram_bytes, samples_of};
+use crate::eval::row::{Row, histogram_bytes, samples_of};
 use crate::eval::select::Selection;
 use crate::eval::shared::Shared;
 use crate::eval::steps::{LookTimes, Steps};
@@ -188,7 +188,7 @@ impl Engine {
     ) -> Result<(Vec<Cost>, QueryCost), QueryError> {
         let lookback_ms = context.lookback_ms.unwrap_or(self.options.lookback_ms);
         let limits = context.budget.limits();
-        let estimator = Estimator { source: context.source, lookback_ms, series_max: limits.series_max };
+        let estimator = Estimator { source: context.source, lookback_ms, series_max: limits.series_max, depth };
         let (costs, whole) = estimator.costs(placed)?;
         whole.check(limits)?;
         Ok((costs, whole))
@@ -257,6 +257,24 @@ fn result_range(plan: &Node) -> Option<&RangeNode> {
         Kind::Range(range) => Some(range),
         Kind::Invariant(inner) => result_range(inner),
         _ => None,
+    }
+}
+
+/// The timestamps of the latest series with gaps: the next one often has the same gaps, as when a target was away.
+#[derive(Default)]
+struct GappyTimes {
+    present: Vec<u64>,
+    times: Arc<[i64]>,
+}
+
+impl GappyTimes {
+    fn times(&mut self, row: &Row, all_steps: &[i64]) -> Arc<[i64]> {
+        if self.present != row.present() {
+            self.present.clear();
+            self.present.extend_from_slice(row.present());
+            self.times = row.iter().map(|(step, _)| all_steps[step]).collect();
+        }
+        Arc::clone(&self.times)
     }
 }
 
@@ -339,6 +357,7 @@ impl<'q> Run<'_, 'q> {
         let chunks = self.exec.map_chunks(vector.len(), least, |range, worker| {
             let mut charge = Charge::none(self.exec.budget);
             let mut series = Vec::new();
+            let mut gappy = GappyTimes::default();
             let mut row = worker.take_row();
             for index in announced(vector, range) {
                 vector.row(index, worker, &mut row)?;
@@ -359,8 +378,9 @@ impl<'q> Run<'_, 'q> {
                 let (timestamps_ms, values) = if full {
                     (Arc::clone(all_steps), row.values().to_vec())
                 } else {
-                    let (steps, values): (Vec<usize>, Vec<f64>) = row.iter().unzip();
-                    (steps.into_iter().map(|step| all_steps[step]).collect(), values)
+                    let mut values = Vec::with_capacity(count);
+                    values.extend(row.iter().map(|(_, value)| value));
+                    (gappy.times(&row, all_steps), values)
                 };
                 series.push(MatrixSeries { labels, timestamps_ms, values, histograms });
             }
