@@ -1,18 +1,20 @@
 //! Reading: series by matchers, their samples, and what labels there are.
 
+mod listing;
+
+pub use listing::Listing;
+
 use crate::append::SeriesRef;
 use crate::head::lock::RwLock;
 use crate::head::shard::Shard;
 use crate::head::slot::Slot;
 use crate::head::{Head, HeadError, read, read_histograms, read_starts};
-use crate::index::Among;
 use model::histogram::{Histogram, HistogramColumns};
 use model::labels::Labels;
 use model::matcher::Matcher;
 use model::sample::{Sample, SampleColumns};
 use rayon::prelude::*;
 use roaring::RoaringBitmap;
-use std::cell::Cell;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -49,15 +51,6 @@ impl TimeRange {
     pub const ALL: Self = Self { after_ms: i64::MIN, until_ms: i64::MAX };
 }
 
-/// Sorted names or values, perhaps cut off by a limit.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Listing {
-    /// In ascending order of bytes, each once.
-    pub items: Vec<String>,
-    /// Whether there were more than the limit.
-    pub truncated: bool,
-}
-
 /// One line of a cardinality table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Count {
@@ -82,12 +75,6 @@ pub struct Cardinality {
 
 /// Selections of fewer series are quicker done than shared.
 const PARALLEL_SERIES_MIN: usize = 8192;
-
-/// Listings of more names or values take longer than a glance.
-const GLANCE_ITEMS_MAX: usize = 1024;
-
-/// So do those for which more series are looked at.
-const GLANCE_LOOKS_MAX: usize = 4096;
 
 /// Series selected from the head, addressed by index; any thread may read any of them at any time.
 #[derive(Debug, Clone)]
@@ -151,76 +138,6 @@ impl Head {
         Selection { head: self.clone(), series: all.series, histograms: all.histograms, starts: all.starts }
     }
 
-    /// The label names of the series that satisfy all `matchers` and may have samples in the range.
-    ///
-    /// # Errors
-    /// None as long as the index is in memory.
-    pub fn label_names(&self, matchers: &[Matcher], range: TimeRange, limit: usize) -> Result<Listing, SelectError> {
-        Ok(self.list(matchers, range, limit, |shard, series, whole| {
-            shard.names(series, (!whole).then_some(|slot| shard.in_range(slot, range)))
-        }))
-    }
-
-    /// The values of one label among the series that satisfy all `matchers` and may have samples in the range.
-    ///
-    /// # Errors
-    /// None as long as the index is in memory.
-    pub fn label_values(
-        &self,
-        name: &str,
-        matchers: &[Matcher],
-        range: TimeRange,
-        limit: usize,
-    ) -> Result<Listing, SelectError> {
-        Ok(self.list(matchers, range, limit, |shard, series, whole| {
-            shard.values(name, series, (!whole).then_some(|slot| shard.in_range(slot, range)), limit)
-        }))
-    }
-
-    /// The label names of all series that may have samples in the range, or the values of one label, if listing them takes well
-    /// below a tenth of a millisecond.
-    #[must_use]
-    pub fn list_at_a_glance(&self, label: Option<&str>, range: TimeRange, limit: usize) -> Option<Listing> {
-        let bound: usize = self.inner.shards.iter().map(|shard| shard.read().labels.listing_bound(label)).sum();
-        if bound > GLANCE_ITEMS_MAX {
-            return None;
-        }
-        let looks = Cell::new(0);
-        let listing = self.list(&[], range, limit, |shard, series, whole| {
-            // Beyond the bound every series is taken for one in range, which ends the search.
-            let in_range = |slot| looks.replace(looks.get() + 1) >= GLANCE_LOOKS_MAX || shard.in_range(slot, range);
-            let in_range = (!whole).then_some(in_range);
-            match label {
-                None => shard.names(series, in_range),
-                Some(name) => shard.values(name, series, in_range, limit),
-            }
-        });
-        (looks.get() <= GLANCE_LOOKS_MAX).then_some(listing)
-    }
-
-    /// Merges what each shard lists, given the series that match (`None` for all) and whether all of them are in range.
-    fn list(
-        &self,
-        matchers: &[Matcher],
-        range: TimeRange,
-        limit: usize,
-        list: impl Fn(&Shard, Option<&RoaringBitmap>, bool) -> Vec<String>,
-    ) -> Listing {
-        let mut items = Vec::new();
-        for shard in &self.inner.shards {
-            let shard = shard.read();
-            if shard.overlaps(range) {
-                let series = (!matchers.is_empty()).then(|| shard.matching(matchers));
-                items.extend(list(&shard, series.as_ref(), shard.within(range)));
-            }
-        }
-        items.sort(); // finds the shards' runs and merges them
-        items.dedup();
-        let truncated = items.len() > limit;
-        items.truncate(limit);
-        Listing { items, truncated }
-    }
-
     /// Those of `series` that satisfy all matchers of any of the `sets`, with their labels.
     pub(crate) fn satisfying(&self, series: Vec<SeriesRef>, sets: &[Vec<Matcher>]) -> Vec<(SeriesRef, Labels)> {
         let mut by_shard: Vec<Vec<SeriesRef>> = vec![Vec::new(); self.shards()];
@@ -262,23 +179,6 @@ impl Shard {
             histograms: !self.histograms.is_empty(),
             starts: !self.starts.is_empty() || !self.histograms.is_empty(),
         }
-    }
-
-    fn names(&self, series: Option<&RoaringBitmap>, in_range: Option<impl Fn(u32) -> bool>) -> Vec<String> {
-        self.labels.list_names(&Among { series, in_range }).into_iter().map(str::to_owned).collect()
-    }
-
-    fn values(
-        &self,
-        name: &str,
-        series: Option<&RoaringBitmap>,
-        in_range: Option<impl Fn(u32) -> bool>,
-        limit: usize,
-    ) -> Vec<String> {
-        let labels_of = |slot: u32| self.slots.get(slot as usize).labels;
-        let among = Among { series, in_range };
-        let found = self.labels.list_values(name, &among, limit.saturating_add(1), labels_of);
-        found.into_iter().map(str::to_owned).collect()
     }
 
     fn matching(&self, matchers: &[Matcher]) -> RoaringBitmap {
