@@ -4,6 +4,7 @@ use model::histogram::{Histogram, HistogramColumns};
 use model::labels::Labels;
 use model::matcher::Matcher;
 use model::sample::{Sample, SampleColumns};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Which samples a selector needs: those with `after_ms < t <= until_ms`.
@@ -52,6 +53,9 @@ pub trait SeriesSource: Send + Sync {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TimelineToken(pub u64);
 
+/// For how many series numbers of labels are asked at once: locks are held for so long.
+pub const NUMBERED_SERIES: usize = 512;
+
 /// How many series are announced at once.
 pub const PREFETCH_SERIES: usize = 8;
 
@@ -73,9 +77,10 @@ pub trait SeriesSet: Send + Sync {
         self.labels(index).filter(|name| names.binary_search(&name).is_ok())
     }
 
-    /// Appends to `into` numbers that stand for the labels of one series restricted to `names`, and returns whether it did:
-    /// within this set, equal numbers mean equal labels. Cheaper than [`SeriesSet::labels_among`], since no text is touched.
-    fn label_numbers(&self, _index: usize, _names: &[&str], _into: &mut Vec<u32>) -> bool {
+    /// Appends to `into` numbers that stand for the labels of some series restricted to `names` (sorted), `names.len() + 1` for
+    /// each series in turn, and returns whether it did: within this set, equal numbers mean equal labels. Cheaper than
+    /// [`SeriesSet::labels_among`], since no text is touched. Ask for [`NUMBERED_SERIES`] at most.
+    fn label_numbers(&self, _indices: Range<usize>, _names: &[&str], _into: &mut Vec<u32>) -> bool {
         false
     }
 

@@ -9,6 +9,7 @@ use model::matcher::Matcher;
 use model::sample::{Sample, SampleColumns};
 use promql::source::{SelectRequest, SeriesSet, SeriesSource, SourceError, TimelineToken};
 use std::error::Error;
+use std::ops::Range;
 use std::sync::Arc;
 use storage::cardinality::HeadExtent;
 use storage::engine::Engine;
@@ -45,6 +46,11 @@ impl SeriesStore for EngineStore {
     fn select_first(&self, request: &LookupRequest<'_>) -> Result<Box<dyn SeriesSet>, SourceError> {
         let selection = self.engine.head().select_first(request.matchers, range(request), request.limit);
         Ok(Box::new(SelectedSeries { selection }))
+    }
+
+    fn list_at_a_glance(&self, label: Option<&str>, request: &LookupRequest<'_>) -> Option<Listing> {
+        let has_none = request.matchers.is_empty();
+        has_none.then(|| self.engine.head().list_at_a_glance(label, range(request), request.limit)).flatten()
     }
 
     fn label_names(&self, request: &LookupRequest<'_>) -> Result<Listing, SourceError> {
@@ -92,8 +98,8 @@ impl SeriesSet for SelectedSeries {
         self.selection.labels_among(index, names)
     }
 
-    fn label_numbers(&self, index: usize, names: &[&str], into: &mut Vec<u32>) -> bool {
-        self.selection.label_numbers(index, names, into);
+    fn label_numbers(&self, indices: Range<usize>, names: &[&str], into: &mut Vec<u32>) -> bool {
+        self.selection.label_numbers(indices, names, into);
         true
     }
 

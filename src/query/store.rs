@@ -40,6 +40,11 @@ pub trait SeriesStore: SeriesSource {
     /// Storage failed.
     fn select_first(&self, request: &LookupRequest<'_>) -> Result<Box<dyn SeriesSet>, SourceError>;
 
+    /// The names of labels, or the values of one label, if that takes well below a tenth of a millisecond.
+    fn list_at_a_glance(&self, _label: Option<&str>, _request: &LookupRequest<'_>) -> Option<Listing> {
+        None
+    }
+
     /// The names of the labels of the series that `request` is about.
     ///
     /// # Errors

@@ -1,15 +1,21 @@
 //! Reading: series by matchers, their samples, and what labels there are.
 
+mod listing;
+
+pub use listing::Listing;
+
 use crate::append::SeriesRef;
+use crate::head::lock::RwLock;
 use crate::head::shard::Shard;
 use crate::head::slot::Slot;
 use crate::head::{Head, HeadError, read, read_histograms, read_starts};
-use crate::index::Among;
 use model::histogram::{Histogram, HistogramColumns};
 use model::labels::Labels;
 use model::matcher::Matcher;
 use model::sample::{Sample, SampleColumns};
+use rayon::prelude::*;
 use roaring::RoaringBitmap;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Why series could not be had.
@@ -45,15 +51,6 @@ impl TimeRange {
     pub const ALL: Self = Self { after_ms: i64::MIN, until_ms: i64::MAX };
 }
 
-/// Sorted names or values, perhaps cut off by a limit.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Listing {
-    /// In ascending order of bytes, each once.
-    pub items: Vec<String>,
-    /// Whether there were more than the limit.
-    pub truncated: bool,
-}
-
 /// One line of a cardinality table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Count {
@@ -75,6 +72,9 @@ pub struct Cardinality {
     /// Series per `name=value`.
     pub series_by_label_pair: Vec<Count>,
 }
+
+/// Selections of fewer series are quicker done than shared.
+const PARALLEL_SERIES_MIN: usize = 8192;
 
 /// Series selected from the head, addressed by index; any thread may read any of them at any time.
 #[derive(Debug, Clone)]
@@ -101,25 +101,20 @@ impl Head {
         series_max: usize,
     ) -> Result<Selection, SelectError> {
         let range = TimeRange { after_ms, until_ms };
-        let mut series = Vec::new();
-        let (mut histograms, mut starts) = (false, false);
-        for shard in &self.inner.shards {
-            let shard = shard.read();
-            if !shard.overlaps(range) {
-                continue;
-            }
-            histograms |= !shard.histograms.is_empty();
-            starts |= !shard.starts.is_empty() || !shard.histograms.is_empty();
-            let slots = shard.matching(matchers);
-            let room = series_max - series.len();
-            let whole = shard.within(range);
-            let in_range = slots.iter().filter(|slot| whole || shard.in_range(*slot, range));
-            let before = series.len();
-            series.extend(in_range.take(room.saturating_add(1)).map(|slot| shard.series_ref(slot)));
-            if series.len() - before > room {
-                return Err(SelectError::TooManySeries { series_max });
-            }
+        let select = |shard: &RwLock<Shard>| shard.read().select(matchers, range, series_max.saturating_add(1));
+        let shards = &self.inner.shards;
+        // On a thread of a pool the shards of a large selection are shared with its other threads.
+        let parts: Vec<Selected> = match rayon::current_thread_index() {
+            Some(_) if self.series_bound(matchers) >= PARALLEL_SERIES_MIN => shards.par_iter().map(select).collect(),
+            _ => shards.iter().map(select).collect(),
+        };
+        let found = parts.iter().map(|part| part.series.len()).sum();
+        if found > series_max {
+            return Err(SelectError::TooManySeries { series_max });
         }
+        let (histograms, starts) = (parts.iter().any(|part| part.histograms), parts.iter().any(|part| part.starts));
+        let mut series = Vec::with_capacity(found);
+        parts.into_iter().for_each(|part| series.extend(part.series));
         Ok(Selection { head: self.clone(), series, histograms, starts })
     }
 
@@ -133,77 +128,14 @@ impl Head {
     /// with `after_ms < t <= until_ms`: what others there are is not looked at.
     #[must_use]
     pub fn select_first(&self, matchers: &[Matcher], range: TimeRange, limit: usize) -> Selection {
-        let mut series = Vec::new();
-        let (mut histograms, mut starts) = (false, false);
+        let mut all = Selected::default();
         for shard in &self.inner.shards {
-            let shard = shard.read();
-            if series.len() == limit || !shard.overlaps(range) {
-                continue;
-            }
-            histograms |= !shard.histograms.is_empty();
-            starts |= !shard.starts.is_empty() || !shard.histograms.is_empty();
-            let slots = shard.matching(matchers);
-            let in_range = slots.iter().filter(|slot| shard.in_range(*slot, range));
-            series.extend(in_range.take(limit - series.len()).map(|slot| shard.series_ref(slot)));
+            let part = shard.read().select(matchers, range, limit - all.series.len());
+            all.series.extend(part.series);
+            all.histograms |= part.histograms;
+            all.starts |= part.starts;
         }
-        Selection { head: self.clone(), series, histograms, starts }
-    }
-
-    /// The label names of the series that satisfy all `matchers` and may have samples in the range.
-    ///
-    /// # Errors
-    /// None as long as the index is in memory.
-    pub fn label_names(&self, matchers: &[Matcher], range: TimeRange, limit: usize) -> Result<Listing, SelectError> {
-        let names = |shard: &Shard, series: Option<&RoaringBitmap>, whole: bool| {
-            let in_range = |slot: u32| shard.in_range(slot, range);
-            let among = Among { series, in_range: (!whole).then_some(in_range) };
-            shard.labels.list_names(&among).into_iter().map(str::to_owned).collect()
-        };
-        Ok(self.list(matchers, range, limit, names))
-    }
-
-    /// The values of one label among the series that satisfy all `matchers` and may have samples in the range.
-    ///
-    /// # Errors
-    /// None as long as the index is in memory.
-    pub fn label_values(
-        &self,
-        name: &str,
-        matchers: &[Matcher],
-        range: TimeRange,
-        limit: usize,
-    ) -> Result<Listing, SelectError> {
-        let values = |shard: &Shard, series: Option<&RoaringBitmap>, whole: bool| {
-            let in_range = |slot: u32| shard.in_range(slot, range);
-            let among = Among { series, in_range: (!whole).then_some(in_range) };
-            let labels_of = |slot: u32| shard.slots.get(slot as usize).labels;
-            let found = shard.labels.list_values(name, &among, limit.saturating_add(1), labels_of);
-            found.into_iter().map(str::to_owned).collect()
-        };
-        Ok(self.list(matchers, range, limit, values))
-    }
-
-    /// Merges what each shard lists, given the series that match (`None` for all) and whether all of them are in range.
-    fn list(
-        &self,
-        matchers: &[Matcher],
-        range: TimeRange,
-        limit: usize,
-        list: impl Fn(&Shard, Option<&RoaringBitmap>, bool) -> Vec<String>,
-    ) -> Listing {
-        let mut items = Vec::new();
-        for shard in &self.inner.shards {
-            let shard = shard.read();
-            if shard.overlaps(range) {
-                let series = (!matchers.is_empty()).then(|| shard.matching(matchers));
-                items.extend(list(&shard, series.as_ref(), shard.within(range)));
-            }
-        }
-        items.sort(); // finds the shards' runs and merges them
-        items.dedup();
-        let truncated = items.len() > limit;
-        items.truncate(limit);
-        Listing { items, truncated }
+        Selection { head: self.clone(), series: all.series, histograms: all.histograms, starts: all.starts }
     }
 
     /// Those of `series` that satisfy all matchers of any of the `sets`, with their labels.
@@ -225,7 +157,30 @@ impl Head {
     }
 }
 
+/// The part of a selection that one shard has.
+#[derive(Debug, Default)]
+struct Selected {
+    series: Vec<SeriesRef>,
+    histograms: bool,
+    starts: bool,
+}
+
 impl Shard {
+    /// The first `limit` series that satisfy all matchers and may have samples in the range.
+    fn select(&self, matchers: &[Matcher], range: TimeRange, limit: usize) -> Selected {
+        if limit == 0 || !self.overlaps(range) {
+            return Selected::default();
+        }
+        let slots = self.matching(matchers);
+        let whole = self.within(range);
+        let in_range = slots.iter().filter(|slot| whole || self.in_range(*slot, range));
+        Selected {
+            series: in_range.take(limit).map(|slot| self.series_ref(slot)).collect(),
+            histograms: !self.histograms.is_empty(),
+            starts: !self.starts.is_empty() || !self.histograms.is_empty(),
+        }
+    }
+
     fn matching(&self, matchers: &[Matcher]) -> RoaringBitmap {
         self.labels.evaluate(matchers, |slot| self.slots.get(slot as usize).labels)
     }
@@ -289,14 +244,19 @@ impl Selection {
         Labels::from_sorted(shard.labels.labels_among(shard.slot_of(self.series[index]).labels, names))
     }
 
-    /// Appends numbers that stand for the labels of one series restricted to `names` (sorted): within this selection, equal
-    /// numbers mean equal labels.
-    pub fn label_numbers(&self, index: usize, names: &[&str], into: &mut Vec<u32>) {
-        let series = self.series[index];
-        let shard = self.head.inner.shard_of(series).read();
-        // Each shard numbers its pairs itself.
-        into.push(self.head.shard_of(series) as u32);
-        into.extend(shard.labels.pairs_among(shard.slot_of(series).labels, names));
+    /// Appends numbers that stand for the labels of some series restricted to `names` (sorted), `names.len() + 1` for each
+    /// series: within this selection, equal numbers mean equal labels. The shard is locked until it is done.
+    pub fn label_numbers(&self, indices: Range<usize>, names: &[&str], into: &mut Vec<u32>) {
+        for of_one_shard in self.series[indices].chunk_by(|a, b| self.head.shard_of(*a) == self.head.shard_of(*b)) {
+            // Each shard numbers its pairs itself.
+            let number = self.head.shard_of(of_one_shard[0]) as u32;
+            let shard = self.head.inner.shard_of(of_one_shard[0]).read();
+            let names = shard.labels.name_numbers(names);
+            for series in of_one_shard {
+                into.push(number);
+                shard.labels.push_pairs(shard.slot_of(*series).labels, &names, into);
+            }
+        }
     }
 
     /// Whether any of the selected series may have the label.

@@ -3,7 +3,7 @@
 //! Input is either stored series or the result of a subquery, which is evaluated series by series too. Stale markers are
 //! no samples here.
 
-use super::exec::{Counting, Exec, Worker};
+use super::exec::{Counting, Exec, Samples, Worker};
 use super::extended::Extension;
 use super::range::kinds::Kinds;
 use super::range::{RangeFunction, WindowInput, starts};
@@ -21,6 +21,7 @@ use crate::query_error::QueryError;
 use crate::source::TimelineToken;
 use model::labels::{Labels, METRIC_TYPE};
 use model::sample::{STALE_MARKER_BITS, SampleColumns};
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -235,6 +236,7 @@ impl RangeCall<'_> {
                 }
                 None => extension.fold(self, columns, lookback_ms, out),
             }
+            let samples = Samples::once(samples);
             worker.exec.tally.add(self.counting, samples, 1, |_| samples);
             return Ok(());
         }
@@ -259,12 +261,20 @@ impl RangeCall<'_> {
             let histogram_windows = Windows::find(&extras.histograms.timestamps_ms, &self.look, self.range_ms);
             let held = |step: usize| {
                 let (low, high) = histogram_windows.bounds()[step];
-                let window = &extras.histograms.histograms[low as usize..high as usize];
-                windows.samples(step) + window.iter().map(|histogram| samples_of(histogram) as u64).sum::<u64>()
+                let count = |low: u32| {
+                    let window = extras.histograms.histograms.get(low as usize..high as usize).unwrap_or_default();
+                    window.iter().map(|histogram| samples_of(histogram) as u64).sum::<u64>()
+                };
+                let (used, fresh) = (count(low), count(histogram_windows.fresh_from(step)));
+                let floats = windows.samples(step);
+                Samples { used: floats.used + used, fresh: floats.fresh + fresh }
             };
             self.kinds(index, worker.exec).fold(&input, extras, &histogram_windows, out)?;
             worker.exec.budget.check()?;
-            let total = (0..self.steps.count).map(held).sum();
+            let total = (0..self.steps.count).map(held).fold(Samples::default(), |all, samples| Samples {
+                used: all.used + samples.used,
+                fresh: all.fresh + samples.fresh,
+            });
             worker.exec.tally.add(self.counting, total, self.steps.count, held);
             return Ok(());
         }
@@ -366,10 +376,10 @@ impl SeriesVector for RangeCall<'_> {
         }
     }
 
-    fn label_numbers(&self, index: usize, names: &[&str], into: &mut Vec<u32>) -> bool {
+    fn label_numbers(&self, indices: Range<usize>, names: &[&str], into: &mut Vec<u32>) -> bool {
         match &self.input {
-            RangeInput::Stored(selection) => selection.set.label_numbers(index, names, into),
-            RangeInput::Subquery { vector, .. } => vector.label_numbers(index, names, into),
+            RangeInput::Stored(selection) => selection.set.label_numbers(indices, names, into),
+            RangeInput::Subquery { vector, .. } => vector.label_numbers(indices, names, into),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Instant selectors: at each step the newest sample of each series within the lookback, unless it is a stale marker.
 
-use super::exec::{Counting, Exec, Worker};
+use super::exec::{Counting, Exec, Samples, Worker};
 use super::row::{Cell, Row, samples_of};
 use super::samples::Extras;
 use super::steps::LookTimes;
@@ -11,6 +11,7 @@ use crate::source::{SelectRequest, SeriesSet};
 use model::labels::{Labels, METRIC_NAME, METRIC_TYPE, METRIC_UNIT};
 use model::matcher::{MatchOp, Matcher};
 use model::sample::is_stale_marker;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Selected series and what is known of all of them.
@@ -227,8 +228,8 @@ impl SeriesVector for InstantSelector {
         }
     }
 
-    fn label_numbers(&self, index: usize, names: &[&str], into: &mut Vec<u32>) -> bool {
-        self.selection.set.label_numbers(index, names, into)
+    fn label_numbers(&self, indices: Range<usize>, names: &[&str], into: &mut Vec<u32>) -> bool {
+        self.selection.set.label_numbers(indices, names, into)
     }
 
     fn has_one_name(&self) -> bool {
@@ -252,15 +253,15 @@ impl SeriesVector for InstantSelector {
         }
         let tally = &worker.exec.tally;
         if !out.has_histograms() {
-            let present = |step: usize| u64::from(out.is_present(step));
-            tally.add(self.counting, out.count() as u64, out.steps(), present);
+            let present = |step: usize| Samples::once(u64::from(out.is_present(step)));
+            tally.add(self.counting, Samples::once(out.count() as u64), out.steps(), present);
             return Ok(());
         }
         let samples = |step: usize| {
             let histogram = out.histogram(step).map_or(0, |histogram| samples_of(histogram) as u64);
-            u64::from(out.is_present(step)) + histogram
+            Samples::once(u64::from(out.is_present(step)) + histogram)
         };
-        tally.add(self.counting, out.samples().0 as u64, out.steps(), samples);
+        tally.add(self.counting, Samples::once(out.samples().0 as u64), out.steps(), samples);
         Ok(())
     }
 }

@@ -292,6 +292,7 @@ fn answers_are_equal_to_the_last_bit_for_any_number_of_threads() {
         "max without (i) (avg_over_time(c_total[1m]))",
         "topk(5, rate(c_total[1m]))",
         "quantile by (group) (0.7, c_total)",
+        "quantile(0.7, rate(c_total[1m]))",
         "count_values(\"v\", floor(c_total))",
         "sum by (group) (c_total) / on (group) group_right () sum by (group, i) (c_total)",
         "sum(c_total * on (i) c_total and on () vector(1))",

@@ -91,6 +91,8 @@ struct OpenCopy {
 pub(super) enum Source<'a> {
     Files(&'a ChunkReader),
     Shard(&'a ChunkFiles),
+    /// No frame is needed.
+    Nowhere,
 }
 
 impl<'a> Source<'a> {
@@ -99,6 +101,7 @@ impl<'a> Source<'a> {
         let found = match self {
             Self::Files(files) => files.frame(link),
             Self::Shard(files) => files.frame(link),
+            Self::Nowhere => return Ok(None),
         };
         match found {
             Ok(frame) => Ok(Some(frame)),
@@ -125,7 +128,10 @@ pub(crate) fn read(
         let reaches_back = open.is_none_or(|open| open.first_ms > range.after_ms.saturating_add(1));
         let newest = if reaches_back { slot.link } else { ChunkLink::NONE };
         let pieces = Pieces { head: head.id, shard: lock.number, range, newest, open };
-        let token = if lock.files.waits(newest) || late.iter().any(|link| lock.files.waits(*link)) {
+        let token = if newest.is_none() && late.is_empty() {
+            drop(lock);
+            pieces.collect(Source::Nowhere, &late, scratch, into)
+        } else if lock.files.waits(newest) || late.iter().any(|link| lock.files.waits(*link)) {
             pieces.collect(Source::Shard(&lock.files), &late, scratch, into)
         } else {
             let files = lock.files.reader();

@@ -24,7 +24,7 @@ pub(crate) fn first<'q>(
     let mut row = worker.take_row();
     for group in 0..groups.len() {
         let mut left = k.to_vec();
-        let members: Vec<usize> = groups.members(group).collect();
+        let members: Vec<usize> = groups.members(groups.range(group)).collect();
         for batch in members.chunks(BATCH) {
             if left.iter().all(|left| *left == 0) {
                 break;

@@ -8,7 +8,7 @@ use super::{Context, SEGMENT_LEAST, segments, tasks};
 use crate::budget::Charge;
 use crate::eval::exec::Exec;
 use crate::eval::row::Row;
-use crate::eval::vector::{SeriesVector, Table, Vector};
+use crate::eval::vector::{SeriesVector, Table, Vector, announced};
 use crate::query_error::QueryError;
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -107,8 +107,7 @@ pub(crate) fn ranked<'q>(
         let mut charge = Charge::none(exec.budget);
         for segment in &segments[tasks[task].clone()] {
             let mut best = vec![Best::default(); k.len()];
-            for position in segment.start..segment.end {
-                let index = groups.member(position);
+            for index in announced(inner, groups.members(segment.start..segment.end)) {
                 inner.row(index, worker, &mut row)?;
                 if row.histograms().any(|(step, _)| k[step] > 0) {
                     context.ignore_histograms(&row);
