@@ -3,7 +3,7 @@
 use crate::append::SeriesRef;
 use crate::head::shard::Shard;
 use crate::head::slot::Slot;
-use crate::head::{Head, HeadError, read, read_histograms, read_starts};
+use crate::head::{Head, HeadError, View, read, read_histograms, read_starts};
 use crate::index::Among;
 use model::histogram::{Histogram, HistogramColumns};
 use model::labels::Labels;
@@ -80,6 +80,8 @@ pub struct Cardinality {
 #[derive(Debug, Clone)]
 pub struct Selection {
     head: Head,
+    /// Hides what came after it was opened.
+    view: Option<View>,
     series: Vec<SeriesRef>,
     /// Whether any of the head's series has native histograms.
     histograms: bool,
@@ -120,7 +122,7 @@ impl Head {
                 return Err(SelectError::TooManySeries { series_max });
             }
         }
-        Ok(Selection { head: self.clone(), series, histograms, starts })
+        Ok(Selection { head: self.clone(), view: None, series, histograms, starts })
     }
 
     /// No more series than this satisfy the matchers, as far as a glance at the index tells.
@@ -146,7 +148,7 @@ impl Head {
             let in_range = slots.iter().filter(|slot| shard.in_range(*slot, range));
             series.extend(in_range.take(limit - series.len()).map(|slot| shard.series_ref(slot)));
         }
-        Selection { head: self.clone(), series, histograms, starts }
+        Selection { head: self.clone(), view: None, series, histograms, starts }
     }
 
     /// The label names of the series that satisfy all `matchers` and may have samples in the range.
@@ -225,6 +227,23 @@ impl Head {
     }
 }
 
+impl View {
+    /// As [`Head::select`]; of the series there are only samples that were stored when the view was opened.
+    ///
+    /// # Errors
+    /// More than `series_max` series match.
+    pub fn select(
+        &self,
+        matchers: &[Matcher],
+        after_ms: i64,
+        until_ms: i64,
+        series_max: usize,
+    ) -> Result<Selection, SelectError> {
+        let selection = self.head().select(matchers, after_ms, until_ms, series_max)?;
+        Ok(Selection { view: Some(self.clone()), ..selection })
+    }
+}
+
 impl Shard {
     fn matching(&self, matchers: &[Matcher]) -> RoaringBitmap {
         self.labels.evaluate(matchers, |slot| self.slots.get(slot as usize).labels)
@@ -267,6 +286,10 @@ impl Selection {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.series.is_empty()
+    }
+
+    fn appended(&self) -> Option<u64> {
+        self.view.as_ref().map(View::appended)
     }
 
     /// The reference of one series.
@@ -324,7 +347,8 @@ impl Selection {
         into: &mut SampleColumns,
     ) -> Result<Option<u64>, SelectError> {
         let series = self.series[index];
-        read::read(&self.head.inner, series, TimeRange { after_ms, until_ms }, into).map_err(|e| failed(series, e))
+        read::read(&self.head.inner, series, TimeRange { after_ms, until_ms }, self.appended(), into)
+            .map_err(|e| failed(series, e))
     }
 
     /// The newest sample of one series with `after_ms < t <= at_ms`, stale marker included.
@@ -333,7 +357,8 @@ impl Selection {
     /// A stored chunk cannot be read.
     pub fn latest(&self, index: usize, after_ms: i64, at_ms: i64) -> Result<Option<Sample>, SelectError> {
         let series = self.series[index];
-        read::latest(&self.head.inner, series, TimeRange { after_ms, until_ms: at_ms }).map_err(|e| failed(series, e))
+        read::latest(&self.head.inner, series, TimeRange { after_ms, until_ms: at_ms }, self.appended())
+            .map_err(|e| failed(series, e))
     }
 
     /// Whether a series has native histograms.
@@ -358,7 +383,7 @@ impl Selection {
     ) -> Result<(), SelectError> {
         let series = self.series[index];
         let range = TimeRange { after_ms, until_ms };
-        read_histograms::read(&self.head.inner, series, range, into).map_err(|e| failed(series, e))
+        read_histograms::read(&self.head.inner, series, range, self.appended(), into).map_err(|e| failed(series, e))
     }
 
     /// The newest native histogram of one series with `after_ms < t <= at_ms`, a stale one included.
@@ -373,7 +398,7 @@ impl Selection {
     ) -> Result<Option<(i64, Arc<Histogram>)>, SelectError> {
         let series = self.series[index];
         let range = TimeRange { after_ms, until_ms: at_ms };
-        read_histograms::latest(&self.head.inner, series, range).map_err(|e| failed(series, e))
+        read_histograms::latest(&self.head.inner, series, range, self.appended()).map_err(|e| failed(series, e))
     }
 
     /// Whether some sample of a series has a start timestamp.
@@ -397,7 +422,7 @@ impl Selection {
     ) -> Result<(), SelectError> {
         let series = self.series[index];
         let range = TimeRange { after_ms, until_ms };
-        read_starts::read(&self.head.inner, series, range, into).map_err(|e| failed(series, e))
+        read_starts::read(&self.head.inner, series, range, self.appended(), into).map_err(|e| failed(series, e))
     }
 }
 
