@@ -408,7 +408,7 @@ async fn a_burst_of_hostile_requests_harms_nobody() -> anyhow::Result<()> {
         peak_bytes >> 20
     );
     ensure!(failures.is_empty(), "{}", failures.join("\n"));
-    // Well below a second where the machine has nothing else to do.
+    // Two hundred requests share the processor with it, perhaps in a debug build.
     ensure!(longest < Duration::from_secs(TIMEOUT_S), "a small query took {longest:?}");
     let stored = Api::new(&server.url).instant("sum(count_over_time(written[1d]))", BASE_MS + 3_600_000).await?;
     ensure!(stored.values().eq([&vec![(BASE_MS + 3_600_000, written as f64)]]), "{written} samples: {stored:?}");
