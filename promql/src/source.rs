@@ -34,8 +34,14 @@ pub enum SourceError {
     Failed(String),
 }
 
-/// A consistent view of stored series for the length of one query.
+/// Stored series.
 pub trait SeriesSource: Send + Sync {
+    /// The series as they are now, which stay so however much is stored meanwhile: one query reads from one view. `None` when
+    /// the source does not change.
+    fn view(&self) -> Option<Box<dyn SeriesSource>> {
+        None
+    }
+
     /// No more series than this satisfy the matchers, as far as a glance at the index tells.
     fn series_bound(&self, _matchers: &[Matcher]) -> usize {
         usize::MAX

@@ -13,7 +13,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use storage::cardinality::HeadExtent;
 use storage::engine::Engine;
-use storage::head::Changed;
+use storage::head::{Changed, View};
 use storage::select::{Cardinality, Listing, SelectError, Selection, TimeRange};
 
 /// The series of a storage engine. Cheap to clone.
@@ -31,6 +31,10 @@ impl EngineStore {
 }
 
 impl SeriesSource for EngineStore {
+    fn view(&self) -> Option<Box<dyn SeriesSource>> {
+        Some(Box::new(StoreView { view: self.engine.head().view(), store: self.clone() }))
+    }
+
     fn series_bound(&self, matchers: &[Matcher]) -> usize {
         self.engine.head().series_bound(matchers)
     }
@@ -38,6 +42,24 @@ impl SeriesSource for EngineStore {
     fn select(&self, request: &SelectRequest<'_>) -> Result<Box<dyn SeriesSet>, SourceError> {
         let SelectRequest { matchers, after_ms, until_ms, series_max } = *request;
         let selection = self.engine.select(matchers, after_ms, until_ms, series_max).map_err(source_error)?;
+        Ok(Box::new(SelectedSeries { selection }))
+    }
+}
+
+/// The series as they were at one moment.
+struct StoreView {
+    view: View,
+    store: EngineStore,
+}
+
+impl SeriesSource for StoreView {
+    fn series_bound(&self, matchers: &[Matcher]) -> usize {
+        self.store.series_bound(matchers)
+    }
+
+    fn select(&self, request: &SelectRequest<'_>) -> Result<Box<dyn SeriesSet>, SourceError> {
+        let SelectRequest { matchers, after_ms, until_ms, series_max } = *request;
+        let selection = self.view.select(matchers, after_ms, until_ms, series_max).map_err(source_error)?;
         Ok(Box::new(SelectedSeries { selection }))
     }
 }

@@ -142,10 +142,13 @@ impl QueryExecutor {
         let preparation = started.elapsed();
         let (window, lookback_ms, per_step_stats) = (request.window, request.lookback_ms, request.per_step_stats);
         let (text, tenant) = (&request.text, &request.tenant);
-        let job = Job { text, tenant, class: QueryClass::Interactive, started, budget };
         let timeout = request.timeout.unwrap_or(Duration::MAX).min(self.shared.options.timeout);
         let weight = self.weight(&expr, window).unwrap_or(u64::MAX);
-        let place = if weight <= LIGHT_SAMPLES_MAX { Thread::Here } else { Thread::OfPool };
+        let (class, place) = match weight {
+            ..=LIGHT_SAMPLES_MAX => (QueryClass::Light, Thread::Here),
+            _ => (QueryClass::Interactive, Thread::OfPool),
+        };
+        let job = Job { text, tenant, class, started, budget };
         let foresight = match () {
             () if request.explain => Foresight::Explain,
             () if weight >= HEAVY_SAMPLES_MIN => Foresight::Estimate,
@@ -417,7 +420,9 @@ impl LocalQueries<'_> {
     fn evaluate(&self, expr: &Expr, how: Evaluation) -> Result<QueryResult, QueryError> {
         let Self { shared, budget, threads } = *self;
         let Evaluation { window, lookback_ms, per_step_stats, foresight } = how;
-        let source = &*shared.source;
+        // After the cache has asked what changed: what it keeps has seen everything before that.
+        let view = shared.source.view();
+        let source = view.as_deref().unwrap_or(&*shared.source);
         let context = QueryContext { source, budget, pool: threads, lookback_ms, per_step_stats, foresight };
         let result = match window {
             Window::Instant(at_ms) => shared.engine.instant(expr, at_ms, &context)?,

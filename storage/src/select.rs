@@ -8,7 +8,7 @@ use crate::append::SeriesRef;
 use crate::head::lock::RwLock;
 use crate::head::shard::Shard;
 use crate::head::slot::Slot;
-use crate::head::{Head, HeadError, read, read_histograms, read_starts};
+use crate::head::{Head, HeadError, View, read, read_histograms, read_starts};
 use model::histogram::{Histogram, HistogramColumns};
 use model::labels::Labels;
 use model::matcher::Matcher;
@@ -80,6 +80,8 @@ const PARALLEL_SERIES_MIN: usize = 8192;
 #[derive(Debug, Clone)]
 pub struct Selection {
     head: Head,
+    /// Hides what came after it was opened.
+    view: Option<View>,
     series: Vec<SeriesRef>,
     /// Whether any of the head's series has native histograms.
     histograms: bool,
@@ -115,7 +117,7 @@ impl Head {
         let (histograms, starts) = (parts.iter().any(|part| part.histograms), parts.iter().any(|part| part.starts));
         let mut series = Vec::with_capacity(found);
         parts.into_iter().for_each(|part| series.extend(part.series));
-        Ok(Selection { head: self.clone(), series, histograms, starts })
+        Ok(Selection { head: self.clone(), view: None, series, histograms, starts })
     }
 
     /// No more series than this satisfy the matchers, as far as a glance at the index tells.
@@ -135,7 +137,8 @@ impl Head {
             all.histograms |= part.histograms;
             all.starts |= part.starts;
         }
-        Selection { head: self.clone(), series: all.series, histograms: all.histograms, starts: all.starts }
+        let Selected { series, histograms, starts } = all;
+        Selection { head: self.clone(), view: None, series, histograms, starts }
     }
 
     /// Those of `series` that satisfy all matchers of any of the `sets`, with their labels.
@@ -154,6 +157,23 @@ impl Head {
             }
         }
         found
+    }
+}
+
+impl View {
+    /// As [`Head::select`]; of the series there are only samples that were stored when the view was opened.
+    ///
+    /// # Errors
+    /// More than `series_max` series match.
+    pub fn select(
+        &self,
+        matchers: &[Matcher],
+        after_ms: i64,
+        until_ms: i64,
+        series_max: usize,
+    ) -> Result<Selection, SelectError> {
+        let selection = self.head().select(matchers, after_ms, until_ms, series_max)?;
+        Ok(Selection { view: Some(self.clone()), ..selection })
     }
 }
 
@@ -224,6 +244,10 @@ impl Selection {
         self.series.is_empty()
     }
 
+    fn appended(&self) -> Option<u64> {
+        self.view.as_ref().map(View::appended)
+    }
+
     /// The reference of one series.
     #[must_use]
     pub fn series(&self, index: usize) -> SeriesRef {
@@ -284,7 +308,8 @@ impl Selection {
         into: &mut SampleColumns,
     ) -> Result<Option<u64>, SelectError> {
         let series = self.series[index];
-        read::read(&self.head.inner, series, TimeRange { after_ms, until_ms }, into).map_err(|e| failed(series, e))
+        read::read(&self.head.inner, series, TimeRange { after_ms, until_ms }, self.appended(), into)
+            .map_err(|e| failed(series, e))
     }
 
     /// The newest sample of one series with `after_ms < t <= at_ms`, stale marker included.
@@ -293,7 +318,8 @@ impl Selection {
     /// A stored chunk cannot be read.
     pub fn latest(&self, index: usize, after_ms: i64, at_ms: i64) -> Result<Option<Sample>, SelectError> {
         let series = self.series[index];
-        read::latest(&self.head.inner, series, TimeRange { after_ms, until_ms: at_ms }).map_err(|e| failed(series, e))
+        read::latest(&self.head.inner, series, TimeRange { after_ms, until_ms: at_ms }, self.appended())
+            .map_err(|e| failed(series, e))
     }
 
     /// Whether a series has native histograms.
@@ -318,7 +344,7 @@ impl Selection {
     ) -> Result<(), SelectError> {
         let series = self.series[index];
         let range = TimeRange { after_ms, until_ms };
-        read_histograms::read(&self.head.inner, series, range, into).map_err(|e| failed(series, e))
+        read_histograms::read(&self.head.inner, series, range, self.appended(), into).map_err(|e| failed(series, e))
     }
 
     /// The newest native histogram of one series with `after_ms < t <= at_ms`, a stale one included.
@@ -333,7 +359,7 @@ impl Selection {
     ) -> Result<Option<(i64, Arc<Histogram>)>, SelectError> {
         let series = self.series[index];
         let range = TimeRange { after_ms, until_ms: at_ms };
-        read_histograms::latest(&self.head.inner, series, range).map_err(|e| failed(series, e))
+        read_histograms::latest(&self.head.inner, series, range, self.appended()).map_err(|e| failed(series, e))
     }
 
     /// Whether some sample of a series has a start timestamp.
@@ -357,7 +383,7 @@ impl Selection {
     ) -> Result<(), SelectError> {
         let series = self.series[index];
         let range = TimeRange { after_ms, until_ms };
-        read_starts::read(&self.head.inner, series, range, into).map_err(|e| failed(series, e))
+        read_starts::read(&self.head.inner, series, range, self.appended(), into).map_err(|e| failed(series, e))
     }
 }
 

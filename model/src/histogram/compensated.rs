@@ -135,10 +135,12 @@ impl HistogramMean {
 
     /// The mean. Buckets that are empty may be listed.
     #[must_use]
-    pub fn finish(mut self) -> Histogram {
+    pub fn finish(self) -> Histogram {
+        let mut histogram = self.working.finish();
         if !self.moving {
-            self.working.divide(self.count);
+            // What is rounded is the sum, which is the same in any order; its parts are not.
+            histogram.divide(self.count);
         }
-        self.working.finish()
+        histogram
     }
 }

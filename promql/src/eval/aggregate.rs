@@ -72,13 +72,16 @@ fn tasks(segments: &[Segment], least: usize) -> Vec<std::ops::Range<usize>> {
     tasks
 }
 
-/// The series of some segments in ascending order, as they lie in memory, each with the number of its segment.
+/// The series of some segments in ascending order, as they lie in memory, each with the number of its segment; or in the
+/// order in which the groups have them, if that is by labels.
 fn in_order(groups: &Groups<'_>, segments: &[Segment]) -> Vec<(u32, u32)> {
     let members = segments.iter().zip(0_u32..).flat_map(|(segment, number)| {
         (segment.start..segment.end).map(move |position| (groups.member(position) as u32, number))
     });
     let mut members: Vec<_> = members.collect();
-    members.sort_unstable(); // of a single segment they are in order already, which this notices
+    if !groups.are_by_labels() {
+        members.sort_unstable(); // of a single segment they are in order already, which this notices
+    }
     members
 }
 
@@ -107,8 +110,8 @@ impl Context<'_, '_> {
     }
 }
 
-/// Folds every group with an accumulator made by `make`. Each accumulator gets its series in ascending order, whatever
-/// else is folded beside it.
+/// Folds every group with an accumulator made by `make`. Each accumulator gets its series in ascending order, or in that of
+/// the groups if it is by labels, whatever else is folded beside it.
 pub(crate) fn fold<'q, A: Accumulator>(
     context: Context<'_, 'q>,
     groups: Groups<'q>,

@@ -76,6 +76,12 @@ impl Mean {
         self.correction /= count;
     }
 
+    /// The mean rounded once, where [`Mean::get`] rounds two parts of which only the sum is the same in any order of values.
+    #[inline]
+    pub(crate) fn in_any_order(&self) -> f64 {
+        if self.moving { self.value + self.correction } else { (self.value + self.correction) / self.count }
+    }
+
     #[inline]
     pub(crate) fn get(&self) -> f64 {
         if self.moving { self.value + self.correction } else { self.value / self.count + self.correction / self.count }

@@ -18,6 +18,8 @@ use std::time::Instant;
 pub struct Reading {
     executor: QueryExecutor,
     budget: Arc<Budget>,
+    /// The same from the first piece to the last.
+    source: Arc<dyn SeriesSource>,
     held: Arc<Held>,
     deadline: tokio::time::Instant,
     _abandon: CancelOnDrop,
@@ -35,7 +37,11 @@ impl QueryExecutor {
             .admit(job, self.shared.options.timeout)
             .await
             .inspect_err(|failure| self.count_reading(Some(failure)))?;
-        Ok(Reading { executor: self.clone(), budget, held: Arc::new(held), deadline, _abandon: abandon })
+        let source = match self.shared.source.view() {
+            Some(view) => Arc::from(view),
+            None => Arc::clone(&self.shared.source),
+        };
+        Ok(Reading { executor: self.clone(), budget, source, held: Arc::new(held), deadline, _abandon: abandon })
     }
 
     /// Counts a read that ended.
@@ -53,12 +59,12 @@ impl Reading {
         &self,
         work: impl FnOnce(&dyn SeriesSource, &Budget) -> T + Send + 'static,
     ) -> Result<T, QueryFailure> {
-        let shared = Arc::clone(&self.executor.shared);
-        let (budget, held) = (Arc::clone(&self.budget), Arc::clone(&self.held));
-        let running = self.executor.shared.pool.run(move |_| {
+        let shared = &self.executor.shared;
+        let (budget, source, held) = (Arc::clone(&self.budget), Arc::clone(&self.source), Arc::clone(&self.held));
+        let running = shared.pool.run(move |_| {
             // Released when the work ends, whether or not somebody still waits for it.
             let _held = held;
-            work(&*shared.source, &budget)
+            work(&*source, &budget)
         });
         tokio::select! {
             outcome = running => Ok(outcome?),

@@ -116,11 +116,15 @@ pub(crate) fn read(
     head: &Inner,
     series: SeriesRef,
     range: TimeRange,
+    view: Option<u64>,
     into: &mut SampleColumns,
 ) -> Result<Option<u64>, HeadError> {
     into.clear();
     SCRATCH.with_borrow_mut(|scratch| {
         let lock = head.shard_of(series).read();
+        let hidden = lock.hidden(series, view);
+        let asked_until_ms = range.until_ms;
+        let range = hidden.clip_floats(range);
         let slot = lock.live(series).copied().filter(|slot| slot.may_overlap(range.after_ms, range.until_ms));
         let Some(slot) = slot else { return Ok(Some(0)) };
         let open = copy_open_chunk(&lock, &slot, range, scratch);
@@ -139,8 +143,12 @@ pub(crate) fn read(
             pieces.collect(Source::Files(&files), &late, scratch, into)
         }?;
         if scratch.late.is_empty() {
-            return Ok(token);
+            // Two series are cut off alike only if it is at one time.
+            let cut_off = range.until_ms < asked_until_ms;
+            return Ok(token.map(|token| if cut_off { mix(token, range.until_ms as u64) } else { token }));
         }
+        let unseen = hidden.floats_within(range);
+        scratch.late.retain(|(t, _)| unseen.binary_search(t).is_err());
         merge_late(&mut scratch.late, into);
         Ok(None)
     })
@@ -164,8 +172,14 @@ pub(crate) fn warm(head: &Inner, series: impl Iterator<Item = SeriesRef>) {
 }
 
 /// The newest sample of a series with `after_ms < t <= at_ms`.
-pub(crate) fn latest(head: &Inner, series: SeriesRef, range: TimeRange) -> Result<Option<Sample>, HeadError> {
+pub(crate) fn latest(
+    head: &Inner,
+    series: SeriesRef,
+    range: TimeRange,
+    view: Option<u64>,
+) -> Result<Option<Sample>, HeadError> {
     let lock = head.shard_of(series).read();
+    let range = lock.hidden(series, view).clip_floats(range);
     let slot = lock.live(series).filter(|slot| slot.may_overlap(range.after_ms, range.until_ms));
     let Some(slot) = slot.copied() else { return Ok(None) };
     if slot.last_ms <= range.until_ms {
@@ -187,7 +201,7 @@ pub(crate) fn latest(head: &Inner, series: SeriesRef, range: TimeRange) -> Resul
         return Ok(found);
     }
     let mut columns = SampleColumns::default();
-    read(head, series, range, &mut columns)?;
+    read(head, series, range, view, &mut columns)?;
     let newest = columns.timestamps_ms.last().zip(columns.values.last());
     Ok(newest.map(|(&timestamp_ms, &value)| Sample { timestamp_ms, value }))
 }

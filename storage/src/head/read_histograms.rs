@@ -18,11 +18,12 @@ pub(crate) fn read(
     head: &Inner,
     series: SeriesRef,
     range: TimeRange,
+    view: Option<u64>,
     into: &mut HistogramColumns,
 ) -> Result<(), HeadError> {
     into.clear();
     let mut before: Option<Arc<Histogram>> = None;
-    for sample in collect(head, series, range)? {
+    for sample in collect(head, series, range, view)? {
         let mut histogram = sample.to_histogram(before.as_ref().map(|before| &before.custom_values));
         histogram.counter_reset_hint = hint(&histogram, before.as_deref());
         let histogram = Arc::new(histogram);
@@ -37,9 +38,12 @@ pub(crate) fn latest(
     head: &Inner,
     series: SeriesRef,
     range: TimeRange,
+    view: Option<u64>,
 ) -> Result<Option<(i64, Arc<Histogram>)>, HeadError> {
     let newest = {
         let lock = head.shard_of(series).read();
+        let hidden = lock.hidden(series, view);
+        let range = hidden.clip_histograms(range);
         let Some(found) = lock.histograms.get(&lock.slot_number(series)) else { return Ok(None) };
         if !found.may_overlap(range.after_ms, range.until_ms) {
             return Ok(None);
@@ -49,14 +53,19 @@ pub(crate) fn latest(
     };
     let newest = match newest {
         Some(newest) => Some(newest),
-        None => collect(head, series, range)?.pop(),
+        None => collect(head, series, range, view)?.pop(),
     };
     Ok(newest.map(|sample| (sample.timestamp_ms, Arc::new(sample.to_histogram(None)))))
 }
 
 /// Timestamps and start timestamps of the histograms in a range.
-pub(crate) fn starts(head: &Inner, series: SeriesRef, range: TimeRange) -> Result<Vec<(i64, i64)>, HeadError> {
-    Ok(collect(head, series, range)?.iter().map(|sample| (sample.timestamp_ms, sample.start_ms)).collect())
+pub(crate) fn starts(
+    head: &Inner,
+    series: SeriesRef,
+    range: TimeRange,
+    view: Option<u64>,
+) -> Result<Vec<(i64, i64)>, HeadError> {
+    Ok(collect(head, series, range, view)?.iter().map(|sample| (sample.timestamp_ms, sample.start_ms)).collect())
 }
 
 /// What is known about a reset before a histogram, given the one before it, if that was read.
@@ -74,8 +83,11 @@ fn hint(histogram: &Histogram, before: Option<&Histogram>) -> CounterResetHint {
     }
 }
 
-fn collect(head: &Inner, series: SeriesRef, range: TimeRange) -> Result<Vec<Stored>, HeadError> {
+fn collect(head: &Inner, series: SeriesRef, range: TimeRange, view: Option<u64>) -> Result<Vec<Stored>, HeadError> {
     let lock = head.shard_of(series).read();
+    let hidden = lock.hidden(series, view);
+    let range = hidden.clip_histograms(range);
+    let unseen = hidden.histograms_within(range);
     let found = lock.histograms.get(&lock.slot_number(series));
     let Some(found) = found.filter(|found| found.may_overlap(range.after_ms, range.until_ms)) else {
         return Ok(Vec::new());
@@ -102,6 +114,7 @@ fn collect(head: &Inner, series: SeriesRef, range: TimeRange) -> Result<Vec<Stor
     }
     samples.extend(read_rows(&open).expect("rows in memory are as they were encoded"));
     samples.retain(|sample| sample.timestamp_ms > range.after_ms && sample.timestamp_ms <= range.until_ms);
+    samples.retain(|sample| unseen.binary_search(&sample.timestamp_ms).is_err());
     samples.sort_by_key(|sample| sample.timestamp_ms);
     samples.dedup_by_key(|sample| sample.timestamp_ms);
     Ok(samples)

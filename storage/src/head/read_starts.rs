@@ -11,7 +11,13 @@ use crate::select::TimeRange;
 use model::sample::SampleColumns;
 
 /// Replaces `into` by the start timestamps; see [`crate::select::Selection::read_start_timestamps`].
-pub(crate) fn read(head: &Inner, series: SeriesRef, range: TimeRange, into: &mut Vec<i64>) -> Result<(), HeadError> {
+pub(crate) fn read(
+    head: &Inner,
+    series: SeriesRef,
+    range: TimeRange,
+    view: Option<u64>,
+    into: &mut Vec<i64>,
+) -> Result<(), HeadError> {
     into.clear();
     let spans = {
         let lock = head.shard_of(series).read();
@@ -34,8 +40,8 @@ pub(crate) fn read(head: &Inner, series: SeriesRef, range: TimeRange, into: &mut
         }
     };
     let mut floats = SampleColumns::default();
-    read::read(head, series, range, &mut floats)?;
-    let mut histograms = read_histograms::starts(head, series, range)?.into_iter().peekable();
+    read::read(head, series, range, view, &mut floats)?;
+    let mut histograms = read_histograms::starts(head, series, range, view)?.into_iter().peekable();
     for timestamp_ms in floats.timestamps_ms {
         while let Some((_, start_ms)) = histograms.next_if(|histogram| histogram.0 < timestamp_ms) {
             into.push(start_ms);

@@ -8,3 +8,4 @@ mod naive;
 mod samples;
 mod selection;
 mod snapshots;
+mod views;

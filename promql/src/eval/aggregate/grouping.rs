@@ -1,5 +1,6 @@
 //! Which series belong together.
 
+use super::limit::label_hash;
 use crate::budget::Charge;
 use crate::eval::exec::Exec;
 use crate::eval::vector::SeriesVector;
@@ -48,6 +49,8 @@ pub(crate) struct Groups<'q> {
     members: Option<Vec<u32>>,
     /// Where each group's members begin, and where the last ends.
     starts: Vec<usize>,
+    /// The order of members within a group follows from their labels alone.
+    by_labels: bool,
     _charge: Option<Charge<'q>>,
 }
 
@@ -130,10 +133,16 @@ impl<'q> Groups<'q> {
     pub(crate) fn find(vector: &dyn SeriesVector, grouping: &Grouping, exec: &Exec<'q>) -> Result<Self, QueryError> {
         let len = vector.len();
         if len == 0 {
-            return Ok(Self { labels: Vec::new(), members: None, starts: vec![0], _charge: None });
+            return Ok(Self { labels: Vec::new(), members: None, starts: vec![0], by_labels: false, _charge: None });
         }
         if grouping.is_everything() {
-            return Ok(Self { labels: vec![Labels::empty()], members: None, starts: vec![0, len], _charge: None });
+            return Ok(Self {
+                labels: vec![Labels::empty()],
+                members: None,
+                starts: vec![0, len],
+                by_labels: false,
+                _charge: None,
+            });
         }
         let names = grouping.borrowed();
         // Chunks number their own groups first: most series of a chunk share few. Numbers do not depend on where chunks end.
@@ -154,7 +163,29 @@ impl<'q> Groups<'q> {
         let (members, starts) = by_group(&group_of, all.labels.len());
         let mut charge = Charge::none(exec.budget);
         charge.add(0, all.bytes() + len * size_of::<u32>())?;
-        Ok(Self { labels: all.labels, members: Some(members), starts, _charge: Some(charge) })
+        Ok(Self { labels: all.labels, members: Some(members), starts, by_labels: false, _charge: Some(charge) })
+    }
+
+    /// The same groups with their members in an order that follows from labels alone, for whom the order matters: that of
+    /// `vector` depends on where and when the series were stored.
+    pub(crate) fn by_labels(mut self, vector: &dyn SeriesVector, exec: &Exec<'_>) -> Result<Self, QueryError> {
+        let len = vector.len();
+        let mut charge = Charge::none(exec.budget);
+        charge.add(0, len * (size_of::<u64>() + size_of::<u32>()))?;
+        let hashes: Vec<Vec<u64>> =
+            exec.map_chunks(len, 1024, |range, _| Ok(range.map(|index| label_hash(&vector.labels(index))).collect()))?;
+        let hashes = hashes.concat();
+        let mut members = self.members.take().unwrap_or_else(|| (0..len as u32).collect());
+        for group in 0..self.len() {
+            members[self.range(group)].sort_unstable_by_key(|index| hashes[*index as usize]);
+        }
+        (self.members, self.by_labels) = (Some(members), true);
+        Ok(self)
+    }
+
+    /// Whether the order of members follows from labels alone.
+    pub(crate) fn are_by_labels(&self) -> bool {
+        self.by_labels
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -191,7 +222,7 @@ impl<'q> Groups<'q> {
         for size in sizes {
             starts.push(starts[starts.len() - 1] + size);
         }
-        Self { labels: vec![Labels::empty(); sizes.len()], members: None, starts, _charge: None }
+        Self { labels: vec![Labels::empty(); sizes.len()], members: None, starts, by_labels: false, _charge: None }
     }
 }
 
