@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 
 mod reading;
 
-pub use reading::Reading;
+pub use reading::{Pieces, Reading};
 
 /// Queries that look at up to so many samples are evaluated where they arrive: a tenth of a millisecond.
 const LIGHT_SAMPLES_MAX: u64 = 4096;
