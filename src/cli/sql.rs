@@ -145,11 +145,8 @@ fn form(arguments: &SqlArguments, statement: String, now_ms: i64) -> Vec<(&'stat
         SqlOutput::Csv => "csv",
         SqlOutput::Arrow => "arrow",
     };
-    let mut form = vec![
-        ("query", statement),
-        ("format", format.to_owned()),
-        ("timeout", seconds(arguments.timeout.as_millis())),
-    ];
+    let mut form =
+        vec![("query", statement), ("format", format.to_owned()), ("timeout", seconds(arguments.timeout.as_millis()))];
     for (name, moment) in [("start", arguments.start), ("end", arguments.end)] {
         form.extend(moment.map(|moment| (name, seconds(moment.resolve(now_ms)))));
     }

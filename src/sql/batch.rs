@@ -1,8 +1,8 @@
 //! Columns as the tables make them.
 
 use datafusion::arrow::array::{
-    Array, ArrayRef, DictionaryArray, Int32Array, MapArray, RecordBatch, RecordBatchOptions, StringArray, StringBuilder,
-    StructArray, TimestampMillisecondArray,
+    Array, ArrayRef, DictionaryArray, Int32Array, MapArray, RecordBatch, RecordBatchOptions, StringArray,
+    StringBuilder, StructArray, TimestampMillisecondArray,
 };
 use datafusion::arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use datafusion::arrow::datatypes::{DataType, Field, Fields, Int32Type, Schema, SchemaRef, TimeUnit};
@@ -92,9 +92,8 @@ impl Dictionary {
         distinct.sort_unstable();
         distinct.dedup();
         let numbers: HashMap<&str, i32> = (0..).zip(&distinct).map(|(number, text)| (*text, number)).collect();
-        let number = |text: &Option<Arc<str>>| {
-            text.as_ref().and_then(|text| numbers.get(&**text).copied()).unwrap_or(ABSENT)
-        };
+        let number =
+            |text: &Option<Arc<str>>| text.as_ref().and_then(|text| numbers.get(&**text).copied()).unwrap_or(ABSENT);
         let keys = texts.iter().map(number).collect();
         (Self { values: Arc::new(StringArray::from(distinct)) }, keys)
     }

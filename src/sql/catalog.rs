@@ -105,14 +105,11 @@ async fn metric_table(scope: &Arc<Scope>, name: &str) -> Result<Option<Arc<dyn T
     let matchers = vec![Matcher::equal(METRIC_NAME, name)];
     let labels = scope.run(move |_, scope| Ok(label_names(scope, &matchers)?)).await?;
     let table = (!labels.is_empty()).then(|| MetricTable::new(name, &labels));
-    Ok(table.map(|table| Provider::new(table, scope)))
+    Ok(table.map(|table| Provider::over(table, scope)))
 }
 
 /// The labels of the series that satisfy `matchers`, whenever.
-pub(super) fn label_names(
-    scope: &Scope,
-    matchers: &[Matcher],
-) -> Result<Vec<String>, promql::source::SourceError> {
+pub(super) fn label_names(scope: &Scope, matchers: &[Matcher]) -> Result<Vec<String>, promql::source::SourceError> {
     let request = LookupRequest { matchers, after_ms: i64::MIN, until_ms: i64::MAX, limit: LABELS_MAX };
     Ok(scope.sources.store.label_names(&request)?.items)
 }

@@ -23,7 +23,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 /// Planning recurses with the depth of a statement, which is bounded for this much; it is touched only as far as needed.
-const STACK_BYTES: usize = 64 << 20;
+pub(super) const STACK_BYTES: usize = 64 << 20;
 
 /// Portions of an answer that wait for the client.
 const PORTIONS_WAITING_MAX: usize = 2;
@@ -246,4 +246,3 @@ fn panic_text(error: tokio::task::JoinError) -> String {
     let message = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     message.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or(text)
 }
-

@@ -105,7 +105,7 @@ impl ScalarUDFImpl for Bounded {
     fn invoke_with_args(&self, call: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let rows = call.number_rows.max(1);
         let total: usize = call.args.iter().map(|argument| bytes(argument, rows)).sum();
-        let width = |index: usize| call.args.get(index).map_or(0, |argument| width(argument));
+        let width = |index: usize| call.args.get(index).map_or(0, width);
         let expected = match self.growth {
             Growth::Sum => total,
             Growth::Separated => total.saturating_add(width(0).saturating_mul(rows).saturating_mul(call.args.len())),

@@ -52,7 +52,7 @@ impl TableFunctionImpl for PromqlFunction {
             _ => debug_assert!(plottable || instant),
         }
         let known = self.scope.promql_labels.get().and_then(|labels| labels.get(&text));
-        Ok(Provider::new(PromqlTable::new(text, expr, window, known.map_or(&[], Vec::as_slice)), &self.scope))
+        Ok(Provider::over(PromqlTable::new(text, expr, window, known.map_or(&[], Vec::as_slice)), &self.scope))
     }
 }
 

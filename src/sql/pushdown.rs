@@ -247,6 +247,5 @@ fn bounds(op: Operator, time_ns: i128) -> Option<Bounds> {
     })
 }
 
-
 #[cfg(test)]
 mod tests;

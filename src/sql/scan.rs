@@ -66,7 +66,11 @@ struct Counts {
 
 impl Output {
     /// Adds a batch.
-    pub(super) fn push(&mut self, columns: Vec<datafusion::arrow::array::ArrayRef>, rows: usize) -> Result<(), QueryFailure> {
+    pub(super) fn push(
+        &mut self,
+        columns: Vec<datafusion::arrow::array::ArrayRef>,
+        rows: usize,
+    ) -> Result<(), QueryFailure> {
         if rows > 0 {
             let batch = batch(&self.schema, columns, rows).map_err(|error| super::failure::query_failure(&error))?;
             self.rows += rows;
@@ -304,4 +308,3 @@ where
         Ok(false)
     }
 }
-

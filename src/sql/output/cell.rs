@@ -6,7 +6,8 @@ use crate::http::json::text::push_string;
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, downcast_dictionary_array};
 use datafusion::arrow::datatypes::{
     DataType, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType,
-    TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+    TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type,
+    UInt64Type,
 };
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::error::Result;
@@ -119,10 +120,7 @@ fn push_list(out: &mut Vec<u8>, items: &ArrayRef) -> Result<()> {
     Ok(())
 }
 
-fn push_object<'a>(
-    out: &mut Vec<u8>,
-    members: impl Iterator<Item = (String, &'a ArrayRef, usize)>,
-) -> Result<()> {
+fn push_object<'a>(out: &mut Vec<u8>, members: impl Iterator<Item = (String, &'a ArrayRef, usize)>) -> Result<()> {
     out.push(b'{');
     for (i, (name, column, row)) in members.enumerate() {
         if i > 0 {

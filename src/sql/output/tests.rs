@@ -22,7 +22,14 @@ fn example() -> RecordBatch {
         ("label", text_column([Some("a,b"), None, Some("")])),
         ("labels", label_maps([(&labels, 2), (&Labels::empty(), 1)])),
         ("number", Arc::new(UInt64Array::from(vec![1, 1 << 53, u64::MAX]))),
-        ("list", Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>([Some([Some(1), None]), None, Some([None, None])]))),
+        (
+            "list",
+            Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>([
+                Some([Some(1), None]),
+                None,
+                Some([None, None]),
+            ])),
+        ),
         ("line", Arc::new(StringArray::from(vec!["a\nb", "c", "d"]))),
     ];
     RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, true))).unwrap()

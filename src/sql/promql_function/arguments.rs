@@ -7,8 +7,7 @@ use datafusion::common::ScalarValue;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::Expr;
 
-const USAGE: &str =
-    "promql takes an expression as text, and then nothing, a time, or a start, an end and a step";
+const USAGE: &str = "promql takes an expression as text, and then nothing, a time, or a start, an end and a step";
 
 const DAY_NS: i128 = 86_400_000_000_000;
 

@@ -3,7 +3,7 @@
 
 use crate::sql::catalog::label_names;
 use crate::sql::scope::Scope;
-use datafusion::error::Result;
+use datafusion::error::DataFusionError;
 use datafusion::sql::parser::{ExplainStatement, Statement};
 use datafusion::sql::sqlparser::ast;
 use model::labels::METRIC_NAME;
@@ -53,7 +53,7 @@ impl ast::Visitor for Found {
 }
 
 /// Finds out the labels of all expressions.
-pub(in crate::sql) async fn prepare(scope: &Arc<Scope>, texts: Vec<String>) -> Result<()> {
+pub(in crate::sql) async fn prepare(scope: &Arc<Scope>, texts: Vec<String>) -> Result<(), DataFusionError> {
     if texts.is_empty() {
         return Ok(());
     }
@@ -79,10 +79,10 @@ pub(in crate::sql) async fn prepare(scope: &Arc<Scope>, texts: Vec<String>) -> R
 
 type Names = BTreeSet<String>;
 
-fn labels_of(
-    expr: &Expr,
-    lookup: &dyn Fn(&[Matcher]) -> Result<Vec<String>, SourceError>,
-) -> Result<Names, SourceError> {
+/// The names of the labels of selected series.
+type Lookup<'a> = &'a dyn Fn(&[Matcher]) -> Result<Vec<String>, SourceError>;
+
+fn labels_of(expr: &Expr, lookup: Lookup<'_>) -> Result<Names, SourceError> {
     let selected = |matchers: &[Matcher]| {
         let names = lookup(matchers)?.into_iter();
         Ok(names.filter(|name| name != METRIC_NAME).collect())
@@ -104,12 +104,11 @@ fn labels_of(
     }
 }
 
-fn aggregated(
-    aggregation: &Aggregation,
-    lookup: &dyn Fn(&[Matcher]) -> Result<Vec<String>, SourceError>,
-) -> Result<Names, SourceError> {
-    let keeps =
-        matches!(aggregation.op, AggregateOp::Topk | AggregateOp::Bottomk | AggregateOp::Limitk | AggregateOp::LimitRatio);
+fn aggregated(aggregation: &Aggregation, lookup: Lookup<'_>) -> Result<Names, SourceError> {
+    let keeps = matches!(
+        aggregation.op,
+        AggregateOp::Topk | AggregateOp::Bottomk | AggregateOp::Limitk | AggregateOp::LimitRatio
+    );
     if keeps {
         return labels_of(&aggregation.expr, lookup);
     }
@@ -128,10 +127,7 @@ fn aggregated(
     Ok(names)
 }
 
-fn called(
-    call: &Call,
-    lookup: &dyn Fn(&[Matcher]) -> Result<Vec<String>, SourceError>,
-) -> Result<Names, SourceError> {
+fn called(call: &Call, lookup: Lookup<'_>) -> Result<Names, SourceError> {
     let mut names = Names::new();
     if call.function.returns == ValueType::Scalar {
         return Ok(names);

@@ -63,7 +63,10 @@ fn means_the_same(pattern: &str) -> bool {
     let mut chars = pattern.chars().peekable();
     while let Some(c) = chars.next() {
         let fine = match c {
-            '\\' => matches!(chars.next(), Some('.' | '\\' | '+' | '*' | '?' | '(' | ')' | '|' | '[' | ']' | '{' | '}' | '^' | '$' | '/' | '-')),
+            '\\' => matches!(
+                chars.next(),
+                Some('.' | '\\' | '+' | '*' | '?' | '(' | ')' | '|' | '[' | ']' | '{' | '}' | '^' | '$' | '/' | '-')
+            ),
             '(' => chars.peek() != Some(&'?'),
             '[' => chars.peek() != Some(&'[') && chars.peek() != Some(&':'),
             '&' | '~' => chars.peek() != Some(&c),

@@ -15,9 +15,7 @@ fn role(column: &str) -> Role {
 fn shown(expr: &Expr) -> String {
     match condition(expr, &role) {
         None => "-".into(),
-        Some(Condition::Matchers(matchers)) => {
-            matchers.iter().map(Matcher::to_string).collect::<Vec<_>>().join(" ")
-        }
+        Some(Condition::Matchers(matchers)) => matchers.iter().map(Matcher::to_string).collect::<Vec<_>>().join(" "),
         Some(Condition::Time(Bounds { start_ms, end_ms })) => {
             let text = |bound: Option<i64>| bound.map_or_else(String::new, |ms| ms.to_string());
             format!("{}..{}", text(start_ms), text(end_ms))

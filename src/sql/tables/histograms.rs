@@ -114,7 +114,11 @@ impl Portions for HistogramPortions {
             }
             selected.set.read_histograms(index, selected.after_ms, selected.until_ms, &mut self.scratch)?;
             out.count(1, self.scratch.len());
-            let rows: Vec<(i64, &Histogram)> = self.scratch.timestamps_ms.iter().copied()
+            let rows: Vec<(i64, &Histogram)> = self
+                .scratch
+                .timestamps_ms
+                .iter()
+                .copied()
                 .zip(self.scratch.histograms.iter().map(|histogram| &**histogram))
                 .filter(|(_, histogram)| !histogram.is_stale())
                 .collect();

@@ -89,9 +89,8 @@ impl Table for Blocks {
         let (blocks, columns) = (Arc::clone(&scope.sources.blocks), request.columns);
         let read = move |_: &LocalQueries<'_>, out: &mut Output| {
             let rows = blocks.blocks()?;
-            let number = |of: fn(&BlockRow) -> u64| -> ArrayRef {
-                Arc::new(rows.iter().map(of).collect::<UInt64Array>())
-            };
+            let number =
+                |of: fn(&BlockRow) -> u64| -> ArrayRef { Arc::new(rows.iter().map(of).collect::<UInt64Array>()) };
             let column = |column: &usize| -> ArrayRef {
                 match *column {
                     0 => Arc::new(rows.iter().map(|row| Some(&row.ulid)).collect::<StringArray>()),

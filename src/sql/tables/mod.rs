@@ -32,13 +32,13 @@ pub(super) const SYSTEM_TABLES: [&str; 7] =
 /// The table of that name, unless it is that of a metric.
 pub(super) fn system_table(name: &str, scope: &Arc<Scope>) -> Option<Arc<dyn TableProvider>> {
     Some(match name {
-        "alerts" => Provider::new(alerts::Alerts, scope),
-        "blocks" => Provider::new(listings::Blocks, scope),
-        "exemplars" => Provider::new(exemplars::Exemplars, scope),
-        "histograms" => Provider::new(histograms::Histograms, scope),
-        "metadata" => Provider::new(listings::KnownMetadata, scope),
-        "samples" => Provider::new(samples::AllSamples, scope),
-        "series" => Provider::new(series::AllSeries, scope),
+        "alerts" => Provider::over(alerts::Alerts, scope),
+        "blocks" => Provider::over(listings::Blocks, scope),
+        "exemplars" => Provider::over(exemplars::Exemplars, scope),
+        "histograms" => Provider::over(histograms::Histograms, scope),
+        "metadata" => Provider::over(listings::KnownMetadata, scope),
+        "samples" => Provider::over(samples::AllSamples, scope),
+        "series" => Provider::over(series::AllSeries, scope),
         _ => return None,
     })
 }
@@ -101,7 +101,7 @@ pub(super) struct Provider<T> {
 
 impl<T: Table> Provider<T> {
     /// The table for one statement.
-    pub(super) fn new(table: T, scope: &Arc<Scope>) -> Arc<dyn TableProvider> {
+    pub(super) fn over(table: T, scope: &Arc<Scope>) -> Arc<dyn TableProvider> {
         Arc::new(Self { table, scope: Arc::clone(scope) })
     }
 
@@ -137,8 +137,7 @@ impl<T: Table> TableProvider for Provider<T> {
         let selector = self.selector(filters);
         let request = ScanRequest { selector, columns, partitions };
         let table = self.table.clone();
-        let Scan { source, orderings } =
-            self.scope.run(move |local, scope| table.open(request, local, scope)).await?;
+        let Scan { source, orderings } = self.scope.run(move |local, scope| table.open(request, local, scope)).await?;
         Ok(Arc::new(StoreScan::new(Arc::clone(&self.scope), source, schema, &orderings, limit)))
     }
 

@@ -50,7 +50,8 @@ impl SelectedSeries {
         local.budget().check()?;
         let set = scope.sources.store.select(&selector.request(budget.series_left()))?;
         budget.touch_series(set.len())?;
-        let per_series = size_of::<usize>() + needed.labels.len() * size_of::<i32>() + 8 * usize::from(needed.fingerprint);
+        let per_series =
+            size_of::<usize>() + needed.labels.len() * size_of::<i32>() + 8 * usize::from(needed.fingerprint);
         let held = HeldBytes::hold(budget, set.len() * per_series)?;
         let mut columns = numbered(&*set, &needed.labels, local)?;
         let texts = columns.iter().map(|(dictionary, _)| dictionary.bytes()).sum();

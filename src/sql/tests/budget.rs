@@ -20,7 +20,7 @@ async fn series_and_bytes_are_bounded() {
     let fixture = Fixture::with_limits(wide(101, 10), limits, Duration::from_secs(60));
     let failure = fixture.failure("SELECT count(*) FROM m").await;
     assert!(failure.to_string().contains("100 series"), "{failure}");
-    let failure = fixture.failure("SELECT * FROM m a JOIN m b USING (i) WHERE a.i LIKE '1%' AND b.i <> '1'").await;
+    let failure = fixture.failure("SELECT count(*) FROM m a JOIN m b USING (i) WHERE a.i <> '1' AND b.i <> '2'").await;
     assert!(failure.to_string().contains("100 series"), "{failure}");
     assert_eq!(fixture.rows("SELECT count(*) FROM m WHERE i <> '7'").await, "[1000]");
 

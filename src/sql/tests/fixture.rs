@@ -1,23 +1,24 @@
 //! A store of a few series and what runs statements over it.
 
 use crate::query::admission::AdmissionOptions;
+use crate::query::engine_store::EngineStore;
 use crate::query::error::QueryFailure;
 use crate::query::executor::QueryExecutor;
 use crate::query::metrics::QueryMetrics;
 use crate::query::request::QueryOptions;
-use crate::query::store::MetadataSource;
+use crate::query::store::{MetadataSource, SeriesStore};
 use crate::query::testing::{MemoryStore, ReadLog};
 use crate::runtime::cpu::CpuPool;
 use crate::sql::request::{SqlFormat, SqlRequest};
 use crate::sql::{BlockRow, BlockSource, Sql, SqlSources};
-use futures::StreamExt;
-use model::metadata::{Metadata, MetricType};
-use model::sample::stale_marker;
-use model::tenant::TenantId;
 use ::promql::budget::BudgetLimits;
 use ::promql::engine::Engine;
 use ::promql::parse::ParseOptions;
 use ::promql::source::SourceError;
+use futures::StreamExt;
+use model::metadata::{Metadata, MetricType};
+use model::sample::stale_marker;
+use model::tenant::TenantId;
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,6 +40,14 @@ impl Fixture {
 
     pub(super) fn with_limits(store: MemoryStore, limits: BudgetLimits, timeout: Duration) -> Self {
         let reads = store.reads.clone();
+        Self::build(store, reads, limits, timeout)
+    }
+
+    pub(super) fn over_engine(engine: storage::engine::Engine) -> Self {
+        Self::build(EngineStore::new(engine), ReadLog::default(), BudgetLimits::default(), Duration::from_secs(60))
+    }
+
+    fn build(store: impl SeriesStore + 'static, reads: ReadLog, limits: BudgetLimits, timeout: Duration) -> Self {
         let store = Arc::new(store);
         let options = QueryOptions {
             parse: ParseOptions::default(),
@@ -50,12 +59,8 @@ impl Fixture {
         let pool = CpuPool::with_size(2, 2).unwrap();
         let metrics = QueryMetrics::default();
         let queries = QueryExecutor::new(options, Engine::default(), store.clone(), pool, metrics);
-        let sources = SqlSources {
-            store,
-            metadata: Arc::new(KnownMetadata),
-            blocks: Arc::new(OneBlock),
-            lookback_ms: 300_000,
-        };
+        let sources =
+            SqlSources { store, metadata: Arc::new(KnownMetadata), blocks: Arc::new(OneBlock), lookback_ms: 300_000 };
         Self { sql: Sql::new(sources, queries.clone()), queries, reads }
     }
 
@@ -152,6 +157,16 @@ impl BlockSource for OneBlock {
     fn blocks(&self) -> Result<Vec<BlockRow>, SourceError> {
         let (level, resolution_ms, min_ms, max_ms) = (1, 0, 0, 7_199_999);
         let ulid = "01J00000000000000000000000".to_owned();
-        Ok(vec![BlockRow { ulid, level, resolution_ms, min_ms, max_ms, series: 2, samples: 960, histograms: 0, bytes: 1234 }])
+        Ok(vec![BlockRow {
+            ulid,
+            level,
+            resolution_ms,
+            min_ms,
+            max_ms,
+            series: 2,
+            samples: 960,
+            histograms: 0,
+            bytes: 1234,
+        }])
     }
 }

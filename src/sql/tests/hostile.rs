@@ -77,9 +77,8 @@ async fn errors_say_where() {
 #[tokio::test]
 async fn deep_and_long_texts_end_with_an_answer() {
     let fixture = Fixture::new();
-    let nested = |open: &str, close: &str, count: usize| {
-        format!("SELECT {}1{}", open.repeat(count), close.repeat(count))
-    };
+    let nested =
+        |open: &str, close: &str, count: usize| format!("SELECT {}1{}", open.repeat(count), close.repeat(count));
     for text in [
         nested("(", ")", 10_000),
         nested("NOT ", "", 10_000),
@@ -126,7 +125,10 @@ async fn functions_do_not_blow_up_texts() {
         let failure = fixture.failure(&text).await;
         assert!(failure.to_string().contains("could be larger"), "{shown}: {failure}");
     }
-    assert_eq!(fixture.rows("SELECT replace('a-b', '-', '_'), regexp_replace('x:9090', ':[0-9]+$', '')").await, r#"["a_b","x"]"#);
+    assert_eq!(
+        fixture.rows("SELECT replace('a-b', '-', '_'), regexp_replace('x:9090', ':[0-9]+$', '')").await,
+        r#"["a_b","x"]"#
+    );
 }
 
 #[tokio::test]

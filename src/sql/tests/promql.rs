@@ -3,7 +3,8 @@ use super::fixture::Fixture;
 #[tokio::test]
 async fn results_of_promql_are_tables() {
     let fixture = Fixture::new();
-    let rate = "promql('sum by (job) (rate(requests_total[1m]))', '1970-01-01T00:05:00Z', '1970-01-01T00:06:00Z', '30s')";
+    let rate =
+        "promql('sum by (job) (rate(requests_total[1m]))', '1970-01-01T00:05:00Z', '1970-01-01T00:06:00Z', '30s')";
     assert_eq!(fixture.columns(&format!("SELECT * FROM {rate}")).await, "time metric value job labels histogram");
     let rows = fixture.rows(&format!("SELECT time, job, labels, round(value, 3) FROM {rate}")).await;
     let expected = "[\"1970-01-01T00:05:00.000Z\",\"a\",{\"job\":\"a\"},1.067] \
