@@ -160,7 +160,8 @@ fn buckets(rows: &[(i64, &Histogram)]) -> ArrayRef {
     for (_, histogram) in rows {
         let before = lower.len();
         for bucket in histogram.buckets() {
-            lower.push(bucket.lower);
+            // Without the sign of a zero.
+            lower.push(bucket.lower + 0.0);
             upper.push(bucket.upper);
             count.push(bucket.count);
         }

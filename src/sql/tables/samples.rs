@@ -227,6 +227,8 @@ struct Pending {
 
 impl Portions for SamplePortions {
     fn next(&mut self, local: &LocalQueries<'_>, rows_max: usize, out: &mut Output) -> Result<bool, QueryFailure> {
+        // A map repeats its texts in every row.
+        let rows_max = if self.wants_labels { rows_max.min(BATCH_ROWS) } else { rows_max };
         while out.rows() < rows_max {
             local.budget().check()?;
             if self.scratch_from == self.scratch.len() && !self.read_series(out)? {

@@ -7,7 +7,8 @@ use crate::sql::memory::HeldBytes;
 use crate::sql::pushdown::Selector;
 use crate::sql::scope::Scope;
 use model::labels::{Labels, METRIC_NAME};
-use promql::source::SeriesSet;
+use promql::engine::QueryError;
+use promql::source::{SeriesSet, SourceError};
 use std::fmt::Write;
 use std::ops::Range;
 use std::sync::Arc;
@@ -48,7 +49,13 @@ impl SelectedSeries {
     ) -> Result<Self, QueryFailure> {
         let budget = scope.pieces.budget();
         local.budget().check()?;
-        let set = scope.sources.store.select(&selector.request(budget.series_left()))?;
+        let too_many = |error| match error {
+            SourceError::TooManySeries { .. } => {
+                QueryError::TooManySeries { series_max: budget.limits().series_max }.into()
+            }
+            other => QueryFailure::from(other),
+        };
+        let set = scope.sources.store.select(&selector.request(budget.series_left())).map_err(too_many)?;
         budget.touch_series(set.len())?;
         let per_series =
             size_of::<usize>() + needed.labels.len() * size_of::<i32>() + 8 * usize::from(needed.fingerprint);
