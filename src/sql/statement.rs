@@ -170,7 +170,9 @@ fn loose_intervals(tokens: &[Token]) -> usize {
     let significant: Vec<&Token> = tokens.iter().filter(|token| !matches!(token, Token::Whitespace(_))).collect();
     let loose = |pair: &&[&Token]| match pair {
         [Token::Word(word), next] => {
-            word.value.eq_ignore_ascii_case("interval") && !matches!(next, Token::SingleQuotedString(_))
+            word.quote_style.is_none()
+                && word.value.eq_ignore_ascii_case("interval")
+                && !matches!(next, Token::SingleQuotedString(_))
         }
         _ => false,
     };
