@@ -158,7 +158,8 @@ impl Budget {
     }
 
     /// Series that may still be selected.
-    pub(crate) fn series_left(&self) -> usize {
+    #[must_use]
+    pub fn series_left(&self) -> usize {
         self.limits.series_max.saturating_sub(self.series())
     }
 
@@ -174,12 +175,24 @@ impl Budget {
         Ok(())
     }
 
-    /// Charges what is held until the query ends.
+    /// Charges what is held until the query ends, or until it is given back by [`Budget::release`]; a refused charge counts
+    /// as held too.
     ///
     /// # Errors
     /// More than the query may hold.
     pub fn hold(&self, samples: usize, bytes: usize) -> Result<(), QueryError> {
-        self.charge_samples(samples).and(self.charge_bytes(bytes))
+        let samples = self.charge_samples(samples);
+        let bytes = self.charge_bytes(bytes);
+        samples.and(bytes)
+    }
+
+    /// Gives back what [`Budget::hold`] charged.
+    pub fn release(&self, samples: usize, bytes: usize) {
+        self.samples.fetch_sub(samples, Ordering::Relaxed);
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        if let Some(shared) = &self.shared {
+            shared.release(bytes);
+        }
     }
 
     fn charge_samples(&self, count: usize) -> Result<(), QueryError> {
@@ -199,14 +212,6 @@ impl Budget {
         match held_by_all {
             Some((held, bytes_max)) if held > bytes_max => Err(QueryError::NoMemory { held, bytes_max }),
             _ => Ok(()),
-        }
-    }
-
-    fn release(&self, samples: usize, bytes: usize) {
-        self.samples.fetch_sub(samples, Ordering::Relaxed);
-        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-        if let Some(shared) = &self.shared {
-            shared.release(bytes);
         }
     }
 }

@@ -25,6 +25,7 @@ use crate::rules::query_port::RuleQueries;
 use crate::runtime::cpu::CpuPool;
 use crate::runtime::memory::{MEASURE_EVERY, Memory, Pressure};
 use crate::scrape::self_scrape::{SelfScrape, Sink, TargetStatus};
+use crate::sql::{NoBlocks, Sql, SqlSources};
 use crate::telemetry::memory::MemoryCollector;
 use crate::telemetry::notifier::NotifierCollector;
 use crate::telemetry::process::ProcessCollector;
@@ -160,6 +161,7 @@ impl Parts {
         let status = scrape.enabled.then(|| Arc::new(Mutex::new(target_status(flags, &plan.config))));
         let parts = AppParts {
             early: EarlyState { registry: Arc::clone(&registry), ..early },
+            sql: Sql::new(sql_sources(flags, source.clone(), &engine), queries.clone()),
             store: source,
             queries,
             metadata: Arc::new(engine.clone()),
@@ -269,6 +271,15 @@ fn query_options(flags: &ServeFlags, features: &Features) -> QueryOptions {
             waiting_max: 1_000,
         },
         log_slower_than: flags.query_slow.as_std(),
+    }
+}
+
+fn sql_sources(flags: &ServeFlags, store: Arc<EngineStore>, engine: &Engine) -> SqlSources {
+    SqlSources {
+        store,
+        metadata: Arc::new(engine.clone()),
+        blocks: Arc::new(NoBlocks),
+        lookback_ms: flags.query_lookback.as_millis(),
     }
 }
 

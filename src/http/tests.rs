@@ -4,6 +4,7 @@ mod pairs;
 mod remote_read;
 mod rules;
 mod search;
+mod sql;
 
 use super::*;
 use axum::body::{Body, Bytes};

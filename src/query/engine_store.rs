@@ -1,11 +1,12 @@
 //! The storage engine as queries see it.
 
 use super::results_cache::ChangeLog;
-use super::store::{HeadSummary, LookupRequest, SeriesStore};
+use super::store::{HeadSummary, LookupRequest, MetadataSource, SeriesStore};
 use model::exemplar::Exemplar;
 use model::histogram::{Histogram, HistogramColumns};
 use model::labels::Labels;
 use model::matcher::Matcher;
+use model::metadata::Metadata;
 use model::sample::{Sample, SampleColumns};
 use promql::source::{SelectRequest, SeriesSet, SeriesSource, SourceError, TimelineToken};
 use std::error::Error;
@@ -94,6 +95,12 @@ impl SeriesStore for EngineStore {
     fn head_summary(&self) -> HeadSummary {
         let HeadExtent { series, label_pairs, chunks, time_range_ms } = self.engine.head().extent();
         HeadSummary { series, label_pairs, chunks, time_range_ms }
+    }
+}
+
+impl MetadataSource for Engine {
+    fn metadata(&self, metric: Option<&str>, limit: usize, limit_per_metric: usize) -> Vec<(String, Vec<Metadata>)> {
+        Engine::metadata(self, metric, limit, limit_per_metric)
     }
 }
 

@@ -31,6 +31,9 @@ pub enum QueryFailure {
     /// The evaluation failed.
     #[error(transparent)]
     Evaluation(#[from] QueryError),
+    /// SQL that cannot be executed on the data as they are.
+    #[error("{0}")]
+    Sql(String),
     /// Its time was over before a place was free.
     #[error("query timed out in query queue")]
     TimedOutInQueue,
@@ -68,6 +71,7 @@ impl QueryFailure {
                 QueryErrorKind::Unavailable => FailureKind::Busy,
                 QueryErrorKind::Internal => FailureKind::Internal,
             },
+            Self::Sql(_) => FailureKind::Execution,
             Self::TimedOutInQueue => FailureKind::Timeout,
             Self::CanceledInQueue => FailureKind::Canceled,
             Self::QueueFull { .. } | Self::NoMemory(_) => FailureKind::Busy,

@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 
 mod reading;
 
-pub use reading::Reading;
+pub use reading::{Pieces, Reading};
 
 /// Queries that look at up to so many samples are evaluated where they arrive: a tenth of a millisecond.
 const LIGHT_SAMPLES_MAX: u64 = 4096;
@@ -259,7 +259,7 @@ impl QueryExecutor {
     /// Waits for a place.
     async fn admit(&self, job: Job<'_>, timeout: Duration) -> Result<Admitted, QueryFailure> {
         let Shared { admission, active, metrics, .. } = &*self.shared;
-        if let (QueryClass::Interactive, Some(memory)) = (job.class, self.shared.memory.get()) {
+        if let (QueryClass::Interactive | QueryClass::Light, Some(memory)) = (job.class, self.shared.memory.get()) {
             memory.admit_query()?;
         }
         let arrived = Instant::now();
@@ -288,7 +288,7 @@ impl QueryExecutor {
         let run = move |threads: Option<&rayon::ThreadPool>| {
             // Released when the work ends, whether or not somebody still waits for it.
             let _held = held;
-            work(&LocalQueries { shared: &shared, budget: &lent, threads })
+            work(&LocalQueries { shared: &shared, budget: &lent, threads, view: None })
         };
         if thread == Thread::Here {
             return Ok((CpuPool::run_here(|| run(None))?, queue));
@@ -384,6 +384,8 @@ pub struct LocalQueries<'a> {
     shared: &'a Shared,
     budget: &'a Budget,
     threads: Option<&'a rayon::ThreadPool>,
+    /// What all of them read from; without it each reads what is stored when it begins.
+    view: Option<&'a dyn SeriesSource>,
 }
 
 impl LocalQueries<'_> {
@@ -418,11 +420,11 @@ impl LocalQueries<'_> {
     }
 
     fn evaluate(&self, expr: &Expr, how: Evaluation) -> Result<QueryResult, QueryError> {
-        let Self { shared, budget, threads } = *self;
+        let Self { shared, budget, threads, .. } = *self;
         let Evaluation { window, lookback_ms, per_step_stats, foresight } = how;
         // After the cache has asked what changed: what it keeps has seen everything before that.
-        let view = shared.source.view();
-        let source = view.as_deref().unwrap_or(&*shared.source);
+        let opened = if self.view.is_none() { shared.source.view() } else { None };
+        let source = opened.as_deref().unwrap_or(self.source());
         let context = QueryContext { source, budget, pool: threads, lookback_ms, per_step_stats, foresight };
         let result = match window {
             Window::Instant(at_ms) => shared.engine.instant(expr, at_ms, &context)?,

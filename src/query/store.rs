@@ -3,6 +3,7 @@
 use model::exemplar::Exemplar;
 use model::labels::Labels;
 use model::matcher::Matcher;
+use model::metadata::Metadata;
 use promql::source::{SeriesSet, SeriesSource, SourceError};
 use storage::select::{Cardinality, Listing};
 
@@ -66,4 +67,11 @@ pub trait SeriesStore: SeriesSource {
 
     /// The head as a whole.
     fn head_summary(&self) -> HeadSummary;
+}
+
+/// What senders told about metrics.
+pub trait MetadataSource: Send + Sync {
+    /// All that is known of `metric`, or of every metric; each name once, in ascending order, its entries distinct.
+    /// At most `limit` metrics and `limit_per_metric` entries for each.
+    fn metadata(&self, metric: Option<&str>, limit: usize, limit_per_metric: usize) -> Vec<(String, Vec<Metadata>)>;
 }
