@@ -18,6 +18,9 @@ const FREE: usize = 128;
 /// Pairs and label sets that are worked on under one lock.
 const TIDY: usize = 1024;
 
+/// A series that left the head: its reference, and the hash of its labels.
+pub type Gone = (SeriesRef, LabelHash);
+
 /// What a collection did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Collected {
@@ -46,7 +49,7 @@ impl Head {
         &self,
         idle_before_ms: i64,
         keep: &dyn Fn(SeriesRef) -> bool,
-        log: &mut dyn FnMut(&[(SeriesRef, LabelHash)]),
+        log: &mut dyn FnMut(&[Gone]),
     ) -> Collected {
         self.release();
         let mut collection = self.inner.collection.lock();
@@ -101,7 +104,7 @@ fn free(
     doomed: &mut Vec<u32>,
     idle_before_ms: i64,
     keep: &dyn Fn(SeriesRef) -> bool,
-    log: &mut dyn FnMut(&[(SeriesRef, LabelHash)]),
+    log: &mut dyn FnMut(&[Gone]),
 ) -> u64 {
     let mut freed = 0;
     while !doomed.is_empty() {
@@ -109,7 +112,7 @@ fn free(
         if shard.frozen {
             break;
         }
-        let mut gone = Vec::new();
+        let mut gone: Vec<Gone> = Vec::new();
         for number in doomed.drain(doomed.len().saturating_sub(FREE)..) {
             let is_doomed = shard.is_doomed(number);
             shard.keep(number);

@@ -40,7 +40,7 @@ mod timeline;
 pub(crate) mod varint;
 
 pub use changes::Changed;
-pub use collect::Collected;
+pub use collect::{Collected, Gone};
 pub use eras::Pin;
 pub use error::{HeadError, HeadErrorKind, Notice};
 pub use floors::FlushedState;
