@@ -28,6 +28,10 @@ const START_MS: i64 = 1_795_132_800_000;
 struct NoRows(Engine);
 
 impl Appender for NoRows {
+    fn pin(&self) -> Option<storage::append::Pin> {
+        None
+    }
+
     fn lookup(&self, hashes: &[LabelHash], out: &mut [Option<SeriesRef>]) {
         self.0.lookup(hashes, out);
     }

@@ -1,7 +1,7 @@
 //! What ingest needs of a store, and what can go wrong there.
 
 use model::metadata::Metadata;
-use storage::append::{AppendOutcome, Batch, LabelHash, SeriesRef};
+use storage::append::{AppendOutcome, Batch, LabelHash, Pin, SeriesRef};
 
 /// Called once, from any thread, when what was handed over is durable and visible, or will never be.
 pub type Done<T> = Box<dyn FnOnce(Result<T, AppendError>) + Send>;
@@ -11,6 +11,10 @@ pub type Done<T> = Box<dyn FnOnce(Result<T, AppendError>) + Send>;
 /// A series is found or created first, then its rows are appended; both by whole requests, so that calls cost little per
 /// sample. Nothing here waits for a disk.
 pub trait Appender: Send + Sync + 'static {
+    /// Keeps the references that are found from now on, until it is dropped: taken before the first lookup of a batch and
+    /// handed over with it. `None` of a store that never lets series go.
+    fn pin(&self) -> Option<Pin>;
+
     /// Finds the series of many label sets; `out` has the length of `hashes`.
     fn lookup(&self, hashes: &[LabelHash], out: &mut [Option<SeriesRef>]);
 

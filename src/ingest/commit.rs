@@ -14,7 +14,7 @@ use bytes::Bytes;
 use model::metadata::Metadata;
 use model::tenant::TenantId;
 use std::sync::Arc;
-use storage::append::{AppendOutcome, Batch, Rejection};
+use storage::append::{AppendOutcome, Batch, Pin, Rejection};
 use tokio::sync::oneshot;
 
 /// A request as it came, headers understood.
@@ -44,6 +44,8 @@ struct Decoded {
     /// Length of the decompressed body in the scratch.
     body_len: usize,
     missing: Vec<u32>,
+    /// Taken before the lookup.
+    pin: Option<Pin>,
     /// Counts its memory until it is done with.
     _hold: Hold,
 }
@@ -110,6 +112,7 @@ impl Inner {
     fn decode(&self, request: &WriteRequest, mut hold: Hold, expected: usize) -> Result<Decoded, WriteError> {
         let store = self.route.store()?;
         let mut scratch = self.pool.take();
+        let pin = store.pin();
         let decoded = self.decode_into(&mut scratch, request, store).and_then(|found| {
             let (body_len, _) = found;
             hold.grow((body_len + scratch.table.used_bytes()).saturating_sub(expected + expected / 2))?;
@@ -119,7 +122,7 @@ impl Inner {
             Ok((body_len, missing)) => {
                 self.metrics.count_bytes(request.body.len(), body_len);
                 let WriteRequest { protocol, now_ms, .. } = *request;
-                Ok(Decoded { protocol, now_ms, scratch, body_len, missing, _hold: hold })
+                Ok(Decoded { protocol, now_ms, scratch, body_len, missing, pin, _hold: hold })
             }
             Err(error) => {
                 self.pool.give_back(scratch);
@@ -148,7 +151,8 @@ impl Inner {
         let body = decompressor.bytes(decoded.body_len);
         let source = Source { protocol: decoded.protocol, body, table, now_ms: decoded.now_ms };
         match prepare(self, store, &source, missing, refs) {
-            Ok(prepared) => {
+            Ok(mut prepared) => {
+                prepared.batch.pin = decoded.pin.take();
                 self.metrics.count_lookups(&prepared.tally);
                 Ok((decoded, prepared))
             }

@@ -2,11 +2,15 @@
 
 use super::appender::{AppendError, AppendErrorKind, Appender, Done};
 use model::metadata::Metadata;
-use storage::append::{AppendOutcome, Batch, LabelHash, SeriesRef};
+use storage::append::{AppendOutcome, Batch, LabelHash, Pin, SeriesRef};
 use storage::engine::Engine;
 use storage::error::{Error, ErrorKind};
 
 impl Appender for Engine {
+    fn pin(&self) -> Option<Pin> {
+        Some(Engine::pin(self))
+    }
+
     fn lookup(&self, hashes: &[LabelHash], out: &mut [Option<SeriesRef>]) {
         Engine::lookup(self, hashes, out);
     }

@@ -75,11 +75,12 @@ impl Ingest {
     /// Finds or creates the series of what can be stored.
     fn own_batch(&self, samples: &[OwnSample]) -> Result<OwnBatch, AppendError> {
         let store = self.inner.route.store()?;
+        let pin = store.pin();
         let mut scratch = Vec::new();
         let hashes: Vec<LabelHash> = samples.iter().map(|own| LabelHash::of_pairs(&own.labels, &mut scratch)).collect();
         let mut found = vec![None; hashes.len()];
         store.lookup(&hashes, &mut found);
-        let mut own = OwnBatch::default();
+        let mut own = OwnBatch { batch: Batch { pin, ..Batch::default() }, ..OwnBatch::default() };
         for (index, ((sample, hash), found)) in samples.iter().zip(hashes).zip(found).enumerate() {
             let OwnSample { labels, timestamp_ms, value } = sample;
             let series = || match found {

@@ -127,6 +127,8 @@ impl From<Rejection> for Reason {
         match rejection {
             Rejection::ConflictingValue => Self::ConflictingValue,
             Rejection::TooOld => Self::TooOld,
+            // Does not happen to batches with a pin.
+            Rejection::SeriesGone => Self::SeriesRefused,
         }
     }
 }

@@ -8,7 +8,7 @@ use model::labels::Labels;
 use model::metadata::Metadata;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
-use storage::append::{AppendOutcome, Batch, ExemplarRow, HistogramRow, LabelHash, Rejection, SeriesRef};
+use storage::append::{AppendOutcome, Batch, ExemplarRow, HistogramRow, LabelHash, Pin, Rejection, SeriesRef};
 
 /// Threads for the long work of a test.
 pub(crate) fn cpu() -> CpuPool {
@@ -158,6 +158,10 @@ impl State {
 }
 
 impl Appender for MemoryStore {
+    fn pin(&self) -> Option<Pin> {
+        None
+    }
+
     fn lookup(&self, hashes: &[LabelHash], out: &mut [Option<SeriesRef>]) {
         let mut state = self.lock();
         state.lookups += hashes.len();

@@ -274,7 +274,14 @@ mod tests {
             |timestamp_ms| HistogramRow { series: series[0], timestamp_ms, start_ms: 0, histogram: histogram.clone() };
         let exemplar = Exemplar { labels: Labels::empty(), value: 1.0, timestamp_ms: 1000 };
         let exemplars = vec![ExemplarRow { series: series[1], exemplar }];
-        engine.append_wait(Batch { rows, histograms: vec![histogram(2000), histogram(3000)], exemplars }).unwrap();
+        engine
+            .append_wait(Batch {
+                rows,
+                histograms: vec![histogram(2000), histogram(3000)],
+                exemplars,
+                ..Batch::default()
+            })
+            .unwrap();
         let store = EngineStore::new(engine);
 
         let read = |job| {

@@ -117,7 +117,7 @@ impl Place {
                 }
             }
         }
-        let outcome = self.engine.append_wait(Batch { rows, histograms, exemplars: Vec::new() }).unwrap();
+        let outcome = self.engine.append_wait(Batch { rows, histograms, ..Batch::default() }).unwrap();
         assert_eq!((outcome.rejected, outcome.histograms_rejected), (vec![], vec![]));
     }
 

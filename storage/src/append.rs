@@ -4,6 +4,7 @@
 //! parsed), then hands over a [`Batch`]. The engine logs it, waits for the disk, appends it to the head in the order of the
 //! log, and only then reports the [`AppendOutcome`].
 
+pub use crate::head::Pin;
 pub use crate::histogram::BUCKETS_MAX as HISTOGRAM_BUCKETS_MAX;
 
 use model::exemplar::Exemplar;
@@ -65,8 +66,9 @@ fn push_varint(out: &mut Vec<u8>, mut n: usize) {
     out.push(n as u8);
 }
 
-/// Names one series of the head for as long as the process lives and across restarts: the low bits are the shard, the
-/// rest the slot in it.
+/// Names one series for as long as it is in the head, across restarts, too: the low bits are the shard, the rest the slot
+/// in it. Once the series has left, another one may get the reference: keep a [`Pin`] from looking a reference up until it
+/// is used, and look it up anew for the next use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SeriesRef(pub u32);
 
@@ -151,6 +153,8 @@ pub struct ExemplarRow {
 /// What is appended together, applied in this order: floats, histograms, exemplars.
 #[derive(Debug, Clone, Default)]
 pub struct Batch {
+    /// Taken before the series were looked up, so that their references stay theirs until the batch is applied.
+    pub pin: Option<Pin>,
     /// Float samples.
     pub rows: Rows,
     /// Native histograms, in any order.
@@ -182,6 +186,9 @@ pub enum Rejection {
     /// Older than everything that may still be written.
     #[error("out of bounds")]
     TooOld,
+    /// Its series has left the head since its reference was found, which a [`Pin`] would have prevented.
+    #[error("series is gone")]
+    SeriesGone,
 }
 
 /// What became of one batch. What repeats something stored counts as written: floats bit for bit, histograms with the same

@@ -58,9 +58,9 @@ impl Head {
             extent.label_pairs += shard.labels.pair_count() as u64;
             let cut = &shard.counters;
             extent.chunks += series + cut.chunks_cut + cut.late_chunks_cut + cut.histogram_chunks_cut;
-            if shard.first_ms <= shard.last_ms {
-                let (first_ms, last_ms) = extent.time_range_ms.unwrap_or((i64::MAX, i64::MIN));
-                extent.time_range_ms = Some((first_ms.min(shard.first_ms), last_ms.max(shard.last_ms)));
+            if let Some((first_ms, last_ms)) = shard.time_range_ms() {
+                let (oldest_ms, newest_ms) = extent.time_range_ms.unwrap_or((first_ms, last_ms));
+                extent.time_range_ms = Some((oldest_ms.min(first_ms), newest_ms.max(last_ms)));
             }
         }
         extent

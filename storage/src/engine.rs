@@ -9,21 +9,23 @@
 mod options;
 
 mod directory;
+mod flush;
 mod pipeline;
 mod reading;
 mod restore;
 mod shard_filler;
 mod snapshots;
 
+pub use flush::Flush;
 pub use options::Options;
 pub use restore::RestoreReport;
 pub use snapshots::SnapshotStats;
 
-use crate::append::{AppendOutcome, Batch, LabelHash, SeriesRef};
+use crate::append::{AppendOutcome, Batch, LabelHash, Pin, SeriesRef};
 use crate::disk::{Disk, RealDisk};
 use crate::error::Error;
 use crate::exemplars::ExemplarStore;
-use crate::head::{Head, HeadOptions, HeadStats};
+use crate::head::{FlushedState, Head, HeadOptions, HeadStats};
 use crate::metadata::{MetadataStore, News};
 use crate::wal::pool::{Inventory, LogDir, PoolOptions, SegmentPool};
 use crate::wal::queue::{Content, LogQueue, Work};
@@ -119,7 +121,7 @@ impl Engine {
     /// An option cannot work, the directory is held by another process, was written by a newer version, or cannot be used.
     /// Damaged files are no error: see [`Engine::restore_report`].
     pub fn open(options: &Options) -> Result<Self, Error> {
-        Self::open_on(Arc::new(RealDisk), options, &ReplayProgress::default())
+        Self::open_observed(options, &ReplayProgress::default())
     }
 
     /// As [`Engine::open`]; other threads can see in `progress` how far it is.
@@ -127,14 +129,27 @@ impl Engine {
     /// # Errors
     /// As [`Engine::open`].
     pub fn open_observed(options: &Options, progress: &ReplayProgress) -> Result<Self, Error> {
-        Self::open_on(Arc::new(RealDisk), options, progress)
+        Self::open_flushed(options, progress, &FlushedState::default())
     }
 
-    /// As [`Engine::open_observed`], with log and snapshots on another disk.
+    /// As [`Engine::open_observed`], when blocks hold a part of what was written, as their manifest tells.
     ///
     /// # Errors
     /// As [`Engine::open`].
-    pub fn open_on(disk: Arc<dyn Disk>, options: &Options, progress: &ReplayProgress) -> Result<Self, Error> {
+    pub fn open_flushed(options: &Options, progress: &ReplayProgress, flushed: &FlushedState) -> Result<Self, Error> {
+        Self::open_on(Arc::new(RealDisk), options, progress, flushed)
+    }
+
+    /// As [`Engine::open_flushed`], with log and snapshots on another disk.
+    ///
+    /// # Errors
+    /// As [`Engine::open`].
+    pub fn open_on(
+        disk: Arc<dyn Disk>,
+        options: &Options,
+        progress: &ReplayProgress,
+        flushed: &FlushedState,
+    ) -> Result<Self, Error> {
         options.check()?;
         let directory = Directory::open(&disk, &options.path)?;
         let mut report = RestoreReport::default();
@@ -146,8 +161,11 @@ impl Engine {
             position: Mutex::new(0),
         };
         let dir = LogDir { disk: Arc::clone(&disk), path: directory.wal.clone(), epoch: directory.epoch };
-        let (loaded, inventory) = restore(&dir, &directory, &applied, progress, &mut report)?;
-        let last_lsn = report.replay.last_lsn.max(loaded.last_lsn());
+        let flushed = flush::of_directory(flushed, directory.epoch, &mut report);
+        let (loaded, inventory) = restore(&dir, &directory, &applied, progress, &mut report, &flushed)?;
+        let found_lsn = report.replay.last_lsn.max(loaded.last_lsn());
+        // Records above what blocks hold must never look as if they were below.
+        let last_lsn = found_lsn.max(flushed.lsn);
         *applied.position.lock() = last_lsn;
         let applied = Arc::new(applied);
 
@@ -171,8 +189,8 @@ impl Engine {
             state: Mutex::new(state),
             taking: Mutex::new(()),
         });
-        if sealed_bytes >= 3 * options.snapshot_wal_bytes {
-            // A process that ends again and again before a snapshot is due would fill the disk with started segments.
+        if sealed_bytes >= 3 * options.snapshot_wal_bytes || last_lsn > found_lsn {
+            // The next start must not take the numbers left out for records lost. A process that ends again and again before a snapshot is due would fill the disk with started segments.
             snapshots.take()?;
         }
         let writer = LogWriter::new(Arc::clone(&pool), Arc::clone(&queue), Arc::clone(&counters), limits, last_lsn);
@@ -195,6 +213,13 @@ impl Engine {
                 _directory: directory,
             }),
         })
+    }
+
+    /// Keeps what is found from now on, until the pin is dropped: take one before [`Engine::lookup`] and [`Engine::create`]
+    /// and hand it over with the batch.
+    #[must_use]
+    pub fn pin(&self) -> Pin {
+        self.inner.applied.head.pin()
     }
 
     /// Finds the series of many label sets; `out` has the length of `hashes`.
@@ -367,12 +392,18 @@ fn restore(
     applied: &Applied,
     progress: &ReplayProgress,
     report: &mut RestoreReport,
+    flushed: &FlushedState,
 ) -> Result<(Loaded, Inventory), Error> {
     let start = Instant::now();
     let loaded = load_snapshots(&dir.disk, &directory.head, directory.epoch, applied, report)?;
+    applied.head.adopt_flushed(flushed);
+    if loaded.exemplars_lsn <= flushed.lsn {
+        applied.exemplars.finish_flush(applied.exemplars.begin_flush(flushed.boundary_ms));
+    }
     report.snapshot_time = start.elapsed();
     let start = Instant::now();
-    let mut sink = RestoreSink::start(applied, &loaded).map_err(Error::io("start a thread for", &directory.head))?;
+    let mut sink =
+        RestoreSink::start(applied, &loaded, flushed).map_err(Error::io("start a thread for", &directory.head))?;
     let (replayed, inventory) = replay(dir, loaded.covered_lsn(), &mut sink, progress)?;
     sink.finish(report);
     report.replay = replayed;

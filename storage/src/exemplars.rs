@@ -5,7 +5,7 @@
 
 use crate::append::{ExemplarRow, SeriesRef};
 use crate::wal::histograms::{push_exemplar, read_exemplars};
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use model::exemplar::Exemplar;
 use parking_lot::RwLock;
 use std::collections::VecDeque;
@@ -21,10 +21,34 @@ pub(crate) struct ExemplarStore {
 struct Ring {
     /// In the order of arrival from `oldest` on, around the end.
     rows: Vec<ExemplarRow>,
+    /// Of each row, the how-many-eth it was to come.
+    arrivals: Vec<u64>,
+    arrived: u64,
+    /// Rows that had come by this count and are older than this time are in blocks.
+    flushed: Flushed,
     /// The row that goes next, once the ring is full.
     oldest: usize,
     /// Places in `rows` in ascending order of timestamps.
     by_series: HashMap<SeriesRef, VecDeque<u32>>,
+}
+
+/// What of the exemplars is in blocks, or is to be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Flushed {
+    arrived: u64,
+    boundary_ms: i64,
+}
+
+impl Default for Flushed {
+    fn default() -> Self {
+        Self { arrived: 0, boundary_ms: i64::MIN }
+    }
+}
+
+impl Flushed {
+    fn holds(&self, arrival: u64, timestamp_ms: i64) -> bool {
+        arrival <= self.arrived && timestamp_ms < self.boundary_ms
+    }
 }
 
 impl ExemplarStore {
@@ -45,7 +69,10 @@ impl ExemplarStore {
     /// Keeps an exemplar, unless its series has the same one.
     pub(crate) fn insert(&self, row: ExemplarRow) {
         if self.capacity > 0 {
-            self.ring.write().insert(row, self.capacity);
+            let mut ring = self.ring.write();
+            ring.arrived += 1;
+            let arrival = ring.arrived;
+            ring.insert(row, self.capacity, arrival);
         }
     }
 
@@ -60,6 +87,50 @@ impl ExemplarStore {
         let places = ring.by_series.get(&series).into_iter().flatten();
         let exemplars = places.filter_map(|place| ring.rows.get(*place as usize)).map(|row| &row.exemplar);
         exemplars.filter(|exemplar| (start_ms..=end_ms).contains(&exemplar.timestamp_ms)).cloned().collect()
+    }
+
+    /// What a flush of all that is older than `boundary_ms` covers now.
+    pub(crate) fn begin_flush(&self, boundary_ms: i64) -> Flushed {
+        Flushed { arrived: self.ring.read().arrived, boundary_ms }
+    }
+
+    /// The exemplars that a flush covers and none before it did.
+    pub(crate) fn to_flush(&self, flush: Flushed) -> Vec<ExemplarRow> {
+        let ring = self.ring.read();
+        let rows = ring.rows.iter().zip(&ring.arrivals);
+        let wanted = rows.filter(|(row, arrival)| {
+            let timestamp_ms = row.exemplar.timestamp_ms;
+            flush.holds(**arrival, timestamp_ms) && !ring.flushed.holds(**arrival, timestamp_ms)
+        });
+        wanted.map(|(row, _)| row.clone()).collect()
+    }
+
+    /// What a flush covers is in blocks.
+    pub(crate) fn finish_flush(&self, flush: Flushed) {
+        self.ring.write().flushed = flush;
+    }
+
+    /// The series that have exemplars which are in no block.
+    pub(crate) fn series_to_flush(&self) -> HashSet<SeriesRef> {
+        let ring = self.ring.read();
+        let rows = ring.rows.iter().zip(&ring.arrivals);
+        let kept = rows.filter(|(row, arrival)| !ring.flushed.holds(**arrival, row.exemplar.timestamp_ms));
+        kept.map(|(row, _)| row.series).collect()
+    }
+
+    /// Forgets the exemplars of some series.
+    pub(crate) fn forget_series(&self, gone: &HashSet<SeriesRef>) {
+        let mut ring = self.ring.write();
+        if !gone.iter().any(|series| ring.by_series.contains_key(series)) {
+            return;
+        }
+        let before = std::mem::take(&mut *ring);
+        (ring.arrived, ring.flushed) = (before.arrived, before.flushed);
+        let mut rows: Vec<_> = before.rows.into_iter().zip(before.arrivals).collect();
+        rows.sort_by_key(|(_, arrival)| *arrival);
+        for (row, arrival) in rows.into_iter().filter(|(row, _)| !gone.contains(&row.series)) {
+            ring.insert(row, self.capacity, arrival);
+        }
     }
 
     /// Everything in the order of arrival, in the form of an exemplar record.
@@ -82,7 +153,7 @@ impl ExemplarStore {
 }
 
 impl Ring {
-    fn insert(&mut self, row: ExemplarRow, capacity: usize) {
+    fn insert(&mut self, row: ExemplarRow, capacity: usize, arrival: u64) {
         let timestamp_ms = row.exemplar.timestamp_ms;
         if let Some(places) = self.by_series.get(&row.series) {
             let (start, end) = self.places_of(places, timestamp_ms);
@@ -94,13 +165,14 @@ impl Ring {
         let series = row.series;
         let place = if self.rows.len() < capacity {
             self.rows.push(row);
+            self.arrivals.push(arrival);
             self.rows.len() - 1
         } else {
             let place = self.oldest;
             self.oldest = (place + 1) % capacity;
             self.forget(place);
-            if let Some(slot) = self.rows.get_mut(place) {
-                *slot = row;
+            if let (Some(slot), Some(held)) = (self.rows.get_mut(place), self.arrivals.get_mut(place)) {
+                (*slot, *held) = (row, arrival);
             }
             place
         };

@@ -4,10 +4,13 @@ mod listing;
 
 pub use listing::Listing;
 
-use crate::append::SeriesRef;
+use crate::append::{Pin, SeriesRef};
+use crate::head::below::Generations;
+use crate::head::eras::Visible;
 use crate::head::lock::RwLock;
 use crate::head::shard::Shard;
 use crate::head::slot::Slot;
+use crate::head::views::Sight;
 use crate::head::{Head, HeadError, View, read, read_histograms, read_starts};
 use model::histogram::{Histogram, HistogramColumns};
 use model::labels::Labels;
@@ -49,6 +52,11 @@ pub struct TimeRange {
 impl TimeRange {
     /// All of time.
     pub const ALL: Self = Self { after_ms: i64::MIN, until_ms: i64::MAX };
+
+    /// The part of it from `first_ms` on.
+    pub(crate) fn from(self, first_ms: i64) -> Self {
+        Self { after_ms: self.after_ms.max(first_ms.saturating_sub(1)), ..self }
+    }
 }
 
 /// One line of a cardinality table.
@@ -80,6 +88,8 @@ const PARALLEL_SERIES_MIN: usize = 8192;
 #[derive(Debug, Clone)]
 pub struct Selection {
     head: Head,
+    /// Keeps what was selected, and says what of it counts.
+    pin: Pin,
     /// Hides what came after it was opened.
     view: Option<View>,
     series: Vec<SeriesRef>,
@@ -103,7 +113,18 @@ impl Head {
         series_max: usize,
     ) -> Result<Selection, SelectError> {
         let range = TimeRange { after_ms, until_ms };
-        let select = |shard: &RwLock<Shard>| shard.read().select(matchers, range, series_max.saturating_add(1));
+        self.select_pinned(matchers, range, series_max, self.pin())
+    }
+
+    fn select_pinned(
+        &self,
+        matchers: &[Matcher],
+        range: TimeRange,
+        series_max: usize,
+        pin: Pin,
+    ) -> Result<Selection, SelectError> {
+        let (visible, limit) = (pin.visible(), series_max.saturating_add(1));
+        let select = |shard: &RwLock<Shard>| shard.read().select(matchers, range, visible, limit);
         let shards = &self.inner.shards;
         // On a thread of a pool the shards of a large selection are shared with its other threads.
         let parts: Vec<Selected> = match rayon::current_thread_index() {
@@ -117,7 +138,7 @@ impl Head {
         let (histograms, starts) = (parts.iter().any(|part| part.histograms), parts.iter().any(|part| part.starts));
         let mut series = Vec::with_capacity(found);
         parts.into_iter().for_each(|part| series.extend(part.series));
-        Ok(Selection { head: self.clone(), view: None, series, histograms, starts })
+        Ok(Selection { head: self.clone(), pin, view: None, series, histograms, starts })
     }
 
     /// No more series than this satisfy the matchers, as far as a glance at the index tells.
@@ -130,15 +151,16 @@ impl Head {
     /// with `after_ms < t <= until_ms`: what others there are is not looked at.
     #[must_use]
     pub fn select_first(&self, matchers: &[Matcher], range: TimeRange, limit: usize) -> Selection {
+        let pin = self.pin();
         let mut all = Selected::default();
         for shard in &self.inner.shards {
-            let part = shard.read().select(matchers, range, limit - all.series.len());
+            let part = shard.read().select(matchers, range, pin.visible(), limit - all.series.len());
             all.series.extend(part.series);
             all.histograms |= part.histograms;
             all.starts |= part.starts;
         }
         let Selected { series, histograms, starts } = all;
-        Selection { head: self.clone(), view: None, series, histograms, starts }
+        Selection { head: self.clone(), pin, view: None, series, histograms, starts }
     }
 
     /// Those of `series` that satisfy all matchers of any of the `sets`, with their labels.
@@ -172,7 +194,8 @@ impl View {
         until_ms: i64,
         series_max: usize,
     ) -> Result<Selection, SelectError> {
-        let selection = self.head().select(matchers, after_ms, until_ms, series_max)?;
+        let range = TimeRange { after_ms, until_ms };
+        let selection = self.head().select_pinned(matchers, range, series_max, self.pin().clone())?;
         Ok(Selection { view: Some(self.clone()), ..selection })
     }
 }
@@ -187,17 +210,18 @@ struct Selected {
 
 impl Shard {
     /// The first `limit` series that satisfy all matchers and may have samples in the range.
-    fn select(&self, matchers: &[Matcher], range: TimeRange, limit: usize) -> Selected {
-        if limit == 0 || !self.overlaps(range) {
+    fn select(&self, matchers: &[Matcher], range: TimeRange, visible: Visible, limit: usize) -> Selected {
+        if limit == 0 || !self.overlaps(range, visible) {
             return Selected::default();
         }
         let slots = self.matching(matchers);
-        let whole = self.within(range);
-        let in_range = slots.iter().filter(|slot| whole || self.in_range(*slot, range));
+        let whole = self.within(range, visible);
+        let in_range = slots.iter().filter(|slot| whole || self.in_range(*slot, range, visible));
+        let aside = !self.histograms.is_empty() || !self.below.is_empty();
         Selected {
             series: in_range.take(limit).map(|slot| self.series_ref(slot)).collect(),
-            histograms: !self.histograms.is_empty(),
-            starts: !self.starts.is_empty() || !self.histograms.is_empty(),
+            histograms: aside,
+            starts: !self.starts.is_empty() || aside,
         }
     }
 
@@ -205,10 +229,12 @@ impl Shard {
         self.labels.evaluate(matchers, |slot| self.slots.get(slot as usize).labels)
     }
 
-    fn in_range(&self, slot: u32, range: TimeRange) -> bool {
+    fn in_range(&self, slot: u32, range: TimeRange, visible: Visible) -> bool {
         let found = self.slots.get(slot as usize);
-        found.may_overlap(range.after_ms, range.until_ms)
-            || found.has(Slot::HAS_HISTOGRAMS) && self.has_histograms_in(slot, range)
+        let main = range.from(visible.floor_ms);
+        found.may_overlap(main.after_ms, main.until_ms)
+            || found.has(Slot::HAS_HISTOGRAMS) && self.has_histograms_in(slot, main)
+            || found.has(Slot::HAS_BELOW) && self.may_overlap_below(slot, range, Generations::of(visible))
     }
 
     #[cold]
@@ -217,13 +243,15 @@ impl Shard {
     }
 
     /// Whether any sample may be in the range.
-    fn overlaps(&self, range: TimeRange) -> bool {
-        self.last_ms > range.after_ms && self.first_ms <= range.until_ms
+    fn overlaps(&self, range: TimeRange, visible: Visible) -> bool {
+        let main = range.from(visible.floor_ms);
+        self.last_ms > main.after_ms && self.first_ms <= main.until_ms || self.any_below(Generations::of(visible))
     }
 
-    /// Whether every series has samples, and all of them in the range.
-    fn within(&self, range: TimeRange) -> bool {
-        self.sampled == self.hashes.len() && self.first_ms > range.after_ms && self.last_ms <= range.until_ms
+    /// Whether every series has samples, and all of them in the range. Only found out while there is no floor.
+    fn within(&self, range: TimeRange, visible: Visible) -> bool {
+        let whole = self.first_ms > range.after_ms && self.last_ms <= range.until_ms;
+        whole && self.sampled == self.hashes.len() && visible == Visible::ALL
     }
 
     fn slot_of(&self, series: SeriesRef) -> &Slot {
@@ -244,8 +272,8 @@ impl Selection {
         self.series.is_empty()
     }
 
-    fn appended(&self) -> Option<u64> {
-        self.view.as_ref().map(View::appended)
+    fn sight(&self) -> Sight {
+        Sight { visible: self.pin.visible(), appended: self.view.as_ref().map(View::appended) }
     }
 
     /// The reference of one series.
@@ -308,8 +336,8 @@ impl Selection {
         into: &mut SampleColumns,
     ) -> Result<Option<u64>, SelectError> {
         let series = self.series[index];
-        read::read(&self.head.inner, series, TimeRange { after_ms, until_ms }, self.appended(), into)
-            .map_err(|e| failed(series, e))
+        let range = TimeRange { after_ms, until_ms };
+        read::read(&self.head.inner, series, range, self.sight(), into).map_err(|e| failed(series, e))
     }
 
     /// The newest sample of one series with `after_ms < t <= at_ms`, stale marker included.
@@ -318,15 +346,21 @@ impl Selection {
     /// A stored chunk cannot be read.
     pub fn latest(&self, index: usize, after_ms: i64, at_ms: i64) -> Result<Option<Sample>, SelectError> {
         let series = self.series[index];
-        read::latest(&self.head.inner, series, TimeRange { after_ms, until_ms: at_ms }, self.appended())
-            .map_err(|e| failed(series, e))
+        let range = TimeRange { after_ms, until_ms: at_ms };
+        read::latest(&self.head.inner, series, range, self.sight()).map_err(|e| failed(series, e))
     }
 
     /// Whether a series has native histograms.
     #[must_use]
     pub fn has_histograms(&self, index: usize) -> bool {
         let series = self.series[index];
-        self.histograms && self.head.inner.shard_of(series).read().slot_of(series).has(Slot::HAS_HISTOGRAMS)
+        if !self.histograms {
+            return false;
+        }
+        let shard = self.head.inner.shard_of(series).read();
+        let slot = shard.slot_of(series);
+        let below = || slot.has(Slot::HAS_BELOW) && shard.has_histograms_below(shard.slot_number(series));
+        slot.has(Slot::HAS_HISTOGRAMS) || below()
     }
 
     /// Replaces the content of `into` by the native histograms with `after_ms < t <= until_ms`, in order of time, stale ones
@@ -344,7 +378,7 @@ impl Selection {
     ) -> Result<(), SelectError> {
         let series = self.series[index];
         let range = TimeRange { after_ms, until_ms };
-        read_histograms::read(&self.head.inner, series, range, self.appended(), into).map_err(|e| failed(series, e))
+        read_histograms::read(&self.head.inner, series, range, self.sight(), into).map_err(|e| failed(series, e))
     }
 
     /// The newest native histogram of one series with `after_ms < t <= at_ms`, a stale one included.
@@ -359,7 +393,7 @@ impl Selection {
     ) -> Result<Option<(i64, Arc<Histogram>)>, SelectError> {
         let series = self.series[index];
         let range = TimeRange { after_ms, until_ms: at_ms };
-        read_histograms::latest(&self.head.inner, series, range, self.appended()).map_err(|e| failed(series, e))
+        read_histograms::latest(&self.head.inner, series, range, self.sight()).map_err(|e| failed(series, e))
     }
 
     /// Whether some sample of a series has a start timestamp.
@@ -383,7 +417,7 @@ impl Selection {
     ) -> Result<(), SelectError> {
         let series = self.series[index];
         let range = TimeRange { after_ms, until_ms };
-        read_starts::read(&self.head.inner, series, range, self.appended(), into).map_err(|e| failed(series, e))
+        read_starts::read(&self.head.inner, series, range, self.sight(), into).map_err(|e| failed(series, e))
     }
 }
 

@@ -88,14 +88,15 @@ fn apply(work: Work, applied: &Applied) {
             }
             done(Ok(()));
         }
-        // Series are in the head before they are logged.
-        Work::Series(_) | Work::Checkpoint(_) => {}
+        // Series come to the head and leave it before that is logged.
+        Work::Series(_) | Work::Gone(_) | Work::Checkpoint(_) => {}
     }
 }
 
 /// In the order of their records: which of a float and a histogram at one timestamp stays is decided the same at replay.
 fn append(content: Content, applied: &Applied) -> AppendOutcome {
-    let Content { rows, histograms, exemplars } = content;
+    // The pin lets go only once the rows are applied.
+    let Content { rows, histograms, exemplars, pin: _pin } = content;
     let mut outcome = applied.head.append_batch(&rows, &histograms);
     if applied.exemplars.capacity() > 0 {
         outcome.exemplars_written = exemplars.len() as u64;

@@ -26,6 +26,7 @@ impl Engine {
     #[must_use]
     pub fn exemplars(&self, sets: &[Vec<Matcher>], start_ms: i64, end_ms: i64) -> Vec<(Labels, Vec<Exemplar>)> {
         let Applied { head, exemplars, .. } = &*self.inner.applied;
+        let _references_stay = head.pin();
         let selected = head.satisfying(exemplars.series(), sets);
         let found =
             selected.into_iter().map(|(series, labels)| (labels, exemplars.of_series(series, start_ms, end_ms)));

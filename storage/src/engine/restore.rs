@@ -9,7 +9,7 @@ use crate::append::{ExemplarRow, LabelHash, Rows, SeriesRef};
 use crate::disk::Disk;
 use crate::error::Error;
 use crate::exemplars::ExemplarStore;
-use crate::head::{Head, HeadError};
+use crate::head::{FlushedState, Head, HeadError};
 use crate::metadata::MetadataStore;
 use crate::snapshot::file::{SectionKind, SnapshotError, SnapshotFile, VERSION};
 use crate::snapshot::name::SnapshotName;
@@ -17,6 +17,7 @@ use crate::wal::histograms::SeriesHistogram;
 use crate::wal::payload::Checkpoint;
 use crate::wal::replay::{Damage, ReplayReport, ReplaySink};
 use crate::wal::segment::Epoch;
+use hashbrown::HashSet;
 use model::metadata::Metadata;
 use parking_lot::Mutex;
 use std::io::Read;
@@ -288,13 +289,15 @@ pub(super) struct RestoreSink<'e> {
     /// One bit per reference: the head is known to hold it.
     known: Vec<u64>,
     hash_scratch: Vec<u8>,
+    /// What need not be brought back.
+    flushed: FlushedState,
     orphans: u64,
     conflicts: u64,
     first_conflict: Option<String>,
 }
 
 impl<'e> RestoreSink<'e> {
-    pub(super) fn start(applied: &'e Applied, loaded: &Loaded) -> std::io::Result<Self> {
+    pub(super) fn start(applied: &'e Applied, loaded: &Loaded, flushed: &FlushedState) -> std::io::Result<Self> {
         let head = &applied.head;
         let mut sink = Self {
             fillers: (0..head.shards()).map(|_| ShardFiller::start(head.clone())).collect::<Result<_, _>>()?,
@@ -308,6 +311,7 @@ impl<'e> RestoreSink<'e> {
             series_bound: 0,
             known: Vec::new(),
             hash_scratch: Vec::new(),
+            flushed: *flushed,
             orphans: 0,
             conflicts: 0,
             first_conflict: None,
@@ -347,12 +351,17 @@ impl<'e> RestoreSink<'e> {
         true
     }
 
+    /// Whether a sample is in blocks.
+    fn in_blocks(&self, lsn: u64, timestamp_ms: i64) -> bool {
+        lsn <= self.flushed.lsn && timestamp_ms < self.flushed.boundary_ms
+    }
+
     /// Keeps the rows that are still to be appended.
     fn retain(&mut self, lsn: u64, rows: &mut Rows) {
         let mut kept = 0;
         for row in 0..rows.len() {
             let series = rows.series[row];
-            if lsn <= self.shard_lsns[self.head.shard_of(series)] {
+            if lsn <= self.shard_lsns[self.head.shard_of(series)] || self.in_blocks(lsn, rows.timestamps_ms[row]) {
                 continue;
             }
             if !self.holds(series) {
@@ -379,17 +388,43 @@ impl ReplaySink for RestoreSink<'_> {
         self.series_bound
     }
 
-    fn series(&mut self, _lsn: u64, series: SeriesRef, pairs: &[(&str, &str)]) {
+    fn series(&mut self, lsn: u64, series: SeriesRef, pairs: &[(&str, &str)]) {
+        self.series_bound = self.series_bound.max(series.0.saturating_add(1));
+        if self.shard_lsns.get(self.head.shard_of(series)).is_some_and(|covered| lsn <= *covered) {
+            // It may have left since, and another may have its reference.
+            return;
+        }
         let hash = LabelHash::of_pairs(pairs.iter().copied(), &mut self.hash_scratch);
         if let Err(error) = self.head.restore_series(series, hash, pairs) {
             self.conflicts += 1;
             self.first_conflict.get_or_insert_with(|| Error::from(error).to_line());
         }
-        self.series_bound = self.series_bound.max(series.0.saturating_add(1));
+    }
+
+    fn gone(&mut self, lsn: u64, gone: Vec<(SeriesRef, LabelHash)>) {
+        let mut removed = HashSet::new();
+        for (series, hash) in gone {
+            let shard = self.head.shard_of(series);
+            if self.shard_lsns.get(shard).is_some_and(|covered| lsn <= *covered) {
+                continue;
+            }
+            // What was appended before is on its way through another thread.
+            self.fillers[shard].wait();
+            if self.head.remove_series(series, hash) {
+                removed.insert(series);
+                if let Some(known) = self.known.get_mut(series.0 as usize / 64) {
+                    *known &= !(1u64 << (series.0 % 64));
+                }
+            }
+        }
+        if lsn > self.exemplars_lsn {
+            self.exemplars.forget_series(&removed);
+        }
     }
 
     fn samples(&mut self, lsn: u64, rows: &mut Rows) {
-        let all_wanted = lsn > self.last_lsn && rows.series.iter().all(|series| self.holds(*series));
+        let all_wanted =
+            lsn > self.last_lsn.max(self.flushed.lsn) && rows.series.iter().all(|series| self.holds(*series));
         if !all_wanted {
             self.retain(lsn, rows);
         }
@@ -405,7 +440,7 @@ impl ReplaySink for RestoreSink<'_> {
         let mut by_shard = vec![Vec::new(); self.fillers.len()];
         for row in rows {
             let shard = self.head.shard_of(row.0);
-            if lsn <= self.shard_lsns[shard] {
+            if lsn <= self.shard_lsns[shard] || self.in_blocks(lsn, row.1.timestamp_ms) {
                 continue;
             }
             if self.holds(row.0) {
@@ -425,8 +460,11 @@ impl ReplaySink for RestoreSink<'_> {
         if lsn > self.exemplars_lsn {
             if self.holds(row.series) {
                 self.exemplars.insert(row);
-            } else {
+            } else if !self.in_blocks(lsn, row.exemplar.timestamp_ms) {
                 self.orphans += 1;
+            }
+            if lsn <= self.flushed.lsn {
+                self.exemplars.finish_flush(self.exemplars.begin_flush(self.flushed.boundary_ms));
             }
         }
     }

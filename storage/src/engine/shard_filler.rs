@@ -16,11 +16,15 @@ const WAITING_MAX: usize = 4;
 enum Work {
     Rows(Rows),
     Histograms(Vec<SeriesHistogram>),
+    /// Everything before this is done.
+    Tell(SyncSender<()>),
 }
 
 /// A thread that appends to one shard.
 pub(super) struct ShardFiller {
     batch: Rows,
+    /// Nothing was pushed since it was waited for.
+    idle: bool,
     work: SyncSender<Work>,
     emptied: Receiver<Rows>,
     thread: JoinHandle<u64>,
@@ -40,15 +44,21 @@ impl ShardFiller {
                         let _ = give_back.try_send(rows);
                         outcome.rejected.len() as u64
                     }
+                    Work::Tell(done) => {
+                        // Whoever asked waits.
+                        let _ = done.send(());
+                        0
+                    }
                     Work::Histograms(rows) => head.append_histograms_grouped(&rows, &mut grouping).1.len() as u64,
                 };
             }
             rejected
         })?;
-        Ok(Self { batch: Rows::default(), work, emptied, thread })
+        Ok(Self { batch: Rows::default(), idle: true, work, emptied, thread })
     }
 
     pub(super) fn push(&mut self, series: SeriesRef, timestamp_ms: i64, value: f64, start_ms: i64) {
+        self.idle = false;
         self.batch.push_started(series, timestamp_ms, value, start_ms);
         if self.batch.len() >= BATCH_ROWS {
             self.flush();
@@ -56,8 +66,21 @@ impl ShardFiller {
     }
 
     pub(super) fn push_histograms(&mut self, rows: Vec<SeriesHistogram>) {
+        self.idle = false;
         self.flush();
         self.send(Work::Histograms(rows));
+    }
+
+    /// Waits until everything that was pushed is in the head.
+    pub(super) fn wait(&mut self) {
+        if !self.idle {
+            self.flush();
+            let (done, wait) = sync_channel(0);
+            self.send(Work::Tell(done));
+            // The thread answers unless it has panicked, which `finish` reports.
+            let _ = wait.recv();
+            self.idle = true;
+        }
     }
 
     fn flush(&mut self) {

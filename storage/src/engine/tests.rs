@@ -12,6 +12,7 @@ use std::time::Duration;
 
 mod crash;
 mod damage;
+mod flush;
 mod histograms;
 
 /// Labels, then bits of values by timestamp.
@@ -41,7 +42,11 @@ impl Place {
     }
 
     pub(super) fn try_open(&self) -> Result<Engine, Error> {
-        Engine::open_on(Arc::new(self.disk.clone()), &self.options, &ReplayProgress::default())
+        self.open_flushed(&FlushedState::default())
+    }
+
+    pub(super) fn open_flushed(&self, flushed: &FlushedState) -> Result<Engine, Error> {
+        Engine::open_on(Arc::new(self.disk.clone()), &self.options, &ReplayProgress::default(), flushed)
     }
 
     /// The next process finds what a power cut left.
@@ -403,7 +408,8 @@ fn progress_names_the_segments() {
     drop(engine);
     place.restart(8);
     let progress = ReplayProgress::default();
-    let engine = Engine::open_on(Arc::new(place.disk.clone()), &place.options, &progress).expect("readable");
+    let disk = Arc::new(place.disk.clone());
+    let engine = Engine::open_on(disk, &place.options, &progress, &FlushedState::default()).expect("readable");
     let (first, last, current) = progress.get();
     assert!(first == 1 && last > 1 && current == last, "{first} {last} {current}");
     drop(engine);

@@ -7,7 +7,7 @@ use super::cells::Cells;
 use super::chunk_files::ChunkFiles;
 use super::chunk_link::ChunkLink;
 use super::frame::{Frame, FrameKind};
-use super::late::BUFFER_MAX;
+use super::late::{BUFFER_MAX, LateSamples};
 use super::shard::{Counters, Shard};
 use super::slot::{NONE, Slot};
 use super::timeline::{Place, Timelines};
@@ -16,6 +16,7 @@ use crate::append::{Rejection, Rows};
 use crate::chunk::bits::{Code, push_tail};
 use crate::chunk::value::{encode, encode_first, gap_code};
 use crate::chunk::{SAMPLES_MAX, segment, timestamp, window_of};
+use hashbrown::HashMap;
 
 /// Slots are touched this many rows ahead, so that their cache misses overlap: a third less time for rows in random order.
 const AHEAD: usize = 16;
@@ -29,9 +30,11 @@ const PROBATION_ROWS: u32 = 16;
 
 /// What became of one sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verdict {
+pub(super) enum Verdict {
     InOrder,
     OutOfOrder,
+    /// As out of order, and older than the append floor.
+    Below,
     Repeated,
     Refused(Rejection),
 }
@@ -48,7 +51,7 @@ impl Shard {
         let mut written = 0;
         self.notes.begin(recording, self.slots.len());
         let mut touched = 0;
-        let starts = !rows.starts_ms.is_empty() || !self.starts.is_empty();
+        let starts = !rows.starts_ms.is_empty() || !self.starts.is_empty() || !self.below.is_empty();
         for (i, &pick) in picks.iter().enumerate() {
             if let Some(&next) = picks.get(i + AHEAD) {
                 touched ^= self.slots.get(self.slot_number(rows.series[next as usize]) as usize).count;
@@ -67,6 +70,10 @@ impl Shard {
                 }
                 Verdict::OutOfOrder => {
                     self.counters.out_of_order += 1;
+                    self.notes.add(slot, rows.timestamps_ms[row], Newly::Float);
+                }
+                Verdict::Below => {
+                    self.counters.below_floor += 1;
                     self.notes.add(slot, rows.timestamps_ms[row], Newly::Float);
                 }
                 Verdict::Repeated => self.counters.repeated += 1,
@@ -89,6 +96,9 @@ impl Shard {
     /// Notes since when a stored sample is counted, if that is known of any sample of its series.
     #[cold]
     fn note_start(&mut self, number: u32, timestamp_ms: i64, start_ms: i64, verdict: Verdict) {
+        if verdict == Verdict::Below {
+            return self.note_start_below(number, timestamp_ms, start_ms);
+        }
         if !matches!(verdict, Verdict::InOrder | Verdict::OutOfOrder) {
             return;
         }
@@ -127,6 +137,9 @@ impl Shard {
 
     #[inline]
     fn append_sample(&mut self, number: u32, timestamp_ms: i64, bits: u64) -> Verdict {
+        if timestamp_ms < self.append_floor_ms {
+            return self.append_below(number, timestamp_ms, bits);
+        }
         let mut slot = self.slots.get_mut(number as usize);
         if slot.flags & (Slot::HAS_SAMPLE | Slot::HAS_HISTOGRAMS) != Slot::HAS_SAMPLE {
             if self.has_histogram(number, timestamp_ms) {
@@ -135,7 +148,9 @@ impl Shard {
             slot = self.slots.get_mut(number as usize);
         }
         if !slot.has(Slot::HAS_SAMPLE) {
-            assert!(slot.has(Slot::LIVE), "rows are of series that exist");
+            if !slot.has(Slot::LIVE) {
+                return Verdict::Refused(Rejection::SeriesGone);
+            }
             slot.note_first(timestamp_ms);
             self.first_ms = self.first_ms.min(timestamp_ms);
             self.sampled += usize::from(!slot.has(Slot::HAS_HISTOGRAMS));
@@ -200,18 +215,32 @@ impl Shard {
         Verdict::OutOfOrder
     }
 
-    /// All buffers together are too large: the fuller ones become chunks, or all of them.
     fn cut_late_buffers(&mut self) {
-        for fill in [BUFFER_MAX / 4, 1] {
-            for (&number, late) in self.late.iter_mut().filter(|(_, late)| late.buffer.len() >= fill) {
-                self.late_buffered -= late.buffer.len();
-                self.counters.late_chunks_cut += late.cut(number, &mut self.files) as u64;
-            }
-            if self.late_buffered <= self.late_buffered_max / 2 {
-                return;
-            }
-        }
+        let max = self.late_buffered_max;
+        let cut = cut_buffers(&mut self.late, &mut self.late_buffered, max, &mut self.files);
+        self.counters.late_chunks_cut += cut;
     }
+}
+
+/// If all buffers together are too large, the fuller ones become chunks, or all of them; returns how many chunks.
+pub(super) fn cut_buffers(
+    buffers: &mut HashMap<u32, LateSamples>,
+    buffered: &mut usize,
+    buffered_max: usize,
+    files: &mut ChunkFiles,
+) -> u64 {
+    let (mut cut, mut allowed) = (0, buffered_max);
+    for fill in [BUFFER_MAX / 4, 1] {
+        if *buffered <= allowed {
+            break;
+        }
+        for (&number, late) in buffers.iter_mut().filter(|(_, late)| late.buffer.len() >= fill) {
+            *buffered -= late.buffer.len();
+            cut += late.cut(number, files) as u64;
+        }
+        allowed = buffered_max / 2;
+    }
+    cut
 }
 
 /// One series with what its open chunk needs: the parts of a shard, borrowed apart.

@@ -127,11 +127,13 @@ pub(crate) struct FileSummary {
     /// Timestamps of its chunks.
     pub(crate) first_ms: i64,
     pub(crate) last_ms: i64,
+    /// The newest below-floor generation that has chunks in it, 0 for none.
+    pub(crate) generation: u64,
 }
 
 impl FileSummary {
     pub(crate) fn new(number: u32) -> Self {
-        Self { number, end: FILE_HEADER, first_ms: i64::MAX, last_ms: i64::MIN }
+        Self { number, end: FILE_HEADER, first_ms: i64::MAX, last_ms: i64::MIN, generation: 0 }
     }
 }
 

@@ -70,6 +70,10 @@ pub(crate) struct ChunkFiles {
     waiting: VecDeque<Waiting>,
     waiting_bytes: usize,
     write_at: usize,
+    /// The highest number that any file ever had: links to files that are gone must never lead to others.
+    last_number: u32,
+    /// The below-floor generation whose chunks are being appended, 0 for none.
+    pub(super) generation: u64,
     /// Files of an earlier life that no snapshot has vouched for.
     found: Vec<Found>,
     write_failures: u64,
@@ -106,14 +110,18 @@ impl ChunkFiles {
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             write_at: WRITE_BYTES,
+            last_number: 0,
+            generation: 0,
             found,
             write_failures: 0,
             last_failure: None,
         })
     }
 
-    /// Takes over the files of an earlier life as a snapshot remembers them; what lies behind is cut off.
-    pub(crate) fn adopt(&mut self, summaries: Vec<FileSummary>) -> Result<Vec<Notice>, HeadError> {
+    /// Takes over the files of an earlier life as a snapshot remembers them, with the highest number that any had; what lies
+    /// behind is cut off.
+    pub(crate) fn adopt(&mut self, summaries: Vec<FileSummary>, last_number: u32) -> Result<Vec<Notice>, HeadError> {
+        self.last_number = summaries.last().map_or(0, |summary| summary.number).max(last_number);
         let mut notices = Vec::new();
         let mut files = Vec::new();
         for found in std::mem::take(&mut self.found) {
@@ -151,6 +159,7 @@ impl ChunkFiles {
             summary.end = waiting.start + waiting.bytes.len() as u32;
             summary.first_ms = summary.first_ms.min(frame.first_ms);
             summary.last_ms = summary.last_ms.max(frame.last_ms);
+            summary.generation = summary.generation.max(self.generation);
         }
         place
     }
@@ -172,7 +181,8 @@ impl ChunkFiles {
         for found in self.found.drain(..) {
             let _ = std::fs::remove_file(found.path);
         }
-        let number = self.summaries.last().map_or(0, |summary| summary.number).max(newest_found) + 1;
+        let number = self.last_number.max(newest_found) + 1;
+        self.last_number = number;
         self.summaries.push(FileSummary::new(number));
         let mut bytes = file_header(self.shard, number);
         bytes.reserve(WRITE_BYTES + 4096);
@@ -247,15 +257,21 @@ impl ChunkFiles {
         self.reader.clone()
     }
 
+    pub(crate) fn last_number(&self) -> u32 {
+        self.last_number
+    }
+
     pub(crate) fn summaries(&self) -> &[FileSummary] {
         &self.summaries
     }
 
-    /// Forgets the files all of whose samples are older than `before_ms`; they vanish with their last reader. Returns the
-    /// bytes that this frees.
-    pub(crate) fn expire(&mut self, before_ms: i64) -> u64 {
+    /// Forgets the files all of whose samples are older than `before_ms` and of no below-floor generation after
+    /// `generation`; they vanish with their last reader. Returns the bytes that this frees.
+    pub(crate) fn expire(&mut self, before_ms: i64, generation: u64) -> u64 {
         let oldest_waiting = self.waiting.front().map_or(u32::MAX, |waiting| waiting.number);
-        let keep = |summary: &FileSummary| summary.last_ms >= before_ms || summary.number >= oldest_waiting;
+        let keep = |summary: &FileSummary| {
+            summary.last_ms >= before_ms || summary.generation > generation || summary.number >= oldest_waiting
+        };
         let expired = self.summaries.iter().take_while(|summary| !keep(summary)).count();
         if expired == 0 {
             return 0;

@@ -72,6 +72,25 @@ impl HashIndex {
         self.len += 1;
     }
 
+    /// Takes a hash out.
+    pub(crate) fn remove(&mut self, hash: LabelHash) {
+        let wanted = Entry::new(hash, 0).key();
+        let start = self.place(wanted.0);
+        let rest = self.entries.get(start..).unwrap_or_default();
+        let held = rest.iter().take_while(|entry| entry.slot != FREE && entry.key() <= wanted);
+        let Some(at) = held.enumerate().find(|(_, entry)| entry.key() == wanted).map(|(at, _)| start + at) else {
+            return;
+        };
+        // Those behind move up, as far as none comes to lie before its place.
+        let mut end = at + 1;
+        while self.entries.get(end).is_some_and(|entry| entry.slot != FREE && self.place(entry.high) < end) {
+            end += 1;
+        }
+        self.entries.copy_within(at + 1..end, at);
+        self.entries[end - 1] = Entry::EMPTY;
+        self.len -= 1;
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.len
     }
@@ -155,6 +174,20 @@ mod tests {
                 prop_assert_eq!(index.get(LabelHash(hash)), twin.get(&(hash >> 32)).copied());
             }
             prop_assert_eq!(index.len(), twin.len());
+            for &hash in hashes.iter().step_by(2).chain([&absent]) {
+                index.remove(LabelHash(hash));
+                twin.remove(&(hash >> 32));
+            }
+            for &hash in hashes.iter().chain([&absent]) {
+                prop_assert_eq!(index.get(LabelHash(hash)), twin.get(&(hash >> 32)).copied());
+            }
+            prop_assert_eq!(index.len(), twin.len());
+            for (slot, &hash) in hashes.iter().enumerate() {
+                twin.entry(hash >> 32).or_insert_with(|| { index.insert(LabelHash(hash), slot as u32); slot as u32 });
+            }
+            for &hash in hashes.iter().chain([&absent]) {
+                prop_assert_eq!(index.get(LabelHash(hash)), twin.get(&(hash >> 32)).copied());
+            }
         }
     }
 

@@ -56,6 +56,12 @@ impl Shard {
 
     fn append_histogram(&mut self, number: u32, sample: Stored) -> Verdict {
         let (timestamp_ms, has_start) = (sample.timestamp_ms, sample.start_ms != 0);
+        if !self.slots.get(number as usize).has(Slot::LIVE) {
+            return Verdict::Refused(Rejection::SeriesGone);
+        }
+        if timestamp_ms < self.append_floor_ms {
+            return self.append_histogram_below(number, sample);
+        }
         if self.has_float(number, timestamp_ms) {
             return Verdict::Refused(Rejection::ConflictingValue);
         }
@@ -84,7 +90,6 @@ impl Shard {
     /// Whether a series has a float at a timestamp.
     fn has_float(&mut self, number: u32, timestamp_ms: i64) -> bool {
         let slot = self.slots.get(number as usize);
-        assert!(slot.has(Slot::LIVE), "rows are of series that exist");
         if !slot.has(Slot::HAS_SAMPLE) || timestamp_ms > slot.last_ms {
             return false;
         }

@@ -73,7 +73,13 @@ impl HistogramSeries {
 
     /// Whether there is a sample at a timestamp.
     pub(crate) fn has(&self, timestamp_ms: i64, files: &ChunkFiles) -> bool {
-        (self.first_ms..=self.last_ms).contains(&timestamp_ms) && self.find(timestamp_ms, files).is_some()
+        self.at(timestamp_ms, files).is_some()
+    }
+
+    /// The sample at a timestamp.
+    pub(crate) fn at(&self, timestamp_ms: i64, files: &ChunkFiles) -> Option<Stored> {
+        let within = (self.first_ms..=self.last_ms).contains(&timestamp_ms);
+        within.then(|| self.find(timestamp_ms, files)).flatten()
     }
 
     /// The sample at a timestamp. An unreadable chunk holds nothing: the sample is stored, and readers hear of the damage.

@@ -41,6 +41,13 @@ impl LateSamples {
         self.buffer.binary_search_by_key(&timestamp_ms, |sample| sample.0).map(|at| self.buffer[at].1)
     }
 
+    /// Whether there may be samples with `after_ms < t <= until_ms`.
+    pub(crate) fn may_overlap(&self, after_ms: i64, until_ms: i64) -> bool {
+        let at = self.buffer.partition_point(|sample| sample.0 <= after_ms);
+        self.buffer.get(at).is_some_and(|sample| sample.0 <= until_ms)
+            || self.chunks.iter().any(|chunk| chunk.first_ms <= until_ms && chunk.last_ms > after_ms)
+    }
+
     /// The chunks that may hold a timestamp of a range, inclusive on both ends.
     pub(crate) fn chunks_within(&self, first_ms: i64, last_ms: i64) -> impl Iterator<Item = LateChunk> {
         self.chunks.iter().copied().filter(move |chunk| chunk.first_ms <= last_ms && chunk.last_ms >= first_ms)

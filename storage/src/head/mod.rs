@@ -8,12 +8,17 @@
 //! out), `views.rs` (how a query sees the same all along), `snapshot/`. The label index is in [`crate::index`], the codec in [`crate::chunk`].
 
 mod appender;
+pub(crate) mod below;
 mod cells;
 mod changes;
 mod chunk_file;
 mod chunk_files;
 mod chunk_link;
+mod collect;
+pub(crate) mod eras;
 mod error;
+mod floors;
+mod flush;
 mod frame;
 mod hash_index;
 mod histogram_appender;
@@ -37,7 +42,11 @@ pub(crate) mod varint;
 pub(crate) mod views;
 
 pub use changes::Changed;
+pub use collect::{Collected, Gone};
+pub use eras::Pin;
 pub use error::{HeadError, HeadErrorKind, Notice};
+pub use floors::FlushedState;
+pub use flush::{FlushPart, FlushSeries, Flushing};
 pub use snapshot::FrozenShard;
 pub use stats::{HeadMemory, HeadStats};
 pub use views::View;
@@ -45,6 +54,9 @@ pub use views::View;
 use crate::append::{AppendOutcome, LabelHash, Rejection, Rows, SeriesRef};
 use crate::wal::histograms::SeriesHistogram;
 use changes::Changes;
+use collect::Collection;
+use eras::Eras;
+use floors::Floors;
 use lock::RwLock;
 use parking_lot::Mutex;
 use shard::Shard;
@@ -95,6 +107,9 @@ pub(crate) struct Inner {
     pub(crate) shards: Vec<RwLock<Shard>>,
     pub(crate) changes: Changes,
     pub(crate) views: Views,
+    pub(crate) eras: Eras,
+    floors: Mutex<Floors>,
+    collection: Mutex<Collection>,
     /// Held while rows are appended: one thread at a time.
     by_shard: Mutex<Grouping>,
 }
@@ -131,8 +146,23 @@ impl Head {
         let shards = (0..shards).map(open).collect::<Result<_, _>>()?;
         static HEADS: AtomicU64 = AtomicU64::new(1);
         let id = HEADS.fetch_add(1, Ordering::Relaxed);
-        let (changes, views, by_shard) = (Changes::default(), Views::default(), Mutex::default());
-        Ok((Self { inner: Arc::new(Inner { id, shards, changes, views, by_shard }) }, notices))
+        let inner = Inner {
+            id,
+            shards,
+            changes: Changes::default(),
+            views: Views::default(),
+            eras: Eras::default(),
+            floors: Mutex::default(),
+            collection: Mutex::default(),
+            by_shard: Mutex::default(),
+        };
+        Ok((Self { inner: Arc::new(inner) }, notices))
+    }
+
+    /// Keeps from now on what is found in the head, until it is dropped.
+    #[must_use]
+    pub fn pin(&self) -> Pin {
+        self.inner.eras.pin()
     }
 
     /// How many shards there are: a power of two.
@@ -160,14 +190,17 @@ impl Head {
     pub fn lookup(&self, hashes: &[LabelHash], out: &mut [Option<SeriesRef>]) {
         let mut grouping = Grouping::default();
         grouping.group(self.shards(), hashes.iter().map(|hash| hash.0 as usize));
-        for (shard, picks) in self.inner.shards.iter().zip(grouping.groups()) {
-            if picks.is_empty() {
-                continue;
-            }
-            let shard = shard.read();
+        for (number, picks) in grouping.groups().enumerate().filter(|(_, picks)| !picks.is_empty()) {
+            let shard = self.inner.shards[number].read();
+            let mut doomed = false;
             for &pick in picks {
                 let found = shard.hashes.get(hashes[pick as usize]);
                 out[pick as usize] = found.map(|slot| shard.series_ref(slot));
+                doomed |= shard.doomed > 0 && found.is_some_and(|slot| shard.is_doomed(slot));
+            }
+            drop(shard);
+            if doomed {
+                self.inner.revive(number, hashes, picks, out);
             }
         }
     }
@@ -201,7 +234,7 @@ impl Head {
     /// from that order alone.
     ///
     /// # Panics
-    /// If a row is of a series that the head does not hold.
+    /// If a row is of a series that the head never held.
     pub fn append(&self, rows: &Rows) -> AppendOutcome {
         self.append_batch(rows, &[])
     }
@@ -269,7 +302,7 @@ impl Head {
     /// Forgets the chunk files all of whose samples are older than `before_ms`; returns the bytes that this frees on disk once
     /// readers are done with them.
     pub fn expire_chunks(&self, before_ms: i64) -> u64 {
-        let freed = self.inner.shards.iter().map(|shard| shard.write().expire(before_ms)).sum();
+        let freed = self.inner.shards.iter().map(|shard| shard.write().expire(before_ms, 0)).sum();
         self.inner.changes.note(i64::MIN);
         freed
     }

@@ -5,6 +5,7 @@
 //! exception are chunks so new that they still wait to be written.
 
 use super::Inner;
+use super::below::{self, Generations};
 use super::cells::NO_CELL;
 use super::chunk_files::{ChunkFiles, ChunkReader, Missing};
 use super::chunk_link::ChunkLink;
@@ -12,6 +13,7 @@ use super::error::HeadError;
 use super::frame::{Frame, FrameKind};
 use super::shard::Shard;
 use super::slot::{NONE, Slot};
+use super::views::Sight;
 use crate::append::SeriesRef;
 use crate::chunk::bits::push_tail;
 use crate::chunk::decode::{Decoded, Times};
@@ -116,17 +118,52 @@ pub(crate) fn read(
     head: &Inner,
     series: SeriesRef,
     range: TimeRange,
-    view: Option<u64>,
+    sight: Sight,
     into: &mut SampleColumns,
 ) -> Result<Option<u64>, HeadError> {
+    let (token, has_below) = read_slot(head, series, range.from(sight.visible.floor_ms), sight.appended, into)?;
+    if !has_below {
+        return Ok(token);
+    }
+    let mut late = Vec::new();
+    below::read_floats(head, series, range, Generations::of(sight.visible), sight.appended, &mut late)?;
+    if late.is_empty() {
+        return Ok(token);
+    }
+    merge_late(&mut late, into);
+    Ok(None)
+}
+
+/// As [`read`], of the main structures alone and whatever the floor is.
+pub(super) fn read_main(
+    head: &Inner,
+    series: SeriesRef,
+    range: TimeRange,
+    appended: Option<u64>,
+    into: &mut SampleColumns,
+) -> Result<Option<u64>, HeadError> {
+    Ok(read_slot(head, series, range, appended, into)?.0)
+}
+
+/// As [`read_main`]; says, too, whether the series has below-floor samples.
+fn read_slot(
+    head: &Inner,
+    series: SeriesRef,
+    range: TimeRange,
+    appended: Option<u64>,
+    into: &mut SampleColumns,
+) -> Result<(Option<u64>, bool), HeadError> {
     into.clear();
     SCRATCH.with_borrow_mut(|scratch| {
         let lock = head.shard_of(series).read();
-        let hidden = lock.hidden(series, view);
+        let hidden = lock.hidden(series, appended);
         let asked_until_ms = range.until_ms;
         let range = hidden.clip_floats(range);
-        let slot = lock.live(series).copied().filter(|slot| slot.may_overlap(range.after_ms, range.until_ms));
-        let Some(slot) = slot else { return Ok(Some(0)) };
+        let Some(slot) = lock.live(series).copied() else { return Ok((Some(0), false)) };
+        let has_below = slot.has(Slot::HAS_BELOW);
+        if !slot.may_overlap(range.after_ms, range.until_ms) {
+            return Ok((Some(0), has_below));
+        }
         let open = copy_open_chunk(&lock, &slot, range, scratch);
         let late = copy_late(&lock, series, &slot, range, scratch);
         let reaches_back = open.is_none_or(|open| open.first_ms > range.after_ms.saturating_add(1));
@@ -145,12 +182,13 @@ pub(crate) fn read(
         if scratch.late.is_empty() {
             // Two series are cut off alike only if it is at one time.
             let cut_off = range.until_ms < asked_until_ms;
-            return Ok(token.map(|token| if cut_off { mix(token, range.until_ms as u64) } else { token }));
+            let token = token.map(|token| if cut_off { mix(token, range.until_ms as u64) } else { token });
+            return Ok((token, has_below));
         }
         let unseen = hidden.floats_within(range);
         scratch.late.retain(|(t, _)| unseen.binary_search(t).is_err());
         merge_late(&mut scratch.late, into);
-        Ok(None)
+        Ok((None, has_below))
     })
 }
 
@@ -176,12 +214,18 @@ pub(crate) fn latest(
     head: &Inner,
     series: SeriesRef,
     range: TimeRange,
-    view: Option<u64>,
+    sight: Sight,
 ) -> Result<Option<Sample>, HeadError> {
     let lock = head.shard_of(series).read();
-    let range = lock.hidden(series, view).clip_floats(range);
-    let slot = lock.live(series).filter(|slot| slot.may_overlap(range.after_ms, range.until_ms));
-    let Some(slot) = slot.copied() else { return Ok(None) };
+    let Some(slot) = lock.live(series).copied() else { return Ok(None) };
+    if slot.has(Slot::HAS_BELOW) {
+        drop(lock);
+        return latest_of_all(head, series, range, sight);
+    }
+    let range = lock.hidden(series, sight.appended).clip_floats(range.from(sight.visible.floor_ms));
+    if !slot.may_overlap(range.after_ms, range.until_ms) {
+        return Ok(None);
+    }
     if slot.last_ms <= range.until_ms {
         let newest = Sample { timestamp_ms: slot.last_ms, value: f64::from_bits(slot.last_bits) };
         return Ok(Some(newest));
@@ -200,8 +244,12 @@ pub(crate) fn latest(
     if found.is_some() {
         return Ok(found);
     }
+    latest_of_all(head, series, range, sight)
+}
+
+fn latest_of_all(head: &Inner, series: SeriesRef, range: TimeRange, sight: Sight) -> Result<Option<Sample>, HeadError> {
     let mut columns = SampleColumns::default();
-    read(head, series, range, view, &mut columns)?;
+    read(head, series, range, sight, &mut columns)?;
     let newest = columns.timestamps_ms.last().zip(columns.values.last());
     Ok(newest.map(|(&timestamp_ms, &value)| Sample { timestamp_ms, value }))
 }
@@ -368,7 +416,7 @@ fn decode_open(open: OpenCopy, scratch: &mut Scratch) {
 
 /// Merges out-of-order samples, in any order, into samples in order. What came in order wins, though no timestamp is
 /// stored twice.
-fn merge_late(late: &mut Vec<(i64, u64)>, into: &mut SampleColumns) {
+pub(super) fn merge_late(late: &mut Vec<(i64, u64)>, into: &mut SampleColumns) {
     late.sort_unstable_by_key(|sample| sample.0);
     late.dedup_by_key(|sample| sample.0);
     let mut merged = SampleColumns::default();

@@ -1,6 +1,7 @@
 //! A shard: the series whose hashes agree in the low bits, with everything they need, behind one lock.
 
 use super::HeadOptions;
+use super::below::Generation;
 use super::cells::Cells;
 use super::chunk_files::ChunkFiles;
 use super::chunk_link::ChunkLink;
@@ -53,6 +54,21 @@ pub(crate) struct Shard {
     pub(crate) sampled: usize,
     /// A snapshot is under way.
     pub(crate) frozen: bool,
+    /// Older samples go to the newest below-floor generation.
+    pub(crate) append_floor_ms: i64,
+    /// Older samples of the main structures are in blocks and count no more.
+    pub(crate) read_floor_ms: i64,
+    /// The read floor when what is dead was forgotten last.
+    pub(super) trimmed_ms: i64,
+    /// Number of the below-floor generation that takes samples.
+    pub(crate) generation: u64,
+    /// Below-floor generations that have samples, oldest first.
+    pub(crate) below: Vec<Generation>,
+    /// Slots of series that have left; some may be taken again.
+    pub(super) free: Vec<u32>,
+    /// Series that are doomed, see `collect.rs`.
+    pub(super) doomed: usize,
+    pub(super) hash_bytes: Vec<u8>,
     /// The slot at which the search for idle series goes on.
     pub(super) sweep_at: usize,
     /// The chunk that was decoded last for an out-of-order sample.
@@ -65,8 +81,10 @@ pub(crate) struct Shard {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Counters {
     pub(crate) series_created: u64,
+    pub(crate) series_removed: u64,
     pub(crate) in_order: u64,
     pub(crate) out_of_order: u64,
+    pub(crate) below_floor: u64,
     pub(crate) repeated: u64,
     pub(crate) conflicting: u64,
     pub(crate) histograms_in_order: u64,
@@ -109,6 +127,14 @@ impl Shard {
             last_ms: i64::MIN,
             sampled: 0,
             frozen: false,
+            append_floor_ms: i64::MIN,
+            read_floor_ms: i64::MIN,
+            trimmed_ms: i64::MIN,
+            generation: 1,
+            below: Vec::new(),
+            free: Vec::new(),
+            doomed: 0,
+            hash_bytes: Vec::new(),
             sweep_at: 0,
             late_scratch: LateScratch { link: ChunkLink::NONE, decoded: Box::default() },
             stream: Vec::new(),
@@ -141,14 +167,30 @@ impl Shard {
         log: impl FnOnce(SeriesRef),
     ) -> Result<(SeriesRef, bool), HeadError> {
         if let Some(slot) = self.hashes.get(hash) {
+            self.keep(slot);
             return Ok((self.series_ref(slot), false));
         }
-        let slot = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
-        self.add(slot, hash, labels)?;
+        let slot = self.next_slot();
+        if let Err(error) = self.add(slot, hash, labels) {
+            if (slot as usize) < self.slots.len() {
+                self.free.push(slot);
+            }
+            return Err(error);
+        }
         self.counters.series_created += 1;
         let series = self.series_ref(slot);
         log(series);
         Ok((series, true))
+    }
+
+    /// A slot that nobody has.
+    fn next_slot(&mut self) -> u32 {
+        while let Some(slot) = self.free.pop() {
+            if !self.slots.get(slot as usize).has(Slot::LIVE) {
+                return slot;
+            }
+        }
+        u32::try_from(self.slots.len()).unwrap_or(u32::MAX)
     }
 
     /// Puts a series back under its reference.
@@ -171,9 +213,10 @@ impl Shard {
         }
     }
 
-    /// Forgets chunks that end before `before_ms`, file by file; returns the bytes of the files.
-    pub(crate) fn expire(&mut self, before_ms: i64) -> u64 {
-        let bytes = self.files.expire(before_ms);
+    /// Forgets chunks that end before `before_ms`, file by file, except of below-floor generations after `generation`;
+    /// returns the bytes of the files.
+    pub(crate) fn expire(&mut self, before_ms: i64, generation: u64) -> u64 {
+        let bytes = self.files.expire(before_ms, generation);
         let oldest = self.files.summaries().first().map_or(u32::MAX, |file| file.number);
         if bytes > 0 {
             self.late.values_mut().for_each(|late| late.chunks.retain(|chunk| chunk.link.file() >= oldest));
@@ -183,12 +226,18 @@ impl Shard {
         bytes
     }
 
+    /// Timestamps of the oldest and the newest sample in the main structures that are not in blocks.
+    pub(crate) fn time_range_ms(&self) -> Option<(i64, i64)> {
+        let first_ms = self.first_ms.max(self.read_floor_ms);
+        (first_ms <= self.last_ms).then_some((first_ms, self.last_ms))
+    }
+
     /// Takes over the state that a snapshot holds.
     pub(crate) fn replace_empty(&mut self, loaded: Loaded) -> Result<Vec<Notice>, HeadError> {
         if self.slots.len() > 0 {
             return Err(HeadError::NotEmpty { shard: self.number });
         }
-        let notices = self.files.adopt(loaded.files)?;
+        let notices = self.files.adopt(loaded.files, loaded.floors.last_file)?;
         (self.first_ms, self.last_ms) = (loaded.first_ms, loaded.last_ms);
         (self.slots, self.cells, self.timelines) = (loaded.slots, loaded.cells, loaded.timelines);
         (self.hashes, self.labels) = (loaded.hashes, loaded.labels);
@@ -197,6 +246,11 @@ impl Shard {
         self.histogram_bytes = loaded.histograms.values().map(|series| series.run.as_bytes().len()).sum();
         self.histograms = loaded.histograms;
         self.starts = loaded.starts;
+        (self.append_floor_ms, self.read_floor_ms) = (loaded.floors.append_floor_ms, loaded.floors.read_floor_ms);
+        self.generation = loaded.floors.generation;
+        self.below = loaded.below;
+        let free = (0u32..).zip(self.slots.iter()).filter(|(_, slot)| !slot.has(Slot::LIVE));
+        self.free = free.map(|(number, _)| number).collect();
         self.late_buffered = loaded.late.values().map(|late| late.buffer.len()).sum();
         self.late = loaded.late;
         Ok(notices)

@@ -65,6 +65,12 @@ impl Slot {
     /// Some sample of the series has a start timestamp.
     pub(crate) const HAS_STARTS: u8 = 32;
 
+    /// The series is about to leave the head, unless somebody looks it up. Of no meaning in a snapshot.
+    pub(crate) const DOOMED: u8 = 64;
+
+    /// The series has samples that are older than the append floor, kept aside.
+    pub(crate) const HAS_BELOW: u8 = 128;
+
     /// A series without a sample.
     pub(crate) fn new(labels: u32, timeline: u32) -> Self {
         Self { labels, timeline, flags: Self::LIVE, ..Self::default() }
@@ -136,7 +142,8 @@ impl Slot {
             to.copy_from_slice(&word.to_le_bytes());
         }
         out[52..56].copy_from_slice(&self.values.to_bytes());
-        out[56..61].copy_from_slice(&[self.count, self.rows, self.tail_len, self.chain_tail_words, self.flags]);
+        let flags = self.flags & !Self::DOOMED;
+        out[56..61].copy_from_slice(&[self.count, self.rows, self.tail_len, self.chain_tail_words, flags]);
         out[61..64].copy_from_slice(&self.first_window);
         out
     }

@@ -10,6 +10,7 @@ use super::frame::{Frame, FrameKind};
 use super::late::LateChunk;
 use super::varint;
 use crate::chunk::bits::{unzigzag, zigzag};
+use crate::select::TimeRange;
 
 /// Runs and points are cut into a chunk when there are more of them.
 const IN_MEMORY_MAX: usize = 64;
@@ -87,6 +88,27 @@ impl StartTimes {
             payload: &cut.to_bytes(),
         });
         self.chunks.push(LateChunk { link, first_ms, last_ms });
+    }
+
+    /// The chunks that may hold starts of samples in a range.
+    pub(crate) fn chunks_within(&self, range: TimeRange) -> impl Iterator<Item = LateChunk> {
+        let overlaps = move |chunk: &LateChunk| chunk.first_ms <= range.until_ms && chunk.last_ms > range.after_ms;
+        self.chunks.iter().copied().filter(overlaps)
+    }
+
+    /// Forgets the starts of samples older than `floor_ms`.
+    pub(crate) fn trim(&mut self, floor_ms: i64) {
+        let newest = self.recent.runs.pop();
+        self.recent.runs.retain(|run| run.last_ms >= floor_ms);
+        // Whether the newest sample goes on with the newest run depends on that run.
+        self.recent.runs.extend(newest);
+        self.recent.points.retain(|point| point.0 >= floor_ms);
+        self.chunks.retain(|chunk| chunk.last_ms >= floor_ms);
+    }
+
+    /// Whether there is nothing.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.recent.runs.is_empty() && self.recent.points.is_empty() && self.chunks.is_empty()
     }
 
     /// Bytes on the heap.

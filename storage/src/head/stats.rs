@@ -11,10 +11,14 @@ pub struct HeadStats {
     pub series: u64,
     /// Series made since the process started; those restored are not counted.
     pub series_created: u64,
+    /// Series that left since the process started.
+    pub series_removed: u64,
     /// Samples stored in order.
     pub samples_in_order: u64,
     /// Samples stored out of order.
     pub samples_out_of_order: u64,
+    /// Floats stored that were older than the append floor.
+    pub samples_below_floor: u64,
     /// Samples that repeated a stored one bit for bit.
     pub samples_repeated: u64,
     /// Samples refused because another value was stored at their timestamp.
@@ -49,8 +53,8 @@ pub struct HeadStats {
     pub chunk_write_problem: Option<String>,
     /// Out-of-order samples in memory.
     pub out_of_order_buffered: u64,
-    /// Timestamps of the oldest and the newest sample ever stored, in milliseconds since the Unix epoch; `None` when there is
-    /// no sample.
+    /// Timestamps of the oldest and the newest sample that are not in blocks, below-floor ones left out, in milliseconds since
+    /// the Unix epoch; `None` when there is no sample.
     pub time_range_ms: Option<(i64, i64)>,
     /// Memory by part.
     pub memory: HeadMemory,
@@ -103,8 +107,10 @@ impl HeadStats {
         let counters = &shard.counters;
         self.series += shard.hashes.len() as u64;
         self.series_created += counters.series_created;
+        self.series_removed += counters.series_removed;
         self.samples_in_order += counters.in_order;
         self.samples_out_of_order += counters.out_of_order;
+        self.samples_below_floor += counters.below_floor;
         self.samples_repeated += counters.repeated;
         self.samples_conflicting += counters.conflicting;
         self.histograms_in_order += counters.histograms_in_order;
@@ -115,7 +121,7 @@ impl HeadStats {
         self.late_chunks_cut += counters.late_chunks_cut;
         self.segments_written += counters.segments_written;
         self.timelines_left += counters.detached;
-        self.timelines += shard.timelines.lines.len() as u64;
+        self.timelines += shard.timelines.count() as u64;
         self.label_pairs += shard.labels.pair_count() as u64;
         self.out_of_order_buffered += shard.late_buffered as u64;
         let (written, waiting) = shard.files.sizes();
@@ -124,9 +130,9 @@ impl HeadStats {
         let (failures, problem) = shard.files.failures();
         self.chunk_write_failures += failures;
         self.chunk_write_problem = self.chunk_write_problem.take().or_else(|| problem.map(str::to_owned));
-        if shard.first_ms <= shard.last_ms {
-            let (first_ms, last_ms) = self.time_range_ms.unwrap_or((i64::MAX, i64::MIN));
-            self.time_range_ms = Some((first_ms.min(shard.first_ms), last_ms.max(shard.last_ms)));
+        if let Some((first_ms, last_ms)) = shard.time_range_ms() {
+            let (oldest_ms, newest_ms) = self.time_range_ms.unwrap_or((first_ms, last_ms));
+            self.time_range_ms = Some((oldest_ms.min(first_ms), newest_ms.max(last_ms)));
         }
         self.memory.add(shard, waiting);
     }
@@ -152,5 +158,11 @@ impl HeadMemory {
         self.starts += (starts + shard.starts.capacity() * (size_of::<StartTimes>() + 5)) as u64;
         self.views += shard.notes.bytes() as u64;
         self.chunks_waiting += waiting as u64;
+        for generation in &shard.below {
+            let (late, histograms, starts) = generation.bytes();
+            self.out_of_order += late as u64;
+            self.histograms += histograms as u64;
+            self.starts += starts as u64;
+        }
     }
 }

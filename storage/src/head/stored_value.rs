@@ -73,7 +73,7 @@ impl Shard {
     }
 
     /// An unreadable chunk holds nothing: the sample is stored, and readers hear of the damage.
-    fn value_in_chunk(&mut self, link: ChunkLink, timestamp_ms: i64) -> Option<u64> {
+    pub(super) fn value_in_chunk(&mut self, link: ChunkLink, timestamp_ms: i64) -> Option<u64> {
         let scratch = &mut self.late_scratch;
         if scratch.link != link {
             scratch.link = ChunkLink::NONE;

@@ -25,8 +25,10 @@ pub(crate) struct Timeline {
     pub(crate) newest: u32,
     /// Samples at its newest row.
     pub(crate) followers: u32,
-    /// Series of the group.
+    /// Series of the group; 0 when the timeline is free.
     pub(crate) members: u32,
+    /// Whose it is.
+    pub(crate) group: GroupKey,
 }
 
 /// A group shares a timeline from so many series on: for fewer, timestamps of their own take less memory than a segment.
@@ -103,18 +105,42 @@ pub(crate) struct Timelines {
     by_group: HashMap<GroupKey, u32>,
     pub(crate) segments: Vec<Segment>,
     free: Vec<u32>,
+    /// Timelines that no group has.
+    free_lines: Vec<u32>,
 }
 
 impl Timelines {
     /// The timeline of the group that a new series belongs to, made when the group is new.
     pub(crate) fn join(&mut self, group: GroupKey) -> u32 {
-        let lines = &mut self.lines;
+        let (lines, free) = (&mut self.lines, &mut self.free_lines);
         let timeline = *self.by_group.entry(group).or_insert_with(|| {
-            lines.push(Timeline { newest: NONE, followers: 0, members: 0 });
-            (lines.len() - 1) as u32
+            let made = Timeline { newest: NONE, followers: 0, members: 0, group };
+            match free.pop() {
+                Some(timeline) => {
+                    lines[timeline as usize] = made;
+                    timeline
+                }
+                None => {
+                    lines.push(made);
+                    (lines.len() - 1) as u32
+                }
+            }
         });
         self.lines[timeline as usize].members += 1;
         timeline
+    }
+
+    /// A series of the timeline's group is no more, and refers to no segment.
+    pub(crate) fn leave(&mut self, timeline: u32) {
+        let line = &mut self.lines[timeline as usize];
+        line.members -= 1;
+        if line.members == 0 {
+            let group = line.group;
+            self.close_newest(timeline);
+            self.lines[timeline as usize].newest = NONE;
+            self.by_group.remove(&group);
+            self.free_lines.push(timeline);
+        }
     }
 
     #[inline]
@@ -229,6 +255,11 @@ impl Timelines {
         }
     }
 
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.by_group.len()
+    }
+
     /// Bytes of memory.
     pub(crate) fn bytes(&self) -> usize {
         let offsets: usize = self.segments.iter().map(|segment| segment.offsets.capacity() * size_of::<u32>()).sum();
@@ -247,7 +278,26 @@ impl Timelines {
     pub(crate) fn restore(lines: Vec<Timeline>, groups: Vec<(GroupKey, u32)>, segments: Vec<Segment>) -> Self {
         let is_free = |segment: &Segment| segment.offsets.is_empty();
         let free = segments.iter().enumerate().filter(|(_, s)| is_free(s)).map(|(at, _)| at as u32).collect();
-        Self { lines, by_group: groups.into_iter().collect(), segments, free }
+        let mut lines = lines;
+        for (group, timeline) in &groups {
+            if let Some(line) = lines.get_mut(*timeline as usize) {
+                line.group = *group;
+            }
+        }
+        Self { lines, by_group: groups.into_iter().collect(), segments, free, free_lines: Vec::new() }
+    }
+
+    /// Counts the members of all groups anew, given the timelines of all series; groups without any are no more.
+    pub(crate) fn recount(&mut self, members: impl Iterator<Item = u32>) {
+        self.lines.iter_mut().for_each(|line| line.members = 0);
+        for timeline in members {
+            if let Some(line) = self.lines.get_mut(timeline as usize) {
+                line.members += 1;
+            }
+        }
+        self.free_lines = (0u32..).zip(&self.lines).filter(|(_, line)| line.members == 0).map(|(at, _)| at).collect();
+        let lines = &self.lines;
+        self.by_group.retain(|_, timeline| lines.get(*timeline as usize).is_some_and(|line| line.members > 0));
     }
 }
 

@@ -8,10 +8,13 @@
 //! one note hides the rest of the series too; only samples that came out of order are noted one by one. So a view costs at
 //! most one note for each series that is appended to while it is open, and nothing is noted while none is open.
 //!
+//! A view pins its era, too: what a flush gives up stays readable for it.
+//!
 //! Notes are bounded: should more than [`NOTES_MAX`] be needed, the oldest are dropped, and the views that needed them see
 //! what came since.
 
 use super::Head;
+use super::eras::{Pin, Visible};
 use super::shard::Shard;
 use crate::append::SeriesRef;
 use crate::select::TimeRange;
@@ -83,6 +86,16 @@ pub struct View {
 struct OpenView {
     head: Head,
     appended: u64,
+    /// Keeps what a flush gives up meanwhile.
+    pin: Pin,
+}
+
+/// What a reader sees: what was not given up when its era began, without what came after its view was opened.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sight {
+    pub(crate) visible: Visible,
+    /// How many batches its view sees; `None` without a view.
+    pub(crate) appended: Option<u64>,
 }
 
 impl Head {
@@ -92,7 +105,7 @@ impl Head {
     pub fn view(&self) -> View {
         let appended = self.inner.views.appended.lock();
         *self.inner.views.open.lock().entry(*appended).or_default() += 1;
-        View { open: Arc::new(OpenView { head: self.clone(), appended: *appended }) }
+        View { open: Arc::new(OpenView { head: self.clone(), appended: *appended, pin: self.pin() }) }
     }
 }
 
@@ -100,6 +113,10 @@ impl View {
     /// How many batches it sees.
     pub(crate) fn appended(&self) -> u64 {
         self.open.appended
+    }
+
+    pub(crate) fn pin(&self) -> &Pin {
+        &self.open.pin
     }
 
     pub(crate) fn head(&self) -> &Head {

@@ -31,6 +31,9 @@ impl LabelIndex {
         let mut others_max = 0;
         let mut offer = |pair: u32| {
             let series = self.pairs[pair as usize].series;
+            if series == 0 {
+                return;
+            }
             match heap.peek() {
                 Some(Reverse((least, _))) if heap.len() == top && series <= *least => others_max = *least,
                 _ => {
@@ -65,7 +68,7 @@ impl LabelIndex {
 
     /// All names.
     pub(crate) fn name_extents(&self) -> impl Iterator<Item = (&str, NameExtent)> {
-        self.names.iter().map(|name| {
+        self.names.iter().filter(|name| name.value_count() > 0).map(|name| {
             let values = name.value_count() as u64;
             let (mut count, mut length) = (0, 0);
             for pair in name.sample(LENGTHS) {

@@ -1,8 +1,8 @@
 //! The label index of a shard: which label pairs there are, which series have them, and the pairs of each series.
 //!
 //! A label set is stored as the numbers of its pairs. Each pair has postings, each name the set of series that have it at all
-//! (so "absent" needs no search) and its values in order. Everything is append-only: queries read what a shard's lock
-//! protects, series are added one at a time.
+//! (so "absent" needs no search) and its values in order. Queries read what a shard's lock protects, series are added one at
+//! a time; how they leave is in `removal.rs`.
 
 mod arena;
 mod cardinality;
@@ -10,6 +10,7 @@ mod listing;
 mod matching;
 mod names;
 mod postings;
+mod removal;
 mod restore;
 
 pub(crate) use arena::Address;
@@ -19,9 +20,12 @@ pub(crate) use restore::IndexExtent;
 use crate::head::varint;
 use arena::{ArenaFull, ByteArena, Text, TextArena};
 use hashbrown::HashTable;
+use model::labels::METRIC_NAME;
 use model::matcher::{MatchOp, Matcher};
 use names::Name;
 use postings::Postings;
+use removal::Removal;
+use roaring::RoaringBitmap;
 use smallvec::SmallVec;
 use std::hash::BuildHasher;
 
@@ -30,6 +34,8 @@ const JOB: &str = "job";
 const INSTANCE: &str = "instance";
 /// No pair.
 const NO_PAIR: u32 = u32::MAX;
+/// No name: of a number that is free.
+const NO_NAME: u32 = u32::MAX;
 
 /// One (name, value) pair.
 #[derive(Debug, Clone, Copy)]
@@ -45,13 +51,18 @@ struct Pair {
 pub(crate) struct LabelIndex {
     text: TextArena,
     names: Vec<Name>,
-    name_numbers: HashTable<u32>,
+    name_table: HashTable<u32>,
+    /// Numbers of names that nothing has.
+    free_names: Vec<u32>,
     pairs: Vec<Pair>,
     pair_numbers: HashTable<u32>,
+    /// Numbers of pairs that nothing has.
+    free_pairs: Vec<u32>,
     postings: Vec<Postings>,
     sets: ByteArena,
     all: Postings,
     series: u32,
+    removal: Removal,
     hasher: foldhash::fast::RandomState,
 }
 
@@ -111,7 +122,7 @@ impl LabelIndex {
     }
 
     fn intern_value(&mut self, name: u32, value: &str) -> Result<u32, ArenaFull> {
-        let hash = self.hasher.hash_one((name, value));
+        let hash = self.hash_of_value(name, value);
         let (pairs, text) = (&self.pairs, &self.text);
         let same = |&pair: &u32| {
             let known = &pairs[pair as usize];
@@ -125,9 +136,18 @@ impl LabelIndex {
     }
 
     fn add_pair(&mut self, hash: u64, name: u32, value: Text) -> u32 {
-        let number = self.pairs.len() as u32;
-        self.pairs.push(Pair { name, value, series: 0 });
-        self.postings.push(Postings::default());
+        let pair = Pair { name, value, series: 0 };
+        let number = match self.free_pairs.pop() {
+            Some(number) => {
+                self.pairs[number as usize] = pair;
+                number
+            }
+            None => {
+                self.pairs.push(pair);
+                self.postings.push(Postings::default());
+                (self.pairs.len() - 1) as u32
+            }
+        };
         let (pairs, text, hasher) = (&self.pairs, &self.text, &self.hasher);
         self.pair_numbers.insert_unique(hash, number, |&pair| {
             let known = &pairs[pair as usize];
@@ -141,10 +161,19 @@ impl LabelIndex {
         if let Some(number) = self.name_number(name) {
             return Ok(number);
         }
-        let number = self.names.len() as u32;
-        self.names.push(Name::new(self.text.push(name)?));
+        let made = Name::new(self.text.push(name)?);
+        let number = match self.free_names.pop() {
+            Some(number) => {
+                self.names[number as usize] = made;
+                number
+            }
+            None => {
+                self.names.push(made);
+                (self.names.len() - 1) as u32
+            }
+        };
         let (names, text, hasher) = (&self.names, &self.text, &self.hasher);
-        self.name_numbers.insert_unique(hasher.hash_one(name), number, |&number| {
+        self.name_table.insert_unique(hasher.hash_one(name), number, |&number| {
             hasher.hash_one(text.get(names[number as usize].text))
         });
         Ok(number)
@@ -152,7 +181,7 @@ impl LabelIndex {
 
     fn name_number(&self, name: &str) -> Option<u32> {
         let same = |&number: &u32| self.text.get(self.names[number as usize].text) == name;
-        self.name_numbers.find(self.hasher.hash_one(name), same).copied()
+        self.name_table.find(self.hash_of_name(name), same).copied()
     }
 
     fn pair_number(&self, name: u32, value: &str) -> Option<u32> {
@@ -160,7 +189,15 @@ impl LabelIndex {
             let known = &self.pairs[pair as usize];
             known.name == name && self.text.get(known.value) == value
         };
-        self.pair_numbers.find(self.hasher.hash_one((name, value)), same).copied()
+        self.pair_numbers.find(self.hash_of_value(name, value), same).copied()
+    }
+
+    fn hash_of_name(&self, name: &str) -> u64 {
+        self.hasher.hash_one(name)
+    }
+
+    fn hash_of_value(&self, name: u32, value: &str) -> u64 {
+        self.hasher.hash_one((name, value))
     }
 
     fn value(&self, pair: u32) -> &str {
@@ -231,6 +268,36 @@ impl LabelIndex {
         }
     }
 
+    /// The numbers of the names of a set.
+    pub(crate) fn name_numbers_of(&self, labels: Address) -> impl Iterator<Item = u32> {
+        pairs_of(self.sets.from(labels)).map(|pair| self.pairs[pair as usize].name)
+    }
+
+    /// The values of a label that series have, in no order.
+    pub(crate) fn values_in_use(&self, name: &str) -> impl Iterator<Item = &str> {
+        let name = self.name_number(name).map(|name| &self.names[name as usize]);
+        let pairs = name.into_iter().flat_map(Name::pairs);
+        pairs.filter(|pair| self.pairs[*pair as usize].series > 0).map(|pair| self.value(pair))
+    }
+
+    /// The series of a metric, or those without a metric name.
+    pub(crate) fn with_metric(&self, metric: Option<&str>) -> RoaringBitmap {
+        let name = self.name_number(METRIC_NAME);
+        match (name, metric) {
+            (None, None) => self.all.to_bitmap(),
+            (None, Some(_)) => RoaringBitmap::new(),
+            (Some(name), None) => {
+                let mut series = self.all.to_bitmap();
+                self.names[name as usize].present.subtract_from(&mut series);
+                series
+            }
+            (Some(name), Some(metric)) => {
+                let pair = self.pair_number(name, metric);
+                pair.map(|pair| self.postings[pair as usize].to_bitmap()).unwrap_or_default()
+            }
+        }
+    }
+
     /// Whether any series has the label.
     pub(crate) fn has_name(&self, name: &str) -> bool {
         self.name_number(name).is_some()
@@ -238,7 +305,7 @@ impl LabelIndex {
 
     /// Distinct pairs.
     pub(crate) fn pair_count(&self) -> usize {
-        self.pairs.len()
+        self.pairs.len() - self.free_pairs.len()
     }
 
     /// Bytes of memory by part.
@@ -249,7 +316,8 @@ impl LabelIndex {
             label_sets: self.sets.bytes(),
             pairs: self.text.bytes()
                 + self.pairs.capacity() * size_of::<Pair>()
-                + (self.pair_numbers.capacity() + self.name_numbers.capacity()) * 8 / 7 * 5,
+                + (self.free_pairs.capacity() + self.free_names.capacity()) * size_of::<u32>()
+                + (self.pair_numbers.capacity() + self.name_table.capacity()) * 8 / 7 * 5,
             postings: postings + names + self.postings.capacity() * size_of::<Postings>(),
         }
     }

@@ -42,6 +42,19 @@ impl Name {
         self.runs.push(run);
     }
 
+    /// Keeps some of the pairs.
+    pub(super) fn retain(&mut self, kept: impl Fn(u32) -> bool) {
+        for run in self.runs.iter_mut().chain([&mut self.recent]) {
+            run.retain(|pair| kept(*pair));
+            // Growing and shrinking names would otherwise keep the room of their best days.
+            if run.len() * 4 < run.capacity() {
+                run.shrink_to(run.len() * 2);
+            }
+        }
+        self.runs.retain(|run| !run.is_empty());
+        // The lengths of neighbours are what adding relies on to stay cheap, not to stay right.
+    }
+
     pub(super) fn value_count(&self) -> usize {
         self.runs.iter().map(Vec::len).sum::<usize>() + self.recent.len()
     }

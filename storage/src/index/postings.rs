@@ -63,6 +63,41 @@ impl Postings {
         }
     }
 
+    /// Takes a slot out.
+    pub(crate) fn remove(&mut self, slot: u32) {
+        match self {
+            Self::Run { start, len } => {
+                let Some(at) = slot.checked_sub(*start).filter(|at| at < len) else { return };
+                if at + 1 == *len {
+                    *len -= 1;
+                } else if at == 0 {
+                    (*start, *len) = (*start + 1, *len - 1);
+                } else if *len as usize <= FEW {
+                    *self = Self::Few((*start..*start + *len).filter(|other| *other != slot).collect());
+                } else {
+                    let mut bitmap = run(*start, *len);
+                    bitmap.remove(slot);
+                    bitmap.optimize();
+                    *self = Self::Many(Box::new(bitmap));
+                }
+            }
+            Self::Few(slots) => {
+                if let Ok(at) = slots.binary_search(&slot) {
+                    slots.remove(at);
+                }
+                if slots.is_empty() {
+                    *self = Self::default();
+                }
+            }
+            Self::Many(bitmap) => {
+                bitmap.remove(slot);
+                if bitmap.len() <= FEW as u64 / 2 {
+                    *self = Self::from_ascending(&bitmap.iter().collect::<Vec<_>>());
+                }
+            }
+        }
+    }
+
     /// Builds a set from ascending slots.
     pub(crate) fn from_ascending(slots: &[u32]) -> Self {
         match slots {
@@ -244,6 +279,11 @@ mod tests {
             prop_assert_eq!(less.iter().collect::<BTreeSet<_>>(), &a - &b);
             prop_assert_eq!(union([&pa, &pb].into_iter()).iter().collect::<BTreeSet<_>>(), &a | &b);
             prop_assert_eq!(pa.any_in(Some(&pb.to_bitmap()), |slot| slot >= floor), (&a & &b).range(floor..).next().is_some());
+            let mut fewer = pa.clone();
+            b.iter().for_each(|slot| fewer.remove(*slot));
+            prop_assert_eq!(fewer.to_bitmap().iter().collect::<BTreeSet<_>>(), &a - &b);
+            b.iter().for_each(|slot| { let len = fewer.len() as u32; fewer.insert(*slot, len) });
+            prop_assert_eq!(fewer.to_bitmap().iter().collect::<BTreeSet<_>>(), &a | &b);
             prop_assert_eq!(pa.any_in(None, |slot| slot >= floor), a.range(floor..).next().is_some());
         }
     }

@@ -4,7 +4,7 @@
 
 use super::arena::ByteArena;
 use super::postings::Postings;
-use super::{Address, LabelIndex, pairs_of};
+use super::{Address, LabelIndex, NO_NAME, pairs_of};
 use crate::head::varint;
 use roaring::RoaringBitmap;
 
@@ -35,6 +35,22 @@ impl LabelIndex {
         &self.sets.pages()[page]
     }
 
+    /// Whether a pair has a number and no series, so that nobody misses it.
+    pub(crate) fn is_unused(&self, pair: u32) -> bool {
+        self.pairs[pair as usize].series == 0
+    }
+
+    /// Leaves the next number of a name free.
+    pub(crate) fn restore_free_name(&mut self) {
+        self.names.push(super::Name::new(super::Text::EMPTY));
+    }
+
+    /// Leaves the next number of a pair free.
+    pub(crate) fn restore_free_pair(&mut self) {
+        self.pairs.push(super::Pair { name: NO_NAME, value: super::Text::EMPTY, series: 0 });
+        self.postings.push(Postings::default());
+    }
+
     /// Adds the next name; returns its number, that of an earlier one if it repeats it.
     pub(crate) fn restore_name(&mut self, name: &str) -> Option<u32> {
         self.intern_name(name).ok()
@@ -42,7 +58,7 @@ impl LabelIndex {
 
     /// Adds the next pair; returns its number, that of an earlier one if it repeats it.
     pub(crate) fn restore_pair(&mut self, name: u32, value: &str) -> Option<u32> {
-        if name as usize >= self.names.len() {
+        if self.names.get(name as usize).is_none_or(|name| name.text.len == 0) {
             return None;
         }
         self.intern_value(name, value).ok()
@@ -50,6 +66,10 @@ impl LabelIndex {
 
     pub(crate) fn restore_sets(&mut self, pages: Vec<Vec<u8>>) {
         self.sets = ByteArena::restore(pages);
+        let free = (0u32..).zip(&self.pairs).filter(|(_, pair)| pair.name == NO_NAME);
+        self.free_pairs = free.map(|(number, _)| number).collect();
+        let free = (0u32..).zip(&self.names).filter(|(_, name)| name.text.len == 0);
+        self.free_names = free.map(|(number, _)| number).collect();
     }
 
     /// Whether a whole label set of known pairs, in ascending order of names, lies at an address.
@@ -58,9 +78,8 @@ impl LabelIndex {
         let Some(count) = varint::take_u32(&mut set) else { return false };
         let mut before: Option<&str> = None;
         for _ in 0..count {
-            let Some(pair) = varint::take_u32(&mut set).and_then(|pair| self.pairs.get(pair as usize)) else {
-                return false;
-            };
+            let pair = varint::take_u32(&mut set).and_then(|pair| self.pairs.get(pair as usize));
+            let Some(pair) = pair.filter(|pair| pair.name != NO_NAME) else { return false };
             let name = self.name_text(pair.name);
             if before.is_some_and(|before| before >= name) {
                 return false;

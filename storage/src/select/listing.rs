@@ -2,6 +2,7 @@
 
 use super::{SelectError, TimeRange};
 use crate::head::Head;
+use crate::head::eras::Visible;
 use crate::head::shard::Shard;
 use crate::index::Among;
 use model::matcher::Matcher;
@@ -29,8 +30,9 @@ impl Head {
     /// # Errors
     /// None as long as the index is in memory.
     pub fn label_names(&self, matchers: &[Matcher], range: TimeRange, limit: usize) -> Result<Listing, SelectError> {
-        Ok(self.list(matchers, range, limit, |shard, series, whole| {
-            shard.names(series, (!whole).then_some(|slot| shard.in_range(slot, range)))
+        let visible = self.inner.eras.visible();
+        Ok(self.list(matchers, range, visible, limit, |shard, series, whole| {
+            shard.names(series, (!whole).then_some(|slot| shard.in_range(slot, range, visible)))
         }))
     }
 
@@ -45,8 +47,9 @@ impl Head {
         range: TimeRange,
         limit: usize,
     ) -> Result<Listing, SelectError> {
-        Ok(self.list(matchers, range, limit, |shard, series, whole| {
-            shard.values(name, series, (!whole).then_some(|slot| shard.in_range(slot, range)), limit)
+        let visible = self.inner.eras.visible();
+        Ok(self.list(matchers, range, visible, limit, |shard, series, whole| {
+            shard.values(name, series, (!whole).then_some(|slot| shard.in_range(slot, range, visible)), limit)
         }))
     }
 
@@ -58,10 +61,11 @@ impl Head {
         if bound > GLANCE_ITEMS_MAX {
             return None;
         }
+        let visible = self.inner.eras.visible();
         let looks = Cell::new(0);
-        let listing = self.list(&[], range, limit, |shard, series, whole| {
+        let listing = self.list(&[], range, visible, limit, |shard, series, whole| {
             // Beyond the bound every series is taken for one in range, which ends the search.
-            let in_range = |slot| looks.replace(looks.get() + 1) >= GLANCE_LOOKS_MAX || shard.in_range(slot, range);
+            let in_range = |slot| looks.replace(looks.get() + 1) >= GLANCE_LOOKS_MAX || shard.in_range(slot, range, visible);
             let in_range = (!whole).then_some(in_range);
             match label {
                 None => shard.names(series, in_range),
@@ -76,15 +80,16 @@ impl Head {
         &self,
         matchers: &[Matcher],
         range: TimeRange,
+        visible: Visible,
         limit: usize,
         list: impl Fn(&Shard, Option<&RoaringBitmap>, bool) -> Vec<String>,
     ) -> Listing {
         let mut items = Vec::new();
         for shard in &self.inner.shards {
             let shard = shard.read();
-            if shard.overlaps(range) {
+            if shard.overlaps(range, visible) {
                 let series = (!matchers.is_empty()).then(|| shard.matching(matchers));
-                items.extend(list(&shard, series.as_ref(), shard.within(range)));
+                items.extend(list(&shard, series.as_ref(), shard.within(range, visible)));
             }
         }
         items.sort(); // finds the shards' runs and merges them

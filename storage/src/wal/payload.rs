@@ -3,7 +3,7 @@
 #![warn(clippy::indexing_slicing)]
 
 use super::cursor::{Cursor, push_text, push_varint};
-use crate::append::SeriesRef;
+use crate::append::{LabelHash, SeriesRef};
 use model::metadata::{Metadata, MetricType};
 
 /// Labels of one series are refused above this many bytes of names and values.
@@ -43,6 +43,27 @@ pub fn read_series<'a>(
         each(series, pairs);
     }
     Some(())
+}
+
+/// Appends series that left the head to the payload of their record.
+pub fn push_gone(out: &mut Vec<u8>, gone: &[(SeriesRef, LabelHash)]) {
+    for (series, hash) in gone {
+        push_varint(out, u64::from(series.0));
+        out.extend_from_slice(&hash.0.to_le_bytes());
+    }
+}
+
+/// The series of such a record; `None` where the bytes are malformed.
+#[must_use]
+pub fn read_gone(payload: &[u8]) -> Option<Vec<(SeriesRef, LabelHash)>> {
+    let mut cursor = Cursor::new(payload);
+    let mut gone = Vec::new();
+    while !cursor.is_empty() {
+        let series = SeriesRef(u32::try_from(cursor.varint()?).ok()?);
+        let (low, high) = (cursor.u64()?, cursor.u64()?);
+        gone.push((series, LabelHash(u128::from(high) << 64 | u128::from(low))));
+    }
+    Some(gone)
 }
 
 /// Types of metrics by their number in records and snapshots.
@@ -109,6 +130,17 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
+        #[test]
+        fn series_that_are_gone_come_back(list in prop::collection::vec((any::<u32>(), any::<u128>()), 0..5), cut in 1usize..16) {
+            let list: Vec<_> = list.into_iter().map(|(series, hash)| (SeriesRef(series), LabelHash(hash))).collect();
+            let mut payload = Vec::new();
+            push_gone(&mut payload, &list);
+            prop_assert_eq!(read_gone(&payload), Some(list));
+            if let Some(shorter) = payload.len().checked_sub(cut) {
+                prop_assert_eq!(read_gone(&payload[..shorter]), None);
+            }
+        }
+
         #[test]
         fn series_come_back(list in prop::collection::vec((any::<u32>(), prop::collection::vec((".{0,8}", ".{0,200}"), 0..6)), 0..5)) {
             let mut payload = Vec::new();

@@ -3,7 +3,7 @@
 use super::histograms::SeriesHistogram;
 use super::payload::{self, Checkpoint};
 use super::writer::RecordLimits;
-use crate::append::{AppendOutcome, Batch, ExemplarRow, Rows, SeriesRef};
+use crate::append::{AppendOutcome, Batch, ExemplarRow, LabelHash, Pin, Rows, SeriesRef};
 use crate::error::Error;
 use crate::histogram::BUCKETS_MAX;
 use crate::histogram::stored::Stored;
@@ -19,6 +19,8 @@ pub(crate) type Done = Box<dyn FnOnce(Result<(), Error>) + Send>;
 pub(crate) enum Work {
     /// New series, as the payload of one record.
     Series(Vec<u8>),
+    /// Series that left the head, as the payload of one record.
+    Gone(Vec<u8>),
     /// Samples and exemplars of series whose records are in the queue before them or in the log already.
     Append { content: Content, done: AppendDone },
     /// Metadata of metrics.
@@ -33,17 +35,19 @@ pub(crate) struct Content {
     pub(crate) rows: Rows,
     pub(crate) histograms: Vec<SeriesHistogram>,
     pub(crate) exemplars: Vec<ExemplarRow>,
+    /// Lets go once the rows are applied.
+    pub(crate) pin: Option<Pin>,
 }
 
 impl From<Batch> for Content {
-    fn from(Batch { rows, histograms, exemplars }: Batch) -> Self {
+    fn from(Batch { rows, histograms, exemplars, pin }: Batch) -> Self {
         let mut stored: Vec<SeriesHistogram> = Vec::with_capacity(histograms.len());
         for row in histograms {
             let scale = stored.last().map(|(_, before)| &before.scale);
             let histogram = Stored::new(row.timestamp_ms, row.start_ms, &row.histogram, scale);
             stored.push((row.series, histogram));
         }
-        Self { rows, histograms: stored, exemplars }
+        Self { rows, histograms: stored, exemplars, pin }
     }
 }
 
@@ -72,7 +76,7 @@ impl Work {
         const OVERHEAD: usize = 128;
         OVERHEAD
             + match self {
-                Self::Series(payload) => payload.len(),
+                Self::Series(payload) | Self::Gone(payload) => payload.len(),
                 Self::Append { content, .. } => content.bytes(),
                 Self::Metadata { entries, .. } => entries
                     .iter()
@@ -87,7 +91,7 @@ impl Work {
         match self {
             Self::Append { done, .. } => done(Err(error)),
             Self::Metadata { done, .. } => done(Err(error)),
-            Self::Series(_) | Self::Checkpoint(_) => {}
+            Self::Series(_) | Self::Gone(_) | Self::Checkpoint(_) => {}
         }
     }
 }
@@ -166,6 +170,25 @@ impl LogQueue {
         if let Some(Work::Series(payload)) = state.work.last_mut() {
             let before = payload.len();
             payload::push_series(payload, series, pairs.len(), pairs.iter().copied());
+            let added = payload.len() - before;
+            state.bytes += added;
+        }
+    }
+
+    /// Adds series that left the head, before any other can get their references. Never refused, like new series.
+    pub(crate) fn push_gone(&self, gone: &[(SeriesRef, LabelHash)]) {
+        let mut state = self.state.lock();
+        if gone.is_empty() || state.refusal.is_some() {
+            return;
+        }
+        if !matches!(state.work.last(), Some(Work::Gone(payload)) if payload.len() < self.limits.payload_bytes / 2) {
+            let work = Work::Gone(Vec::new());
+            state.bytes += work.bytes();
+            state.work.push(work);
+        }
+        if let Some(Work::Gone(payload)) = state.work.last_mut() {
+            let before = payload.len();
+            payload::push_gone(payload, gone);
             let added = payload.len() - before;
             state.bytes += added;
         }

@@ -40,11 +40,21 @@ pub enum RecordType {
     Metadata = 6,
     /// A snapshot was published.
     Checkpoint = 8,
+    /// Series left the head; their references may be those of others from now on.
+    Gone = 10,
 }
 
 impl RecordType {
     fn from_number(number: u8) -> Option<Self> {
-        let all = [Self::Series, Self::Samples, Self::Histograms, Self::Exemplars, Self::Metadata, Self::Checkpoint];
+        let all = [
+            Self::Series,
+            Self::Samples,
+            Self::Histograms,
+            Self::Exemplars,
+            Self::Metadata,
+            Self::Checkpoint,
+            Self::Gone,
+        ];
         all.into_iter().find(|kind| *kind as u8 == number)
     }
 }

@@ -16,7 +16,7 @@ use super::pool::{Inventory, LogDir, Sealed};
 use super::record::{Record, RecordError, RecordHead, RecordType};
 use super::samples::{DecodeError, SampleDecoder, row_count};
 use super::segment::{HeaderError, SEGMENT_HEADER_BYTES, SegmentName, SegmentReader, VERSION};
-use crate::append::{ExemplarRow, Rows, SeriesRef};
+use crate::append::{ExemplarRow, LabelHash, Rows, SeriesRef};
 use crate::error::Error;
 use model::metadata::Metadata;
 use std::path::{Path, PathBuf};
@@ -39,6 +39,8 @@ pub(crate) trait ReplaySink {
     fn exemplar(&mut self, lsn: u64, row: ExemplarRow);
     /// Metadata was told.
     fn metadata(&mut self, lsn: u64, metric: &str, metadata: Metadata);
+    /// Series left the head: later records mean others by their references.
+    fn gone(&mut self, lsn: u64, gone: Vec<(SeriesRef, LabelHash)>);
     /// A snapshot was published.
     fn checkpoint(&mut self, lsn: u64, checkpoint: Checkpoint);
 }
@@ -379,6 +381,7 @@ impl Replay<'_> {
                 let sink = &mut *self.sink;
                 payload::read_metadata(payload, |metric, metadata| sink.metadata(lsn, metric, metadata))?;
             }
+            RecordType::Gone => self.sink.gone(lsn, payload::read_gone(payload)?),
             RecordType::Checkpoint => self.sink.checkpoint(lsn, Checkpoint::from_bytes(payload)?),
         }
         Some(())

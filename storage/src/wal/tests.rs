@@ -1,14 +1,14 @@
 //! The log as a whole, on a simulated disk: what was delivered survives, whatever happens.
 
 use super::histograms::SeriesHistogram;
-use super::payload::Checkpoint;
+use super::payload::{self, Checkpoint};
 use super::pool::{LogDir, PoolOptions, SegmentPool};
 use super::queue::{LogQueue, Work};
 use super::replay::{ReplayProgress, ReplayReport, ReplaySink, replay};
 use super::segment::{SEGMENT_HEADER_BYTES, SegmentName};
 use super::stats::WalCounters;
 use super::writer::{LogWriter, RecordLimits};
-use crate::append::{AppendOutcome, Batch, ExemplarRow, Rows, SeriesRef};
+use crate::append::{AppendOutcome, Batch, ExemplarRow, LabelHash, Rows, SeriesRef};
 use crate::disk::simulated::{Fault, SimulatedDisk};
 use crate::error::{Error, ErrorKind};
 use model::metadata::Metadata;
@@ -35,6 +35,7 @@ pub(super) struct Told {
     pub(super) starts: Vec<Vec<i64>>,
     pub(super) metadata: Vec<String>,
     pub(super) checkpoints: Vec<Checkpoint>,
+    pub(super) gone: Vec<(SeriesRef, LabelHash)>,
     pub(super) last_lsn: u64,
 }
 
@@ -68,6 +69,11 @@ impl ReplaySink for Told {
     fn metadata(&mut self, lsn: u64, metric: &str, _metadata: Metadata) {
         self.in_order(lsn);
         self.metadata.push(metric.to_owned());
+    }
+
+    fn gone(&mut self, lsn: u64, gone: Vec<(SeriesRef, LabelHash)>) {
+        self.in_order(lsn);
+        self.gone.extend(gone);
     }
 
     fn checkpoint(&mut self, lsn: u64, checkpoint: Checkpoint) {
@@ -162,6 +168,7 @@ impl TestLog {
                         done(Ok(()));
                     }
                     Work::Checkpoint(checkpoint) => durable.checkpoints.push(checkpoint),
+                    Work::Gone(payload) => durable.gone.extend(payload::read_gone(&payload).expect("own bytes")),
                     Work::Series(_) => {}
                 }
             }

@@ -80,7 +80,7 @@ pub(crate) struct LogWriter {
     /// Records that are not written yet, and the work they belong to.
     buffer: Vec<u8>,
     encoded: Vec<Work>,
-    /// Series that found no room in the log; they come before any other work.
+    /// Series that came or went and found no room in the log; they come before any other work.
     waiting_series: VecDeque<Work>,
     limits: RecordLimits,
     failure: Option<Error>,
@@ -140,7 +140,7 @@ impl LogWriter {
     /// Series exist in the head already: they keep their place before any sample of them until there is room.
     fn put_off(&mut self, work: Work, error: Error) {
         if matches!(error, Error::NoLogSpace { .. }) {
-            if matches!(work, Work::Series(_)) {
+            if matches!(work, Work::Series(_) | Work::Gone(_)) {
                 self.waiting_series.push_back(work);
                 return;
             }
@@ -165,6 +165,7 @@ impl LogWriter {
         }
         match work {
             Work::Series(payload) => self.encode_whole(RecordType::Series, payload, deliver),
+            Work::Gone(payload) => self.encode_whole(RecordType::Gone, payload, deliver),
             Work::Append { content, .. } => {
                 self.encode_rows(&content.rows, deliver)?;
                 self.encode_histograms(&content.histograms, deliver)?;

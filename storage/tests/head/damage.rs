@@ -73,7 +73,7 @@ fn what_lies_behind_the_snapshot_is_cut_with_a_notice() {
 
 /// The end of the first chunk file, from the first section of a snapshot.
 pub(crate) fn snapshot_end(snapshot: &[u8]) -> u64 {
-    let at = 8 + 12 + 16 + 12 + 4;
+    let at = 8 + 12 + 16 + 28 + 12 + 4;
     u64::from(u32::from_le_bytes(snapshot[at..at + 4].try_into().unwrap()))
 }
 

@@ -98,9 +98,9 @@ fn a_snapshot_of_another_shard_or_of_a_newer_program_is_refused() {
     let error = head.read_shard_snapshot(1, &mut snapshots[0].as_slice()).unwrap_err();
     assert!(error.to_string().contains("another shard"), "{error}");
     let mut newer = snapshots[0].clone();
-    newer[8] = 3;
+    newer[8] = 4;
     let error = head.read_shard_snapshot(0, &mut newer.as_slice()).unwrap_err();
-    assert!(error.to_string().contains("format version 3"), "{error}");
+    assert!(error.to_string().contains("format version 4"), "{error}");
 }
 
 #[test]

@@ -1,8 +1,12 @@
 //! Encodes the state of a shard.
 
 use super::{FrozenShard, MAGIC, Section, VERSION};
-use crate::head::late::LateChunk;
+use crate::head::histograms::HistogramSeries;
+use crate::head::late::{LateChunk, LateSamples};
 use crate::head::shard::Shard;
+use crate::head::slot::NONE;
+use crate::head::starts::StartTimes;
+use hashbrown::HashMap;
 use std::io::{self, Write};
 
 /// Names and pairs are copied so many at a time under the shard's lock.
@@ -37,11 +41,22 @@ impl Shard {
         [VERSION, self.number as u32, shards as u32].into_iter().for_each(|field| push_u32(&mut out, field));
         push_i64(&mut out, self.first_ms);
         push_i64(&mut out, self.last_ms);
+        push_i64(&mut out, self.append_floor_ms);
+        push_i64(&mut out, self.read_floor_ms);
+        out.extend_from_slice(&self.generation.to_le_bytes());
+        push_u32(&mut out, self.files.last_number());
         self.encode_files(&mut out);
         self.encode_timelines(&mut out);
-        self.encode_late(&mut out);
-        self.encode_histograms(&mut out);
-        self.encode_starts(&mut out);
+        encode_late(&self.late, &mut out);
+        encode_histograms(&self.histograms, &mut out);
+        encode_starts(&self.starts, &mut out);
+        begin(&mut out, Section::Generations, self.below.len());
+        for generation in &self.below {
+            out.extend_from_slice(&generation.number.to_le_bytes());
+            encode_late(&generation.late, &mut out);
+            encode_histograms(&generation.histograms, &mut out);
+            encode_starts(&generation.starts, &mut out);
+        }
         out
     }
 
@@ -52,6 +67,7 @@ impl Shard {
             push_u32(out, file.end);
             push_i64(out, file.first_ms);
             push_i64(out, file.last_ms);
+            out.extend_from_slice(&file.generation.to_le_bytes());
         }
     }
 
@@ -77,51 +93,51 @@ impl Shard {
             segment.offsets.iter().for_each(|offset| push_u32(out, *offset));
         }
     }
+}
 
-    fn encode_late(&self, out: &mut Vec<u8>) {
-        let mut late: Vec<_> = self.late.iter().collect();
-        late.sort_unstable_by_key(|(slot, _)| **slot);
-        begin(out, Section::Late, late.len());
-        for (slot, samples) in late {
-            push_u32(out, *slot);
-            out.push(u8::from(samples.in_order_first_ms.is_some()));
-            push_i64(out, samples.in_order_first_ms.unwrap_or(0));
-            push_u32(out, samples.buffer.len() as u32);
-            for (timestamp_ms, bits) in &samples.buffer {
-                push_i64(out, *timestamp_ms);
-                out.extend_from_slice(&bits.to_le_bytes());
-            }
-            push_chunks(out, &samples.chunks);
+fn encode_late(late: &HashMap<u32, LateSamples>, out: &mut Vec<u8>) {
+    let mut late: Vec<_> = late.iter().collect();
+    late.sort_unstable_by_key(|(slot, _)| **slot);
+    begin(out, Section::Late, late.len());
+    for (slot, samples) in late {
+        push_u32(out, *slot);
+        out.push(u8::from(samples.in_order_first_ms.is_some()));
+        push_i64(out, samples.in_order_first_ms.unwrap_or(0));
+        push_u32(out, samples.buffer.len() as u32);
+        for (timestamp_ms, bits) in &samples.buffer {
+            push_i64(out, *timestamp_ms);
+            out.extend_from_slice(&bits.to_le_bytes());
         }
+        push_chunks(out, &samples.chunks);
     }
+}
 
-    fn encode_histograms(&self, out: &mut Vec<u8>) {
-        let mut histograms: Vec<_> = self.histograms.iter().collect();
-        histograms.sort_unstable_by_key(|(slot, _)| **slot);
-        begin(out, Section::Histograms, histograms.len());
-        for (slot, series) in histograms {
-            push_u32(out, *slot);
-            push_i64(out, series.first_ms);
-            push_i64(out, series.last_ms);
-            push_u32(out, series.run.len() as u32);
-            push_u32(out, series.run.as_bytes().len() as u32);
-            out.extend_from_slice(series.run.as_bytes());
-            push_chunks(out, &series.chunks);
-        }
+fn encode_histograms(histograms: &HashMap<u32, HistogramSeries>, out: &mut Vec<u8>) {
+    let mut histograms: Vec<_> = histograms.iter().collect();
+    histograms.sort_unstable_by_key(|(slot, _)| **slot);
+    begin(out, Section::Histograms, histograms.len());
+    for (slot, series) in histograms {
+        push_u32(out, *slot);
+        push_i64(out, series.first_ms);
+        push_i64(out, series.last_ms);
+        push_u32(out, series.run.len() as u32);
+        push_u32(out, series.run.as_bytes().len() as u32);
+        out.extend_from_slice(series.run.as_bytes());
+        push_chunks(out, &series.chunks);
     }
+}
 
-    fn encode_starts(&self, out: &mut Vec<u8>) {
-        let mut starts: Vec<_> = self.starts.iter().collect();
-        starts.sort_unstable_by_key(|(slot, _)| **slot);
-        begin(out, Section::Starts, starts.len());
-        for (slot, starts) in starts {
-            push_u32(out, *slot);
-            out.push(u8::from(starts.open));
-            let recent = starts.recent.to_bytes();
-            push_u32(out, recent.len() as u32);
-            out.extend_from_slice(&recent);
-            push_chunks(out, &starts.chunks);
-        }
+fn encode_starts(starts: &HashMap<u32, StartTimes>, out: &mut Vec<u8>) {
+    let mut starts: Vec<_> = starts.iter().collect();
+    starts.sort_unstable_by_key(|(slot, _)| **slot);
+    begin(out, Section::Starts, starts.len());
+    for (slot, starts) in starts {
+        push_u32(out, *slot);
+        out.push(u8::from(starts.open));
+        let recent = starts.recent.to_bytes();
+        push_u32(out, recent.len() as u32);
+        out.extend_from_slice(&recent);
+        push_chunks(out, &starts.chunks);
     }
 }
 
@@ -151,7 +167,9 @@ impl FrozenShard {
         for start in (0..self.labels.pairs).step_by(BATCH) {
             let shard = self.head.shards[self.shard].read();
             for pair in start..self.labels.pairs.min(start + BATCH) {
-                let (name, value) = shard.labels.pair_at(pair as u32);
+                // What no series has by now was no part of the point in time either.
+                let unused = shard.labels.is_unused(pair as u32);
+                let (name, value) = if unused { (NONE, "") } else { shard.labels.pair_at(pair as u32) };
                 push_u32(&mut buffer, name);
                 push_text(&mut buffer, value);
             }

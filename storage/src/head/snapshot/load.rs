@@ -7,6 +7,7 @@
 use super::{MAGIC, Section, VERSION};
 use crate::append::LabelHash;
 use crate::chunk::SAMPLES_MAX;
+use crate::head::below::Generation;
 use crate::head::cells::{CELL_WORDS, CELLS_PAGE, Cell, Cells, NO_CELL};
 use crate::head::chunk_file::FileSummary;
 use crate::head::chunk_link::ChunkLink;
@@ -26,11 +27,13 @@ use std::io::{self, BufReader, Read};
 pub(crate) struct Loaded {
     pub(crate) first_ms: i64,
     pub(crate) last_ms: i64,
+    pub(crate) floors: Floors,
     pub(crate) files: Vec<FileSummary>,
     pub(crate) timelines: Timelines,
     pub(crate) late: HashMap<u32, LateSamples>,
     pub(crate) histograms: HashMap<u32, HistogramSeries>,
     pub(crate) starts: HashMap<u32, StartTimes>,
+    pub(crate) below: Vec<Generation>,
     pub(crate) labels: LabelIndex,
     pub(crate) cells: Cells,
     pub(crate) slots: Paged<Slot, SLOTS_PAGE>,
@@ -45,14 +48,17 @@ pub(super) fn load(shard: usize, shards: usize, from: &mut dyn Read) -> Result<L
     let mut input = Input { from: BufReader::with_capacity(1 << 18, from), shard, offset: 0 };
     let version = input.header(shards)?;
     let (first_ms, last_ms) = (input.i64()?, input.i64()?);
-    let files = input.files()?;
-    let timelines = input.timelines()?;
+    let floors = if version < 3 { Floors::default() } else { input.floors()? };
+    let files = input.files(version)?;
+    let mut timelines = input.timelines()?;
     let late = input.late()?;
     let (histograms, starts) = if version < 2 { Default::default() } else { (input.histograms()?, input.starts()?) };
-    let mut labels = input.labels()?;
+    let below = if version < 3 { Vec::new() } else { input.generations(&floors)? };
+    let mut labels = input.labels(version)?;
     let cells = input.cells()?;
     let slots = input.slots(&timelines, &cells)?;
     input.begin(Section::End)?;
+    timelines.recount(slots.iter().filter(|slot| slot.has(Slot::LIVE)).map(|slot| slot.timeline));
     let mut hashes = HashIndex::default();
     hashes.reserve(slots.len());
     let mut scratch = Vec::new();
@@ -79,7 +85,49 @@ pub(super) fn load(shard: usize, shards: usize, from: &mut dyn Read) -> Result<L
     if starts.keys().any(|slot| *slot as usize >= slots.len()) {
         return Err(input.corrupt("start timestamps of no series"));
     }
-    Ok(Loaded { first_ms, last_ms, files, timelines, late, histograms, starts, labels, cells, slots, hashes })
+    check_below(&input, &below, &slots)?;
+    Ok(Loaded {
+        first_ms,
+        last_ms,
+        floors,
+        files,
+        timelines,
+        late,
+        histograms,
+        starts,
+        below,
+        labels,
+        cells,
+        slots,
+        hashes,
+    })
+}
+
+/// Exactly the slots that are said to have below-floor samples have some.
+fn check_below(input: &Input<'_>, below: &[Generation], slots: &Paged<Slot, SLOTS_PAGE>) -> Result<(), HeadError> {
+    let mut found: Vec<u32> = below.iter().flat_map(Generation::slots).collect();
+    found.sort_unstable();
+    found.dedup();
+    let has_flag = |slot: &u32| (*slot as usize) < slots.len() && slots.get(*slot as usize).has(Slot::HAS_BELOW);
+    let flagged = slots.iter().filter(|slot| slot.has(Slot::HAS_BELOW)).count();
+    let starts_too = below.iter().flat_map(|generation| generation.starts.keys()).all(has_flag);
+    input.check(flagged == found.len() && found.iter().all(has_flag) && starts_too, "late samples of no series")
+}
+
+/// See `floors.rs`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Floors {
+    pub(crate) append_floor_ms: i64,
+    pub(crate) read_floor_ms: i64,
+    pub(crate) generation: u64,
+    /// The highest number that a chunk file ever had.
+    pub(crate) last_file: u32,
+}
+
+impl Default for Floors {
+    fn default() -> Self {
+        Self { append_floor_ms: i64::MIN, read_floor_ms: i64::MIN, generation: 1, last_file: 0 }
+    }
 }
 
 struct Input<'a> {
@@ -189,10 +237,16 @@ impl Input<'_> {
         Ok(items)
     }
 
-    fn files(&mut self) -> Result<Vec<FileSummary>, HeadError> {
+    fn floors(&mut self) -> Result<Floors, HeadError> {
+        let (append_floor_ms, read_floor_ms, generation) = (self.i64()?, self.i64()?, self.u64()?);
+        Ok(Floors { append_floor_ms, read_floor_ms, generation, last_file: self.u32()? })
+    }
+
+    fn files(&mut self, version: u32) -> Result<Vec<FileSummary>, HeadError> {
         let files = self.list(Section::Files, |input| {
-            let (number, end) = (input.u32()?, input.u32()?);
-            Ok(FileSummary { number, end, first_ms: input.i64()?, last_ms: input.i64()? })
+            let (number, end, first_ms, last_ms) = (input.u32()?, input.u32()?, input.i64()?, input.i64()?);
+            let generation = if version < 3 { 0 } else { input.u64()? };
+            Ok(FileSummary { number, end, first_ms, last_ms, generation })
         })?;
         let ascend = files.windows(2).all(|pair| matches!(pair, [a, b] if a.number < b.number));
         self.check(ascend, "chunk files are out of order")?;
@@ -201,7 +255,8 @@ impl Input<'_> {
 
     fn timelines(&mut self) -> Result<Timelines, HeadError> {
         let lines = self.list(Section::Timelines, |input| {
-            Ok(Timeline { newest: input.u32()?, followers: input.u32()?, members: input.u32()? })
+            let (newest, followers, members) = (input.u32()?, input.u32()?, input.u32()?);
+            Ok(Timeline { newest, followers, members, group: (NONE, NONE) })
         })?;
         let groups = self.list(Section::Groups, |input| Ok(((input.u32()?, input.u32()?), input.u32()?)))?;
         let segments = self.list(Section::Segments, Self::segment)?;
@@ -271,15 +326,37 @@ impl Input<'_> {
         Ok(starts.into_iter().collect())
     }
 
-    fn labels(&mut self) -> Result<LabelIndex, HeadError> {
+    fn generations(&mut self, floors: &Floors) -> Result<Vec<Generation>, HeadError> {
+        let below = self.list(Section::Generations, |input| {
+            let number = input.u64()?;
+            let (late, histograms, starts) = (input.late()?, input.histograms()?, input.starts()?);
+            let late_buffered = late.values().map(|late| late.buffer.len()).sum();
+            let histogram_bytes = histograms.values().map(|series| series.run.as_bytes().len()).sum();
+            Ok(Generation { number, late, late_buffered, histograms, histogram_bytes, starts })
+        })?;
+        let ascend = below.is_sorted_by(|a, b| a.number < b.number);
+        let known = below.last().is_none_or(|newest| newest.number <= floors.generation);
+        self.check(ascend && known, "generations are out of order")?;
+        Ok(below)
+    }
+
+    fn labels(&mut self, version: u32) -> Result<LabelIndex, HeadError> {
         let mut index = LabelIndex::default();
         for number in 0..self.begin(Section::Names)? {
             let text = self.text()?;
+            if text.is_empty() && version >= 3 {
+                index.restore_free_name();
+                continue;
+            }
             let given = index.restore_name(&text);
             self.check(given == Some(number as u32), "label names repeat")?;
         }
         for number in 0..self.begin(Section::Pairs)? {
             let (name, text) = (self.u32()?, self.text()?);
+            if name == NONE && version >= 3 {
+                index.restore_free_pair();
+                continue;
+            }
             let given = index.restore_pair(name, &text);
             self.check(given == Some(number as u32), "label pairs repeat or have no name")?;
         }

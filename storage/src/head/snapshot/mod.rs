@@ -22,8 +22,9 @@ use std::io::{Read, Write};
 use std::sync::Arc;
 
 const MAGIC: &[u8; 8] = b"HrthShrd";
-/// The version that is written. Version 1 has neither native histograms nor start timestamps.
-const VERSION: u32 = 2;
+/// The version that is written. Version 1 has neither native histograms nor start timestamps, version 2 has neither floors nor
+/// below-floor generations nor free numbers of names and pairs.
+const VERSION: u32 = 3;
 
 /// Sections; `docs/formats/head-shard-state.md` has their order. Each begins with its tag and the number of its items.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +43,7 @@ enum Section {
     End = 11,
     Histograms = 12,
     Starts = 13,
+    Generations = 14,
 }
 
 /// A point in time of one shard, to be written out while the shard goes on. One per shard at a time; dropping it lets the
@@ -132,6 +134,9 @@ impl Head {
     /// The stream failed or does not hold a snapshot of this shard; the shard is then still empty.
     pub fn read_shard_snapshot(&self, shard: usize, from: &mut dyn Read) -> Result<Vec<Notice>, HeadError> {
         let loaded = load::load(shard, self.shards(), from)?;
-        self.inner.shards[shard].write().replace_empty(loaded)
+        let floors = loaded.floors;
+        let notices = self.inner.shards[shard].write().replace_empty(loaded)?;
+        self.raise_floors(floors.append_floor_ms, floors.generation);
+        Ok(notices)
     }
 }

@@ -6,8 +6,10 @@ use crate::head::{Head, HeadOptions};
 use crate::histogram::stored::{Bucket, Scale, Stored};
 use crate::select::TimeRange;
 use model::histogram::HistogramColumns;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+const FIRST_MS: i64 = 1_699_990_000_000;
 
 fn open(dir: &Path) -> Head {
     Head::open(HeadOptions { shards: 1, ..HeadOptions::new(dir) }).expect("a fresh head").0
@@ -54,12 +56,11 @@ fn content(head: &Head) -> (HistogramColumns, Vec<Vec<i64>>) {
 }
 
 #[test]
-fn histograms_and_starts_of_version_2_are_written_byte_for_byte_and_read() {
-    let golden = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
-    let (state_path, chunks_path) =
-        (golden("head-shard-state-v2-histograms.bin"), golden("head-chunk-file-v2-histograms.bin"));
+fn histograms_and_starts_and_late_samples_are_written_byte_for_byte_and_read() {
+    let (state_path, chunks_path) = (golden("head-shard-state-v3-late.bin"), golden("head-chunk-file-v2-late.bin"));
     let dir = tempfile::tempdir().expect("a temporary directory");
     let head = filled(dir.path());
+    add_late(&head);
     let mut state = Vec::new();
     head.write_shard_snapshot(0, &mut state).expect("room");
     let mut chunks = std::fs::read(dir.path().join("000-00000001.chunks")).expect("chunks were cut");
@@ -70,14 +71,59 @@ fn histograms_and_starts_of_version_2_are_written_byte_for_byte_and_read() {
         std::fs::write(&chunks_path, &chunks).expect("the directory exists");
     }
     assert!(std::fs::read(&state_path).expect("the golden file is there") == state, "the state differs");
-    let stored = std::fs::read(&chunks_path).expect("the golden file is there");
-    assert!(stored == chunks, "the chunk file differs");
+    assert!(std::fs::read(&chunks_path).expect("the golden file is there") == chunks, "the chunk file differs");
 
+    let restored = restored(&state_path, &chunks_path);
+    assert_eq!(content(&restored.0), content(&head));
+    assert_eq!((content(&head).0.len(), content(&head).1[1].len()), (203, 400 + 30 + 100));
+    assert_eq!(restored.0.append_floor_ms(), FIRST_MS);
+}
+
+/// Version 2 has no late samples.
+#[test]
+fn histograms_and_starts_of_version_2_are_read() {
+    let (state_path, chunks_path) =
+        (golden("head-shard-state-v2-histograms.bin"), golden("head-chunk-file-v2-histograms.bin"));
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let restored = restored(&state_path, &chunks_path);
+    assert_eq!(content(&restored.0), content(&filled(dir.path())));
+}
+
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
+}
+
+fn restored(state: &Path, chunks: &Path) -> (Head, tempfile::TempDir) {
     let fresh = tempfile::tempdir().expect("a temporary directory");
-    std::fs::write(fresh.path().join("000-00000001.chunks"), &stored).expect("room");
+    std::fs::copy(chunks, fresh.path().join("000-00000001.chunks")).expect("the golden file is there");
     let restored = open(fresh.path());
+    let state = std::fs::read(state).expect("the golden file is there");
     let notices = restored.read_shard_snapshot(0, &mut state.as_slice()).expect("own bytes");
     assert!(notices.is_empty(), "{notices:?}");
-    assert_eq!(content(&restored), content(&head));
-    assert_eq!((content(&head).0.len(), content(&head).1[1].len()), (200, 400));
+    (restored, fresh)
+}
+
+/// Samples below the floor in two generations, in memory and cut.
+fn add_late(head: &Head) {
+    for first in [0, 70] {
+        assert!(head.begin_flush(FIRST_MS, 7).is_some());
+        for n in first..first + 30 + first {
+            let mut rows = Rows::default();
+            rows.push_started(SeriesRef(1), FIRST_MS - 1 - n * 1_000, n as f64, n / 50 * 9);
+            head.append(&rows);
+        }
+        let scale = Arc::new(Scale { schema: 1, ..Scale::default() });
+        for n in 0..=first / 70 {
+            let (timestamp_ms, buckets) = (FIRST_MS - 5 - first - n, Vec::new());
+            let sample = Stored {
+                timestamp_ms,
+                start_ms: 0,
+                scale: Arc::clone(&scale),
+                after_reset: false,
+                totals: [0; 3],
+                buckets,
+            };
+            head.append_batch(&Rows::default(), &[(SeriesRef(0), sample)]);
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! Segments of every format version are read for ever. Set `HEARTH_BLESS=1` to write the golden file of a new version.
 
 use super::{SEGMENT_BYTES, Told, open, read, scrape, segment_path};
-use crate::append::{Batch, ExemplarRow, HistogramRow, Rows, SeriesRef};
+use crate::append::{Batch, ExemplarRow, HistogramRow, LabelHash, Rows, SeriesRef};
 use crate::disk::Disk;
 use crate::disk::simulated::SimulatedDisk;
 use crate::wal::payload::Checkpoint;
@@ -91,7 +91,20 @@ fn written_with_histograms() -> (Vec<u8>, Told) {
     let mut rows = Rows::default();
     (0..5).for_each(|n| rows.push_started(SeriesRef(1), 1_600_000_000_000 + n, n as f64, if n > 2 { n } else { 0 }));
     let histograms = (0..).zip(histograms).map(row).collect();
-    log.append(Batch { rows, histograms, exemplars: (0..3).map(exemplar).collect() });
+    log.append(Batch { rows, histograms, exemplars: (0..3).map(exemplar).collect(), ..Batch::default() });
+    (segment(&disk), read(&disk, 0).0)
+}
+
+/// Of three series two leave, and another gets the reference of one.
+fn written_with_gone() -> (Vec<u8>, Told) {
+    let disk = SimulatedDisk::new();
+    let (mut log, _, _) = open(&disk, 0).expect("an empty disk");
+    (0..3).for_each(|n| log.queue.push_series(SeriesRef(n), &[("n", &n.to_string())]));
+    log.append(scrape(1, 3));
+    log.queue.push_gone(&[(SeriesRef(1), LabelHash(7 << 100 | 9))]);
+    log.queue.push_gone(&[(SeriesRef(2), LabelHash(u128::MAX))]);
+    log.queue.push_series(SeriesRef(1), &[("n", "another")]);
+    log.append(scrape(2, 2));
     (segment(&disk), read(&disk, 0).0)
 }
 
@@ -134,6 +147,11 @@ fn check(name: &str, (written, told): (Vec<u8>, Told), records_and_samples: (u64
 #[test]
 fn a_segment_of_version_1_is_written_and_read_as_ever() {
     check("wal-segment-v1.bin", written(), (10, 250));
+}
+
+#[test]
+fn a_segment_with_series_that_are_gone_is_written_and_read_as_ever() {
+    check("wal-segment-v1-gone.bin", written_with_gone(), (5, 5));
 }
 
 #[test]

@@ -21,7 +21,7 @@ fn histograms_and_exemplars_come_back() {
             timestamp_ms: i64::from(round),
         };
         let exemplars = vec![ExemplarRow { series: SeriesRef(1), exemplar }];
-        log.append(Batch { rows: scrape(round, 3), histograms: histograms.collect(), exemplars });
+        log.append(Batch { rows: scrape(round, 3), histograms: histograms.collect(), exemplars, ..Batch::default() });
     }
     let (told, report) = read(&disk, 0);
     assert_eq!((told.histograms.len(), told.exemplars.len(), report.damage_count), (200, 40, 0));
