@@ -6,11 +6,13 @@
 use crate::ast::{Expr, ValueType};
 use crate::budget::{Budget, Charge};
 use crate::estimate::{Cost, Estimator, QueryCost};
+use crate::eval::buckets::Wanted;
 use crate::eval::exec::{Counting, Exec, Settings, Tally};
 use crate::eval::extended::{self, Extension};
 use crate::eval::names::remove_marked;
 use crate::eval::profile::Profile;
 use crate::eval::range_call::RangeInput;
+use crate::eval::remarks::Place;
 use crate::eval::row::{histogram_bytes, samples_of};
 use crate::eval::select::Selection;
 use crate::eval::shared::Shared;
@@ -22,6 +24,7 @@ use crate::plan::repeats::Repeats;
 use crate::plan::walk::{Placed, parts};
 use crate::plan::{self, Bounds, Kind, Node, RangeNode, RangeSource};
 pub use crate::query_error::{QueryError, QueryErrorKind};
+use crate::resolution::SourceResolution;
 use crate::source::SeriesSource;
 use crate::value::{MatrixSeries, QueryResult, QueryStats, QueryValue, SampleValue, VectorSample};
 use model::histogram::HistogramColumns;
@@ -71,6 +74,8 @@ pub struct QueryContext<'a> {
     pub per_step_stats: bool,
     /// How much to find out before evaluating.
     pub foresight: Foresight,
+    /// Whether downsampled data may stand for samples.
+    pub source_resolution: SourceResolution,
 }
 
 /// How much to find out about a query before it is evaluated.
@@ -89,7 +94,15 @@ impl<'a> QueryContext<'a> {
     /// A context for the calling thread, with the engine's lookback.
     #[must_use]
     pub fn new(source: &'a dyn SeriesSource, budget: &'a Budget) -> Self {
-        Self { source, budget, pool: None, lookback_ms: None, per_step_stats: false, foresight: Foresight::None }
+        Self {
+            source,
+            budget,
+            pool: None,
+            lookback_ms: None,
+            per_step_stats: false,
+            foresight: Foresight::None,
+            source_resolution: SourceResolution::default(),
+        }
     }
 }
 
@@ -174,23 +187,20 @@ impl Engine {
         let steps = if step_ms == 0 { Steps::instant(start_ms) } else { Steps::range(start_ms, end_ms, step_ms) };
         let plan = plan::plan(expr, Bounds { start_ms, end_ms, step_ms })?;
         let placed = parts(&plan, steps, self.options.subquery_step_ms);
-        let costs = self.estimate(&placed, context)?;
+        let costs = estimate(&placed, self.settings(context), context)?;
         let repeats = Repeats::find(&placed);
         Ok(explanation(&placed, costs, None, |ordinal| repeats.is_shared(ordinal)))
     }
 
-    /// What the parts of a plan will cost; refuses what cannot fit.
-    fn estimate(
-        &self,
-        placed: &[Placed<'_>],
-        context: &QueryContext<'_>,
-    ) -> Result<(Vec<Cost>, QueryCost), QueryError> {
-        let lookback_ms = context.lookback_ms.unwrap_or(self.options.lookback_ms);
-        let limits = context.budget.limits();
-        let estimator = Estimator { source: context.source, lookback_ms, series_max: limits.series_max };
-        let (costs, whole) = estimator.costs(placed)?;
-        whole.check(limits)?;
-        Ok((costs, whole))
+    fn settings(&self, context: &QueryContext<'_>) -> Settings {
+        Settings {
+            lookback_ms: context.lookback_ms.unwrap_or(self.options.lookback_ms),
+            subquery_step_ms: self.options.subquery_step_ms,
+            delayed_name_removal: self.options.delayed_name_removal,
+            type_and_unit_labels: self.options.type_and_unit_labels,
+            start_timestamps: self.options.start_timestamps,
+            source_resolution: context.source_resolution,
+        }
     }
 
     fn run<'a>(
@@ -201,20 +211,14 @@ impl Engine {
         answer: impl FnOnce(&Run<'_, 'a>) -> Result<QueryValue, QueryError>,
     ) -> Result<QueryResult, QueryError> {
         context.budget.check()?;
-        let settings = Settings {
-            lookback_ms: context.lookback_ms.unwrap_or(self.options.lookback_ms),
-            subquery_step_ms: self.options.subquery_step_ms,
-            delayed_name_removal: self.options.delayed_name_removal,
-            type_and_unit_labels: self.options.type_and_unit_labels,
-            start_timestamps: self.options.start_timestamps,
-        };
+        let settings = self.settings(context);
         let foresees = context.foresight != Foresight::None;
         let placed = if foresees || Repeats::are_possible(expr) {
             parts(plan, steps, settings.subquery_step_ms)
         } else {
             Vec::new()
         };
-        let costs = if foresees { Some(self.estimate(&placed, context)?) } else { None };
+        let costs = if foresees { Some(estimate(&placed, settings, context)?) } else { None };
         let explain = context.foresight == Foresight::Explain;
         let profile = explain.then(|| Profile::new(placed.iter().map(|placed| placed.part.ordinal())));
         let tally = Tally::new(steps, context.per_step_stats);
@@ -235,6 +239,19 @@ impl Engine {
             },
         })
     }
+}
+
+/// What the parts of a plan will cost; refuses what cannot fit.
+fn estimate(
+    placed: &[Placed<'_>],
+    settings: Settings,
+    context: &QueryContext<'_>,
+) -> Result<(Vec<Cost>, QueryCost), QueryError> {
+    let limits = context.budget.limits();
+    let estimator = Estimator { source: context.source, settings, series_max: limits.series_max };
+    let (costs, whole) = estimator.costs(placed)?;
+    whole.check(limits)?;
+    Ok((costs, whole))
 }
 
 /// The range vector that is the result of a plan, if it is one.
@@ -379,7 +396,9 @@ impl<'q> Run<'_, 'q> {
                 let (before, after) =
                     selector.extension.map_or((0, 0), |extension| extension.margins(self.exec.settings.lookback_ms));
                 let span = (start_ms.saturating_sub(before), end_ms.saturating_add(after));
-                match Selection::of(&selector.matchers, span.0, span.1, self.exec)? {
+                let place = Place { ordinal: range.ordinal, span: range.span };
+                let wanted = Wanted::samples(&self.exec.settings, place);
+                match Selection::of(&selector.matchers, span, &wanted, self.exec)? {
                     Some(selection) => {
                         (RangeInput::Stored(selection.with_stats_only(selector.stats_only)), selector.extension)
                     }

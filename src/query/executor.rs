@@ -17,6 +17,7 @@ use promql::budget::Budget;
 use promql::engine::{Engine, Foresight, QueryContext, QueryError};
 use promql::explain::Explanation;
 use promql::parse::parse;
+use promql::resolution::SourceResolution;
 use promql::source::SeriesSource;
 use promql::value::QueryResult;
 use promql::weight;
@@ -389,7 +390,9 @@ impl LocalQueries<'_> {
         let Self { shared, budget, threads } = *self;
         let Evaluation { window, lookback_ms, per_step_stats, foresight } = how;
         let source = &*shared.source;
-        let context = QueryContext { source, budget, pool: threads, lookback_ms, per_step_stats, foresight };
+        let source_resolution = SourceResolution::default();
+        let context =
+            QueryContext { source, budget, pool: threads, lookback_ms, per_step_stats, foresight, source_resolution };
         let result = match window {
             Window::Instant(at_ms) => shared.engine.instant(expr, at_ms, &context)?,
             Window::Range { start_ms, end_ms, step_ms } => {

@@ -14,4 +14,5 @@ mod index;
 mod metadata;
 pub mod select;
 pub mod snapshot;
+pub mod tiers;
 pub mod wal;

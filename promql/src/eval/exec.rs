@@ -12,6 +12,7 @@ use crate::annotation::{Annotations, Severity};
 use crate::ast::Span;
 use crate::budget::{Budget, Charge};
 use crate::query_error::QueryError;
+use crate::resolution::SourceResolution;
 use crate::source::SeriesSource;
 use model::sample::SampleColumns;
 use rayon::prelude::*;
@@ -26,6 +27,7 @@ pub(crate) struct Settings {
     pub(crate) delayed_name_removal: bool,
     pub(crate) type_and_unit_labels: bool,
     pub(crate) start_timestamps: bool,
+    pub(crate) source_resolution: SourceResolution,
 }
 
 /// The run of one query.

@@ -9,6 +9,7 @@ mod generate;
 mod kinds;
 mod matching;
 mod naive;
+mod tiers;
 
 use cell::{Cell, Hist};
 use model::histogram::{Histogram, Span};
