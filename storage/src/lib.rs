@@ -2,6 +2,7 @@
 #![deny(unsafe_code)]
 
 pub mod append;
+pub mod block;
 pub mod cardinality;
 pub mod chunk;
 pub mod disk;

@@ -1,0 +1,14 @@
+//! Blocks: immutable Parquet files of one range of time. Format: `docs/formats/block.md`.
+
+pub mod schema;
+
+pub mod meta;
+pub mod order;
+pub mod timeline;
+pub mod writer;
+
+pub mod checksums;
+mod columns;
+pub mod error;
+mod number;
+mod table;
