@@ -92,7 +92,9 @@ impl Open {
 
     fn finish(self) -> Bucket {
         let mut bucket = self.bucket;
-        bucket.sum += self.correction;
+        if self.correction != 0.0 {
+            bucket.sum += self.correction;
+        }
         if bucket.count == 0 {
             (bucket.first_ms, bucket.last_ms) = (bucket.end_ms, bucket.end_ms);
         }

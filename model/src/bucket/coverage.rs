@@ -64,8 +64,9 @@ impl Coverage {
     /// Divides `after_ms < t <= until_ms`. Exact buckets are preferred, the coarsest of them; then approximate ones that are
     /// asked for, again the coarsest; then samples; where those have expired the finest buckets there are.
     ///
-    /// Resolutions divide each other. All spans are taken to begin at a multiple of the coarsest, so that what changes from
-    /// one to the other changes at a bound of both.
+    /// Resolutions divide each other, and a coarser tier ends no later than a finer one, which it is made of. All spans are
+    /// taken to begin at a multiple of the coarsest resolution, so that what changes from one to the other changes at a bound
+    /// of both.
     #[must_use]
     pub fn choose(
         tiers: &[TierSpan],
@@ -105,11 +106,16 @@ impl Coverage {
     }
 
     fn push(&mut self, resolution_ms: i64, after_ms: i64, until_ms: i64) {
+        if let Some(last) = self.segments.last_mut()
+            && last.resolution_ms == resolution_ms
+            && last.until_ms == after_ms
+        {
+            last.until_ms = until_ms;
+            return;
+        }
         let after_ms = bucket_end(after_ms, resolution_ms);
-        match self.segments.last_mut() {
-            Some(last) if last.resolution_ms == resolution_ms && last.until_ms == after_ms => last.until_ms = until_ms,
-            _ if after_ms < until_ms => self.segments.push(Segment { resolution_ms, after_ms, until_ms }),
-            _ => {}
+        if after_ms < until_ms {
+            self.segments.push(Segment { resolution_ms, after_ms, until_ms });
         }
     }
 

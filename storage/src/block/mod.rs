@@ -8,7 +8,7 @@ pub mod timeline;
 pub mod writer;
 
 pub mod checksums;
-mod columns;
+pub(crate) mod columns;
 pub mod error;
-mod number;
+pub(crate) mod number;
 mod table;

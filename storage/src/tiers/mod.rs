@@ -4,4 +4,7 @@
 //! [`model::bucket`]. Here is how long each tier is kept (`policy.rs`) and how buckets lie in a file (`schema.rs`,
 //! `encode.rs`, `decode.rs`).
 
+pub mod decode;
+pub(crate) mod encode;
 pub mod policy;
+pub mod schema;

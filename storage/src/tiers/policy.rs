@@ -63,7 +63,8 @@ impl TierPolicy {
         let mut finer: Option<TierOptions> = None;
         for tier in &self.tiers {
             let resolution = tier.resolution;
-            let divides_day = resolution.subsec_nanos() == 0 && DAY.as_secs().checked_rem(resolution.as_secs()) == Some(0);
+            let divides_day =
+                resolution.subsec_nanos() == 0 && DAY.as_secs().checked_rem(resolution.as_secs()) == Some(0);
             if !divides_day {
                 return Err(PolicyError::Resolution(resolution));
             }
