@@ -7,6 +7,9 @@ use super::{bucket_end, bucket_floor};
 pub struct BucketUse {
     /// Buckets whose resolution divides this give the exact answer; 0 when none does.
     pub exact_grid_ms: i64,
+    /// The request is for one window, of which buckets of up to this resolution give an exact part if they lie inside; 0 when
+    /// that is not so or not worth while.
+    pub inside_max_ms: i64,
     /// Buckets of up to this resolution may be used although the answer is then approximate; 0 for none.
     pub approximate_max_ms: i64,
     /// Whether any buckets may be used where samples have expired.
@@ -14,10 +17,12 @@ pub struct BucketUse {
 }
 
 impl BucketUse {
-    /// Whether buckets of this resolution give the exact answer.
+    /// Whether the buckets of a segment give the exact answer to a request for `after_ms < t <= until_ms`.
     #[must_use]
-    pub fn is_exact(&self, resolution_ms: i64) -> bool {
-        self.exact_grid_ms > 0 && self.exact_grid_ms % resolution_ms == 0
+    pub fn is_exact(&self, segment: &Segment, (after_ms, until_ms): (i64, i64)) -> bool {
+        let is_aligned = self.exact_grid_ms > 0 && self.exact_grid_ms % segment.resolution_ms == 0;
+        let is_inside = segment.after_ms >= after_ms && segment.until_ms <= until_ms;
+        is_aligned || (segment.resolution_ms <= self.inside_max_ms && is_inside)
     }
 
     /// Whether there is nothing to choose from.
@@ -86,6 +91,9 @@ impl Coverage {
         let samples_after_ms = expired_until_ms.map_or(i64::MIN, |expired| bucket_end(expired, coarsest_ms));
         let mut bounds: Vec<i64> = tiers.iter().flat_map(|tier| [tier.after_ms, tier.until_ms]).collect();
         bounds.push(samples_after_ms);
+        for tier in tiers.iter().filter(|tier| tier.resolution_ms <= wanted.inside_max_ms) {
+            bounds.extend([bucket_end(after_ms, tier.resolution_ms), bucket_floor(until_ms, tier.resolution_ms)]);
+        }
         bounds.sort_unstable();
         bounds.dedup();
         let mut coverage = Self { expired_until_ms, ..Self::default() };
@@ -95,8 +103,12 @@ impl Coverage {
                 continue;
             }
             let there = tiers.iter().filter(|tier| tier.after_ms <= low && tier.until_ms >= high);
-            let resolutions = there.map(|tier| tier.resolution_ms);
-            match choose_resolution(resolutions, wanted, low >= samples_after_ms) {
+            let segments =
+                there.map(|tier| Segment { resolution_ms: tier.resolution_ms, after_ms: low, until_ms: high });
+            let is_exact = |segment: &Segment| wanted.is_exact(segment, (after_ms, until_ms));
+            let exact = segments.clone().filter(is_exact).map(|segment| segment.resolution_ms).max();
+            let resolutions = segments.map(|segment| segment.resolution_ms);
+            match choose_resolution(exact, resolutions, wanted, low >= samples_after_ms) {
                 Choice::Buckets(resolution_ms) => coverage.push(resolution_ms, low, high),
                 Choice::Samples => {}
                 Choice::Refused => coverage.refused = true,
@@ -132,8 +144,12 @@ enum Choice {
     Refused,
 }
 
-fn choose_resolution(there: impl Iterator<Item = i64> + Clone, wanted: &BucketUse, has_samples: bool) -> Choice {
-    let exact = there.clone().filter(|resolution| wanted.is_exact(*resolution)).max();
+fn choose_resolution(
+    exact: Option<i64>,
+    there: impl Iterator<Item = i64> + Clone,
+    wanted: &BucketUse,
+    has_samples: bool,
+) -> Choice {
     let approximate = || there.clone().filter(|resolution| *resolution <= wanted.approximate_max_ms).max();
     if let Some(resolution) = exact.or_else(approximate) {
         return Choice::Buckets(resolution);
@@ -182,6 +198,26 @@ mod tests {
         let none = chosen(BucketUse::default(), -10, 200);
         assert!(none.segments.is_empty() && none.refused);
         assert!(!chosen(BucketUse::default(), 91, 200).refused);
+    }
+
+    /// One window from 5 minutes and a bit past hour 40, or 91, to 7 minutes past hour 100.
+    #[test]
+    fn a_single_window_is_put_together_from_what_lies_inside() {
+        let wanted = BucketUse { inside_max_ms: HOUR, where_expired: true, ..BucketUse::default() };
+        let tiers = [
+            TierSpan { resolution_ms: 5 * MINUTE, after_ms: 50 * HOUR, until_ms: 101 * HOUR + 30 * MINUTE },
+            TierSpan { resolution_ms: HOUR, after_ms: 0, until_ms: 100 * HOUR },
+        ];
+        let window = |hour: i64| (hour * HOUR + 5 * MINUTE + 1, 100 * HOUR + 7 * MINUTE);
+        let chosen = |hour| Coverage::choose(&tiers, Some(90 * HOUR - MINUTE), &wanted, window(hour));
+        let inside = chosen(91);
+        let five = 5.0 / 60.0;
+        assert_eq!(hours(&inside), [(5, 91.0 + 2.0 * five, 92.0), (60, 92.0, 100.0), (5, 100.0, 100.0 + five)]);
+        assert!(inside.segments.iter().all(|segment| wanted.is_exact(segment, window(91))));
+        // Where samples have expired, the bucket that the window begins in cannot be cut.
+        let expired = chosen(40);
+        assert_eq!(hours(&expired), [(60, 0.0, 100.0), (5, 100.0, 100.0 + five)]);
+        assert!(!wanted.is_exact(&expired.segments[0], window(40)));
     }
 
     #[test]

@@ -161,6 +161,27 @@ proptest! {
         prop_assert_eq!(bits(&without), bits(&found), "{} {:?}", query, times);
     }
 
+    /// A single window anywhere: samples at its ends, buckets between them.
+    #[test]
+    fn one_window_of_samples_and_buckets_gives_what_samples_give(
+        scrapes in scrapes(true), at in 20 * MINUTE..60 * MINUTE, range in 20 * MINUTE..55 * MINUTE,
+        function in prop::sample::select(EXACT.iter().chain(&ADDING).copied().filter(|name| !name.is_empty()).collect::<Vec<_>>()),
+        name in prop_oneof![Just("c_total"), Just("g")],
+    ) {
+        let source = stored(&scrapes);
+        let tiered = TieredSource::new(&source, tiers(50, 45), None);
+        let query = format!("{function}({name}[{range}ms])");
+        let ask = |source: &dyn SeriesSource| {
+            let expr = parse(&query, &ParseOptions::all()).expect("a query");
+            let budget = Budget::default();
+            let result = engine(false).instant(&expr, at, &QueryContext::new(source, &budget)).expect("an answer");
+            assert!(result.annotations.warnings(&query, 10).is_empty());
+            cells(&result)
+        };
+        let (found, expected) = (ask(&tiered), ask(&source));
+        prop_assert_eq!(bits(&found), bits(&expected), "{} at {}", query, at);
+    }
+
     /// Whatever the query and however it is aligned: where buckets are not exact, samples are taken.
     #[test]
     fn any_query_gives_the_same_on_tiers(
@@ -226,6 +247,9 @@ fn buckets_are_read_where_they_are_exact() {
     assert_eq!(read("sum_over_time(rate(c_total[5m])[10m:5m])", (20 * MINUTE, 5 * MINUTE)), 10);
     assert_eq!(read("c_total", (20 * MINUTE, 5 * MINUTE)), 9);
     assert_eq!(read("c_total", (20 * MINUTE + 1, 5 * MINUTE)), 0);
+    // One window of 61 minutes: samples of 16 s and of 30 minutes at its ends.
+    assert_eq!(read("increase(c_total[61m16s] @ 5460)", (20 * MINUTE, 5 * MINUTE)), 30);
+    assert_eq!(read("increase(c_total[19m16s] @ 3600)", (20 * MINUTE, 5 * MINUTE)), 0);
 }
 
 fn warnings(query: &str, (start, step): (i64, i64), resolution: SourceResolution) -> (Vec<String>, usize) {

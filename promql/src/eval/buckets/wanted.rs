@@ -43,6 +43,10 @@ pub(crate) fn fields(function: RangeFunction) -> Option<BucketFields> {
     })
 }
 
+/// A single window that is not aligned is put together from samples and buckets if it is this many buckets long: two more
+/// reads are not worth it for less.
+const BUCKETS_INSIDE_MIN: i64 = 20;
+
 /// The buckets that a selector wants, and its place for remarks.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Wanted {
@@ -74,7 +78,11 @@ impl Wanted {
         if extension.is_some() || fields(function).is_none() {
             return samples;
         }
-        samples.aligned(look, Some(range_ms), settings)
+        let mut wanted = samples.aligned(look, Some(range_ms), settings);
+        if look.is_fixed() {
+            wanted.buckets.inside_max_ms = range_ms / BUCKETS_INSIDE_MIN;
+        }
+        wanted
     }
 
     /// What a selector may want, its function not looked at; a range of 0 means an instant selector.
@@ -109,8 +117,8 @@ impl Wanted {
             .segments
             .iter()
             .filter(|segment| segment.after_ms < expired_ms.min(until_ms) && segment.until_ms > after_ms)
+            .filter(|segment| !self.buckets.is_exact(segment, (after_ms, until_ms)))
             .map(|segment| segment.resolution_ms)
-            .filter(|resolution| !self.buckets.is_exact(*resolution))
             .collect();
         approximate.sort_unstable();
         approximate.dedup();
