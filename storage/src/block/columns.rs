@@ -2,10 +2,11 @@
 
 use super::number::{Scale, Stored};
 use super::timeline::Rows;
+use arrow::array::NullBufferBuilder;
 use arrow::array::{
     ArrayRef, Float64Array, Int64Array, MapArray, StringArray, StructArray, TimestampMillisecondArray, UInt32Array,
 };
-use arrow::buffer::{NullBufferBuilder, OffsetBuffer, ScalarBuffer};
+use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Field};
 use model::sample::is_stale_marker;
 use std::sync::Arc;

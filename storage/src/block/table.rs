@@ -101,6 +101,10 @@ pub(crate) fn properties(schema: &SchemaRef, layout: &Layout, kind: Kind) -> Wri
         Kind::Series => builder.set_data_page_row_count_limit(layout.series_page_rows),
         _ => builder.set_data_page_row_count_limit(layout.page_rows).set_data_page_size_limit(layout.page_bytes),
     };
+    for leaf in ["key", "value"] {
+        let path = [column::LABELS, "key_value", leaf].map(str::to_owned).to_vec();
+        builder = builder.set_column_statistics_enabled(ColumnPath::new(path), EnabledStatistics::None);
+    }
     for field in schema.fields() {
         let path = ColumnPath::new(vec![field.name().clone()]);
         builder = set_coding(builder, &path, coding(field.name(), field.data_type()), layout);
@@ -178,10 +182,6 @@ impl Table {
         let writer = ArrowWriter::try_new_with_options(SummedFile::create(path.clone())?, schema.clone(), options)
             .map_err(BlockError::encode(&path))?;
         Ok(Self { name, writer, rows: 0, group_rows: 0 })
-    }
-
-    pub(crate) fn rows(&self) -> u64 {
-        self.rows
     }
 
     /// Rows of the row group in progress.

@@ -18,8 +18,8 @@ use super::table::{Kind, Table};
 use super::timeline::{TimelineChoice, TimelinePlan};
 use super::{columns, order};
 use crate::append::LabelHash;
+use arrow::array::NullBufferBuilder;
 use arrow::array::{RecordBatch, UInt32Array};
-use arrow::buffer::NullBufferBuilder;
 use exemplars::ExemplarWriter;
 use floats::FloatWriter;
 use histograms::HistogramWriter;
@@ -165,7 +165,7 @@ impl BlockWriter {
     ///
     /// # Errors
     /// A file cannot be written or synced.
-    pub fn finish(mut self) -> Result<BlockMeta, BlockError> {
+    pub fn finish(self) -> Result<BlockMeta, BlockError> {
         let exemplar_times = self.exemplars.times();
         let (min_ms, max_ms) = self.times.or(exemplar_times).unwrap_or_default();
         let mut meta = BlockMeta {
