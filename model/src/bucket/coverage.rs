@@ -21,14 +21,9 @@ impl BucketUse {
     #[must_use]
     pub fn is_exact(&self, segment: &Segment, (after_ms, until_ms): (i64, i64)) -> bool {
         let is_aligned = self.exact_grid_ms > 0 && self.exact_grid_ms % segment.resolution_ms == 0;
-        let is_inside = segment.after_ms >= after_ms && segment.until_ms <= until_ms;
+        let is_whole = [segment.after_ms, segment.until_ms].iter().all(|bound| bound % segment.resolution_ms == 0);
+        let is_inside = is_whole && segment.after_ms >= after_ms && segment.until_ms <= until_ms;
         is_aligned || (segment.resolution_ms <= self.inside_max_ms && is_inside)
-    }
-
-    /// Whether there is nothing to choose from.
-    #[must_use]
-    pub fn is_none(&self) -> bool {
-        *self == Self::default()
     }
 }
 

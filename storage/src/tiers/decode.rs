@@ -126,7 +126,6 @@ mod tests {
     use super::super::encode::TierRows;
     use super::super::schema::columns_of;
     use super::*;
-    use crate::block::timeline::Rows as TimelineRows;
     use model::bucket::{Bucket, aggregate};
     use model::sample::{SampleColumns, stale_marker};
     use proptest::prelude::*;
@@ -147,7 +146,8 @@ mod tests {
 
     fn written(buckets: &BucketColumns) -> RecordBatch {
         let mut rows = TierRows::new(RESOLUTION);
-        rows.push(7, TimelineRows::Consecutive(100), buckets);
+        let ts_rows: Vec<u32> = (100..).take(buckets.len()).collect();
+        rows.push(7, &ts_rows, buckets);
         assert_eq!(rows.len(), buckets.len());
         rows.take()
     }

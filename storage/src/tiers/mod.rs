@@ -5,6 +5,6 @@
 //! `encode.rs`, `decode.rs`).
 
 pub mod decode;
-pub(crate) mod encode;
+pub mod encode;
 pub mod policy;
 pub mod schema;
