@@ -1,8 +1,9 @@
 //! Old samples as buckets: which part of a selection is served from them, and how windows are cut from samples and buckets.
 //!
 //! A window whose bounds are multiples of the resolution consists of whole buckets, and its value is that of the samples.
-//! Any other window that reaches into buckets is moved back until it ends at a bound, and begins at the bound at or before
-//! its start: the answer is exact for that window, and approximate for the one that was asked for. Whether that is wanted
+//! Any other window that reaches into buckets is moved back until it ends at a bound, and begins at the bound nearest to its
+//! start, one bucket before its end at least: the answer is exact for that window, and approximate for the one that was asked
+//! for. Whether that is wanted
 //! has been settled before (`wanted.rs`), by asking the source for the right buckets.
 
 mod fold;
@@ -57,20 +58,28 @@ impl Tiers {
 
     /// The window that is looked at instead of the one of `range_ms` that ends at `end_ms`.
     fn window(&self, end_ms: i64, range_ms: i64) -> Window {
+        let (Window { after_ms, until_ms }, resolution_ms) = self.widened(end_ms, range_ms);
+        let past_ms = until_ms.saturating_sub(range_ms).saturating_sub(after_ms);
+        let nearest_ms = if past_ms > resolution_ms / 2 { after_ms.saturating_add(resolution_ms) } else { after_ms };
+        Window { after_ms: if nearest_ms < until_ms { nearest_ms } else { after_ms }, until_ms }
+    }
+
+    /// The same, with all of the bucket that it begins in, and that bucket's length; 0 when it begins in none.
+    fn widened(&self, end_ms: i64, range_ms: i64) -> (Window, i64) {
         let ends_in = |segment: &&Segment| segment.after_ms < end_ms && end_ms <= segment.until_ms;
-        let begins_in = |segment: &&Segment, at: i64| segment.after_ms <= at && at < segment.until_ms;
         let segments = &self.coverage.segments;
-        let until_ms =
-            segments.iter().find(ends_in).map_or(end_ms, |segment| bucket_floor(end_ms, segment.resolution_ms));
+        let last = segments.iter().find(ends_in);
+        let until_ms = last.map_or(end_ms, |segment| bucket_floor(end_ms, segment.resolution_ms));
         let start_ms = until_ms.saturating_sub(range_ms);
-        let first = segments.iter().find(|segment| begins_in(segment, start_ms));
-        let after_ms = first.map_or(start_ms, |segment| bucket_floor(start_ms, segment.resolution_ms));
-        Window { after_ms, until_ms }
+        let begins_in = |segment: &&Segment| segment.after_ms <= start_ms && start_ms < segment.until_ms;
+        let resolution_ms = segments.iter().find(begins_in).map_or(0, |segment| segment.resolution_ms);
+        let after_ms = if resolution_ms == 0 { start_ms } else { bucket_floor(start_ms, resolution_ms) };
+        (Window { after_ms, until_ms }, resolution_ms)
     }
 
     /// What has to be read for all windows of a grid.
     fn span_read(&self, (first_ms, last_ms): (i64, i64), range_ms: i64) -> Window {
-        let after_ms = self.window(first_ms, range_ms).after_ms.min(first_ms.saturating_sub(range_ms));
+        let after_ms = self.widened(first_ms, range_ms).0.after_ms.min(first_ms.saturating_sub(range_ms));
         Window { after_ms, until_ms: last_ms }
     }
 
@@ -292,15 +301,17 @@ mod tests {
     }
 
     #[test]
-    fn others_are_moved_back_to_a_bound_and_widened() {
+    fn others_are_moved_back_to_a_bound_and_begin_at_the_nearest() {
         let window = |after_ms, until_ms| Window { after_ms, until_ms };
         for (end, range, expected) in [
             (130, 60, window(60, 120)),
-            (130, 70, window(0, 120)),
+            (130, 70, window(60, 120)),
+            (130, 100, window(0, 120)),
             (130, 5, window(60, 120)),
             (255, 10, window(180, 240)),
             (310, 60, window(240, 310)),
-            (310, 75, window(180, 310)),
+            (310, 75, window(240, 310)),
+            (310, 110, window(180, 310)),
         ] {
             assert_eq!(tiers().window(end, range), expected, "{end} {range}");
         }

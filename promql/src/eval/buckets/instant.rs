@@ -31,7 +31,7 @@ impl Tiers {
         let pieces = Pieces { samples: &samples, runs: &runs, segments: &self.coverage.segments };
         out.reset(look.count());
         for step in 0..look.count() {
-            let window = self.window(look.time(step), lookback_ms);
+            let (window, _) = self.widened(look.time(step), lookback_ms);
             let parts = pieces.parts(window);
             let is_live = match parts.last_part() {
                 None => false,
