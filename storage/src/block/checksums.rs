@@ -112,7 +112,8 @@ impl Write for SummedFile {
 }
 
 /// The content of the checksums file.
-pub(crate) fn encode(files: &[FileSums]) -> Vec<u8> {
+#[must_use]
+pub fn encode(files: &[FileSums]) -> Vec<u8> {
     let mut out = MAGIC.to_vec();
     for number in [VERSION, CHUNK_BYTES as u32, files.len() as u32] {
         out.extend_from_slice(&number.to_le_bytes());

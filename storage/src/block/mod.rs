@@ -5,6 +5,7 @@ pub mod schema;
 pub mod meta;
 pub mod order;
 pub mod timeline;
+pub mod verify;
 pub mod writer;
 
 pub mod checksums;

@@ -52,6 +52,9 @@ impl TimelinePlanner {
     /// Chooses the timeline for strictly ascending timestamps, at least one. Equal tokens within one group promise equal
     /// timestamps.
     ///
+    /// There may be more timestamps than the series will have samples: who merges blocks adds the timelines of the inputs and
+    /// need not look at samples for that.
+    ///
     /// # Panics
     /// Without timestamps.
     pub fn add(&mut self, group: GroupKey<'_>, timestamps_ms: &[i64], token: Option<u64>) -> TimelineChoice {

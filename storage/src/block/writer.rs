@@ -63,7 +63,7 @@ pub struct Floats<'a> {
     pub starts_ms: &'a [i64],
     /// What the planner chose for these timestamps; none without samples.
     pub timeline: Option<TimelineChoice>,
-    /// The token that the planner was given.
+    /// Equal tokens promise equal timestamps among series of one timeline, which then are not searched for again.
     pub token: Option<u64>,
 }
 

@@ -6,3 +6,4 @@ mod golden;
 mod layout;
 mod plain;
 mod round_trip;
+mod verify;

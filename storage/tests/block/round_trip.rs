@@ -58,7 +58,7 @@ pub(crate) fn compare(dir: &Path, meta: &BlockMeta, content: &[Series]) {
     assert_eq!(&read, meta);
 }
 
-fn expected(at: i64, start: i64, histogram: &Histogram) -> PlainHistogram {
+pub(crate) fn expected(at: i64, start: i64, histogram: &Histogram) -> PlainHistogram {
     let mut buckets = BTreeMap::new();
     let sides = [
         (false, &histogram.positive_spans, &histogram.positive_buckets),
