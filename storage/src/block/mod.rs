@@ -12,4 +12,4 @@ pub mod checksums;
 pub(crate) mod columns;
 pub mod error;
 pub(crate) mod number;
-mod table;
+pub(crate) mod table;
