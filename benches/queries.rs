@@ -111,6 +111,7 @@ fn request(query: &Query) -> Option<QueryRequest> {
         window,
         timeout: None,
         lookback_ms: None,
+        source_resolution: promql::resolution::SourceResolution::default(),
         per_step_stats: false,
         explain: false,
         no_cache: true,

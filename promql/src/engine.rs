@@ -17,6 +17,7 @@ use crate::plan::repeats::Repeats;
 use crate::plan::walk::{Placed, parts};
 use crate::plan::{self, Bounds, Kind, Node, RangeNode};
 pub use crate::query_error::{QueryError, QueryErrorKind};
+use crate::resolution::SourceResolution;
 use crate::source::SeriesSource;
 use crate::value::{QueryResult, QueryStats, QueryValue};
 use run::Run;
@@ -64,6 +65,8 @@ pub struct QueryContext<'a> {
     pub per_step_stats: bool,
     /// How much to find out before evaluating.
     pub foresight: Foresight,
+    /// Whether downsampled data may stand for samples.
+    pub source_resolution: SourceResolution,
 }
 
 /// How much to find out about a query before it is evaluated.
@@ -82,7 +85,15 @@ impl<'a> QueryContext<'a> {
     /// A context for the calling thread, with the engine's lookback.
     #[must_use]
     pub fn new(source: &'a dyn SeriesSource, budget: &'a Budget) -> Self {
-        Self { source, budget, pool: None, lookback_ms: None, per_step_stats: false, foresight: Foresight::None }
+        Self {
+            source,
+            budget,
+            pool: None,
+            lookback_ms: None,
+            per_step_stats: false,
+            foresight: Foresight::None,
+            source_resolution: SourceResolution::default(),
+        }
     }
 }
 
@@ -167,24 +178,20 @@ impl Engine {
         let steps = if step_ms == 0 { Steps::instant(start_ms) } else { Steps::range(start_ms, end_ms, step_ms) };
         let plan = plan::plan(expr, Bounds { start_ms, end_ms, step_ms })?;
         let placed = parts(&plan, steps, self.options.subquery_step_ms);
-        let costs = self.estimate(&placed, Depth::Look, context)?;
+        let costs = estimate(&placed, Depth::Look, self.settings(context), context)?;
         let repeats = Repeats::find(&placed);
         Ok(explanation(&placed, costs, None, |ordinal| repeats.is_shared(ordinal)))
     }
 
-    /// What the parts of a plan will cost; refuses what cannot fit.
-    fn estimate(
-        &self,
-        placed: &[Placed<'_>],
-        depth: Depth,
-        context: &QueryContext<'_>,
-    ) -> Result<(Vec<Cost>, QueryCost), QueryError> {
-        let lookback_ms = context.lookback_ms.unwrap_or(self.options.lookback_ms);
-        let limits = context.budget.limits();
-        let estimator = Estimator { source: context.source, lookback_ms, series_max: limits.series_max, depth };
-        let (costs, whole) = estimator.costs(placed)?;
-        whole.check(limits)?;
-        Ok((costs, whole))
+    fn settings(&self, context: &QueryContext<'_>) -> Settings {
+        Settings {
+            lookback_ms: context.lookback_ms.unwrap_or(self.options.lookback_ms),
+            subquery_step_ms: self.options.subquery_step_ms,
+            delayed_name_removal: self.options.delayed_name_removal,
+            type_and_unit_labels: self.options.type_and_unit_labels,
+            start_timestamps: self.options.start_timestamps,
+            source_resolution: context.source_resolution,
+        }
     }
 
     fn run<'a>(
@@ -195,13 +202,7 @@ impl Engine {
         answer: impl FnOnce(&Run<'_, 'a>) -> Result<QueryValue, QueryError>,
     ) -> Result<QueryResult, QueryError> {
         context.budget.check()?;
-        let settings = Settings {
-            lookback_ms: context.lookback_ms.unwrap_or(self.options.lookback_ms),
-            subquery_step_ms: self.options.subquery_step_ms,
-            delayed_name_removal: self.options.delayed_name_removal,
-            type_and_unit_labels: self.options.type_and_unit_labels,
-            start_timestamps: self.options.start_timestamps,
-        };
+        let settings = self.settings(context);
         let foresees = context.foresight != Foresight::None;
         let placed = if foresees || Repeats::are_possible(expr) {
             parts(plan, steps, settings.subquery_step_ms)
@@ -212,8 +213,8 @@ impl Engine {
         let costs = match context.foresight {
             Foresight::None => None,
             // What fits at a glance needs no closer look.
-            Foresight::Estimate if self.estimate(&placed, Depth::Glance, context).is_ok() => None,
-            Foresight::Estimate | Foresight::Explain => Some(self.estimate(&placed, Depth::Look, context)?),
+            Foresight::Estimate if estimate(&placed, Depth::Glance, settings, context).is_ok() => None,
+            Foresight::Estimate | Foresight::Explain => Some(estimate(&placed, Depth::Look, settings, context)?),
         };
         let profile = explain.then(|| Profile::new(placed.iter().map(|placed| placed.part.ordinal())));
         let tally = Tally::new(steps, context.per_step_stats);
@@ -242,6 +243,20 @@ impl Engine {
 fn per_step(tally: &Tally, count: impl Fn(Samples) -> u64) -> Option<Vec<(i64, u64)>> {
     let counted = tally.per_step()?;
     Some(counted.into_iter().map(|(time_ms, samples)| (time_ms, count(samples))).collect())
+}
+
+/// What the parts of a plan will cost; refuses what cannot fit.
+fn estimate(
+    placed: &[Placed<'_>],
+    depth: Depth,
+    settings: Settings,
+    context: &QueryContext<'_>,
+) -> Result<(Vec<Cost>, QueryCost), QueryError> {
+    let limits = context.budget.limits();
+    let estimator = Estimator { source: context.source, settings, series_max: limits.series_max, depth };
+    let (costs, whole) = estimator.costs(placed)?;
+    whole.check(limits)?;
+    Ok((costs, whole))
 }
 
 /// The range vector that is the result of a plan, if it is one.

@@ -3,11 +3,14 @@
 
 use crate::ast::{AggregateOp, BinaryOp, Cardinality};
 use crate::budget::BudgetLimits;
+use crate::eval::buckets::Wanted;
+use crate::eval::exec::Settings;
 use crate::eval::steps::{LookTimes, Steps};
 use crate::plan::walk::{Part, Placed};
 use crate::plan::{Aggregate, Kind, Node, RangeSource, Selector};
 use crate::query_error::QueryError;
 use crate::source::{SelectRequest, SeriesSet, SeriesSource};
+use model::bucket::Segment;
 use model::labels::Labels;
 use model::sample::SampleColumns;
 use std::collections::HashSet;
@@ -67,7 +70,7 @@ impl QueryCost {
 /// Where estimates come from.
 pub(crate) struct Estimator<'e> {
     pub(crate) source: &'e dyn SeriesSource,
-    pub(crate) lookback_ms: i64,
+    pub(crate) settings: Settings,
     pub(crate) series_max: usize,
     pub(crate) depth: Depth,
 }
@@ -135,18 +138,34 @@ impl Estimator<'_> {
             return Ok(Guess { cost: Cost { series: bound, ..Cost::default() }, origin: None });
         }
         let look = LookTimes::new(steps, selector.when.at_ms, selector.when.offset_ms);
-        let reach_ms = if range_ms == 0 { self.lookback_ms } else { range_ms };
+        let reach_ms = if range_ms == 0 { self.settings.lookback_ms } else { range_ms };
         let (after_ms, until_ms) = (look.first().saturating_sub(reach_ms), look.last());
         let request = SelectRequest { matchers: &selector.matchers, after_ms, until_ms, series_max: self.series_max };
-        let set: Rc<dyn SeriesSet> = Rc::from(self.source.select(&request)?);
+        let buckets = Wanted::whatever_is_aligned(&look, range_ms, &self.settings);
+        let set: Rc<dyn SeriesSet> = Rc::from(self.source.select_with_buckets(&request, &buckets)?);
         let series = set.len() as u64;
         let samples = if range_ms == 0 && steps.is_instant() {
             series
         } else {
-            (samples_each(&*set, after_ms, until_ms)? * series as f64) as u64
+            (rows_each(&*set, after_ms, until_ms)? * series as f64) as u64
         };
         Ok(Guess { cost: Cost { series, samples, bytes: 0 }, origin: Some(set) })
     }
+}
+
+/// The samples and buckets of one series in a range, on average.
+fn rows_each(set: &dyn SeriesSet, after_ms: i64, until_ms: i64) -> Result<f64, QueryError> {
+    let Some(coverage) = set.coverage() else { return samples_each(set, after_ms, until_ms) };
+    let overlap = |segment: &Segment| (segment.after_ms.max(after_ms), segment.until_ms.min(until_ms));
+    let overlaps = coverage.segments.iter().map(|segment| (overlap(segment), segment.resolution_ms));
+    let overlaps = overlaps.filter(|((after_ms, until_ms), _)| after_ms < until_ms);
+    let (mut buckets, mut samples_after_ms) = (0, after_ms);
+    for ((after_ms, until_ms), resolution_ms) in overlaps {
+        buckets += until_ms.saturating_sub(after_ms) / resolution_ms;
+        samples_after_ms = until_ms;
+    }
+    // Samples between buckets are rare.
+    Ok(buckets as f64 + samples_each(set, samples_after_ms, until_ms)?)
 }
 
 /// The samples of one series in a range, on average.

@@ -1,5 +1,6 @@
 //! Where the engine gets its series from. The engine asks; whoever embeds it answers.
 
+use model::bucket::{BucketColumns, BucketFields, BucketUse, Coverage, Segment};
 use model::histogram::{Histogram, HistogramColumns};
 use model::labels::Labels;
 use model::matcher::Matcher;
@@ -52,6 +53,19 @@ pub trait SeriesSource: Send + Sync {
     /// # Errors
     /// Too many series, or storage failed.
     fn select(&self, request: &SelectRequest<'_>) -> Result<Box<dyn SeriesSet>, SourceError>;
+
+    /// The same for a caller that understands [`SeriesSet::coverage`]: where `buckets` allows it, old samples may be served
+    /// as buckets. A series that has samples in expired time alone is selected too.
+    ///
+    /// # Errors
+    /// As [`SeriesSource::select`].
+    fn select_with_buckets(
+        &self,
+        request: &SelectRequest<'_>,
+        _buckets: &BucketUse,
+    ) -> Result<Box<dyn SeriesSet>, SourceError> {
+        self.select(request)
+    }
 }
 
 /// Names the timestamps that a read returned: equal tokens from one set and one range mean equal timestamps, so that
@@ -125,6 +139,29 @@ pub trait SeriesSet: Send + Sync {
             .last()
             .zip(columns.values.last())
             .map(|(&timestamp_ms, &value)| Sample { timestamp_ms, value }))
+    }
+
+    /// Which time is served from buckets; `None` when none is and nothing has expired. Samples of that time need not be there
+    /// to be read. Native histograms and start timestamps are never in buckets: their series are read as ever.
+    fn coverage(&self) -> Option<&Coverage> {
+        None
+    }
+
+    /// Replaces the content of `into` by the buckets of one series that end in `after_ms < end <= until_ms`, in order of
+    /// time. `segment` is one of those in [`SeriesSet::coverage`]. Columns that are not among `fields` may be left empty.
+    ///
+    /// # Errors
+    /// Storage failed.
+    fn read_buckets(
+        &self,
+        _index: usize,
+        _segment: &Segment,
+        (_after_ms, _until_ms): (i64, i64),
+        _fields: BucketFields,
+        into: &mut BucketColumns,
+    ) -> Result<(), SourceError> {
+        into.clear();
+        Ok(())
     }
 
     /// Whether a series may have native histograms; `false` spares the engine the calls below.

@@ -18,6 +18,7 @@ use promql::budget::Budget;
 use promql::engine::{Engine, Foresight, QueryContext, QueryError};
 use promql::explain::Explanation;
 use promql::parse::parse;
+use promql::resolution::SourceResolution;
 use promql::source::SeriesSource;
 use promql::value::QueryResult;
 use promql::weight;
@@ -140,7 +141,7 @@ impl QueryExecutor {
         let expr = self.parse(&request.text).await?;
         let cacheable = self.cacheable(&expr, request);
         let preparation = started.elapsed();
-        let (window, lookback_ms, per_step_stats) = (request.window, request.lookback_ms, request.per_step_stats);
+        let window = request.window;
         let (text, tenant) = (&request.text, &request.tenant);
         let timeout = request.timeout.unwrap_or(Duration::MAX).min(self.shared.options.timeout);
         let weight = self.weight(&expr, window).unwrap_or(u64::MAX);
@@ -154,7 +155,7 @@ impl QueryExecutor {
             () if weight >= HEAVY_SAMPLES_MIN => Foresight::Estimate,
             () => Foresight::None,
         };
-        let how = Evaluation { window, lookback_ms, per_step_stats, foresight };
+        let how = Evaluation { foresight, ..Evaluation::asked_by(request) };
         let work = move |local: &LocalQueries<'_>| match &cacheable {
             Some(query) => local.answer_from_cache(query, &expr, how),
             None => local.evaluate(&expr, how),
@@ -171,13 +172,13 @@ impl QueryExecutor {
     /// As [`QueryExecutor::run`].
     pub async fn explain(&self, request: &QueryRequest) -> Result<Explanation, QueryFailure> {
         let expr = self.parse(&request.text).await?;
-        let (window, lookback_ms) = (request.window, request.lookback_ms);
+        let how = Evaluation::asked_by(request);
         let started = Instant::now();
         let budget = self.shared.budget();
         let (text, tenant) = (&request.text, &request.tenant);
         let job = Job { text, tenant, class: QueryClass::Interactive, started, budget };
         let timeout = request.timeout.unwrap_or(Duration::MAX).min(self.shared.options.timeout);
-        let work = move |local: &LocalQueries<'_>| local.explain(&expr, window, lookback_ms);
+        let work = move |local: &LocalQueries<'_>| local.explain(&expr, how);
         let (explanation, _) = self.run_job(job, timeout, Thread::OfPool, work).await?;
         Ok(explanation?)
     }
@@ -197,13 +198,14 @@ impl QueryExecutor {
     /// The query as the cache of results takes it; `None` when it is to be evaluated without.
     fn cacheable(&self, expr: &Expr, request: &QueryRequest) -> Option<results_cache::Query> {
         self.shared.results.get()?;
-        let QueryRequest { window, lookback_ms, no_cache, per_step_stats, .. } = *request;
+        let QueryRequest { window, lookback_ms, source_resolution, no_cache, per_step_stats, .. } = *request;
         if matches!(window, Window::Instant(_)) {
             return None;
         }
         // Names that are removed at the end are compared over the whole window.
         let refused =
             no_cache || per_step_stats || request.explain || self.shared.engine.options().delayed_name_removal;
+        let refused = refused || source_resolution != SourceResolution::default();
         let dependence = if refused { None } else { Dependence::of(expr) };
         let query = dependence.and_then(|dependence| {
             results_cache::Query::new(request.tenant.clone(), expr.to_string(), dependence, window, lookback_ms)
@@ -368,6 +370,7 @@ impl Drop for CancelOnDrop {
 struct Evaluation {
     window: Window,
     lookback_ms: Option<i64>,
+    source_resolution: SourceResolution,
     per_step_stats: bool,
     foresight: Foresight,
 }
@@ -375,7 +378,13 @@ struct Evaluation {
 impl Evaluation {
     /// With the engine's habits.
     fn of(window: Window) -> Self {
-        Self { window, lookback_ms: None, per_step_stats: false, foresight: Foresight::None }
+        let source_resolution = SourceResolution::default();
+        Self { window, lookback_ms: None, source_resolution, per_step_stats: false, foresight: Foresight::None }
+    }
+
+    fn asked_by(request: &QueryRequest) -> Self {
+        let QueryRequest { window, lookback_ms, source_resolution, per_step_stats, .. } = *request;
+        Self { window, lookback_ms, source_resolution, per_step_stats, foresight: Foresight::None }
     }
 }
 
@@ -397,9 +406,11 @@ impl LocalQueries<'_> {
         self.evaluate(expr, Evaluation::of(Window::Instant(at_ms)))
     }
 
-    fn explain(&self, expr: &Expr, window: Window, lookback_ms: Option<i64>) -> Result<Explanation, QueryError> {
-        let context = QueryContext { lookback_ms, ..QueryContext::new(&*self.shared.source, self.budget) };
-        let bounds = match window {
+    fn explain(&self, expr: &Expr, how: Evaluation) -> Result<Explanation, QueryError> {
+        let Evaluation { lookback_ms, source_resolution, .. } = how;
+        let source = &*self.shared.source;
+        let context = QueryContext { lookback_ms, source_resolution, ..QueryContext::new(source, self.budget) };
+        let bounds = match how.window {
             Window::Instant(at_ms) => (at_ms, at_ms, 0),
             Window::Range { start_ms, end_ms, step_ms } => (start_ms, end_ms, step_ms),
         };
@@ -421,11 +432,12 @@ impl LocalQueries<'_> {
 
     fn evaluate(&self, expr: &Expr, how: Evaluation) -> Result<QueryResult, QueryError> {
         let Self { shared, budget, threads, .. } = *self;
-        let Evaluation { window, lookback_ms, per_step_stats, foresight } = how;
+        let Evaluation { window, lookback_ms, source_resolution, per_step_stats, foresight } = how;
         // After the cache has asked what changed: what it keeps has seen everything before that.
         let opened = if self.view.is_none() { shared.source.view() } else { None };
         let source = opened.as_deref().unwrap_or(self.source());
-        let context = QueryContext { source, budget, pool: threads, lookback_ms, per_step_stats, foresight };
+        let context =
+            QueryContext { source, budget, pool: threads, lookback_ms, per_step_stats, foresight, source_resolution };
         let result = match window {
             Window::Instant(at_ms) => shared.engine.instant(expr, at_ms, &context)?,
             Window::Range { start_ms, end_ms, step_ms } => {

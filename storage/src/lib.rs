@@ -2,6 +2,7 @@
 #![deny(unsafe_code)]
 
 pub mod append;
+pub mod block;
 pub mod cardinality;
 pub mod chunk;
 pub mod disk;
@@ -14,4 +15,5 @@ mod index;
 mod metadata;
 pub mod select;
 pub mod snapshot;
+pub mod tiers;
 pub mod wal;

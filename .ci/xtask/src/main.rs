@@ -11,12 +11,13 @@ use std::process::ExitCode;
 use step::{Step, cargo, run};
 use tally::Tally;
 
-/// Debian's packages of the programs that `compat-tests` talks to.
-const PEERS: [(&str, &str); 4] = [
+/// Debian's packages of the programs that `compat-tests` talks to or installs others with.
+const PEERS: [(&str, &str); 5] = [
     ("prometheus", "/usr/bin/prometheus"),
     ("prometheus-alertmanager", "/usr/bin/amtool"),
     ("victoria-metrics", "/usr/bin/victoria-metrics"),
     ("prometheus-node-exporter", "/usr/bin/prometheus-node-exporter"),
+    ("python3-venv", "/usr/share/doc/python3-venv"),
 ];
 
 fn main() -> ExitCode {

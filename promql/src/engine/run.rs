@@ -2,10 +2,12 @@
 
 use crate::ast::ValueType;
 use crate::budget::Charge;
+use crate::eval::buckets::Wanted;
 use crate::eval::exec::{Counting, Exec, Samples};
 use crate::eval::extended::{self, Extension};
 use crate::eval::names::remove_marked;
 use crate::eval::range_call::RangeInput;
+use crate::eval::remarks::Place;
 use crate::eval::row::{Row, histogram_bytes, samples_of};
 use crate::eval::select::Selection;
 use crate::eval::steps::{LookTimes, Steps};
@@ -153,7 +155,9 @@ impl<'q> Run<'_, 'q> {
                 let (before, after) =
                     selector.extension.map_or((0, 0), |extension| extension.margins(self.exec.settings.lookback_ms));
                 let span = (start_ms.saturating_sub(before), end_ms.saturating_add(after));
-                match Selection::of(&selector.matchers, span.0, span.1, self.exec)? {
+                let place = Place { ordinal: range.ordinal, span: range.span };
+                let wanted = Wanted::samples(&self.exec.settings, place);
+                match Selection::of(&selector.matchers, span, &wanted, self.exec)? {
                     Some(selection) => {
                         (RangeInput::Stored(selection.with_stats_only(selector.stats_only)), selector.extension)
                     }

@@ -12,9 +12,11 @@ use crate::annotation::{Annotations, Severity};
 use crate::ast::Span;
 use crate::budget::{Budget, Charge};
 use crate::query_error::QueryError;
+use crate::resolution::SourceResolution;
 use crate::source::SeriesSource;
 use model::sample::SampleColumns;
 use rayon::prelude::*;
+use std::iter::Sum;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -26,6 +28,7 @@ pub(crate) struct Settings {
     pub(crate) delayed_name_removal: bool,
     pub(crate) type_and_unit_labels: bool,
     pub(crate) start_timestamps: bool,
+    pub(crate) source_resolution: SourceResolution,
 }
 
 /// The run of one query.
@@ -244,6 +247,12 @@ impl Samples {
     }
 }
 
+impl Sum for Samples {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |sum, own| Self { used: sum.used + own.used, fresh: sum.fresh + own.fresh })
+    }
+}
+
 /// The samples that selectors handed to the expression (used), and those that they read (fresh).
 #[derive(Debug)]
 pub(crate) struct Tally {
@@ -333,10 +342,7 @@ impl Tally {
     }
 
     pub(crate) fn total(&self) -> Samples {
-        self.totals
-            .iter()
-            .map(|total| total.0.get())
-            .fold(Samples::default(), |all, own| Samples { used: all.used + own.used, fresh: all.fresh + own.fresh })
+        self.totals.iter().map(|total| total.0.get()).sum()
     }
 
     /// The time of each step and its samples, if they are counted.

@@ -3,6 +3,7 @@
 //! Input is either stored series or the result of a subquery, which is evaluated series by series too. Stale markers are
 //! no samples here.
 
+use super::buckets;
 use super::exec::{Counting, Exec, Samples, Worker};
 use super::extended::Extension;
 use super::range::kinds::Kinds;
@@ -72,7 +73,7 @@ impl RangeInput<'_> {
     ) -> Result<Loaded, QueryError> {
         let loaded = match self {
             Self::Stored(selection) => {
-                let token = selection.set.read(index, after_ms, until_ms, columns)?;
+                let token = selection.read(index, (after_ms, until_ms), columns)?;
                 match Extras::read(selection, index, (after_ms, until_ms), with_starts, columns)? {
                     None => {
                         let token = if without_stale_markers(columns) { token } else { None };
@@ -219,6 +220,14 @@ impl RangeCall<'_> {
         let lookback_ms = worker.exec.settings.lookback_ms;
         let (after_ms, until_ms) = Self::span_read(&self.look, self.range_ms, self.extension, lookback_ms);
         let with_starts = worker.exec.settings.start_timestamps && self.function.uses_starts();
+        if let (RangeInput::Stored(selection), None) = (&self.input, self.extension)
+            && let Some(tiers) = &selection.tiers
+            && let Some(fields) = buckets::fields(self.function)
+            && !selection.set.may_have_histograms(index)
+            && !(with_starts && selection.set.may_have_start_timestamps(index))
+        {
+            return tiers.fold(self, (selection, index), fields, worker, columns, out);
+        }
         let Loaded { token, extras } = self.input.load(index, (after_ms, until_ms), with_starts, worker, columns)?;
         if let Some(counters) = worker.exec.profiled(self.range_ordinal) {
             counters.count(1, columns.len() as u64);
@@ -271,10 +280,7 @@ impl RangeCall<'_> {
             };
             self.kinds(index, worker.exec).fold(&input, extras, &histogram_windows, out)?;
             worker.exec.budget.check()?;
-            let total = (0..self.steps.count).map(held).fold(Samples::default(), |all, samples| Samples {
-                used: all.used + samples.used,
-                fresh: all.fresh + samples.fresh,
-            });
+            let total = (0..self.steps.count).map(held).sum();
             worker.exec.tally.add(self.counting, total, self.steps.count, held);
             return Ok(());
         }

@@ -15,6 +15,7 @@ mod matching;
 mod naive;
 mod operators;
 mod starts;
+mod tiers;
 
 use cell::{Cell, Hist};
 use many::{many_histograms, many_series};

@@ -48,7 +48,7 @@ pub(crate) fn extrapolated(input: &WindowInput<'_>, kind: Kind, out: &mut Row) {
 
 /// The extrapolated increase of a counter that began the window at `first`.
 #[inline(always)]
-fn counter(first: f64, increase: f64, reach: &Extrapolation, divisor: f64) -> f64 {
+pub(crate) fn counter(first: f64, increase: f64, reach: &Extrapolation, divisor: f64) -> f64 {
     if increase > 0.0 && first >= 0.0 {
         // A counter is never below zero: do not reach beyond the point where the line meets it. Whether it does is
         // decided by the quotient, as Prometheus computes it; the product only says when that is out of question.

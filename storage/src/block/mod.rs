@@ -1,0 +1,15 @@
+//! Blocks: immutable Parquet files of one range of time. Format: `docs/formats/block.md`.
+
+pub mod schema;
+
+pub mod meta;
+pub mod order;
+pub mod timeline;
+pub mod verify;
+pub mod writer;
+
+pub mod checksums;
+pub(crate) mod columns;
+pub mod error;
+pub(crate) mod number;
+pub(crate) mod table;
