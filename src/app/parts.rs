@@ -24,8 +24,11 @@ use crate::rules::metrics::RuleCollector;
 use crate::rules::notify::Notifier;
 use crate::rules::query_port::RuleQueries;
 use crate::runtime::cpu::CpuPool;
+use crate::runtime::memory::{MEASURE_EVERY, Memory, Pressure};
 use crate::scrape::self_scrape::{SelfScrape, Sink, TargetStatus};
 use crate::telemetry::blocks::BlockCollector;
+use crate::sql::{Sql, SqlSources};
+use crate::telemetry::memory::MemoryCollector;
 use crate::telemetry::notifier::NotifierCollector;
 use crate::telemetry::process::ProcessCollector;
 use crate::telemetry::reload::ReloadCollector;
@@ -42,6 +45,7 @@ use promql::value::SampleValue;
 use ruler::driver::SharedGroup;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use storage::engine::Engine;
 use storage::lifecycle::retention::Retention;
 use storage::store::Store;
 use tokio::signal::unix::{SignalKind, signal};
@@ -124,6 +128,11 @@ impl Parts {
         if flags.query_results_cache_bytes > 0 {
             queries.keep_results(flags.query_results_cache_bytes, source.clone());
         }
+        let memory = match flags.memory_limit {
+            0 => Memory::of_machine(),
+            limit => Memory::new(limit),
+        };
+        queries.bound_by(memory.clone());
         match Journal::open(&flags.storage_path.join("queries.active")) {
             Ok((journal, interrupted)) => queries.active().keep_journal(journal, interrupted),
             Err(error) => tracing::warn!(%error, "running queries are not written down: cannot open queries.active"),
@@ -135,6 +144,7 @@ impl Parts {
         let cpu = CpuPool::with_size(1, cores).map_err(|error| format!("cannot start threads: {error}"))?;
         let ingest = Ingest::new(ingest_options(flags), ring, node, Arc::new(engine.clone()), cpu);
         ingest.metrics().register(&mut registry);
+        ingest.bound_by(memory.clone());
 
         let notifier = Notifier::new(flags.notification_queue_capacity).map_err(|error| load::with_causes(&error))?;
         let rule_queries = RuleQueries::new(queries.clone(), TenantId::anonymous());
@@ -158,12 +168,14 @@ impl Parts {
         registry.register_collector(Box::new(NotifierCollector::new(notifier.clone())));
         registry.register_collector(Box::new(ReloadCollector::new(reloader.clone())));
         registry.register_collector(Box::new(ProcessCollector::new()));
+        registry.register_collector(Box::new(MemoryCollector::new(memory.clone())));
         let registry = Arc::new(registry);
 
         let scrape = &plan.config.self_scrape;
         let status = scrape.enabled.then(|| Arc::new(Mutex::new(target_status(flags, &plan.config))));
         let parts = AppParts {
             early: EarlyState { registry: Arc::clone(&registry), ..early },
+            sql: Sql::new(sql_sources(flags, source.clone(), &engine), queries.clone()),
             store: source,
             queries,
             metadata: Arc::new(engine.clone()),
@@ -177,6 +189,7 @@ impl Parts {
         };
         let state = AppState::new(parts);
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        tasks.spawn(watch_memory(memory, state.queries.clone(), stop.clone()));
         if let Some(status) = status {
             let page = Arc::new(move || exposition::encode(&registry).unwrap_or_default());
             tasks.spawn(SelfScrape::new(OwnSamples(ingest.clone()), page, status).run(stop.clone()));
@@ -240,6 +253,24 @@ impl Parts {
     }
 }
 
+/// Measures the memory of the process until `stop`, and lets go of kept results while there is little.
+async fn watch_memory(memory: Memory, queries: QueryExecutor, stop: CancellationToken) {
+    let mut before = Pressure::Calm;
+    let mut ticks = tokio::time::interval(MEASURE_EVERY);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        memory.measure();
+        let pressure = memory.pressure();
+        if pressure > before {
+            let (used, limit) = (memory.used(), memory.limit());
+            tracing::warn!(used, limit, ?pressure, "memory runs out: requests are turned away until there is room again");
+            queries.forget_results();
+        } else if pressure < before && pressure == Pressure::Calm {
+            tracing::info!(used = memory.used(), "there is memory again");
+        }
+        before = pressure;
+    }
+}
+
 fn query_options(flags: &ServeFlags, features: &Features) -> QueryOptions {
     QueryOptions {
         parse: features.parse.clone(),
@@ -255,6 +286,15 @@ fn query_options(flags: &ServeFlags, features: &Features) -> QueryOptions {
             waiting_max: 1_000,
         },
         log_slower_than: flags.query_slow.as_std(),
+    }
+}
+
+fn sql_sources(flags: &ServeFlags, store: Arc<EngineStore>, engine: &Engine) -> SqlSources {
+    SqlSources {
+        metadata: Arc::new(engine.clone()),
+        blocks: store.clone(),
+        store,
+        lookback_ms: flags.query_lookback.as_millis(),
     }
 }
 

@@ -77,6 +77,11 @@ pub struct ServeFlags {
     #[arg(long = "remote-write.max-inflight-bytes", value_name = "BYTES", default_value_t = 256 << 20)]
     pub write_inflight_bytes_max: usize,
 
+    /// Memory that the process may use, in bytes; queries and then samples are turned away before it is full. 0: 80 % of
+    /// the machine, or of the control group
+    #[arg(long = "memory.limit", value_name = "BYTES", default_value_t = 0, env = "HEARTH_MEMORY_LIMIT", overrides_with = "memory_limit")]
+    pub memory_limit: u64,
+
     /// Longest time a query may take
     #[arg(long = "query.timeout", value_name = "DURATION", default_value = "2m")]
     pub query_timeout: PromDuration,

@@ -23,7 +23,7 @@ pub mod request_metrics;
 
 use api::{
     active_queries, admin, exemplars, expression, federate, lifecycle, metadata, query, remote_read, rules, search,
-    series, status, targets,
+    series, sql, status, targets,
 };
 use axum::Router;
 use axum::extract::Request;
@@ -84,6 +84,7 @@ fn api_routes() -> Router<AppState> {
     Router::new()
         .route("/query", get(query::instant).post(query::instant))
         .route("/query_range", get(query::range).post(query::range))
+        .route("/sql", get(sql::run).post(sql::run))
         .route("/read", post(remote_read::read))
         .route("/query_exemplars", get(exemplars::exemplars).post(exemplars::exemplars))
         .route("/format_query", get(expression::format).post(expression::format))

@@ -1,19 +1,24 @@
 //! The store as queries see it.
 
 use super::results_cache::ChangeLog;
-use super::store::{HeadSummary, LookupRequest, SeriesStore};
+use super::store::{HeadSummary, LookupRequest, MetadataSource, SeriesStore};
+use crate::sql::{BlockRow, BlockSource};
 use model::exemplar::Exemplar;
 use model::histogram::{Histogram, HistogramColumns};
 use model::labels::Labels;
 use model::matcher::Matcher;
+use model::metadata::Metadata;
 use model::sample::{Sample, SampleColumns};
 use promql::source::{SelectRequest, SeriesSet, SeriesSource, SourceError, TimelineToken};
 use std::error::Error;
+use std::ops::Range;
 use std::sync::Arc;
+use storage::block::meta::BlockMeta;
 use storage::cardinality::HeadExtent;
+use storage::engine::Engine;
 use storage::head::Changed;
 use storage::select::{Cardinality, Listing, SelectError, TimeRange};
-use storage::store::{Selection, Store};
+use storage::store::{Selection, Store, StoreView};
 
 /// The series of a store. Cheap to clone.
 #[derive(Clone)]
@@ -30,7 +35,15 @@ impl EngineStore {
 }
 
 impl SeriesSource for EngineStore {
-    fn series_bound(&self, matchers: &[Matcher]) -> usize {
+    fn view(&self) -> Option<Box<dyn SeriesSource>> {
+        Some(Box::new(Viewed { view: self.store.view(), store: self.clone() }))
+    }
+
+    fn series_bound(&self, matchers: &[Matcher], after_ms: i64) -> usize {
+        // What is in blocks takes more than a glance.
+        if after_ms.saturating_add(1) < self.store.resident_from_ms() {
+            return usize::MAX;
+        }
         self.store.engine().head().series_bound(matchers)
     }
 
@@ -41,11 +54,37 @@ impl SeriesSource for EngineStore {
     }
 }
 
+/// The series as they were at one moment.
+struct Viewed {
+    view: StoreView,
+    store: EngineStore,
+}
+
+impl SeriesSource for Viewed {
+    fn series_bound(&self, matchers: &[Matcher], after_ms: i64) -> usize {
+        self.store.series_bound(matchers, after_ms)
+    }
+
+    fn select(&self, request: &SelectRequest<'_>) -> Result<Box<dyn SeriesSet>, SourceError> {
+        let SelectRequest { matchers, after_ms, until_ms, series_max } = *request;
+        let selection = self.view.select(matchers, after_ms, until_ms, series_max).map_err(source_error)?;
+        Ok(Box::new(SelectedSeries { selection }))
+    }
+}
+
 impl SeriesStore for EngineStore {
     fn select_first(&self, request: &LookupRequest<'_>) -> Result<Box<dyn SeriesSet>, SourceError> {
         let found = self.store.select_first(request.matchers, range(request), request.limit);
         let selection = found.map_err(source_error)?;
         Ok(Box::new(SelectedSeries { selection }))
+    }
+
+    fn list_at_a_glance(&self, label: Option<&str>, request: &LookupRequest<'_>) -> Option<Listing> {
+        let has_none = request.matchers.is_empty();
+        // What is in blocks takes more than a glance.
+        let within = has_none && self.store.resident_from_ms() <= request.after_ms.saturating_add(1);
+        let head = self.store.engine().head();
+        within.then(|| head.list_at_a_glance(label, range(request), request.limit)).flatten()
     }
 
     fn label_names(&self, request: &LookupRequest<'_>) -> Result<Listing, SourceError> {
@@ -75,6 +114,29 @@ impl SeriesStore for EngineStore {
     }
 }
 
+impl MetadataSource for Engine {
+    fn metadata(&self, metric: Option<&str>, limit: usize, limit_per_metric: usize) -> Vec<(String, Vec<Metadata>)> {
+        Engine::metadata(self, metric, limit, limit_per_metric)
+    }
+}
+
+impl BlockSource for EngineStore {
+    fn blocks(&self) -> Result<Vec<BlockRow>, SourceError> {
+        let row = |meta: &BlockMeta| BlockRow {
+            ulid: meta.ulid.clone(),
+            level: meta.level,
+            resolution_ms: meta.resolution_ms,
+            min_ms: meta.min_ms,
+            max_ms: meta.max_ms,
+            series: meta.series,
+            samples: meta.samples,
+            histograms: meta.histograms,
+            bytes: meta.bytes(),
+        };
+        Ok(self.store.manifest().blocks.iter().map(row).collect())
+    }
+}
+
 impl ChangeLog for EngineStore {
     fn changed_since(&self, number: u64) -> Changed {
         self.store.engine().head().changed_since(number)
@@ -98,9 +160,8 @@ impl SeriesSet for SelectedSeries {
         self.selection.labels_among(index, names).unwrap_or_else(|error| unreadable(error))
     }
 
-    fn label_numbers(&self, index: usize, names: &[&str], into: &mut Vec<u32>) -> bool {
-        self.selection.label_numbers(index, names, into).unwrap_or_else(|error| unreadable(error));
-        true
+    fn label_numbers(&self, indices: Range<usize>, names: &[&str], into: &mut Vec<u32>) -> bool {
+        self.selection.label_numbers(indices, names, into)
     }
 
     fn prefetch(&self, indices: &[usize]) {

@@ -18,6 +18,7 @@ use model::sample::stale_marker;
 use model::tenant::TenantId;
 use promql::budget::BudgetLimits;
 use promql::parse::ParseOptions;
+use promql::resolution::SourceResolution;
 use promql::value::{QueryValue, SampleValue, VectorSample};
 use ruler::annotate::TemplateContext;
 use ruler::group::GroupSettings;
@@ -103,6 +104,7 @@ impl World {
             window: Window::Instant(wall_clock().0),
             timeout: None,
             lookback_ms: None,
+            source_resolution: SourceResolution::default(),
             per_step_stats: false,
             explain: false,
             no_cache: false,

@@ -2,6 +2,7 @@
 mod explain;
 pub mod query;
 mod query_stats;
+pub mod sql;
 
 pub mod exemplars;
 pub mod expression;

@@ -210,20 +210,18 @@ impl Merged {
         }
     }
 
-    /// As [`HeadSelection::label_numbers`]: numbers of the head and of each block are told apart by the first.
-    pub(crate) fn label_numbers(&self, index: usize, names: &[&str], into: &mut Vec<u32>) -> Result<(), SelectError> {
-        match self.places(index) {
-            (Some(head), _) => {
-                into.push(0);
-                self.head.label_numbers(head, names, into);
-            }
-            (None, [(block, row), ..]) => {
-                into.push(1 + u32::from(*block));
-                self.block_labels()?[usize::from(*block)].numbers(*row as usize, names, into)?;
-            }
-            (None, []) => {}
+    /// As [`HeadSelection::label_numbers`], as long as the head has all of them: the dictionaries of blocks know nothing of
+    /// each other.
+    pub(crate) fn label_numbers(&self, indices: Range<usize>, names: &[&str], into: &mut Vec<u32>) -> bool {
+        let of = self.series.get(indices).unwrap_or_default();
+        if of.iter().any(|places| places.head == NONE) {
+            return false;
         }
-        Ok(())
+        for places in of {
+            let head = places.head as usize;
+            self.head.label_numbers(head..head + 1, names, into);
+        }
+        true
     }
 
     pub(crate) fn may_have_label(&self, name: &str) -> bool {

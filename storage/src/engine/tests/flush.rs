@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::append::{ExemplarRow, HistogramRow, Rejection};
-use crate::head::FlushPart;
+use crate::head::{FlushPart, View};
 use model::exemplar::Exemplar;
 use model::histogram::{Histogram, HistogramColumns, Span};
 use model::labels::Labels;
@@ -40,6 +40,8 @@ enum Step {
     Abort,
     Snapshot,
     Collect,
+    /// Opens a view, or closes the one that is open.
+    View,
     /// The next process; with a clean end, or as after a power cut.
     Restart {
         closed: bool,
@@ -58,6 +60,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Abort),
         1 => Just(Step::Snapshot),
         2 => Just(Step::Collect),
+        2 => Just(Step::View),
         1 => (any::<bool>(), any::<u64>()).prop_map(|(closed, seed)| Step::Restart { closed, seed }),
     ]
 }
@@ -97,6 +100,8 @@ struct History {
     engine: Option<Engine>,
     flush: Option<Flush>,
     published: FlushedState,
+    /// With what it showed when it was opened.
+    view: Option<(View, Samples)>,
     /// All that was acknowledged.
     twin: Samples,
     blocks: Samples,
@@ -123,6 +128,7 @@ impl History {
             engine,
             flush: None,
             published: FlushedState::default(),
+            view: None,
             twin: Samples::new(),
             blocks: Samples::new(),
             exemplars: Vec::new(),
@@ -198,8 +204,14 @@ impl History {
             Step::Abort => self.flush = None,
             Step::Snapshot => drop(self.engine().snapshot_now().expect("healthy")),
             Step::Collect => drop(self.engine().collect_idle(self.clock_ms - 3_600_000)),
+            Step::View if self.view.is_some() => self.view = None,
+            Step::View => {
+                let engine = self.engine();
+                let selection = engine.select(&[], i64::MIN, i64::MAX, usize::MAX).expect("no limit");
+                self.view = Some((engine.head().view(), read_all(&selection)));
+            }
             Step::Restart { closed, seed } => {
-                self.flush = None;
+                (self.flush, self.view) = (None, None);
                 let engine = self.engine.take().expect("open");
                 if closed {
                     engine.flush_and_close().expect("healthy");
@@ -306,14 +318,24 @@ impl History {
         let mut found = self.blocks.clone();
         let engine = self.engine();
         let selection = engine.select(&[], i64::MIN, i64::MAX, usize::MAX).expect("no limit");
-        for index in 0..selection.len() {
-            let series = selection.labels(index).to_string();
-            for (at, stored) in read_selected(&selection, index) {
-                found.entry((series.clone(), at)).or_insert(stored);
-            }
+        for (key, stored) in read_all(&selection) {
+            found.entry(key).or_insert(stored);
         }
         assert_eq!(found, self.twin);
+        if let Some((view, shown)) = &self.view {
+            let selection = view.select(&[], i64::MIN, i64::MAX, usize::MAX).expect("no limit");
+            assert_eq!(read_all(&selection), *shown, "a view shows the same all along");
+        }
     }
+}
+
+fn read_all(selection: &crate::select::Selection) -> Samples {
+    let mut found = Samples::new();
+    for index in 0..selection.len() {
+        let series = selection.labels(index).to_string();
+        found.extend(read_selected(selection, index).into_iter().map(|(at, stored)| ((series.clone(), at), stored)));
+    }
+    found
 }
 
 fn pairs_of(text: &str) -> Vec<(String, String)> {
