@@ -106,7 +106,7 @@ fn pages(dir: &Path, name: &str, range: &Range<u64>) -> String {
     let index = metadata.offset_index().map(Vec::as_slice).unwrap_or_default();
     for (group, (columns, offsets)) in metadata.row_groups().iter().zip(index).enumerate() {
         for (column, offsets) in columns.columns().iter().zip(offsets) {
-            let place = |what: &str| format!("row group {group}, column {}, {what}", column.column_path());
+            let place = |what: &str| format!("row group {group}, column {}, {what}", column.column_path().string());
             if let Some(start) = column.dictionary_page_offset()
                 && overlaps(&(start as u64..column.data_page_offset() as u64), range)
             {
