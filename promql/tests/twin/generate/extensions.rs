@@ -123,7 +123,7 @@ pub(crate) fn extended_query() -> BoxedStrategy<String> {
 pub(crate) fn starts(series: &Data) -> Vec<Vec<(i64, i64)>> {
     let start = |position: usize, time: i64, value: f64| match position % 4 {
         0 => 0,
-        1 => (time - (value * 8.0) as i64 * 7_000).max(1),
+        1 => time.saturating_sub(((value * 8.0) as i64).saturating_mul(7_000)).max(1),
         2 => (time / 150_000) * 150_000,
         _ => time - time % 90_000 + 30_000,
     };
