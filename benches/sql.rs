@@ -16,7 +16,9 @@ use promql::parse::ParseOptions;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use storage::append::{LabelHash, Rows};
-use storage::engine::{Engine, Options};
+use storage::engine::Engine;
+use storage::store::{Store, StoreOptions};
+use storage::wal::replay::ReplayProgress;
 
 const SAMPLES: i64 = 2_880;
 const ROUNDS: usize = 5;
@@ -34,9 +36,9 @@ const STATEMENTS: [&str; 7] = [
 fn main() {
     let series: i64 = std::env::var("SQL_BENCH_SERIES").ok().and_then(|text| text.parse().ok()).unwrap_or(1_000);
     let dir = tempfile::tempdir().unwrap();
-    let engine = Engine::open(&Options::new(dir.path())).unwrap();
-    fill(&engine, series);
-    let sql = sql(&engine);
+    let stored = Store::open(StoreOptions::new(dir.path()), &ReplayProgress::default()).unwrap();
+    fill(stored.engine(), series);
+    let sql = sql(&stored);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let samples = series * SAMPLES;
     println!("{samples} samples, best of {ROUNDS}");
@@ -69,8 +71,8 @@ fn fill(engine: &Engine, series: i64) {
     }
 }
 
-fn sql(engine: &Engine) -> Sql {
-    let store = Arc::new(EngineStore::new(engine.clone()));
+fn sql(stored: &Store) -> Sql {
+    let store = Arc::new(EngineStore::new(stored.clone()));
     let options = QueryOptions {
         parse: ParseOptions::default(),
         limits: BudgetLimits::default(),
@@ -82,7 +84,7 @@ fn sql(engine: &Engine) -> Sql {
     let pool = CpuPool::new().unwrap();
     let queries = QueryExecutor::new(options, language, store.clone(), pool, QueryMetrics::default());
     let sources =
-        SqlSources { store, metadata: Arc::new(engine.clone()), blocks: Arc::new(NoBlocks), lookback_ms: 300_000 };
+        SqlSources { store, metadata: Arc::new(stored.engine().clone()), blocks: Arc::new(NoBlocks), lookback_ms: 300_000 };
     Sql::new(sources, queries)
 }
 
