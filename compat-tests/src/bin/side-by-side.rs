@@ -41,6 +41,9 @@ struct Arguments {
     /// Connections that send at once
     #[arg(long, default_value_t = 4)]
     connections: usize,
+    /// Have Hearth write everything to blocks before it is asked, as it does with what is older than two hours
+    #[arg(long)]
+    blocks: bool,
     /// Leave one out: hearth, victoria-metrics or prometheus
     #[arg(long, value_delimiter = ',')]
     without: Vec<String>,
@@ -66,11 +69,18 @@ async fn main() -> anyhow::Result<()> {
         let cold_load = match arguments.new_series {
             0 => None,
             _ => Some(
-                measure::load(&launch("cold")?, &cold, arguments.connections, &root.join("cold").join(name)).await?,
+                measure::load(&launch("cold")?, &cold, arguments.connections, &root.join("cold").join(name), false)
+                    .await?,
             ),
         };
-        let warm_load =
-            measure::load(&launch("warm")?, &warm, arguments.connections, &root.join("warm").join(name)).await?;
+        let warm_load = measure::load(
+            &launch("warm")?,
+            &warm,
+            arguments.connections,
+            &root.join("warm").join(name),
+            arguments.blocks,
+        )
+        .await?;
         eprintln!("{name}: loaded, {:.2} CPU µs/sample", warm_load.cpu_micros_per_sample());
         results.push(measure::Measured { name, warm: warm_load, cold: cold_load, restart: None, queries: Vec::new() });
     }
@@ -99,7 +109,7 @@ fn fleet(series: usize, interval_s: i64, scrapes: usize) -> Fleet {
 fn launch(name: &str, directory: &std::path::Path) -> anyhow::Result<Launch> {
     std::fs::create_dir_all(directory)?;
     match name {
-        "hearth" => Launch::hearth(directory, Some("self_scrape: {enabled: false}\n"), &[]),
+        "hearth" => Launch::hearth(directory, Some("self_scrape: {enabled: false}\n"), &["--web.enable-admin-api"]),
         "victoria-metrics" => Launch::victoria_metrics(directory),
         _ => Launch::prometheus(directory, "global: {scrape_interval: 1h}\n"),
     }

@@ -30,6 +30,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 const STAGING: &str = "staging";
 /// Garbage is looked for this often.
 const COLLECT_EVERY: Duration = Duration::from_secs(600);
+/// When nothing came for so long, the clock of the process counts instead of that of the samples.
+const IDLE_AFTER: Duration = Duration::from_secs(3600);
 /// Idle series leave memory this often.
 const IDLE_EVERY: Duration = Duration::from_secs(60);
 
@@ -63,8 +65,16 @@ impl Worker {
             std::fs::remove_dir_all(&staging).map_err(StoreError::io("remove", &staging))?;
         }
         let (requests, asked) = channel();
-        let mut lifecycle =
-            Lifecycle { shared, staging, writer: None, compactor: None, pending: None, collected: None, idled: None };
+        let mut lifecycle = Lifecycle {
+            shared,
+            staging,
+            writer: None,
+            compactor: None,
+            pending: None,
+            collected: None,
+            idled: None,
+            seen: None,
+        };
         let builder = std::thread::Builder::new().name("lifecycle".into());
         let thread =
             builder.spawn(move || lifecycle.run(&asked)).map_err(StoreError::io("start a thread for", &path))?;
@@ -100,6 +110,8 @@ struct Lifecycle {
     pending: Option<(Flush, Vec<StagedBlock>)>,
     collected: Option<Instant>,
     idled: Option<Instant>,
+    /// How often anything was appended, and since when that has not changed.
+    seen: Option<(u64, Instant)>,
 }
 
 fn now_ms() -> i64 {
@@ -146,9 +158,8 @@ impl Lifecycle {
         let started = Instant::now();
         // What others published; a store that is down says so where it matters.
         let _ = self.refresh();
-        let boundary_ms = due_boundary(now_ms(), duration_ms(self.shared.options.flush_lag));
-        let head = self.shared.engine.head();
-        if self.pending.is_some() || boundary_ms > head.read_floor_ms() {
+        let boundary_ms = self.due_boundary(started);
+        if self.pending.is_some() || boundary_ms > self.shared.engine.head().read_floor_ms() {
             // What came of it is in the counters.
             let _ = self.flush(boundary_ms);
         }
@@ -160,6 +171,20 @@ impl Lifecycle {
         if self.collected.is_none_or(|at| started.duration_since(at) >= COLLECT_EVERY) {
             self.collect(started);
         }
+    }
+
+    /// Up to where the head is to be flushed now. The clock of the samples counts as long as some come: a sender that catches
+    /// up after an outage sends old ones in order, and they are not late.
+    fn due_boundary(&mut self, now: Instant) -> i64 {
+        let head = self.shared.engine.head();
+        let changes = head.changed_since(u64::MAX).now;
+        if self.seen.is_none_or(|(before, _)| before != changes) {
+            self.seen = Some((changes, now));
+        }
+        let is_idle = self.seen.is_some_and(|(_, at)| now.duration_since(at) >= IDLE_AFTER);
+        let newest_ms = head.extent().time_range_ms.map_or(i64::MAX, |(_, newest_ms)| newest_ms);
+        let clock_ms = if is_idle { now_ms() } else { now_ms().min(newest_ms) };
+        due_boundary(clock_ms, duration_ms(self.shared.options.flush_lag))
     }
 
     fn refresh(&mut self) -> Result<(), StoreError> {

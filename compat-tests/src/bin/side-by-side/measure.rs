@@ -37,6 +37,10 @@ pub(crate) struct Load {
     pub(crate) resident_bytes: [u64; 3],
     /// Below its data directory when idle afterwards.
     pub(crate) disk_bytes: u64,
+    /// As `disk_bytes`, without logs.
+    pub(crate) final_bytes: u64,
+    /// User and system time of writing everything to blocks, when that was asked for.
+    pub(crate) blocks_cpu_seconds: Option<f64>,
     /// Median and 99th percentile of the time to an answer, in milliseconds.
     pub(crate) request_ms: [f64; 2],
 }
@@ -51,6 +55,8 @@ impl Load {
 /// What one query cost.
 #[derive(Debug, Clone)]
 pub(crate) struct Asked {
+    /// Time to the first answer after the restart, in milliseconds.
+    pub(crate) first_ms: f64,
     /// Median time to the whole answer in milliseconds.
     pub(crate) median_ms: f64,
     /// CPU milliseconds of the server per query.
@@ -60,7 +66,13 @@ pub(crate) struct Asked {
 }
 
 /// Starts a server on an empty directory, sends the whole fleet, waits until it is idle, and stops it.
-pub(crate) async fn load(launch: &Launch, fleet: &Fleet, connections: usize, directory: &Path) -> anyhow::Result<Load> {
+pub(crate) async fn load(
+    launch: &Launch,
+    fleet: &Fleet,
+    connections: usize,
+    directory: &Path,
+    blocks: bool,
+) -> anyhow::Result<Load> {
     let server = launch.start().await?;
     settle(&server).await;
     let (before, _) = server.resident_bytes();
@@ -88,6 +100,10 @@ pub(crate) async fn load(launch: &Launch, fleet: &Fleet, connections: usize, dir
     // Killed, not stopped: the restart that follows has to recover. VictoriaMetrics has no log and writes what it holds every
     // five seconds, so it gets the time to do so.
     tokio::time::sleep(Duration::from_secs(12)).await;
+    let blocks_cpu_seconds = match blocks && server.name == "Hearth" {
+        true => Some(write_blocks(&server).await?),
+        false => None,
+    };
     server.kill()?;
     Ok(Load {
         samples,
@@ -95,8 +111,30 @@ pub(crate) async fn load(launch: &Launch, fleet: &Fleet, connections: usize, dir
         cpu_seconds,
         resident_bytes: [before, after, peak],
         disk_bytes: disk_bytes(directory),
+        final_bytes: final_bytes(launch.name, directory),
+        blocks_cpu_seconds,
         request_ms,
     })
+}
+
+/// Has everything written to blocks and merged; returns the CPU seconds that it took.
+async fn write_blocks(server: &Server) -> anyhow::Result<f64> {
+    let before = server.cpu_seconds();
+    let url = format!("{}/api/v1/admin/tsdb/flush?wait=true&compact=true", server.url);
+    let answer = reqwest::Client::new().post(url).send().await?;
+    if !answer.status().is_success() {
+        bail!("{}: {}", answer.status(), answer.text().await?);
+    }
+    Ok(server.cpu_seconds() - before)
+}
+
+/// What stays on disk for good: logs are written over.
+fn final_bytes(name: &str, directory: &Path) -> u64 {
+    match name {
+        "Hearth" => disk_bytes(&directory.join("data").join("blocks")),
+        "Prometheus" => disk_bytes(directory) - disk_bytes(&directory.join("prometheus").join("wal")),
+        _ => disk_bytes(directory),
+    }
 }
 
 async fn send_part(url: String, mut sender: compat_tests::load::Sender) -> anyhow::Result<(usize, Vec<f64>)> {
@@ -177,6 +215,7 @@ async fn ask_all(
 ) -> anyhow::Result<()> {
     let mut times = vec![Vec::new(); servers.len()];
     let mut cpu = vec![0.0; servers.len()];
+    let mut first = vec![0.0; servers.len()];
     for round in 0..=rounds {
         for (i, (api, server)) in servers.iter().enumerate() {
             let cpu_before = server.cpu_seconds();
@@ -184,8 +223,9 @@ async fn ask_all(
             let (path, parameters) = query.request();
             let parameters: Vec<_> = parameters.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
             api.get_bytes(path, &parameters).await.with_context(|| format!("{}: {}", server.name, query.name))?;
-            // The first round warms up.
-            if round > 0 {
+            if round == 0 {
+                first[i] = started.elapsed().as_secs_f64() * 1000.0;
+            } else {
                 times[i].push(started.elapsed().as_secs_f64() * 1000.0);
                 cpu[i] += (server.cpu_seconds() - cpu_before) * 1000.0;
             }
@@ -196,14 +236,15 @@ async fn ask_all(
         answers.push(answer(query, api).await?);
     }
     let reference = results.iter().position(|r| r.name == "prometheus").and_then(|i| answers.get(i).cloned().flatten());
-    for ((result, times), (cpu, answer)) in results.iter_mut().zip(&mut times).zip(cpu.iter().zip(&answers)) {
+    let costs = cpu.iter().zip(&first).zip(&answers);
+    for ((result, times), ((cpu, first), answer)) in results.iter_mut().zip(&mut times).zip(costs) {
         times.sort_by(f64::total_cmp);
         let difference = match (answer, &reference) {
             (Some(ours), Some(theirs)) => difference(ours, theirs, 1e-6),
             _ => None,
         };
         let median_ms = times.get(times.len() / 2).copied().unwrap_or(f64::NAN);
-        result.queries.push(Asked { median_ms, cpu_ms: cpu / rounds as f64, difference });
+        result.queries.push(Asked { first_ms: *first, median_ms, cpu_ms: cpu / rounds as f64, difference });
     }
     Ok(())
 }

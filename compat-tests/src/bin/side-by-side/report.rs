@@ -46,6 +46,13 @@ fn costs(results: &[Measured]) -> String {
     row("resident MiB, warm load, settled", &|r| Some(r.warm.resident_bytes[1] as f64 / 1_048_576.0));
     row("resident MiB, warm load, peak", &|r| Some(r.warm.resident_bytes[2] as f64 / 1_048_576.0));
     row("disk bytes per sample, logs included", &|r| Some(r.warm.disk_bytes as f64 / r.warm.samples as f64));
+    row("disk bytes per sample, final, without logs", &|r| {
+        let kept = r.name != "hearth" || r.warm.blocks_cpu_seconds.is_some();
+        kept.then(|| r.warm.final_bytes as f64 / r.warm.samples as f64)
+    });
+    row("CPU ns per sample to write blocks and merge them", &|r| {
+        r.warm.blocks_cpu_seconds.map(|seconds| seconds * 1e9 / r.warm.samples as f64)
+    });
     row("seconds from start after kill -9 to a correct answer", &|r| r.restart);
     table.markdown()
 }
@@ -99,14 +106,25 @@ fn queries(results: &[Measured], fleet: &Fleet) -> String {
         cells.extend([short(ratio), asked.map_or_else(String::new, |a| short(a.cpu_ms)), agrees]);
         table.row(cells);
     }
+    let first = |of: usize| -> Vec<f64> {
+        results.get(of).into_iter().flat_map(|r| &r.queries).map(|asked| asked.first_ms).collect()
+    };
+    let ours = hearth.map(first).unwrap_or_default();
+    let first: Vec<(&str, Vec<f64>)> = (results.iter().enumerate())
+        .map(|(i, r)| (r.name, first(i).iter().zip(&ours).map(|(theirs, ours)| (ours / theirs).ln()).collect()))
+        .collect();
     let mean = |logs: &[f64]| (logs.iter().sum::<f64>() / logs.len().max(1) as f64).exp();
     let peers = logs.iter().filter(|(name, _)| *name != "hearth");
-    let means: Vec<_> = peers.map(|(name, logs)| format!("{:.2} of {name}'s", mean(logs))).collect();
+    let of_peers = |(name, logs): &(&str, Vec<f64>)| format!("{:.2} of {name}'s", mean(logs));
+    let means: Vec<_> = peers.map(of_peers).collect();
+    let first: Vec<_> = first.iter().filter(|(name, _)| *name != "hearth").map(of_peers).collect();
     format!(
-        "{}\nHearth's times in the geometric mean: {}; slower than the faster peer: {slower} of {} queries.\n",
+        "{}\nHearth's times in the geometric mean: {}; slower than the faster peer: {slower} of {} queries. Each asked \
+         for the first time after the restart: {}.\n",
         table.markdown(),
         means.join(", "),
         questions::list(fleet).len(),
+        first.join(", "),
     )
 }
 
