@@ -12,9 +12,11 @@ use storage::block::order;
 use storage::block::timeline::{GroupKey, TimelinePlanner};
 use storage::block::writer::{BlockSpec, BlockWriter, Floats, Histograms, Layout, SeriesInput};
 
+type LabelPairs = [(&'static str, String); 10];
+
 /// Series in block order and their samples.
 struct Content {
-    series: Vec<(usize, [(&'static str, String); 10], LabelHash)>,
+    series: Vec<(usize, LabelPairs, LabelHash)>,
     times: Vec<Vec<i64>>,
     values: Vec<Vec<f64>>,
 }
@@ -24,9 +26,7 @@ impl Content {
         let count = targets * fleet::SERIES_PER_TARGET;
         let hashes = fleet::hashes(count).into_iter().enumerate();
         let mut series: Vec<_> = hashes.map(|(n, hash)| (n, fleet::labels(n), hash)).collect();
-        let pairs = |labels: &'_ [(&'static str, String); 10]| labels.clone();
         series.sort_by(|(_, a, _), (_, b, _)| {
-            let (a, b) = (pairs(a), pairs(b));
             order::compare(a.iter().map(|(n, v)| (*n, v.as_str())), b.iter().map(|(n, v)| (*n, v.as_str())))
         });
         let time = |target: usize, tick: usize| match jitter {
