@@ -247,7 +247,12 @@ async fn watch_memory(memory: Memory, queries: QueryExecutor, stop: Cancellation
         let pressure = memory.pressure();
         if pressure > before {
             let (used, limit) = (memory.used(), memory.limit());
-            tracing::warn!(used, limit, ?pressure, "memory runs out: requests are turned away until there is room again");
+            tracing::warn!(
+                used,
+                limit,
+                ?pressure,
+                "memory runs out: requests are turned away until there is room again"
+            );
             queries.forget_results();
         } else if pressure < before && pressure == Pressure::Calm {
             tracing::info!(used = memory.used(), "there is memory again");
