@@ -38,7 +38,7 @@ async fn series_and_bytes_are_bounded() {
         let too_much = QueryFailure::Evaluation(QueryError::TooManyBytes { bytes_max: 16 << 20 });
         assert_eq!(failure, too_much, "{text}");
     }
-    assert_eq!(fixture.queries.active().len(), 0);
+    ended(&fixture).await;
 }
 
 #[tokio::test]
