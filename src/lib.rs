@@ -14,6 +14,7 @@ pub mod query;
 pub mod rules;
 pub mod runtime;
 pub mod scrape;
+#[cfg(feature = "sql")]
 pub mod sql;
 pub mod telemetry;
 pub mod wire;

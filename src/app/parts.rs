@@ -26,6 +26,7 @@ use crate::rules::query_port::RuleQueries;
 use crate::runtime::cpu::CpuPool;
 use crate::runtime::memory::{MEASURE_EVERY, Memory, Pressure};
 use crate::scrape::self_scrape::{SelfScrape, Sink, TargetStatus};
+#[cfg(feature = "sql")]
 use crate::sql::{Sql, SqlSources};
 use crate::telemetry::blocks::BlockCollector;
 use crate::telemetry::memory::MemoryCollector;
@@ -45,6 +46,7 @@ use promql::value::SampleValue;
 use ruler::driver::SharedGroup;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+#[cfg(feature = "sql")]
 use storage::engine::Engine;
 use storage::lifecycle::retention::Retention;
 use storage::store::Store;
@@ -175,6 +177,7 @@ impl Parts {
         let status = scrape.enabled.then(|| Arc::new(Mutex::new(target_status(flags, &plan.config))));
         let parts = AppParts {
             early: EarlyState { registry: Arc::clone(&registry), ..early },
+            #[cfg(feature = "sql")]
             sql: Sql::new(sql_sources(flags, source.clone(), &engine), queries.clone()),
             store: source,
             queries,
@@ -294,6 +297,7 @@ fn query_options(flags: &ServeFlags, features: &Features) -> QueryOptions {
     }
 }
 
+#[cfg(feature = "sql")]
 fn sql_sources(flags: &ServeFlags, store: Arc<EngineStore>, engine: &Engine) -> SqlSources {
     SqlSources {
         metadata: Arc::new(engine.clone()),

@@ -23,7 +23,7 @@ pub mod request_metrics;
 
 use api::{
     active_queries, admin, exemplars, expression, federate, lifecycle, metadata, query, remote_read, rules, search,
-    series, sql, status, targets,
+    series, status, targets,
 };
 use axum::Router;
 use axum::extract::Request;
@@ -81,10 +81,12 @@ fn conditional_routes() -> Router<AppState> {
 }
 
 fn api_routes() -> Router<AppState> {
-    Router::new()
+    let routes = Router::new();
+    #[cfg(feature = "sql")]
+    let routes = routes.route("/sql", get(api::sql::run).post(api::sql::run));
+    routes
         .route("/query", get(query::instant).post(query::instant))
         .route("/query_range", get(query::range).post(query::range))
-        .route("/sql", get(sql::run).post(sql::run))
         .route("/read", post(remote_read::read))
         .route("/query_exemplars", get(exemplars::exemplars).post(exemplars::exemplars))
         .route("/format_query", get(expression::format).post(expression::format))

@@ -8,6 +8,7 @@ use crate::query::executor::QueryExecutor;
 pub use crate::query::store::MetadataSource;
 use crate::query::store::SeriesStore;
 use crate::scrape::self_scrape::TargetStatus;
+#[cfg(feature = "sql")]
 use crate::sql::Sql;
 use arc_swap::ArcSwap;
 use futures::future::BoxFuture;
@@ -51,6 +52,7 @@ pub struct AppParts {
     /// Runs queries over `store`.
     pub queries: QueryExecutor,
     /// Runs SQL over `store`.
+    #[cfg(feature = "sql")]
     pub sql: Sql,
     /// What senders told about metrics.
     pub metadata: Arc<dyn MetadataSource>,

@@ -4,6 +4,7 @@ mod pairs;
 mod remote_read;
 mod rules;
 mod search;
+#[cfg(feature = "sql")]
 mod sql;
 
 use super::*;

@@ -2,6 +2,7 @@
 
 use super::results_cache::ChangeLog;
 use super::store::{HeadSummary, LookupRequest, MetadataSource, SeriesStore};
+#[cfg(feature = "sql")]
 use crate::sql::{BlockRow, BlockSource};
 use model::exemplar::Exemplar;
 use model::histogram::{Histogram, HistogramColumns};
@@ -13,6 +14,7 @@ use promql::source::{SelectRequest, SeriesSet, SeriesSource, SourceError, Timeli
 use std::error::Error;
 use std::ops::Range;
 use std::sync::Arc;
+#[cfg(feature = "sql")]
 use storage::block::meta::BlockMeta;
 use storage::cardinality::HeadExtent;
 use storage::engine::Engine;
@@ -120,6 +122,7 @@ impl MetadataSource for Engine {
     }
 }
 
+#[cfg(feature = "sql")]
 impl BlockSource for EngineStore {
     fn blocks(&self) -> Result<Vec<BlockRow>, SourceError> {
         let row = |meta: &BlockMeta| BlockRow {

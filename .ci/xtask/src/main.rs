@@ -45,11 +45,12 @@ fn ci() -> Result<(), String> {
     install_peers()?;
     run(&Step::new("format", cargo(&["fmt", "--all", "--check"])))?;
     run(&Step::new("lints", cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"])))?;
-    run(&Step::new("binary", cargo(&["build", "--locked"])))?;
+    // Always of the whole workspace: with fewer packages features differ, and half of the dependencies would be built again.
+    run(&Step::new("binary", cargo(&["build", "--workspace", "--locked"])))?;
     let mut tally = Tally::default();
     tally.count(&run(&Step::tests("tests", cargo(&["test", "--workspace", "--locked", "--no-fail-fast"])))?);
     // The points between two steps of the disk exist only with this feature.
-    let crash = cargo(&["test", "--locked", "-p", "storage", "--features", "failpoints", "--test", "kill"]);
+    let crash = cargo(&["test", "--workspace", "--locked", "--features", "storage/failpoints", "--test", "kill"]);
     tally.count(&run(&Step::tests("crashes", crash))?);
     tally.add(&fuzz::run_all()?);
     println!("\n{tally}");

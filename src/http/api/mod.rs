@@ -2,6 +2,7 @@
 mod explain;
 pub mod query;
 mod query_stats;
+#[cfg(feature = "sql")]
 pub mod sql;
 
 pub mod exemplars;

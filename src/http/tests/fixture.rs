@@ -14,6 +14,7 @@ use crate::query::request::QueryOptions;
 use crate::query::testing::{MemoryStore, ReadLog};
 use crate::runtime::cpu::CpuPool;
 use crate::scrape::self_scrape::TargetStatus;
+#[cfg(feature = "sql")]
 use crate::sql::{NoBlocks, Sql, SqlSources};
 use arc_swap::ArcSwap;
 use axum::Router;
@@ -112,6 +113,7 @@ impl App {
             cors: AllowedOrigins::new(".*").unwrap(),
         };
         let config = Arc::new(FixedConfig::default());
+        #[cfg(feature = "sql")]
         let sources = SqlSources {
             store: store.clone(),
             metadata: Arc::new(KnownMetadata),
@@ -121,6 +123,7 @@ impl App {
         let parts = AppParts {
             early: early.clone(),
             store,
+            #[cfg(feature = "sql")]
             sql: Sql::new(sources, queries.clone()),
             queries: queries.clone(),
             metadata: Arc::new(KnownMetadata),

@@ -39,18 +39,17 @@ impl Io {
         Ok(Self { runtime: Arc::new(Threads(Some(runtime))) })
     }
 
-    /// Blocks this thread until `work` is done. Best not called by a task: a task of a runtime with several threads hands the
-    /// others its work for that time.
-    ///
-    /// # Panics
-    /// Within a task of a runtime that has a single thread.
+    /// Blocks this thread until `work` is done; what it waits for is driven by the threads of this runtime. Best not called by a
+    /// task: one of a runtime with several threads hands the others its work for that time.
     pub(crate) fn wait<T>(&self, work: impl Future<Output = T>) -> T {
         let runtime = self.runtime.0.as_ref().expect("the runtime lives as long as its handles");
+        let run = || {
+            let _within = runtime.enter();
+            futures::executor::block_on(work)
+        };
         match Handle::try_current() {
-            Ok(current) if current.runtime_flavor() == RuntimeFlavor::MultiThread => {
-                tokio::task::block_in_place(|| runtime.block_on(work))
-            }
-            Ok(_) | Err(_) => runtime.block_on(work),
+            Ok(current) if current.runtime_flavor() == RuntimeFlavor::MultiThread => tokio::task::block_in_place(run),
+            Ok(_) | Err(_) => run(),
         }
     }
 }
