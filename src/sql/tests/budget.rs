@@ -35,8 +35,13 @@ async fn series_and_bytes_are_bounded() {
         "SELECT max(c) FROM (SELECT value * 1000 + CAST(i AS DOUBLE) AS g, count(*) AS c FROM m GROUP BY g)",
     ] {
         let failure = fixture.failure(text).await;
-        let too_much = QueryFailure::Evaluation(QueryError::TooManyBytes { bytes_max: 16 << 20 });
-        assert_eq!(failure, too_much, "{text}");
+        // Which operator notices first is a matter of threads; one of them says it in its own words.
+        let too_much = match &failure {
+            QueryFailure::Evaluation(error) => *error == QueryError::TooManyBytes { bytes_max: 16 << 20 },
+            QueryFailure::Sql(text) => text.contains("Memory Exhausted"),
+            _ => false,
+        };
+        assert!(too_much, "{text}: {failure}");
     }
     ended(&fixture).await;
 }
