@@ -1,9 +1,9 @@
 //! Reading: series by matchers, their samples, and what labels there are.
 
 use crate::append::{Pin, SeriesRef};
+use crate::block::read::ReadError;
 use crate::head::below::Generations;
 use crate::head::eras::View;
-use crate::block::read::ReadError;
 use crate::head::shard::Shard;
 use crate::head::slot::Slot;
 use crate::head::{Head, HeadError, read, read_histograms, read_starts};

@@ -10,8 +10,8 @@
 use super::Inner;
 use super::appender::{Verdict, cut_buffers};
 use super::chunk_link::ChunkLink;
-use super::error::HeadError;
 use super::eras::View;
+use super::error::HeadError;
 use super::histograms::{self, HistogramSeries};
 use super::late::{BUFFER_MAX, LateChunk, LateSamples};
 use super::read::{Source, bad_chunk};

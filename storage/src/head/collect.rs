@@ -169,7 +169,9 @@ fn doom(shard: &RwLock<Shard>, doomed: &mut Vec<u32>, idle_before_ms: i64, keep:
                 let number = number as u32;
                 if shard.is_idle(number, idle_before_ms) && !slot.has(Slot::DOOMED) && !keep(shard.series_ref(number)) {
                     idle.push(number);
-                } else if floor_ms > trimmed_ms && slot.has(Slot::HAS_OUT_OF_ORDER | Slot::HAS_HISTOGRAMS | Slot::HAS_STARTS) {
+                } else if floor_ms > trimmed_ms
+                    && slot.has(Slot::HAS_OUT_OF_ORDER | Slot::HAS_HISTOGRAMS | Slot::HAS_STARTS)
+                {
                     dead.push(number);
                 }
             }

@@ -16,8 +16,8 @@ use super::eras::View;
 use super::flush::Flushing;
 use super::shard::Shard;
 use parking_lot::RwLock;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What blocks hold of a data directory: the part of a manifest that tells a start what the log need not bring back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

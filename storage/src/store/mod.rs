@@ -136,12 +136,7 @@ impl Store {
     ///
     /// # Errors
     /// A block cannot be read.
-    pub fn select_first(
-        &self,
-        matchers: &[Matcher],
-        range: TimeRange,
-        limit: usize,
-    ) -> Result<Selection, SelectError> {
+    pub fn select_first(&self, matchers: &[Matcher], range: TimeRange, limit: usize) -> Result<Selection, SelectError> {
         let shared = &self.inner.shared;
         let head = shared.engine.head().select_first(matchers, range, limit);
         shared.merge(head, &Wanted { matchers, range, series_max: limit, first: true })
@@ -179,11 +174,7 @@ impl Shared {
         Ok(())
     }
 
-    fn merge(
-        &self,
-        head: crate::select::Selection,
-        wanted: &Wanted<'_>,
-    ) -> Result<Selection, SelectError> {
+    fn merge(&self, head: crate::select::Selection, wanted: &Wanted<'_>) -> Result<Selection, SelectError> {
         let view = self.view();
         let blocks: Vec<_> = view.raw_within(wanted.range).cloned().collect();
         let (retention, range) = (self.retention(), wanted.range);

@@ -126,7 +126,8 @@ impl Merged {
         let mut refs = vec![None; distinct.len()];
         engine.lookup(&distinct, &mut refs);
         let by_ref: HashMap<_, u32> = (0..self.head.len()).map(|at| (self.head.series(at), at as u32)).collect();
-        let in_head = |number: usize| refs.get(number).copied().flatten().and_then(|series| by_ref.get(&series)).copied();
+        let in_head =
+            |number: usize| refs.get(number).copied().flatten().and_then(|series| by_ref.get(&series)).copied();
 
         found.sort_unstable();
         let mut only_head = vec![true; self.head.len()];
@@ -402,7 +403,8 @@ pub(crate) struct Part {
 impl Part {
     /// Gives out the timestamps with their start timestamps, 0 where none is known.
     pub(crate) fn take(&mut self, found: &mut Vec<(i64, i64)>) {
-        let mut times: Vec<i64> = self.floats.timestamps_ms.drain(..).chain(self.histograms.timestamps_ms.drain(..)).collect();
+        let mut times: Vec<i64> =
+            self.floats.timestamps_ms.drain(..).chain(self.histograms.timestamps_ms.drain(..)).collect();
         times.sort_unstable();
         let starts = self.starts_ms.drain(..).chain(std::iter::repeat(0));
         found.extend(times.into_iter().zip(starts));

@@ -74,7 +74,8 @@ fn everything(store: &Store, range: TimeRange) -> BTreeMap<usize, Samples> {
 fn what_was_flushed_is_read_from_blocks_and_leaves_the_head() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
-    let samples: Vec<_> = (0..SERIES).flat_map(|s| (0..100).map(move |i| (s, BASE_MS + i * 60_000, i as f64))).collect();
+    let samples: Vec<_> =
+        (0..SERIES).flat_map(|s| (0..100).map(move |i| (s, BASE_MS + i * 60_000, i as f64))).collect();
     assert!(append(&store, &samples).is_empty());
     let before = everything(&store, TimeRange::ALL);
     store.flush(false).unwrap();
@@ -180,7 +181,11 @@ impl Twin {
 }
 
 fn known(truth: &BTreeMap<usize, Samples>) -> BTreeMap<usize, Samples> {
-    truth.iter().filter(|(_, samples)| !samples.is_empty()).map(|(series, samples)| (*series, samples.clone())).collect()
+    truth
+        .iter()
+        .filter(|(_, samples)| !samples.is_empty())
+        .map(|(series, samples)| (*series, samples.clone()))
+        .collect()
 }
 
 /// Appends, late appends, flushes, merges, deletions, ends and crashes in any order: everything acknowledged is there once.

@@ -41,7 +41,11 @@ impl BlockView {
         // What was merged was there before what came later.
         blocks.sort_by(|a, b| {
             let (a, b) = (a.meta(), b.meta());
-            (a.resolution_ms, std::cmp::Reverse(a.level), &a.ulid).cmp(&(b.resolution_ms, std::cmp::Reverse(b.level), &b.ulid))
+            (a.resolution_ms, std::cmp::Reverse(a.level), &a.ulid).cmp(&(
+                b.resolution_ms,
+                std::cmp::Reverse(b.level),
+                &b.ulid,
+            ))
         });
         let deletions = manifest.tombstones.iter().map(Deletion::of).collect::<Result<_, _>>()?;
         Ok(Self { manifest, blocks, deletions })

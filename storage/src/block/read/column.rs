@@ -40,8 +40,8 @@ pub(crate) fn value_numbers(page: &DataPage, dictionary: Option<&[u64]>, kind: T
         Encoding::DeltaBinaryPacked => {
             let narrow = |number: i64| if kind == Type::INT32 { u64::from(number as u32) } else { number as u64 };
             let mut cursor = delta::DeltaCursor::new(&page.values)?;
-            let mut values = Vec::with_capacity(count);
-            cursor.advance(&page.values, count, |some| values.extend(some.iter().map(|number| narrow(*number))))?;
+            let mut values = vec![0; count];
+            cursor.fill(&page.values, &mut values, narrow)?;
             values
         }
         Encoding::ByteStreamSplit if kind == Type::DOUBLE => {

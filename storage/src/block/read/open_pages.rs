@@ -30,7 +30,7 @@ pub(super) struct OpenPages {
     timelines: VecDeque<(Place, Arc<Vec<i64>>)>,
     numbers: VecDeque<(Place, Arc<Numbers>)>,
     /// Memory that is used again from series to series.
-    pub(super) mantissas: Vec<i64>,
+    pub(super) values: Vec<f64>,
     pub(super) ts_rows: Vec<u32>,
     pub(super) absent: Vec<(usize, u64)>,
     /// Of the block that is read.
@@ -112,8 +112,8 @@ impl OpenPages {
                 let bytes = stored(fetched, file, page.offset)?;
                 let decoded = read_data_page(bytes, column.compression, Vec::new()).and_then(|data| {
                     let mut page = DeltaPage::new(place, data)?;
-                    let mut times = Vec::with_capacity(page.data.rows);
-                    page.read(0..page.data.rows, |some| times.extend_from_slice(some))?;
+                    let mut times = Vec::new();
+                    page.read(0..page.data.rows, &mut times, |ms| ms)?;
                     Ok(times)
                 });
                 let times = Arc::new(decoded.map_err(|error| error.at(&file.object.key, page.offset))?);
@@ -213,9 +213,14 @@ impl DeltaPage {
         self.presence.has(row)
     }
 
-    /// Hands the values of some rows to `take`, those without one left out. Cheapest in ascending order of rows.
+    /// Appends the values of some rows as `convert` gives them, those without one left out. Cheapest in ascending order of rows.
     #[inline]
-    pub(super) fn read(&mut self, rows: Range<usize>, take: impl FnMut(&[i64])) -> Result<(), PageError> {
+    pub(super) fn read<T: Copy + Default>(
+        &mut self,
+        rows: Range<usize>,
+        into: &mut Vec<T>,
+        convert: impl Fn(i64) -> T,
+    ) -> Result<(), PageError> {
         if rows.end > self.data.rows {
             return Err(PageError("the page has too few rows"));
         }
@@ -225,7 +230,9 @@ impl DeltaPage {
             *cursor = DeltaCursor::new(&self.data.values)?;
         }
         cursor.skip(&self.data.values, from - cursor.position())?;
-        cursor.advance(&self.data.values, to - from, take)
+        let start = into.len();
+        into.resize(start + to - from, T::default());
+        cursor.fill(&self.data.values, into.get_mut(start..).unwrap_or_default(), convert)
     }
 }
 

@@ -7,7 +7,7 @@ use super::block::{Entry, OpenFile};
 use super::error::{PageError, ReadError};
 use super::fetch::Fetched;
 use super::layout::{ColumnLayout, PagePlace};
-use super::open_pages::{self, OpenPages};
+use super::open_pages::{self, DeltaPage, OpenPages};
 use super::selection::{BlockPages, BlockSeries};
 use crate::block::schema::column;
 use crate::select::TimeRange;
@@ -164,8 +164,7 @@ impl BlockSeries {
         ts_rows.clear();
         for_each_part(&self.samples, column::TS_ROW, entry.rows.clone(), |file, column, place, part| {
             let page = open.ts_row_page(&pages.fetched, file, column, place)?;
-            page.read(part, |some| ts_rows.extend(some.iter().map(|row| *row as u32)))
-                .map_err(|error| error.at(&file.object.key, place.offset))
+            page.read(part, &mut ts_rows, |row| row as u32).map_err(|error| error.at(&file.object.key, place.offset))
         })?;
         let found = self.times_of_rows(pages, &ts_rows, range, into, open)?;
         let timelines = self.timelines.first().map_or(0, |file| file.object.id);
@@ -267,12 +266,12 @@ impl Divide {
         }
     }
 
-    #[inline]
-    fn extend(self, values: &mut Vec<f64>, mantissas: &[i64]) {
+    /// Appends the values of some rows of a page, those without a mantissa left out.
+    fn read(self, page: &mut DeltaPage, rows: Range<usize>, into: &mut Vec<f64>) -> Result<(), PageError> {
         match self {
-            Self::NotAtAll => values.extend(mantissas.iter().map(|m| *m as f64)),
-            Self::Times(reciprocal) => values.extend(mantissas.iter().map(|m| *m as f64 * reciprocal)),
-            Self::By(divisor) => values.extend(mantissas.iter().map(|m| *m as f64 / divisor)),
+            Self::NotAtAll => page.read(rows, into, |mantissa| mantissa as f64),
+            Self::Times(reciprocal) => page.read(rows, into, |mantissa| mantissa as f64 * reciprocal),
+            Self::By(divisor) => page.read(rows, into, |mantissa| mantissa as f64 / divisor),
         }
     }
 }
@@ -291,20 +290,20 @@ fn read_values(
     let mut absent = std::mem::take(&mut open.absent);
     absent.clear();
     into.reserve((rows.end - rows.start) as usize);
-    let (mut mantissas, mut dense) = (std::mem::take(&mut open.mantissas), true);
+    let (mut present, mut dense) = (std::mem::take(&mut open.values), true);
     for_each_part(files, column::MANTISSA, rows.clone(), |file, column, place, part| {
         let page = open.mantissa_page(fetched, file, column, place)?;
         let at = |error: PageError| error.at(&file.object.key, place.offset);
         if page.is_dense() {
-            return page.read(part, |some| divide.extend(into, some)).map_err(at);
+            return divide.read(page, part, into).map_err(at);
         }
-        mantissas.clear();
+        present.clear();
         dense = false;
-        page.read(part.clone(), |some| mantissas.extend_from_slice(some)).map_err(at)?;
-        let mut present = mantissas.iter();
+        divide.read(page, part.clone(), &mut present).map_err(at)?;
+        let mut present = present.iter();
         for row in part {
             match page.has(row).then(|| present.next()).flatten() {
-                Some(mantissa) => divide.extend(into, std::slice::from_ref(mantissa)),
+                Some(value) => into.push(*value),
                 None => {
                     absent.push((into.len(), file.first_row + place.row + row as u64));
                     into.push(stale_marker());
@@ -313,7 +312,7 @@ fn read_values(
         }
         Ok(())
     })?;
-    open.mantissas = mantissas;
+    open.values = present;
     if entry.divisor.is_none() {
         let mut absent = absent.iter().map(|(at, _)| *at).peekable();
         let mut at = start;

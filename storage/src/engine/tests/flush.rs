@@ -13,19 +13,38 @@ use proptest::prelude::*;
 #[derive(Debug, Clone)]
 enum Step {
     /// All series of one target some ticks on, with starts or without.
-    Scrape { target: u8, ticks: u8, started: bool },
+    Scrape {
+        target: u8,
+        ticks: u8,
+        started: bool,
+    },
     /// One series, floats or a histogram, so far behind the newest time, perhaps several in a row.
-    Late { series: u8, behind_ms: u32, count: u8, value: u8, histogram: bool },
+    Late {
+        series: u8,
+        behind_ms: u32,
+        count: u8,
+        value: u8,
+        histogram: bool,
+    },
     /// Sends some of the last batch again, perhaps with other values.
-    Again { change: bool },
-    Begin { behind_ms: u32 },
+    Again {
+        change: bool,
+    },
+    Begin {
+        behind_ms: u32,
+    },
     /// Publishes and ends the flush.
-    Finish { told: bool },
+    Finish {
+        told: bool,
+    },
     Abort,
     Snapshot,
     Collect,
     /// The next process; with a clean end, or as after a power cut.
-    Restart { closed: bool, seed: u64 },
+    Restart {
+        closed: bool,
+        seed: u64,
+    },
 }
 
 fn any_step() -> impl Strategy<Value = Step> {
@@ -120,11 +139,8 @@ impl History {
 
     fn name(&self, target: u8, n: u8) -> Labels {
         let churn = if target == 3 { self.churn } else { 0 };
-        let mut pairs = vec![
-            ("instance", format!("host-{target}")),
-            ("job", "node".to_owned()),
-            ("n", format!("{n}-{churn}")),
-        ];
+        let mut pairs =
+            vec![("instance", format!("host-{target}")), ("job", "node".to_owned()), ("n", format!("{n}-{churn}"))];
         if n > 0 {
             pairs.push(("__name__", format!("metric_{n}")));
         }
@@ -326,8 +342,7 @@ fn read_part(flush: &Flush, series: &crate::head::FlushSeries, part: FlushPart, 
 }
 
 fn read_selected(selection: &crate::select::Selection, index: usize) -> Vec<(i64, Stored)> {
-    let (mut floats, mut histograms, mut starts) =
-        (SampleColumns::default(), HistogramColumns::default(), Vec::new());
+    let (mut floats, mut histograms, mut starts) = (SampleColumns::default(), HistogramColumns::default(), Vec::new());
     selection.read(index, i64::MIN, i64::MAX, &mut floats).expect("readable");
     selection.read_histograms(index, i64::MIN, i64::MAX, &mut histograms).expect("readable");
     selection.read_start_timestamps(index, i64::MIN, i64::MAX, &mut starts).expect("readable");

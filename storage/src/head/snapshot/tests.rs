@@ -57,8 +57,7 @@ fn content(head: &Head) -> (HistogramColumns, Vec<Vec<i64>>) {
 
 #[test]
 fn histograms_and_starts_and_late_samples_are_written_byte_for_byte_and_read() {
-    let (state_path, chunks_path) =
-        (golden("head-shard-state-v3-late.bin"), golden("head-chunk-file-v2-late.bin"));
+    let (state_path, chunks_path) = (golden("head-shard-state-v3-late.bin"), golden("head-chunk-file-v2-late.bin"));
     let dir = tempfile::tempdir().expect("a temporary directory");
     let head = filled(dir.path());
     add_late(&head);

@@ -195,8 +195,8 @@ proptest! {
             cursor.skip(&page.values, skipped.min(left)).unwrap();
             let from = cursor.position();
             let taken = taken.min(expected.len() - from);
-            let mut found = Vec::new();
-            cursor.advance(&page.values, taken, |some| found.extend_from_slice(some)).unwrap();
+            let mut found = vec![0; taken];
+            cursor.fill(&page.values, &mut found, |number| number).unwrap();
             prop_assert_eq!(&found[..], &expected[from..from + taken]);
         }
         let too_many = expected.len() - cursor.position() + 1;
