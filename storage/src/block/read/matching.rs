@@ -137,13 +137,24 @@ pub(crate) fn in_range(
     rows: &RowRanges,
 ) -> Result<RowRanges, ReadError> {
     let mut kept = RowRanges::default();
-    for row in rows.iter() {
-        let overlaps = match (first_ms.number(row)?, last_ms.number(row)?) {
-            (Some(first), Some(last)) => first as i64 <= range.until_ms && last as i64 > range.after_ms,
-            _ => false,
-        };
-        if overlaps {
-            kept.push(row..row + 1);
+    for range_of_rows in rows.ranges() {
+        let mut row = range_of_rows.start;
+        while row < range_of_rows.end {
+            // As far as both pages go.
+            let ((first, first_at), (last, last_at)) = (first_ms.page_of(row)?, last_ms.page_of(row)?);
+            let here = (first.values.len() - first_at.min(first.values.len())) as u32;
+            let length = here.min((last.values.len() - last_at.min(last.values.len())) as u32);
+            let end = range_of_rows.end.min(row.saturating_add(length.max(1)));
+            for (at, row) in (row..end).enumerate() {
+                let overlaps = match (first.get(first_at + at), last.get(last_at + at)) {
+                    (Some(first), Some(last)) => first as i64 <= range.until_ms && last as i64 > range.after_ms,
+                    _ => false,
+                };
+                if overlaps {
+                    kept.push(row..row + 1);
+                }
+            }
+            row = end;
         }
     }
     Ok(kept)

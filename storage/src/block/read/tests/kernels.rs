@@ -62,7 +62,7 @@ fn file(table: &Table, page_rows: usize, group_rows: usize) -> Bytes {
 }
 
 fn layout(file: &Bytes) -> Layout {
-    Layout::read(&"test".into(), file.len() as u64, file).unwrap()
+    Layout::read(&"test".into(), file.len() as u64, file, None).unwrap()
 }
 
 fn pages<'a>(file: &'a Bytes, column: &'a ColumnLayout) -> impl Iterator<Item = (DataPage, usize)> + 'a {
