@@ -91,7 +91,7 @@ fn a_large_series_file_is_read_by_columns() {
         query().await;
         query().await;
         // Checksums and three footers, label columns, numbers; samples, timelines, further labels.
-        assert_eq!(requests, [(5, 3), (0, 0)]);
+        assert_eq!(requests, [(6, 3), (0, 0)]);
     });
 }
 
