@@ -1,6 +1,6 @@
 //! Reading blocks: nanoseconds per sample from fetched pages to timestamps and values, and matchers over a million series.
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use model::labels::Labels;
 use model::matcher::{MatchOp, Matcher};
 use model::metadata::MetricType;
@@ -8,6 +8,7 @@ use model::sample::SampleColumns;
 use std::hint::black_box;
 use std::sync::Arc;
 use storage::append::LabelHash;
+use storage::block::meta::BlockMeta;
 use storage::block::order;
 use storage::block::read::{Block, BlockCaches, What};
 use storage::block::timeline::{GroupKey, TimelinePlanner};
@@ -24,7 +25,12 @@ struct Series {
 }
 
 /// Writes series with `samples` samples each and returns the block, in memory.
-fn block(runtime: &tokio::runtime::Runtime, mut all: Vec<Series>, samples: usize, targets: usize) -> Block {
+fn block(
+    runtime: &tokio::runtime::Runtime,
+    mut all: Vec<Series>,
+    samples: usize,
+    targets: usize,
+) -> (Bucket, Arc<BlockMeta>) {
     all.sort_by(|a, b| order::compare(a.labels.iter(), b.labels.iter()));
     let mut noise = 7u64;
     let mut next = move |bound: u64| {
@@ -97,7 +103,7 @@ fn block(runtime: &tokio::runtime::Runtime, mut all: Vec<Series>, samples: usize
         println!("{}: {} bytes", file.name, bytes.len());
         runtime.block_on(bucket.put(&format!("{}{}", meta.prefix(), file.name), bytes.into())).expect("an upload");
     }
-    Block::new(&bucket, Arc::new(meta), &BlockCaches::new(512 << 20, 1.0)).expect("a block")
+    (bucket, Arc::new(meta))
 }
 
 fn samples(criterion: &mut Criterion) {
@@ -111,7 +117,8 @@ fn samples(criterion: &mut Criterion) {
         ];
         Series { labels: Labels::from_pairs(labels).expect("labels"), target: n % 100, kind: n / 100 }
     };
-    let block = block(&runtime, (0..500).map(series).collect(), SAMPLES, 100);
+    let (bucket, meta) = block(&runtime, (0..500).map(series).collect(), SAMPLES, 100);
+    let block = Block::new(&bucket, meta, &BlockCaches::new(512 << 20, 1.0)).expect("a block");
     let mut group = criterion.benchmark_group("read 100 series × 24 h");
     group.sample_size(20).throughput(Throughput::Elements(100 * SAMPLES as u64));
     for (metric, name) in ["counter", "3 decimals", "slow counter", "constant", "memory"].iter().enumerate() {
@@ -147,7 +154,10 @@ fn matchers(criterion: &mut Criterion) {
         ];
         Series { labels: Labels::from_pairs(labels).expect("labels"), target: 0, kind: 3 }
     };
-    let block = block(&runtime, (0..SERIES).map(series).collect(), 1, 1);
+    let (bucket, meta) = block(&runtime, (0..SERIES).map(series).collect(), 1, 1);
+    let cold = || Block::new(&bucket, Arc::clone(&meta), &BlockCaches::new(512 << 20, 1.0)).expect("a block");
+    let block = cold();
+    group_of_listings(criterion, &runtime, cold);
     let mut group = criterion.benchmark_group("matchers over 1M series");
     group.sample_size(20);
     let cases = [
@@ -165,8 +175,31 @@ fn matchers(criterion: &mut Criterion) {
         group.bench_function(format!("{name}, decoded"), |bencher| {
             bencher.iter(|| runtime.block_on(block.count(&matchers, TimeRange::ALL)).expect("a count"));
         });
+        // Nothing is cached but the footer: columns are fetched from memory, checked, decompressed and decoded.
+        group.bench_function(format!("{name}, footer alone known"), |bencher| {
+            let with_footer = || {
+                let block = cold();
+                runtime.block_on(block.label_names(&[], TimeRange::ALL, 100)).expect("names");
+                block
+            };
+            let count = |block: Block| runtime.block_on(block.count(&matchers, TimeRange::ALL)).expect("a count");
+            bencher.iter_batched(with_footer, count, BatchSize::PerIteration);
+        });
     }
-    // A budget that holds compressed columns alone: pages are decoded each time.
+    group.finish();
+}
+
+fn group_of_listings(criterion: &mut Criterion, runtime: &tokio::runtime::Runtime, cold: impl Fn() -> Block) {
+    let mut group = criterion.benchmark_group("listings of 1M series, nothing cached");
+    group.sample_size(20);
+    group.bench_function("label names", |bencher| {
+        let names = |block: Block| runtime.block_on(block.label_names(&[], TimeRange::ALL, 100)).expect("names");
+        bencher.iter_batched(&cold, names, BatchSize::PerIteration);
+    });
+    group.bench_function("values of pod", |bencher| {
+        let values = |block: Block| runtime.block_on(block.label_values("pod", &[], TimeRange::ALL, 100));
+        bencher.iter_batched(&cold, |block| values(block).expect("values"), BatchSize::PerIteration);
+    });
     group.finish();
 }
 

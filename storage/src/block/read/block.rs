@@ -1,12 +1,13 @@
 //! A block that can be read: which files it has, and what of them is in memory.
 
-use super::cache::{BlockCaches, CacheKey, CacheKind, TenantCache};
+use super::cache::{BlockCaches, CacheKey, CacheKind};
 use super::column::Numbers;
 use super::columns::{Column, ColumnBytes, Decode};
 use super::error::{PageError, ReadError};
 use super::fetch::{self, Fetched, Object, Wanted};
 use super::layout::{ColumnLayout, Layout};
 use super::overflow::{KEYS, Overflow, VALUES};
+use super::sums::Source;
 use crate::block::meta::BlockMeta;
 use crate::block::schema::{self, column};
 use crate::bucket::Bucket;
@@ -29,8 +30,9 @@ pub struct Block {
 #[derive(Debug)]
 pub(super) struct Inner {
     pub(super) meta: Arc<BlockMeta>,
-    pub(super) bucket: Bucket,
-    pub(super) cache: TenantCache,
+    pub(super) source: Source,
+    /// A series file up to this size is read as a whole.
+    whole_max: u64,
     pub(super) series: File,
     pub(super) timelines: Vec<File>,
     pub(super) samples: Vec<File>,
@@ -44,6 +46,8 @@ pub(super) struct Inner {
 pub(super) struct File {
     pub(super) object: Arc<Object>,
     footer_bytes: u64,
+    /// Whether readers want to know the bounds of timestamps of each page.
+    has_bounds: bool,
     /// Its first row, counted through all files of its kind.
     pub(super) first_row: u64,
     pub(super) rows: u64,
@@ -70,6 +74,16 @@ impl Block {
     /// # Errors
     /// The description is of a format that this version does not know, or lacks a file that every block has.
     pub fn new(bucket: &Bucket, meta: Arc<BlockMeta>, caches: &BlockCaches) -> Result<Self, ReadError> {
+        Self::with_whole_max(bucket, meta, caches, WHOLE_MAX)
+    }
+
+    /// The same; a series file up to `whole_max` bytes is read as a whole.
+    pub(crate) fn with_whole_max(
+        bucket: &Bucket,
+        meta: Arc<BlockMeta>,
+        caches: &BlockCaches,
+        whole_max: u64,
+    ) -> Result<Self, ReadError> {
         let prefix = meta.prefix();
         if meta.format_version > schema::FORMAT_VERSION {
             let found = format!(
@@ -83,13 +97,16 @@ impl Block {
             let mut first_row = 0;
             let file = |file: &crate::block::meta::BlockFile| {
                 let object = Arc::new(Object::new(format!("{prefix}{}", file.name), file.bytes, file.crc32));
-                let file = File { object, footer_bytes: file.footer_bytes, first_row, rows: file.rows };
+                let first = first_row;
                 first_row += file.rows;
-                file
+                let has_bounds = name == schema::TIMELINES_FILE;
+                File { object, footer_bytes: file.footer_bytes, has_bounds, first_row: first, rows: file.rows }
             };
             meta.files_of(name).map(file).collect::<Vec<_>>()
         };
         let missing = || ReadError::unreadable(&prefix.as_str().into(), "the block has no series file");
+        let sums = meta.file(schema::CHECKSUMS_FILE);
+        let sums = sums.map(|file| Object::new(format!("{prefix}{}", file.name), file.bytes, file.crc32));
         let inner = Inner {
             series: files(schema::SERIES_FILE).pop().ok_or_else(missing)?,
             timelines: files(schema::TIMELINES_FILE),
@@ -97,8 +114,8 @@ impl Block {
             histograms: files(schema::HISTOGRAMS_FILE),
             hist_buckets: files(schema::HIST_BUCKETS_FILE),
             exemplars: files(schema::EXEMPLARS_FILE),
-            bucket: bucket.clone(),
-            cache: caches.of_tenant(&meta.tenant),
+            source: Source::new(bucket, caches.of_tenant(&meta.tenant), sums),
+            whole_max,
             meta,
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -115,11 +132,11 @@ impl Inner {
     /// The pages of a file: one request, if they are not known yet.
     pub(super) async fn open(&self, file: &File) -> Result<OpenFile, ReadError> {
         let key = CacheKey { object: file.object.id, kind: CacheKind::Layout, place: 0 };
-        let layout = match self.cache.get::<Layout>(&key) {
+        let layout = match self.source.cache.get::<Layout>(&key) {
             Some(layout) => layout,
             None => {
                 let start = file.object.bytes.saturating_sub(file.footer_bytes);
-                let tail = fetch::get(&self.bucket, &file.object, start..file.object.bytes).await?;
+                let tail = fetch::get_checked(&self.source, &file.object, start..file.object.bytes).await?;
                 self.keep_layout(file, &tail)?
             }
         };
@@ -131,33 +148,34 @@ impl Inner {
     }
 
     fn keep_layout(&self, file: &File, tail: &Bytes) -> Result<Arc<Layout>, ReadError> {
-        let layout = Arc::new(Layout::read(&file.object.key, file.object.bytes, tail)?);
+        let bounds_of = file.has_bounds.then_some(column::TIMESTAMP);
+        let layout = Arc::new(Layout::read(&file.object.key, file.object.bytes, tail, bounds_of)?);
         if layout.rows != file.rows {
             return Err(PageError("the file has more or fewer rows than its block says").at(&file.object.key, 0));
         }
         let key = CacheKey { object: file.object.id, kind: CacheKind::Layout, place: 0 };
-        self.cache.insert(key, Arc::clone(&layout), layout.memory());
+        self.source.cache.insert(key, Arc::clone(&layout), layout.memory());
         Ok(layout)
     }
 
     /// The series file: all of it when it is small, its pages' places otherwise.
     pub(super) async fn open_series(&self) -> Result<SeriesFile, ReadError> {
         let object = &self.series.object;
-        if object.bytes > WHOLE_MAX {
+        if object.bytes > self.whole_max {
             let file = self.open(&self.series).await?;
             return Ok(SeriesFile { file, whole: None });
         }
         let key = CacheKey { object: object.id, kind: CacheKind::Column, place: u64::MAX };
-        let whole = match self.cache.get::<Bytes>(&key) {
+        let whole = match self.source.cache.get::<Bytes>(&key) {
             Some(whole) => Bytes::clone(&whole),
             None => {
-                let whole = fetch::get(&self.bucket, object, 0..object.bytes).await?;
-                self.cache.insert(key, Arc::new(whole.clone()), whole.len());
+                let whole = fetch::get_checked(&self.source, object, 0..object.bytes).await?;
+                self.source.cache.insert(key, Arc::new(whole.clone()), whole.len());
                 whole
             }
         };
         let key = CacheKey { kind: CacheKind::Layout, place: 0, ..key };
-        let layout = match self.cache.get::<Layout>(&key) {
+        let layout = match self.source.cache.get::<Layout>(&key) {
             Some(layout) => layout,
             None => self.keep_layout(&self.series, &whole)?,
         };
@@ -179,11 +197,11 @@ impl Inner {
                 let groups = column.groups.iter().filter(|group| !group.bytes.is_empty());
                 wanted.extend(groups.map(|group| self.wanted(&series.file.object, group.bytes.clone())));
             }
-            parts = fetch::fetch(&self.bucket, &self.cache, CacheKind::Column, wanted).await?;
+            parts = fetch::fetch(&self.source, CacheKind::Column, wanted).await?;
         }
         let bytes = ColumnBytes {
             object: Arc::clone(&series.file.object),
-            cache: self.cache.clone(),
+            cache: self.source.cache.clone(),
             whole: series.whole.clone(),
             parts,
         };
@@ -206,7 +224,7 @@ impl Inner {
         }
         let place = series.file.column(KEYS)?.pages.first().map_or(0, |page| page.offset);
         let key = CacheKey { object: series.file.object.id, kind: CacheKind::Series, place };
-        if let Some(found) = self.cache.get::<Overflow>(&key) {
+        if let Some(found) = self.source.cache.get::<Overflow>(&key) {
             return Ok(Some(found));
         }
         let columns = self.with_columns(series, [KEYS.to_owned(), VALUES.to_owned()]).await?;
@@ -214,7 +232,7 @@ impl Inner {
         known.insert(METRIC_NAME);
         let (keys, values) = (series.file.column(KEYS)?, series.file.column(VALUES)?);
         let overflow = Arc::new(Overflow::read(&columns.bytes, keys, values, &known)?);
-        self.cache.insert(key, Arc::clone(&overflow), overflow.memory());
+        self.source.cache.insert(key, Arc::clone(&overflow), overflow.memory());
         Ok(Some(overflow))
     }
 }

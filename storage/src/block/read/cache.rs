@@ -169,6 +169,18 @@ impl TenantCache {
         found
     }
 
+    /// How often things of a kind were found, by any tenant.
+    #[cfg(test)]
+    pub(crate) fn counts(&self, kind: CacheKind) -> CacheCounts {
+        let figures = BlockCaches { shared: Arc::clone(&self.shared) }.figures();
+        figures.counts.get(kind as usize).copied().unwrap_or_default()
+    }
+
+    /// Whether something is there, without using it.
+    pub(crate) fn contains(&self, key: &CacheKey) -> bool {
+        self.shared.entries.contains_key(key)
+    }
+
     pub(crate) fn insert<T: Send + Sync + 'static>(&self, key: CacheKey, value: Arc<T>, bytes: usize) {
         let bytes = u32::try_from(bytes + ENTRY_BYTES).unwrap_or(u32::MAX);
         if u64::from(bytes) > self.shared.share_max {

@@ -40,8 +40,8 @@ pub(crate) fn value_numbers(page: &DataPage, dictionary: Option<&[u64]>, kind: T
         Encoding::DeltaBinaryPacked => {
             let narrow = |number: i64| if kind == Type::INT32 { u64::from(number as u32) } else { number as u64 };
             let mut cursor = delta::DeltaCursor::new(&page.values)?;
-            let mut values = Vec::with_capacity(count);
-            cursor.advance(&page.values, count, |some| values.extend(some.iter().map(|number| narrow(*number))))?;
+            let mut values = vec![0; count];
+            cursor.fill(&page.values, &mut values, narrow)?;
             values
         }
         Encoding::ByteStreamSplit if kind == Type::DOUBLE => {
@@ -169,7 +169,8 @@ pub(crate) const ABSENT: u32 = u32::MAX;
 impl Ids {
     /// Chooses the smallest form for ids below `known`.
     fn new(ids: &[u32], known: usize) -> Self {
-        let runs = ids.windows(2).filter(|pair| pair.first() != pair.last()).count() + usize::from(!ids.is_empty());
+        let changes = ids.iter().zip(ids.iter().skip(1)).filter(|(id, next)| id != next).count();
+        let runs = changes + usize::from(!ids.is_empty());
         // The largest number of each width stands for ABSENT.
         let width = if known < 0xff {
             1
@@ -222,10 +223,42 @@ pub(crate) fn text_ids(
     page: &DataPage,
     dictionary: Option<&Dictionary>,
 ) -> Result<(Ids, Option<Dictionary>), PageError> {
+    if let (0, Encoding::Dictionary, Some(dictionary)) = (page.nulls, page.encoding, dictionary)
+        && let Some(runs) = long_runs(page, dictionary.len())?
+    {
+        return Ok((Ids::Runs(runs), None));
+    }
     let presence = Presence::read(&page.levels, page.rows, page.nulls)?;
     let (ids, own) = value_ids(page, dictionary)?;
     let known = own.as_ref().or(dictionary).map_or(0, Dictionary::len);
     Ok((Ids::new(&spread(ids, &presence, page.rows, ABSENT), known), own))
+}
+
+const UNKNOWN_ID: PageError = PageError("the page has a dictionary id that is not known");
+
+/// The ids of a page without absent values as runs, which are never spread to rows; `None` if the runs are short.
+fn long_runs(page: &DataPage, known: usize) -> Result<Option<Vec<(u32, u32)>>, PageError> {
+    const SHORT: PageError = PageError("the runs are short");
+    let mut runs: Vec<(u32, u32)> = Vec::new();
+    let mut add = |id: u32, count: usize| {
+        let (start, length) = (runs.last().map_or(0, |run| run.0), runs.len());
+        match runs.last_mut() {
+            Some(last) if last.1 == id => last.0 += count as u32,
+            _ if length * 8 >= page.rows => return Err(SHORT),
+            _ if id as usize >= known => return Err(UNKNOWN_ID),
+            _ => runs.push((start + count as u32, id)),
+        }
+        Ok(())
+    };
+    let done = for_each_id(page, page.rows, |run| match run {
+        Run::Same { value, count } => add(value, count),
+        Run::Each(ids) => ids.iter().try_for_each(|id| add(*id, 1)),
+    });
+    match done {
+        Ok(()) => Ok(Some(runs)),
+        Err(SHORT) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// The id of each value of a page, and the dictionary they are of if it is the page's own.
@@ -256,7 +289,7 @@ pub(crate) fn value_ids(
         Ok(())
     })?;
     if count > 0 && largest as usize >= known {
-        return Err(PageError("the page has a dictionary id that is not known"));
+        return Err(UNKNOWN_ID);
     }
     Ok((ids, None))
 }

@@ -28,9 +28,13 @@ pub(crate) struct DeltaCursor {
     min_delta: i64,
     widths: [u8; MINIBLOCKS_MAX],
     miniblock: usize,
-    /// Groups of the current run that are not unpacked yet.
+    /// Bits of the differences of the current run.
+    width: u8,
+    /// Groups of the current run that are not begun yet.
     groups_left: usize,
-    /// Differences, unpacked, of which those from `group_at` on are not passed.
+    /// Where the current group begins.
+    packed_at: usize,
+    /// Its differences, unpacked and without the block's least one, of which those from `group_at` on are not passed.
     group: [u64; GROUP],
     group_at: usize,
 }
@@ -60,7 +64,9 @@ impl DeltaCursor {
             min_delta: 0,
             widths: [0; MINIBLOCKS_MAX],
             miniblock: miniblocks,
+            width: 0,
             groups_left: 0,
+            packed_at: 0,
             group: [0; GROUP],
             group_at: GROUP,
         })
@@ -79,82 +85,159 @@ impl DeltaCursor {
     /// Where the packed integers end, once all are passed; text follows them in some encodings.
     pub(crate) fn end(&self) -> usize {
         // Writers pack the runs of the last block that have no numbers with no bytes.
-        let width = self.miniblock.checked_sub(1).and_then(|current| self.widths.get(current)).copied().unwrap_or(0);
-        self.at + self.groups_left * usize::from(width) * GROUP / 8
+        self.at + self.groups_left * usize::from(self.width) * GROUP / 8
     }
 
     /// Passes `count` numbers.
     pub(crate) fn skip(&mut self, bytes: &[u8], count: usize) -> Result<(), PageError> {
-        self.advance(bytes, count, |_| {})
-    }
-
-    /// Hands the next `count` numbers to `take`, a few at a time.
-    #[inline]
-    pub(crate) fn advance(
-        &mut self,
-        bytes: &[u8],
-        count: usize,
-        mut take: impl FnMut(&[i64]),
-    ) -> Result<(), PageError> {
-        if count > self.count - self.position {
-            return Err(ENDS_EARLY);
-        }
-        let mut wanted = count;
-        if wanted > 0 && self.position == 0 {
-            take(&[self.last]);
-            self.position = 1;
-            wanted -= 1;
-        }
-        let mut numbers = [0i64; GROUP];
+        let mut wanted = self.begin(count, |_| {})?;
         while wanted > 0 {
             if self.group_at == GROUP {
-                self.load_group(bytes)?;
+                self.next_group(bytes)?;
+                if wanted >= GROUP && self.width == 0 {
+                    self.last = self.last.wrapping_add(self.min_delta.wrapping_mul(GROUP as i64));
+                    self.pass(GROUP);
+                    wanted -= GROUP;
+                    continue;
+                }
+                self.unpack(bytes)?;
             }
             let now = wanted.min(GROUP - self.group_at);
-            let mut last = self.last;
-            if now == GROUP {
-                for (number, delta) in numbers.iter_mut().zip(&self.group) {
-                    last = last.wrapping_add(*delta as i64);
-                    *number = last;
-                }
-                take(&numbers);
-            } else {
-                let deltas = self.group.get(self.group_at..self.group_at + now).unwrap_or_default();
-                for (number, delta) in numbers.iter_mut().zip(deltas) {
-                    last = last.wrapping_add(*delta as i64);
-                    *number = last;
-                }
-                take(numbers.get(..now).unwrap_or_default());
-            }
-            self.last = last;
-            self.group_at += now;
-            self.position += now;
+            let deltas = self.group.get(self.group_at..self.group_at + now).unwrap_or_default();
+            let sum = deltas.iter().fold(0u64, |sum, delta| sum.wrapping_add(*delta)) as i64;
+            self.last = self.last.wrapping_add(sum).wrapping_add(self.min_delta.wrapping_mul(now as i64));
+            self.pass(now);
             wanted -= now;
         }
         Ok(())
     }
 
-    /// Unpacks the next group of differences, with the block's least one added.
-    fn load_group(&mut self, bytes: &[u8]) -> Result<(), PageError> {
+    /// Fills `into` with the next numbers, each as `convert` gives it: unpacked, summed up and converted in one go.
+    #[inline]
+    pub(crate) fn fill<T: Copy>(
+        &mut self,
+        bytes: &[u8],
+        into: &mut [T],
+        convert: impl Fn(i64) -> T,
+    ) -> Result<(), PageError> {
+        let mut into = into.iter_mut();
+        let wanted = self.begin(into.len(), |first| {
+            if let Some(slot) = into.next() {
+                *slot = convert(first);
+            }
+        })?;
+        let into = into.into_slice();
+        // What is left of a group that was begun.
+        let begun = wanted.min(GROUP - self.group_at);
+        let (some, into) = into.split_at_mut(begun);
+        self.fill_part(some, &convert);
+        let (groups, rest) = into.as_chunks_mut::<GROUP>();
+        for group in groups {
+            self.next_group(bytes)?;
+            self.fill_group(bytes, group, &convert)?;
+        }
+        if !rest.is_empty() {
+            self.next_group(bytes)?;
+            self.unpack(bytes)?;
+            self.fill_part(rest, &convert);
+        }
+        Ok(())
+    }
+
+    /// Hands over the first number if it is wanted. Returns how many are wanted still.
+    #[inline]
+    fn begin(&mut self, count: usize, take: impl FnOnce(i64)) -> Result<usize, PageError> {
+        if count > self.count - self.position {
+            return Err(ENDS_EARLY);
+        }
+        if count == 0 || self.position > 0 {
+            return Ok(count);
+        }
+        take(self.last);
+        self.position = 1;
+        Ok(count - 1)
+    }
+
+    /// Numbers of the group that is unpacked, no more than it has left.
+    #[inline]
+    fn fill_part<T>(&mut self, into: &mut [T], convert: &impl Fn(i64) -> T) {
+        let deltas = self.group.get(self.group_at..).unwrap_or_default();
+        let mut last = self.last;
+        for (number, delta) in into.iter_mut().zip(deltas) {
+            last = last.wrapping_add(self.min_delta).wrapping_add(*delta as i64);
+            *number = convert(last);
+        }
+        self.last = last;
+        self.pass(into.len());
+    }
+
+    /// All numbers of the next group.
+    #[inline]
+    fn fill_group<T: Copy>(
+        &mut self,
+        bytes: &[u8],
+        into: &mut [T; GROUP],
+        convert: &impl Fn(i64) -> T,
+    ) -> Result<(), PageError> {
+        let mut last = self.last;
+        if self.width == 0 && self.min_delta == 0 {
+            *into = [convert(last); GROUP];
+            self.pass(GROUP);
+            return Ok(());
+        }
+        self.unpack(bytes)?;
+        let mut numbers = [0i64; GROUP];
+        for (number, delta) in numbers.iter_mut().zip(&self.group) {
+            last = last.wrapping_add(self.min_delta.wrapping_add(*delta as i64));
+            *number = last;
+        }
+        // A loop of its own: unlike sums, conversions are done several at once.
+        for (slot, number) in into.iter_mut().zip(&numbers) {
+            *slot = convert(*number);
+        }
+        self.last = last;
+        self.pass(GROUP);
+        Ok(())
+    }
+
+    #[inline]
+    fn pass(&mut self, count: usize) {
+        self.group_at += count;
+        self.position += count;
+    }
+
+    /// Turns to the next group of differences. It has to be passed as a whole, or unpacked.
+    #[inline]
+    fn next_group(&mut self, bytes: &[u8]) -> Result<(), PageError> {
         if self.groups_left == 0 {
             if self.miniblock == self.miniblocks {
                 self.load_block(bytes)?;
             }
+            self.width = self.widths.get(self.miniblock).copied().unwrap_or(0);
             self.miniblock += 1;
             self.groups_left = self.groups_per_miniblock;
         }
-        let width = self.widths.get(self.miniblock - 1).copied().unwrap_or(0);
-        let length = usize::from(width) * GROUP / 8;
-        let packed = bytes.get(self.at..).ok_or(ENDS_EARLY)?;
-        // The last run may be cut off behind its last number.
-        if packed.len() < length && packed.len() * 8 / usize::from(width.max(1)) < self.count - self.position {
-            return Err(ENDS_EARLY);
+        self.packed_at = self.at;
+        let length = usize::from(self.width) * GROUP / 8;
+        if length > bytes.len() - self.at {
+            self.check_end(bytes)?;
         }
-        unpack_group(packed.get(..length).unwrap_or(packed), width, self.min_delta as u64, &mut self.group)?;
         self.at = (self.at + length).min(bytes.len());
         self.groups_left -= 1;
         self.group_at = 0;
         Ok(())
+    }
+
+    /// The last run may be cut off behind its last number.
+    #[cold]
+    fn check_end(&self, bytes: &[u8]) -> Result<(), PageError> {
+        let complete = (bytes.len() - self.at) * 8 / usize::from(self.width.max(1));
+        if complete < self.count - self.position { Err(ENDS_EARLY) } else { Ok(()) }
+    }
+
+    #[inline]
+    fn unpack(&mut self, bytes: &[u8]) -> Result<(), PageError> {
+        unpack_group(bytes.get(self.packed_at..).unwrap_or_default(), self.width, &mut self.group)
     }
 
     fn load_block(&mut self, bytes: &[u8]) -> Result<(), PageError> {

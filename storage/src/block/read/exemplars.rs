@@ -14,6 +14,9 @@ use model::exemplar::Exemplar;
 use model::labels::Labels;
 use std::sync::Arc;
 
+/// Object and offset of a page, and the texts of each of its rows.
+type LastPage = ((u64, u64), Vec<Vec<Box<str>>>);
+
 impl BlockSeries {
     /// The exemplars with `start_ms <= t <= end_ms` of each selected series that has some, by its index, in order of time.
     /// Series that have nothing else are selected by [`Block::select_all`](super::Block::select_all).
@@ -31,34 +34,43 @@ impl BlockSeries {
                 want_rows(&files, path, &self.entry(index)?.exemplars, &mut wanted)?;
             }
         }
-        let fetched = fetch::fetch(&self.block.bucket, &self.block.cache, CacheKind::Page, wanted).await?;
+        let fetched = fetch::fetch(&self.block.source, CacheKind::Page, wanted).await?;
         let pages = BlockPages { fetched, histograms: Vec::new(), hist_buckets: Vec::new() };
         let mut found = Vec::new();
+        // Series that follow each other share pages: the last one of each column.
+        let mut last: [Option<LastPage>; 2] = [None, None];
         for index in 0..self.len() {
             let rows = self.entry(index)?.exemplars;
             if rows.is_empty() {
                 continue;
             }
-            let (times, values) = open_pages::with(&self.block.cache, |open| {
+            let (times, values) = open_pages::with(&self.block.source.cache, |open| {
                 let times = numbers(open, &pages, &files, c::TIMESTAMP, rows.clone())?;
                 Ok::<_, ReadError>((times, numbers(open, &pages, &files, c::VALUE, rows.clone())?))
             })?;
-            let texts = |path: &str| {
+            let texts = |path: &str, last: &mut Option<LastPage>| {
                 let mut texts = Vec::new();
                 for_each_part(&files, path, rows.clone(), |file, column, place, part| {
-                    let bytes = ColumnBytes {
-                        object: Arc::clone(&file.object),
-                        cache: self.block.cache.clone(),
-                        whole: None,
-                        parts: pages.fetched.clone(),
+                    let known = last.take().filter(|(of, _)| *of == (file.object.id, place.offset));
+                    let (_, of_page) = match known {
+                        Some(known) => last.insert(known),
+                        None => {
+                            let bytes = ColumnBytes {
+                                object: Arc::clone(&file.object),
+                                cache: self.block.source.cache.clone(),
+                                whole: None,
+                                parts: pages.fetched.clone(),
+                            };
+                            last.insert(((file.object.id, place.offset), page_strings(&bytes, column, place)?))
+                        }
                     };
-                    let of_page = page_strings(&bytes, column, place)?;
                     texts.extend(of_page.get(part).unwrap_or_default().iter().cloned());
                     Ok(())
                 })?;
                 Ok::<_, ReadError>(texts)
             };
-            let (names, texts) = (texts(KEYS)?, texts(VALUES)?);
+            let [last_names, last_texts] = &mut last;
+            let (names, texts) = (texts(KEYS, last_names)?, texts(VALUES, last_texts)?);
             let mut exemplars = Vec::new();
             for (((time, value), names), texts) in times.iter().zip(&values).zip(&names).zip(&texts) {
                 let timestamp_ms = time.unwrap_or(0) as i64;

@@ -1,9 +1,11 @@
 //! Fetches ranges of objects: near ones in one request, several requests at a time, what is cached not at all.
 
-use super::cache::{CacheKey, CacheKind, TenantCache};
-use super::error::ReadError;
+use super::cache::{CacheKey, CacheKind};
+use super::error::{PageError, ReadError};
+use super::sums::{Source, Sums, widen};
 use crate::bucket::Bucket;
 use bytes::Bytes;
+use futures::future::try_join;
 use futures::{StreamExt, TryStreamExt, stream};
 use hashbrown::HashMap;
 use std::ops::Range;
@@ -63,14 +65,9 @@ impl Fetched {
 }
 
 /// Fetches what is wanted; each range is found by where it starts.
-pub(crate) async fn fetch(
-    bucket: &Bucket,
-    cache: &TenantCache,
-    kind: CacheKind,
-    mut wanted: Vec<Wanted>,
-) -> Result<Fetched, ReadError> {
-    wanted.sort_unstable_by_key(|wanted| (wanted.object.id, wanted.range.start));
-    wanted.dedup_by(|a, b| (a.object.id, a.range.start) == (b.object.id, b.range.start));
+pub(crate) async fn fetch(source: &Source, kind: CacheKind, mut wanted: Vec<Wanted>) -> Result<Fetched, ReadError> {
+    sort(&mut wanted);
+    let cache = &source.cache;
     let mut fetched = Fetched::default();
     wanted.retain(|wanted| match cache.get::<Bytes>(&key(kind, wanted)) {
         Some(bytes) => {
@@ -80,41 +77,76 @@ pub(crate) async fn fetch(
         None => true,
     });
     let requests = plan(&wanted);
-    let answers = stream::iter(requests.into_iter().map(|parts| request(bucket, parts, &wanted)));
+    let answers = stream::iter(requests.into_iter().map(|parts| request(source, parts, &wanted)));
     let mut answers = std::pin::pin!(answers.buffer_unordered(PARALLEL));
-    while let Some((parts, start, bytes)) = answers.try_next().await? {
-        for part in wanted.get(parts).unwrap_or_default() {
-            let from = (part.range.start - start) as usize;
-            let to = (part.range.end - start) as usize;
-            let Some(these) = bytes.get(from..to) else { continue };
+    // Held until the last answer is checked, even if the cache has no room for it.
+    let mut sums = None;
+    while let Some(answer) = answers.try_next().await? {
+        for part in wanted.get(answer.parts).unwrap_or_default() {
+            let from = (part.range.start - answer.start) as usize;
+            let to = (part.range.end - answer.start) as usize;
+            let Some(these) = answer.bytes.get(from..to) else { continue };
             // A copy, so that a small part does not keep all of the answer in memory.
-            let these = if these.len() == bytes.len() { bytes.clone() } else { Bytes::copy_from_slice(these) };
+            let these = Bytes::copy_from_slice(these);
             cache.insert(key(kind, part), Arc::new(these.clone()), these.len());
             fetched.parts.insert((part.object.id, part.range.start), these);
         }
+        sums = answer.sums;
     }
+    drop(sums);
     Ok(fetched)
+}
+
+/// Puts what is wanted in order, everything once.
+pub(crate) fn sort(wanted: &mut Vec<Wanted>) {
+    wanted.sort_unstable_by_key(|wanted| (wanted.object.id, wanted.range.start));
+    wanted.dedup_by(|a, b| (a.object.id, a.range.start) == (b.object.id, b.range.start));
+}
+
+/// Whether nothing of what is wanted takes a request.
+pub(crate) fn is_cached(source: &Source, kind: CacheKind, wanted: &[Wanted]) -> bool {
+    wanted.iter().all(|wanted| source.cache.contains(&key(kind, wanted)))
 }
 
 fn key(kind: CacheKind, wanted: &Wanted) -> CacheKey {
     CacheKey { object: wanted.object.id, kind, place: wanted.range.start }
 }
 
-async fn request(
-    bucket: &Bucket,
+/// Bytes of an object that were checked.
+struct Answer {
+    /// Which of the wanted ranges are in it.
     parts: Range<usize>,
-    wanted: &[Wanted],
-) -> Result<(Range<usize>, u64, Bytes), ReadError> {
-    let these = wanted.get(parts.clone()).unwrap_or_default();
-    let (Some(first), Some(end)) = (these.first(), these.iter().map(|part| part.range.end).max()) else {
-        return Ok((parts, 0, Bytes::new()));
-    };
-    let range = first.range.start..end;
-    let bytes = get(bucket, &first.object, range.clone()).await?;
-    Ok((parts, range.start, bytes))
+    start: u64,
+    bytes: Bytes,
+    sums: Option<Arc<Sums>>,
 }
 
-/// One range with one request.
+async fn request(source: &Source, parts: Range<usize>, wanted: &[Wanted]) -> Result<Answer, ReadError> {
+    let these = wanted.get(parts.clone()).unwrap_or_default();
+    let (Some(first), Some(end)) = (these.first(), these.iter().map(|part| part.range.end).max()) else {
+        return Ok(Answer { parts, start: 0, bytes: Bytes::new(), sums: None });
+    };
+    let object = &first.object;
+    let range = widen(&(first.range.start..end), object.bytes);
+    let (bytes, sums) = try_join(get(&source.bucket, object, range.clone()), source.sums()).await?;
+    if let Some(sums) = &sums {
+        sums.check(object, range.start, &bytes, these.iter().map(|part| &part.range))?;
+    }
+    Ok(Answer { parts, start: range.start, bytes, sums })
+}
+
+/// One range with one request, checked.
+pub(crate) async fn get_checked(source: &Source, object: &Arc<Object>, range: Range<u64>) -> Result<Bytes, ReadError> {
+    let wanted = [Wanted { object: Arc::clone(object), range: range.clone() }];
+    let answer = request(source, 0..1, &wanted).await?;
+    let (from, to) = ((range.start - answer.start) as usize, (range.end - answer.start) as usize);
+    if to > answer.bytes.len() {
+        return Err(PageError("the object is shorter than its block says").at(&object.key, answer.bytes.len() as u64));
+    }
+    Ok(answer.bytes.slice(from..to))
+}
+
+/// One range with one request, as it comes.
 pub(crate) async fn get(bucket: &Bucket, object: &Object, range: Range<u64>) -> Result<Bytes, ReadError> {
     let failed = |source| ReadError::Bucket { key: Arc::clone(&object.key), source: Arc::new(source) };
     let mut answers = bucket.get_ranges(&object.key, &[range]).await.map_err(failed)?;

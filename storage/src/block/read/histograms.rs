@@ -2,12 +2,9 @@
 
 use super::block::OpenFile;
 use super::cache::CacheKind;
-use super::column::value_numbers;
 use super::error::{PageError, ReadError};
 use super::fetch;
-use super::lists::row_starts;
 use super::open_pages::{self, OpenPages};
-use super::page::read_data_page;
 use super::samples::for_each_part;
 use super::selection::{BlockPages, BlockSeries, want_rows};
 use crate::block::schema::column as c;
@@ -78,7 +75,7 @@ impl BlockSeries {
         let entry = self.entry(index)?;
         let mut times = Vec::new();
         let mut starts = Vec::new();
-        open_pages::with(&self.block.cache, |open| {
+        open_pages::with(&self.block.source.cache, |open| {
             let Some((rows, _)) = self.float_times(pages, &entry, range, &mut times, open)? else { return Ok(()) };
             if entry.has_starts {
                 starts = numbers(open, pages, &self.samples, c::START_TS, rows)?;
@@ -126,9 +123,9 @@ impl BlockSeries {
                 want_rows(&pages.hist_buckets, path, rows, &mut wanted)?;
             }
         }
-        pages.fetched.extend(fetch::fetch(&block.bucket, &block.cache, CacheKind::Page, wanted).await?);
+        pages.fetched.extend(fetch::fetch(&block.source, CacheKind::Page, wanted).await?);
         let mut wanted = Vec::new();
-        open_pages::with(&block.cache, |open| {
+        open_pages::with(&block.source.cache, |open| {
             for rows in histograms {
                 let mut ts_rows: Vec<u64> =
                     numbers(open, pages, &pages.histograms, c::TS_ROW, rows.clone())?.into_iter().flatten().collect();
@@ -140,7 +137,7 @@ impl BlockSeries {
             }
             Ok::<_, ReadError>(())
         })?;
-        pages.fetched.extend(fetch::fetch(&block.bucket, &block.cache, CacheKind::Page, wanted).await?);
+        pages.fetched.extend(fetch::fetch(&block.source, CacheKind::Page, wanted).await?);
         Ok(())
     }
 
@@ -150,7 +147,7 @@ impl BlockSeries {
         if entry.histograms.is_empty() || outside {
             return Ok(Vec::new());
         }
-        open_pages::with(&self.block.cache, |open| {
+        open_pages::with(&self.block.source.cache, |open| {
             let ts_rows = numbers(open, pages, &pages.histograms, c::TS_ROW, entry.histograms.clone())?;
             let ts_rows: Vec<u32> = ts_rows.into_iter().map(|row| row.unwrap_or(0) as u32).collect();
             let mut times = Vec::new();
@@ -182,8 +179,11 @@ fn read_rows(
     let [count, zero_count, sum] = totals;
     let totals: [Vec<u64>; TOTALS] = [count?, zero_count?, sum?];
     let is_custom = |schema: &Option<u64>| schema.unwrap_or(0) as u8 as i8 == CUSTOM_BUCKETS_SCHEMA;
-    let bounds =
-        if schemas.iter().any(is_custom) { custom_bounds(pages, files, rows)? } else { vec![Vec::new(); times.len()] };
+    let bounds = if schemas.iter().any(is_custom) {
+        custom_bounds(open, pages, files, rows)?
+    } else {
+        vec![Vec::new(); times.len()]
+    };
     let mut samples: Vec<Stored> = Vec::with_capacity(times.len());
     let at = |column: &[Option<u64>], at: usize| column.get(at).copied().flatten().unwrap_or(0);
     for (row, (timestamp_ms, bounds)) in times.iter().zip(bounds).enumerate() {
@@ -280,29 +280,16 @@ fn values(
 }
 
 /// The listed bounds of some rows, by their bits.
-fn custom_bounds(pages: &BlockPages, files: &[OpenFile], rows: Range<u64>) -> Result<Vec<Vec<u64>>, ReadError> {
+fn custom_bounds(
+    open: &mut OpenPages,
+    pages: &BlockPages,
+    files: &[OpenFile],
+    rows: Range<u64>,
+) -> Result<Vec<Vec<u64>>, ReadError> {
     let mut found = Vec::new();
     for_each_part(files, CUSTOM_BOUNDS, rows, |file, column, place, part| {
-        let stored = |offset| {
-            let missing = || ReadError::NotFetched { key: Arc::clone(&file.object.key), offset };
-            pages.fetched.get(&file.object, offset).ok_or_else(missing)
-        };
-        let at = |error: PageError| error.at(&file.object.key, place.offset);
-        let dictionary = match column.groups.get(place.group as usize).map(|group| &group.dictionary) {
-            Some(range) if !range.is_empty() => Some(
-                super::page::read_dictionary_page(stored(range.start)?, column.compression)
-                    .and_then(|page| super::column::dictionary_numbers(&page, column.kind))
-                    .map_err(at)?,
-            ),
-            _ => None,
-        };
-        let data = read_data_page(stored(place.offset)?, column.compression, Vec::new()).map_err(at)?;
-        let starts = row_starts(&data, column.definition_max).map_err(at)?;
-        let bounds = value_numbers(&data, dictionary.as_deref(), column.kind).map_err(at)?;
-        for row in part {
-            let range = starts.get(row).zip(starts.get(row + 1)).map(|(from, to)| *from as usize..*to as usize);
-            found.push(range.and_then(|range| bounds.get(range)).unwrap_or_default().to_vec());
-        }
+        let lists = open.lists(&pages.fetched, file, column, place)?;
+        found.extend(part.map(|row| lists.get(row).to_vec()));
         Ok(())
     })?;
     Ok(found)

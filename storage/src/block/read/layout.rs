@@ -5,8 +5,12 @@ use super::page::Compression;
 use bytes::Bytes;
 use hashbrown::HashMap;
 use parquet::DecodeResult;
-use parquet::basic::Type;
-use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataPushDecoder};
+use parquet::basic::{Encoding, PageType, Type};
+use parquet::file::metadata::{
+    ColumnChunkMetaData, PageEncodingStats, PageIndexPolicy, ParquetMetaData, ParquetMetaDataPushDecoder,
+};
+use parquet::file::page_index::column_index::ColumnIndexMetaData;
+use parquet::file::statistics::Statistics;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -25,6 +29,8 @@ pub(crate) struct ColumnLayout {
     pub(crate) definition_max: u32,
     /// In the order of rows.
     pub(crate) pages: Vec<PagePlace>,
+    /// Least and greatest integer of each page. Empty if nobody asked for them.
+    pub(crate) bounds: Vec<(i64, i64)>,
     pub(crate) groups: Vec<GroupPlace>,
 }
 
@@ -53,20 +59,34 @@ pub(crate) struct GroupPlace {
     pub(crate) dictionary: Range<u64>,
     /// Bytes of all pages.
     pub(crate) bytes: Range<u64>,
+    /// Rows without a value, if that is known.
+    pub(crate) nulls: Option<u64>,
+    pub(crate) rows: u64,
+    /// Whether it is certain that all pages use the dictionary, so that its values are those that occur.
+    pub(crate) dictionary_only: bool,
 }
 
 impl Layout {
-    /// Reads the footer and page index of a file, of which `tail` is the end.
-    pub(crate) fn read(key: &Arc<str>, file_bytes: u64, tail: &Bytes) -> Result<Self, ReadError> {
+    /// Reads the footer and page index of a file, of which `tail` is the end; the bounds of the pages of one column too.
+    pub(crate) fn read(
+        key: &Arc<str>,
+        file_bytes: u64,
+        tail: &Bytes,
+        bounds_of: Option<&str>,
+    ) -> Result<Self, ReadError> {
         let start = file_bytes.checked_sub(tail.len() as u64).ok_or(PageError("the file is too short").at(key, 0))?;
         let unreadable = |error: parquet::errors::ParquetError| ReadError::unreadable(key, error);
         let mut decoder = ParquetMetaDataPushDecoder::try_new(file_bytes)
             .map_err(unreadable)?
-            .with_column_index_policy(PageIndexPolicy::Skip)
+            .with_column_index_policy(if bounds_of.is_some() {
+                PageIndexPolicy::Optional
+            } else {
+                PageIndexPolicy::Skip
+            })
             .with_offset_index_policy(PageIndexPolicy::Required);
         loop {
             match decoder.try_decode().map_err(unreadable)? {
-                DecodeResult::Data(metadata) => return Self::of(key, &metadata, file_bytes),
+                DecodeResult::Data(metadata) => return Self::of(key, &metadata, file_bytes, bounds_of),
                 DecodeResult::NeedsData(ranges) => {
                     for range in ranges {
                         let within = range.start.checked_sub(start).zip(range.end.checked_sub(start));
@@ -81,7 +101,12 @@ impl Layout {
         }
     }
 
-    fn of(key: &Arc<str>, metadata: &ParquetMetaData, file_bytes: u64) -> Result<Self, ReadError> {
+    fn of(
+        key: &Arc<str>,
+        metadata: &ParquetMetaData,
+        file_bytes: u64,
+        bounds_of: Option<&str>,
+    ) -> Result<Self, ReadError> {
         let damaged = |what| PageError(what).at(key, file_bytes);
         let mut columns: HashMap<String, ColumnLayout> = HashMap::new();
         let mut first_row = 0u64;
@@ -94,7 +119,7 @@ impl Layout {
             if group.num_columns() != offsets.len() {
                 return Err(damaged("the page index leaves out columns"));
             }
-            for (column, index) in group.columns().iter().zip(offsets) {
+            for (leaf, (column, index)) in group.columns().iter().zip(offsets).enumerate() {
                 let layout = match columns.entry(column.column_path().string()) {
                     hashbrown::hash_map::Entry::Occupied(entry) => entry.into_mut(),
                     hashbrown::hash_map::Entry::Vacant(entry) => entry.insert(ColumnLayout {
@@ -102,6 +127,7 @@ impl Layout {
                         compression: Compression::of(column).map_err(|error| error.at(key, file_bytes))?,
                         definition_max: column.column_descr().max_def_level().unsigned_abs().into(),
                         pages: Vec::new(),
+                        bounds: Vec::new(),
                         groups: Vec::new(),
                     }),
                 };
@@ -126,7 +152,17 @@ impl Layout {
                     _ => first..first,
                 };
                 let end = layout.pages.last().map_or(first, |page| page.range().end).max(first);
-                layout.groups.push(GroupPlace { bytes: dictionary.start..end, dictionary });
+                layout.groups.push(GroupPlace {
+                    bytes: dictionary.start..end,
+                    nulls: column.statistics().and_then(Statistics::null_count_opt),
+                    rows,
+                    dictionary_only: !dictionary.is_empty() && uses_dictionary_only(column),
+                    dictionary,
+                });
+                if bounds_of.is_some_and(|path| column.column_path().string() == path) {
+                    let index = metadata.column_index().and_then(|index| index.get(number)).and_then(|g| g.get(leaf));
+                    layout.push_bounds(index);
+                }
             }
             first_row = first_row.saturating_add(rows);
         }
@@ -142,13 +178,26 @@ impl Layout {
     /// Memory that it takes, about.
     pub(crate) fn memory(&self) -> usize {
         let of = |(name, column): (&String, &Arc<ColumnLayout>)| {
-            name.len() + 96 + column.pages.len() * 24 + column.groups.len() * 32
+            name.len() + 120 + column.pages.len() * 24 + column.bounds.len() * 16 + column.groups.len() * 64
         };
         64 + self.columns.iter().map(of).sum::<usize>()
     }
 }
 
 impl ColumnLayout {
+    /// Adds the bounds of the pages of one more row group; where they are not known, such as hold everything.
+    fn push_bounds(&mut self, index: Option<&ColumnIndexMetaData>) {
+        if let Some(ColumnIndexMetaData::INT64(index)) = index {
+            self.bounds.extend(index.min_values().iter().copied().zip(index.max_values().iter().copied()));
+        }
+        self.bounds.resize(self.pages.len(), (i64::MIN, i64::MAX));
+    }
+
+    /// Whether a page may hold an integer `after < n <= until`.
+    pub(crate) fn may_hold(&self, page: usize, after: i64, until: i64) -> bool {
+        self.bounds.get(page).is_none_or(|(least, greatest)| *least <= until && *greatest > after)
+    }
+
     /// The numbers of the pages that have rows of a range.
     pub(crate) fn pages_of(&self, rows: &Range<u64>) -> Range<usize> {
         if rows.is_empty() {
@@ -158,4 +207,14 @@ impl ColumnLayout {
         let end = self.pages.partition_point(|page| page.row < rows.end);
         after.saturating_sub(1)..end
     }
+}
+
+fn uses_dictionary_only(column: &ColumnChunkMetaData) -> bool {
+    let in_dictionary = |encoding| matches!(encoding, Encoding::RLE_DICTIONARY | Encoding::PLAIN_DICTIONARY);
+    if let Some(mask) = column.page_encoding_stats_mask() {
+        return mask.encodings().all(in_dictionary);
+    }
+    let data = |stats: &&PageEncodingStats| matches!(stats.page_type, PageType::DATA_PAGE | PageType::DATA_PAGE_V2);
+    let all = |stats: &Vec<PageEncodingStats>| stats.iter().filter(data).all(|stats| in_dictionary(stats.encoding));
+    column.page_encoding_stats().is_some_and(all)
 }

@@ -49,7 +49,7 @@ pub(crate) fn decode_runs(
         while left > 0 {
             let length = (usize::from(width) * GROUP / 8).min(packed.len());
             let (these, behind) = packed.split_at(length);
-            unpack_group(these, width, 0, &mut group)?;
+            unpack_group(these, width, &mut group)?;
             packed = behind;
             for (value, wide) in values.iter_mut().zip(&group) {
                 *value = *wide as u32;

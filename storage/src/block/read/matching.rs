@@ -12,19 +12,19 @@ use std::sync::Arc;
 
 /// The rows among `rows` whose label satisfies the matcher.
 pub(crate) fn filter(column: &Column<TextPage>, matcher: &Matcher, rows: &RowRanges) -> Result<RowRanges, ReadError> {
-    let mut verdicts = Verdicts { matcher, absent: matcher.matches(""), of: Vec::new(), dictionary: None };
+    let mut verdicts =
+        Verdicts { matcher, absent: matcher.matches(""), of: Vec::new(), all_known: false, dictionary: None };
     let mut kept = RowRanges::default();
     for_each_part(column, rows, |page, first, part| {
         verdicts.turn_to(&page.dictionary);
         let within = (part.start - first) as usize..(part.end - first) as usize;
-        keep(
-            &page.ids,
-            within,
-            |id| verdicts.of(id),
-            |range| {
-                kept.push(first + range.start as u32..first + range.end as u32);
-            },
-        );
+        let take = |range: Range<usize>| kept.push(first + range.start as u32..first + range.end as u32);
+        if verdicts.are_known(&page.ids, within.len()) {
+            let (known, absent) = (verdicts.of.as_slice(), verdicts.absent);
+            keep(&page.ids, within, |id| known.get(id as usize).map_or(absent, |verdict| *verdict == YES), take);
+        } else {
+            keep(&page.ids, within, |id| verdicts.of(id), take);
+        }
         Ok(())
     })?;
     Ok(kept)
@@ -46,12 +46,17 @@ pub(crate) fn for_each_part(
     Ok(())
 }
 
+/// Verdicts: not asked yet, and the two answers.
+const UNKNOWN: u8 = 0;
+const NO: u8 = 1;
+const YES: u8 = 2;
+
 /// What a matcher says of the values of a dictionary, found out when it is first asked.
 struct Verdicts<'a> {
     matcher: &'a Matcher,
     absent: bool,
-    /// 0 when it was not asked yet, 1 no, 2 yes.
     of: Vec<u8>,
+    all_known: bool,
     dictionary: Option<Arc<Dictionary>>,
 }
 
@@ -60,8 +65,18 @@ impl Verdicts<'_> {
         if self.dictionary.as_ref().is_none_or(|current| !Arc::ptr_eq(current, dictionary)) {
             self.dictionary = Some(Arc::clone(dictionary));
             self.of.clear();
-            self.of.resize(dictionary.len(), 0);
+            self.of.resize(dictionary.len(), UNKNOWN);
+            self.all_known = false;
         }
+    }
+
+    /// Whether all verdicts are there, which makes looking at rows cheaper: if there are more rows than values, they are made.
+    fn are_known(&mut self, ids: &Ids, rows: usize) -> bool {
+        if !self.all_known && !matches!(ids, Ids::Runs(_)) && rows >= self.of.len() {
+            (0..self.of.len() as u32).for_each(|id| _ = self.of(id));
+            self.all_known = true;
+        }
+        self.all_known
     }
 
     #[inline]
@@ -69,11 +84,11 @@ impl Verdicts<'_> {
         match self.of.get_mut(id as usize) {
             None => self.absent,
             Some(verdict) => {
-                if *verdict == 0 {
+                if *verdict == UNKNOWN {
                     let value = self.dictionary.as_ref().map_or("", |dictionary| dictionary.get(id));
-                    *verdict = 1 + u8::from(self.matcher.matches(value));
+                    *verdict = if self.matcher.matches(value) { YES } else { NO };
                 }
-                *verdict == 2
+                *verdict == YES
             }
         }
     }
@@ -137,13 +152,24 @@ pub(crate) fn in_range(
     rows: &RowRanges,
 ) -> Result<RowRanges, ReadError> {
     let mut kept = RowRanges::default();
-    for row in rows.iter() {
-        let overlaps = match (first_ms.number(row)?, last_ms.number(row)?) {
-            (Some(first), Some(last)) => first as i64 <= range.until_ms && last as i64 > range.after_ms,
-            _ => false,
-        };
-        if overlaps {
-            kept.push(row..row + 1);
+    for range_of_rows in rows.ranges() {
+        let mut row = range_of_rows.start;
+        while row < range_of_rows.end {
+            // As far as both pages go.
+            let ((first, first_at), (last, last_at)) = (first_ms.page_of(row)?, last_ms.page_of(row)?);
+            let here = (first.values.len() - first_at.min(first.values.len())) as u32;
+            let length = here.min((last.values.len() - last_at.min(last.values.len())) as u32);
+            let end = range_of_rows.end.min(row.saturating_add(length.max(1)));
+            for (at, row) in (row..end).enumerate() {
+                let overlaps = match (first.get(first_at + at), last.get(last_at + at)) {
+                    (Some(first), Some(last)) => first as i64 <= range.until_ms && last as i64 > range.after_ms,
+                    _ => false,
+                };
+                if overlaps {
+                    kept.push(row..row + 1);
+                }
+            }
+            row = end;
         }
     }
     Ok(kept)

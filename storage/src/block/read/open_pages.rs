@@ -2,12 +2,13 @@
 
 use super::block::OpenFile;
 use super::cache::{CacheKey, CacheKind, TenantCache};
-use super::column::{Numbers, Planes, dictionary_numbers, numbers};
+use super::column::{Numbers, Planes, dictionary_numbers, numbers, value_numbers};
 use super::delta::DeltaCursor;
 use super::error::{PageError, ReadError};
 use super::fetch::Fetched;
 use super::layout::{ColumnLayout, PagePlace};
 use super::levels::Presence;
+use super::lists::row_starts;
 use super::page::{DataPage, Encoding, read_data_page, read_dictionary_page};
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -29,8 +30,9 @@ pub(super) struct OpenPages {
     raw: Option<RawPage>,
     timelines: VecDeque<(Place, Arc<Vec<i64>>)>,
     numbers: VecDeque<(Place, Arc<Numbers>)>,
+    lists: Option<(Place, Arc<NumberLists>)>,
     /// Memory that is used again from series to series.
-    pub(super) mantissas: Vec<i64>,
+    pub(super) values: Vec<f64>,
     pub(super) ts_rows: Vec<u32>,
     pub(super) absent: Vec<(usize, u64)>,
     /// Of the block that is read.
@@ -112,8 +114,8 @@ impl OpenPages {
                 let bytes = stored(fetched, file, page.offset)?;
                 let decoded = read_data_page(bytes, column.compression, Vec::new()).and_then(|data| {
                     let mut page = DeltaPage::new(place, data)?;
-                    let mut times = Vec::with_capacity(page.data.rows);
-                    page.read(0..page.data.rows, |some| times.extend_from_slice(some))?;
+                    let mut times = Vec::new();
+                    page.read(0..page.data.rows, &mut times, |ms| ms)?;
                     Ok(times)
                 });
                 let times = Arc::new(decoded.map_err(|error| error.at(&file.object.key, page.offset))?);
@@ -142,14 +144,7 @@ impl OpenPages {
         if let Some((_, numbers)) = self.numbers.iter().find(|(other, _)| *other == place) {
             return Ok(Arc::clone(numbers));
         }
-        let dictionary = match column.groups.get(page.group as usize).map(|group| &group.dictionary) {
-            Some(range) if !range.is_empty() => {
-                let read = read_dictionary_page(stored(fetched, file, range.start)?, column.compression)
-                    .and_then(|page| dictionary_numbers(&page, column.kind));
-                Some(read.map_err(|error| error.at(&file.object.key, range.start))?)
-            }
-            _ => None,
-        };
+        let dictionary = dictionary_of(fetched, file, column, page)?;
         let decoded = read_data_page(stored(fetched, file, page.offset)?, column.compression, Vec::new())
             .and_then(|data| numbers(&data, dictionary.as_deref(), column.kind))
             .map_err(|error| error.at(&file.object.key, page.offset))?;
@@ -160,6 +155,59 @@ impl OpenPages {
         self.numbers.push_back((place, Arc::clone(&decoded)));
         Ok(decoded)
     }
+
+    /// The lists of numbers of a page.
+    pub(super) fn lists(
+        &mut self,
+        fetched: &Fetched,
+        file: &OpenFile,
+        column: &ColumnLayout,
+        page: &PagePlace,
+    ) -> Result<Arc<NumberLists>, ReadError> {
+        let place = (file.object.id, page.offset);
+        if let Some((_, lists)) = self.lists.as_ref().filter(|(other, _)| *other == place) {
+            return Ok(Arc::clone(lists));
+        }
+        let dictionary = dictionary_of(fetched, file, column, page)?;
+        let decoded = read_data_page(stored(fetched, file, page.offset)?, column.compression, Vec::new())
+            .and_then(|data| {
+                let starts = row_starts(&data, column.definition_max)?;
+                Ok(NumberLists { starts, values: value_numbers(&data, dictionary.as_deref(), column.kind)? })
+            })
+            .map_err(|error| error.at(&file.object.key, page.offset))?;
+        let decoded = Arc::new(decoded);
+        self.lists = Some((place, Arc::clone(&decoded)));
+        Ok(decoded)
+    }
+}
+
+/// A page whose rows are lists of numbers.
+#[derive(Debug)]
+pub(super) struct NumberLists {
+    starts: Vec<u32>,
+    values: Vec<u64>,
+}
+
+impl NumberLists {
+    /// The numbers in a row.
+    pub(super) fn get(&self, row: usize) -> &[u64] {
+        let range = self.starts.get(row).zip(self.starts.get(row + 1)).map(|(from, to)| *from as usize..*to as usize);
+        range.and_then(|range| self.values.get(range)).unwrap_or_default()
+    }
+}
+
+/// The dictionary of numbers that a page uses.
+fn dictionary_of(
+    fetched: &Fetched,
+    file: &OpenFile,
+    column: &ColumnLayout,
+    page: &PagePlace,
+) -> Result<Option<Vec<u64>>, ReadError> {
+    let dictionary = column.groups.get(page.group as usize).map(|group| &group.dictionary);
+    let Some(range) = dictionary.filter(|range| !range.is_empty()) else { return Ok(None) };
+    let read = read_dictionary_page(stored(fetched, file, range.start)?, column.compression)
+        .and_then(|page| dictionary_numbers(&page, column.kind));
+    read.map(Some).map_err(|error| error.at(&file.object.key, range.start))
 }
 
 /// A page of packed integers, open at some row.
@@ -213,9 +261,14 @@ impl DeltaPage {
         self.presence.has(row)
     }
 
-    /// Hands the values of some rows to `take`, those without one left out. Cheapest in ascending order of rows.
+    /// Appends the values of some rows as `convert` gives them, those without one left out. Cheapest in ascending order of rows.
     #[inline]
-    pub(super) fn read(&mut self, rows: Range<usize>, take: impl FnMut(&[i64])) -> Result<(), PageError> {
+    pub(super) fn read<T: Copy + Default>(
+        &mut self,
+        rows: Range<usize>,
+        into: &mut Vec<T>,
+        convert: impl Fn(i64) -> T,
+    ) -> Result<(), PageError> {
         if rows.end > self.data.rows {
             return Err(PageError("the page has too few rows"));
         }
@@ -225,7 +278,9 @@ impl DeltaPage {
             *cursor = DeltaCursor::new(&self.data.values)?;
         }
         cursor.skip(&self.data.values, from - cursor.position())?;
-        cursor.advance(&self.data.values, to - from, take)
+        let start = into.len();
+        into.resize(start + to - from, T::default());
+        cursor.fill(&self.data.values, into.get_mut(start..).unwrap_or_default(), convert)
     }
 }
 

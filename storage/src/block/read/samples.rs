@@ -7,7 +7,7 @@ use super::block::{Entry, OpenFile};
 use super::error::{PageError, ReadError};
 use super::fetch::Fetched;
 use super::layout::{ColumnLayout, PagePlace};
-use super::open_pages::{self, OpenPages};
+use super::open_pages::{self, DeltaPage, OpenPages};
 use super::selection::{BlockPages, BlockSeries};
 use crate::block::schema::column;
 use crate::select::TimeRange;
@@ -59,7 +59,7 @@ impl BlockSeries {
         into: &mut SampleColumns,
     ) -> Result<Option<u64>, ReadError> {
         into.clear();
-        open_pages::with(&self.block.cache, |open| self.read_floats(pages, index, range, into, false, open))
+        open_pages::with(&self.block.source.cache, |open| self.read_floats(pages, index, range, into, false, open))
     }
 
     /// The newest sample of one series with `after_ms < t <= until_ms`, stale marker included.
@@ -68,7 +68,9 @@ impl BlockSeries {
     /// A page is damaged, or was not fetched.
     pub fn latest(&self, pages: &BlockPages, index: usize, range: TimeRange) -> Result<Option<Sample>, ReadError> {
         let mut into = SampleColumns::default();
-        open_pages::with(&self.block.cache, |open| self.read_floats(pages, index, range, &mut into, true, open))?;
+        open_pages::with(&self.block.source.cache, |open| {
+            self.read_floats(pages, index, range, &mut into, true, open)
+        })?;
         let newest = into.timestamps_ms.last().zip(into.values.last());
         Ok(newest.map(|(timestamp_ms, value)| Sample { timestamp_ms: *timestamp_ms, value: *value }))
     }
@@ -125,28 +127,12 @@ impl BlockSeries {
                 Ok((count > 0).then(|| (rows, token_of(&[0, first as u64, entry.step_ms, count]))))
             }
             Times::AllRows => {
-                let Some((first, last)) = entry.ts_rows else { return Ok(None) };
-                let mut passed = 0;
-                for_each_part(&self.timelines, column::TIMESTAMP, first..last + 1, |file, column, place, part| {
-                    let times = open.timeline(&pages.fetched, file, column, place)?;
-                    let times = times
-                        .get(part)
-                        .ok_or(PageError("the page has too few rows").at(&file.object.key, place.offset))?;
-                    let from = times.partition_point(|ms| *ms <= range.after_ms);
-                    let to = times.partition_point(|ms| *ms <= range.until_ms).max(from);
-                    if into.is_empty() {
-                        passed += from as u64;
-                    }
-                    into.extend_from_slice(times.get(from..to).unwrap_or_default());
-                    Ok(())
-                })?;
-                let count = into.len() as u64;
-                if count == 0 {
+                let Some(found) = self.timeline_rows(&pages.fetched, entry, range, Some(into), open)? else {
                     return Ok(None);
-                }
+                };
                 let timelines = self.timelines.first().map_or(0, |file| file.object.id);
-                let from = rows.start + passed;
-                Ok(Some((from..from + count, token_of(&[1, timelines, first + passed, count]))))
+                let token = token_of(&[1, timelines, found.start, found.end - found.start]);
+                Ok(Some((entry.samples_of(&found), token)))
             }
             Times::Gaps => self.times_with_gaps(pages, entry, range, into, open),
         }
@@ -160,23 +146,65 @@ impl BlockSeries {
         into: &mut Vec<i64>,
         open: &mut OpenPages,
     ) -> Result<Option<(Range<u64>, u64)>, ReadError> {
+        let Some(within) = self.timeline_rows(&pages.fetched, entry, range, None, open)? else { return Ok(None) };
+        let samples = entry.samples_of(&within);
         let mut ts_rows = std::mem::take(&mut open.ts_rows);
         ts_rows.clear();
-        for_each_part(&self.samples, column::TS_ROW, entry.rows.clone(), |file, column, place, part| {
+        for_each_part(&self.samples, column::TS_ROW, samples.clone(), |file, column, place, part| {
             let page = open.ts_row_page(&pages.fetched, file, column, place)?;
-            page.read(part, |some| ts_rows.extend(some.iter().map(|row| *row as u32)))
-                .map_err(|error| error.at(&file.object.key, place.offset))
+            page.read(part, &mut ts_rows, |row| row as u32).map_err(|error| error.at(&file.object.key, place.offset))
         })?;
-        let found = self.times_of_rows(pages, &ts_rows, range, into, open)?;
+        let before = |end: u64| ts_rows.partition_point(|row| u64::from(*row) < end);
+        let (from, to) = (before(within.start), before(within.end));
+        let inner = ts_rows.get(from..to).unwrap_or_default();
+        let found = self.times_of_rows(pages, inner, range, into, open)?;
         let timelines = self.timelines.first().map_or(0, |file| file.object.id);
-        let token = found.as_ref().map(|found| {
+        let found = found.map(|found| {
             let mut parts = vec![2, timelines];
-            parts.extend(ts_rows.get(found.clone()).unwrap_or_default().iter().map(|row| u64::from(*row)));
-            token_of(&parts)
+            parts.extend(inner.get(found.clone()).unwrap_or_default().iter().map(|row| u64::from(*row)));
+            let start = samples.start + from as u64;
+            (start + found.start as u64..start + found.end as u64, token_of(&parts))
         });
         open.ts_rows = ts_rows;
-        let rows = |found: Range<usize>| entry.rows.start + found.start as u64..entry.rows.start + found.end as u64;
-        Ok(found.map(rows).zip(token))
+        Ok(found)
+    }
+
+    /// The rows of the timelines whose timestamps are in the range, among those from the first to the last of a series; the
+    /// timestamps are appended to `times`. `None` if there are none.
+    pub(super) fn timeline_rows(
+        &self,
+        fetched: &Fetched,
+        entry: &Entry,
+        range: TimeRange,
+        mut times: Option<&mut Vec<i64>>,
+        open: &mut OpenPages,
+    ) -> Result<Option<Range<u64>>, ReadError> {
+        let Some((first, last)) = entry.ts_rows else { return Ok(None) };
+        let mut found: Option<Range<u64>> = None;
+        for_each_page(&self.timelines, column::TIMESTAMP, first..last + 1, |file, column, number, place, part| {
+            if !column.may_hold(number, range.after_ms, range.until_ms) {
+                return Ok(());
+            }
+            let of_page = open.timeline(fetched, file, column, place)?;
+            let too_few = || PageError("the page has too few rows").at(&file.object.key, place.offset);
+            let of_page = of_page.get(part.clone()).ok_or_else(too_few)?;
+            let from = of_page.partition_point(|ms| *ms <= range.after_ms);
+            let to = of_page.partition_point(|ms| *ms <= range.until_ms);
+            if from >= to {
+                return Ok(());
+            }
+            let start = file.first_row + place.row + part.start as u64;
+            let rows = start + from as u64..start + to as u64;
+            if found.as_ref().is_some_and(|found| found.end != rows.start) {
+                return Err(PageError("timestamps of a timeline do not ascend").at(&file.object.key, place.offset));
+            }
+            found = Some(found.as_ref().map_or(rows.start, |found| found.start)..rows.end);
+            if let Some(times) = &mut times {
+                times.extend_from_slice(of_page.get(from..to).unwrap_or_default());
+            }
+            Ok(())
+        })?;
+        Ok(found)
     }
 
     /// Appends the timestamps in the range of some rows of the timelines, ascending, and returns which of the rows have them.
@@ -215,6 +243,40 @@ impl BlockSeries {
     }
 }
 
+impl Entry {
+    /// The samples rows that may have their timestamps in some rows of the timeline: exactly those if none is left out.
+    fn samples_of(&self, timeline_rows: &Range<u64>) -> Range<u64> {
+        let Some((first, last)) = self.ts_rows else { return self.rows.clone() };
+        let count = self.rows.end - self.rows.start;
+        // So many timestamps are not the series', and nobody knows where.
+        let left_out = (last.saturating_sub(first) + 1).saturating_sub(count);
+        let from = timeline_rows.start.saturating_sub(first).saturating_sub(left_out).min(count);
+        let to = timeline_rows.end.saturating_sub(first).min(count).max(from);
+        self.rows.start + from..self.rows.start + to
+    }
+
+    /// The same from the timeline's pages that are here.
+    pub(super) fn samples_in(
+        &self,
+        series: &BlockSeries,
+        fetched: &Fetched,
+        range: TimeRange,
+        open: &mut OpenPages,
+    ) -> Result<Range<u64>, ReadError> {
+        let found = series.timeline_rows(fetched, self, range, None, open)?;
+        Ok(found.map_or(self.rows.start..self.rows.start, |found| self.samples_of(&found)))
+    }
+
+    /// About which samples rows are in the range, if its samples are spread evenly.
+    pub(super) fn samples_about(&self, range: TimeRange) -> Range<u64> {
+        let count = self.rows.end - self.rows.start;
+        let duration = self.max_ms.saturating_sub(self.min_ms).max(1) as f64;
+        let row = |ms: i64| (ms.saturating_sub(self.min_ms).max(0) as f64 / duration * count as f64) as u64;
+        let (from, to) = (row(range.after_ms).min(count), row(range.until_ms).saturating_add(1).min(count));
+        self.rows.start + from..self.rows.start + to.max(from)
+    }
+}
+
 fn token_of(parts: &[u64]) -> u64 {
     let bytes: Vec<u8> = parts.iter().flat_map(|part| part.to_le_bytes()).collect();
     xxh3_64(&bytes)
@@ -226,6 +288,16 @@ pub(super) fn for_each_part(
     path: &str,
     rows: Range<u64>,
     mut visit: impl FnMut(&OpenFile, &ColumnLayout, &PagePlace, Range<usize>) -> Result<(), ReadError>,
+) -> Result<(), ReadError> {
+    for_each_page(files, path, rows, |file, column, _, place, part| visit(file, column, place, part))
+}
+
+/// The same with the number of each page.
+pub(super) fn for_each_page(
+    files: &[OpenFile],
+    path: &str,
+    rows: Range<u64>,
+    mut visit: impl FnMut(&OpenFile, &ColumnLayout, usize, &PagePlace, Range<usize>) -> Result<(), ReadError>,
 ) -> Result<(), ReadError> {
     for file in files {
         let within = rows.start.max(file.first_row)..rows.end.min(file.first_row + file.layout.rows);
@@ -239,7 +311,7 @@ pub(super) fn for_each_part(
             let Some(place) = column.pages.get(number) else { continue };
             let end = column.pages.get(number + 1).map_or(file.layout.rows, |next| next.row).min(within.end);
             let part = (within.start.max(place.row) - place.row) as usize..(end - place.row) as usize;
-            visit(file, column, place, part)?;
+            visit(file, column, number, place, part)?;
         }
     }
     Ok(())
@@ -267,12 +339,12 @@ impl Divide {
         }
     }
 
-    #[inline]
-    fn extend(self, values: &mut Vec<f64>, mantissas: &[i64]) {
+    /// Appends the values of some rows of a page, those without a mantissa left out.
+    fn read(self, page: &mut DeltaPage, rows: Range<usize>, into: &mut Vec<f64>) -> Result<(), PageError> {
         match self {
-            Self::NotAtAll => values.extend(mantissas.iter().map(|m| *m as f64)),
-            Self::Times(reciprocal) => values.extend(mantissas.iter().map(|m| *m as f64 * reciprocal)),
-            Self::By(divisor) => values.extend(mantissas.iter().map(|m| *m as f64 / divisor)),
+            Self::NotAtAll => page.read(rows, into, |mantissa| mantissa as f64),
+            Self::Times(reciprocal) => page.read(rows, into, |mantissa| mantissa as f64 * reciprocal),
+            Self::By(divisor) => page.read(rows, into, |mantissa| mantissa as f64 / divisor),
         }
     }
 }
@@ -291,20 +363,20 @@ fn read_values(
     let mut absent = std::mem::take(&mut open.absent);
     absent.clear();
     into.reserve((rows.end - rows.start) as usize);
-    let (mut mantissas, mut dense) = (std::mem::take(&mut open.mantissas), true);
+    let (mut present, mut dense) = (std::mem::take(&mut open.values), true);
     for_each_part(files, column::MANTISSA, rows.clone(), |file, column, place, part| {
         let page = open.mantissa_page(fetched, file, column, place)?;
         let at = |error: PageError| error.at(&file.object.key, place.offset);
         if page.is_dense() {
-            return page.read(part, |some| divide.extend(into, some)).map_err(at);
+            return divide.read(page, part, into).map_err(at);
         }
-        mantissas.clear();
+        present.clear();
         dense = false;
-        page.read(part.clone(), |some| mantissas.extend_from_slice(some)).map_err(at)?;
-        let mut present = mantissas.iter();
+        divide.read(page, part.clone(), &mut present).map_err(at)?;
+        let mut present = present.iter();
         for row in part {
             match page.has(row).then(|| present.next()).flatten() {
-                Some(mantissa) => divide.extend(into, std::slice::from_ref(mantissa)),
+                Some(value) => into.push(*value),
                 None => {
                     absent.push((into.len(), file.first_row + place.row + row as u64));
                     into.push(stale_marker());
@@ -313,7 +385,7 @@ fn read_values(
         }
         Ok(())
     })?;
-    open.mantissas = mantissas;
+    open.values = present;
     if entry.divisor.is_none() {
         let mut absent = absent.iter().map(|(at, _)| *at).peekable();
         let mut at = start;

@@ -2,8 +2,9 @@
 
 use super::block::{Block, SeriesFile, label_path, open_for_samples};
 use super::column::{ABSENT, Ids};
-use super::columns::{Column, TextPage};
+use super::columns::{Column, TextPage, shared_dictionary};
 use super::error::ReadError;
+use super::layout::ColumnLayout;
 use super::matching::{filter, for_each_part, in_range};
 use super::rows::RowRanges;
 use super::selection::BlockSeries;
@@ -84,7 +85,6 @@ impl Block {
         let series = self.inner.open_series().await?;
         let rows = self.matching(&series, matchers, Some(range)).await?;
         let columns = || self.inner.meta.label_columns.iter().map(String::as_str).chain([METRIC_NAME]);
-        let resident = self.inner.with_columns(&series, columns().map(label_path)).await?;
         let mut found = BTreeSet::new();
         if let Some(overflow) = self.inner.overflow(&series).await? {
             overflow.for_each(&rows, |name, _| {
@@ -93,7 +93,17 @@ impl Block {
                 }
             });
         }
+        // Of whole row groups the footer knows it; columns are read for what is left.
+        let mut unknown = Vec::new();
         for name in columns() {
+            match known_any(series.file.column(&label_path(name))?, &rows) {
+                Some(true) => drop(found.insert(name.to_owned())),
+                Some(false) => {}
+                None => unknown.push(name),
+            }
+        }
+        let resident = self.inner.with_columns(&series, unknown.iter().map(|name| label_path(name))).await?;
+        for name in unknown {
             if has_any(&resident.column(&label_path(name))?, &rows)? {
                 found.insert(name.to_owned());
             }
@@ -115,7 +125,7 @@ impl Block {
         let series = self.inner.open_series().await?;
         let rows = self.matching(&series, matchers, Some(range)).await?;
         let mut found = BTreeSet::new();
-        self.count_values(&series, name, &rows, |value, _| {
+        let take = |value: &str, _| {
             // No more than needed stay; what sorts behind them is forgotten.
             if found.len() <= limit || found.last().is_some_and(|last: &String| value < last.as_str()) {
                 found.insert(value.to_owned());
@@ -123,8 +133,12 @@ impl Block {
                     found.pop_last();
                 }
             }
-        })
-        .await?;
+        };
+        if rows.count() as u64 == series.file.layout.rows {
+            self.all_values(&series, name, &rows, take).await?;
+        } else {
+            self.count_values(&series, name, &rows, take).await?;
+        }
         Ok(listing(found, limit))
     }
 
@@ -155,8 +169,12 @@ impl Block {
         let paths = matchers.iter().map(|matcher| label_path(matcher.name()));
         // When all samples are in the range, so are those of every series that has any.
         let within = |range: &TimeRange| meta.min_ms > range.after_ms && meta.max_ms <= range.until_ms;
-        let range = range.filter(|range| meta.exemplars > 0 || !within(range));
-        let times = [column::MIN_TS, column::MAX_TS].map(str::to_owned);
+        let samples_everywhere = || {
+            let first = series.file.column(column::MIN_TS);
+            first.is_ok_and(|first| first.groups.iter().all(|group| group.nulls == Some(0)))
+        };
+        let range = range.filter(|range| !within(range) || meta.exemplars > 0 && !samples_everywhere());
+        let times = range.iter().flat_map(|_| [column::MIN_TS, column::MAX_TS].map(str::to_owned));
         let resident = self.inner.with_columns(series, paths.chain(times)).await?;
         for matcher in matchers {
             if rows.is_empty() {
@@ -174,6 +192,28 @@ impl Block {
             rows = in_range(&resident.column(column::MIN_TS)?, &resident.column(column::MAX_TS)?, range, &rows)?;
         }
         Ok(rows)
+    }
+
+    /// Calls `take` with the values of a label among all rows, with no useful count: from dictionaries, where these say it.
+    async fn all_values(
+        &self,
+        series: &SeriesFile,
+        name: &str,
+        rows: &RowRanges,
+        mut take: impl FnMut(&str, u64),
+    ) -> Result<(), ReadError> {
+        if self.inner.has_column(name) {
+            let layout = Arc::clone(series.file.column(&label_path(name))?);
+            if layout.groups.iter().all(|group| group.dictionary_only || group.nulls == Some(group.rows)) {
+                let resident = self.inner.with_columns(series, [label_path(name)]).await?;
+                for group in layout.groups.iter().filter(|group| group.dictionary_only) {
+                    let dictionary = shared_dictionary(&resident.bytes, &layout, group)?.unwrap_or_default();
+                    dictionary.iter().for_each(|value| take(value, 0));
+                }
+                return Ok(());
+            }
+        }
+        self.count_values(series, name, rows, take).await
     }
 
     /// Calls `take` with the values of a label among some rows and how many rows have each: several times with one value, if
@@ -225,6 +265,30 @@ impl Block {
 fn listing(found: BTreeSet<String>, limit: usize) -> Listing {
     let truncated = found.len() > limit;
     Listing { items: found.into_iter().take(limit).collect(), truncated }
+}
+
+/// Whether any of the rows has the label, if that is known without reading the column.
+fn known_any(column: &ColumnLayout, rows: &RowRanges) -> Option<bool> {
+    if column.groups.iter().all(|group| group.nulls == Some(group.rows)) {
+        return Some(false);
+    }
+    let mut ranges = rows.ranges().iter().peekable();
+    let (mut start, mut none) = (0, true);
+    for group in &column.groups {
+        let end = start + group.rows;
+        while ranges.next_if(|range| u64::from(range.end) <= start).is_some() {}
+        if let Some(range) = ranges.peek().filter(|range| u64::from(range.start) < end) {
+            let whole = u64::from(range.start) <= start && u64::from(range.end) >= end;
+            match group.nulls {
+                Some(0) => return Some(true),
+                Some(nulls) if nulls < group.rows && whole => return Some(true),
+                Some(nulls) if nulls == group.rows => {}
+                _ => none = false,
+            }
+        }
+        start = end;
+    }
+    none.then_some(false)
 }
 
 /// Whether any of the rows has the label.

@@ -5,9 +5,11 @@ use super::cache::CacheKind;
 use super::column::ABSENT;
 use super::columns::{Column, TextPage};
 use super::error::ReadError;
-use super::fetch::{self, Fetched, Wanted};
+use super::fetch::{self, Fetched, Object, Wanted};
+use super::open_pages;
 use super::overflow::Overflow;
 use super::rows::RowRanges;
+use super::samples::{Times, for_each_page, plan};
 use crate::append::LabelHash;
 use crate::block::schema::column;
 use crate::select::TimeRange;
@@ -164,28 +166,28 @@ impl BlockSeries {
         self.numbers.entry(self.row(index))
     }
 
-    /// Fetches what reading some series in a range takes: as much as is not cached, in one round trip for floats and two for
-    /// histograms. What was fetched stays in memory, compressed, until it is dropped.
+    /// Fetches what reading some series in a range takes: as much as is not cached, in one round trip for floats (two where
+    /// that saves much) and two for histograms. What was fetched stays in memory, compressed, until it is dropped.
     ///
     /// # Errors
     /// The block cannot be read.
     pub async fn fetch(&self, indices: Range<usize>, range: TimeRange, what: What) -> Result<BlockPages, ReadError> {
-        let mut wanted = Vec::new();
+        let mut floats = Vec::new();
         let (mut histograms, mut buckets) = (Vec::new(), Vec::new());
         for index in indices.start..indices.end.min(self.len()) {
             let entry = self.entry(index)?;
             if entry.max_ms <= range.after_ms || entry.min_ms > range.until_ms {
                 continue;
             }
-            if what.floats && !entry.rows.is_empty() {
-                self.want_floats(&entry, range, what, &mut wanted)?;
-            }
             if what.histograms && !entry.histograms.is_empty() {
                 push_rows(&mut histograms, entry.histograms.clone());
                 push_rows(&mut buckets, entry.buckets.clone());
             }
+            if what.floats && !entry.rows.is_empty() {
+                floats.push(entry);
+            }
         }
-        let fetched = fetch::fetch(&self.block.bucket, &self.block.cache, CacheKind::Page, wanted).await?;
+        let fetched = self.fetch_floats(&floats, range, what).await?;
         let mut pages = BlockPages { fetched, histograms: Vec::new(), hist_buckets: Vec::new() };
         if !histograms.is_empty() {
             self.fetch_histograms(&histograms, &buckets, &mut pages).await?;
@@ -193,32 +195,87 @@ impl BlockSeries {
         Ok(pages)
     }
 
-    fn want_floats(
-        &self,
-        entry: &Entry,
-        range: TimeRange,
-        what: What,
-        wanted: &mut Vec<Wanted>,
-    ) -> Result<(), ReadError> {
-        let (times, rows) = super::samples::plan(entry, range);
-        if times == super::samples::Times::Gaps {
-            want_rows(&self.samples, column::TS_ROW, &entry.rows, wanted)?;
+    /// Fetches samples and their timelines: at once, or the timelines first where that saves pages of samples.
+    async fn fetch_floats(&self, entries: &[Entry], range: TimeRange, what: What) -> Result<Fetched, ReadError> {
+        let source = &self.block.source;
+        let mut wanted = self.wanted_samples(entries, what, |entry| Ok(plan(entry, range).1))?;
+        let timelines = self.wanted_timelines(entries, range)?;
+        let is_cut = |entry: &Entry| entry.min_ms <= range.after_ms || entry.max_ms > range.until_ms;
+        let about = |entry: &Entry| match plan(entry, range) {
+            (Times::Steps, rows) => Ok(rows),
+            _ => Ok(entry.samples_about(range)),
+        };
+        let mut saved = 0;
+        if !timelines.is_empty() && entries.iter().any(is_cut) {
+            saved = bytes(&wanted).saturating_sub(bytes(&self.wanted_samples(entries, what, about)?));
         }
-        if let (true, Some((first, last))) = (times != super::samples::Times::Steps, entry.ts_rows) {
-            want_rows(&self.timelines, column::TIMESTAMP, &(first..last + 1), wanted)?;
+        let worth_it = saved >= ROUND_TRIP_BYTES || saved > 0 && fetch::is_cached(source, CacheKind::Page, &timelines);
+        if !worth_it {
+            wanted.extend(timelines);
+            return fetch::fetch(source, CacheKind::Page, wanted).await;
         }
-        want_rows(&self.samples, column::MANTISSA, &rows, wanted)?;
-        if entry.raw_count > 0 {
-            want_rows(&self.samples, column::RAW, &rows, wanted)?;
-        }
-        if entry.divisor.is_none() {
-            want_rows(&self.samples, column::DIVISOR, &rows, wanted)?;
-        }
-        if what.starts && entry.has_starts {
-            want_rows(&self.samples, column::START_TS, &rows, wanted)?;
-        }
-        Ok(())
+        let mut fetched = fetch::fetch(source, CacheKind::Page, timelines).await?;
+        let wanted = open_pages::with(&source.cache, |open| {
+            self.wanted_samples(entries, what, |entry| match plan(entry, range) {
+                (Times::Steps, rows) => Ok(rows),
+                _ => entry.samples_in(self, &fetched, range, open),
+            })
+        })?;
+        fetched.extend(fetch::fetch(source, CacheKind::Page, wanted).await?);
+        Ok(fetched)
     }
+
+    /// The pages of timelines that may have timestamps in the range.
+    fn wanted_timelines(&self, entries: &[Entry], range: TimeRange) -> Result<Vec<Wanted>, ReadError> {
+        let mut wanted: Vec<Wanted> = Vec::new();
+        for entry in entries.iter().filter(|entry| plan(entry, range).0 != Times::Steps) {
+            let Some((first, last)) = entry.ts_rows else { continue };
+            for_each_page(&self.timelines, column::TIMESTAMP, first..last + 1, |file, column, number, place, _| {
+                if column.may_hold(number, range.after_ms, range.until_ms) {
+                    push_new(&mut wanted, &file.object, place.range());
+                }
+                Ok(())
+            })?;
+        }
+        fetch::sort(&mut wanted);
+        Ok(wanted)
+    }
+
+    /// The pages of samples with the rows that `rows` names.
+    fn wanted_samples(
+        &self,
+        entries: &[Entry],
+        what: What,
+        mut rows: impl FnMut(&Entry) -> Result<Range<u64>, ReadError>,
+    ) -> Result<Vec<Wanted>, ReadError> {
+        let mut wanted = Vec::new();
+        for entry in entries {
+            let rows = rows(entry)?;
+            let mut want = |path| want_rows(&self.samples, path, &rows, &mut wanted);
+            if plan(entry, TimeRange::ALL).0 == Times::Gaps {
+                want(column::TS_ROW)?;
+            }
+            want(column::MANTISSA)?;
+            if entry.raw_count > 0 {
+                want(column::RAW)?;
+            }
+            if entry.divisor.is_none() {
+                want(column::DIVISOR)?;
+            }
+            if what.starts && entry.has_starts {
+                want(column::START_TS)?;
+            }
+        }
+        fetch::sort(&mut wanted);
+        Ok(wanted)
+    }
+}
+
+/// What a store sends in the time of another round trip, about.
+const ROUND_TRIP_BYTES: u64 = 1 << 20;
+
+fn bytes(wanted: &[Wanted]) -> u64 {
+    wanted.iter().map(|wanted| wanted.range.end - wanted.range.start).sum()
 }
 
 /// Adds rows behind those that are there.
@@ -245,20 +302,21 @@ pub(super) fn want_rows(
         let column = file.column(path)?;
         let numbers = column.pages_of(&(within.start - file.first_row..within.end - file.first_row));
         for page in column.pages.get(numbers).unwrap_or_default() {
-            let mut want = |range: Range<u64>| {
-                // Neighbouring series share pages.
-                let known = |last: &Wanted| last.object.id == file.object.id && last.range.start == range.start;
-                if !range.is_empty() && !wanted.iter().rev().take(8).any(known) {
-                    wanted.push(Wanted { object: Arc::clone(&file.object), range });
-                }
-            };
-            if let Some(group) = column.groups.get(page.group as usize) {
-                want(group.dictionary.clone());
+            if let Some(group) = column.groups.get(page.group as usize).filter(|group| !group.dictionary.is_empty()) {
+                push_new(wanted, &file.object, group.dictionary.clone());
             }
-            want(page.range());
+            push_new(wanted, &file.object, page.range());
         }
     }
     Ok(())
+}
+
+/// Adds a range that is not among the last ones: neighbouring series share pages.
+fn push_new(wanted: &mut Vec<Wanted>, object: &Arc<Object>, range: Range<u64>) {
+    let known = |last: &Wanted| last.object.id == object.id && last.range.start == range.start;
+    if !wanted.iter().rev().take(8).any(known) {
+        wanted.push(Wanted { object: Arc::clone(object), range });
+    }
 }
 
 /// Pages of samples that were fetched.

@@ -115,8 +115,8 @@ fn packed(bytes: &[u8], count: usize) -> Result<(Vec<i64>, &[u8]), PageError> {
     if cursor.count() != count {
         return Err(TOO_SHORT);
     }
-    let mut numbers = Vec::with_capacity(count);
-    cursor.advance(bytes, count, |some| numbers.extend_from_slice(some))?;
+    let mut numbers = vec![0; count];
+    cursor.fill(bytes, &mut numbers, |number| number)?;
     Ok((numbers, bytes.get(cursor.end()..).ok_or(TOO_SHORT)?))
 }
 

@@ -5,13 +5,31 @@ use super::error::PageError;
 /// Integers unpacked at once: a run always has a multiple of it.
 pub(crate) const GROUP: usize = 32;
 
-/// Unpacks a group of integers of `width` bits and adds `base` to each. Missing bytes at the end read as zero.
-pub(crate) fn unpack_group(packed: &[u8], width: u8, base: u64, into: &mut [u64; GROUP]) -> Result<(), PageError> {
+/// Bytes of the widest group, and room to load eight bytes at any place of it.
+const WINDOW: usize = GROUP * 8 + 8;
+
+/// Unpacks the group of integers of `width` bits that `bytes` begins with. Missing bytes at the end read as zero.
+#[inline]
+pub(crate) fn unpack_group(bytes: &[u8], width: u8, into: &mut [u64; GROUP]) -> Result<(), PageError> {
+    // Anywhere but at the end of a page, there is more than the group: no copy is needed.
+    if let Some(window) = bytes.first_chunk::<WINDOW>() {
+        return unpack_window(window, width, into);
+    }
+    let mut window = [0u8; WINDOW];
+    let length = bytes.len().min(GROUP * usize::from(width) / 8);
+    if let (Some(to), Some(from)) = (window.get_mut(..length), bytes.get(..length)) {
+        to.copy_from_slice(from);
+    }
+    unpack_window(&window, width, into)
+}
+
+#[inline]
+fn unpack_window(window: &[u8; WINDOW], width: u8, into: &mut [u64; GROUP]) -> Result<(), PageError> {
     macro_rules! by_width {
         ($($width:literal)*) => {
             match width {
-                0 => *into = [base; GROUP],
-                $($width => unpack::<$width>(packed, base, into),)*
+                0 => *into = [0; GROUP],
+                $($width => unpack::<$width>(window, into),)*
                 _ => return Err(PageError("packed integers have more than 64 bits")),
             }
         };
@@ -21,24 +39,22 @@ pub(crate) fn unpack_group(packed: &[u8], width: u8, base: u64, into: &mut [u64;
     Ok(())
 }
 
-/// Bytes of the widest group, and room to load eight bytes at any place of it.
-const BUFFER: usize = GROUP * 8 + 8;
-
-/// One instance for each width, so that every place and shift is a constant.
+/// One instance for each width, without a loop, so that every place and shift is a constant.
 #[allow(clippy::indexing_slicing)] // constants within arrays of constant size
-fn unpack<const WIDTH: usize>(packed: &[u8], base: u64, into: &mut [u64; GROUP]) {
-    let mut buffer = [0u8; BUFFER];
-    let length = packed.len().min(GROUP * WIDTH / 8);
-    buffer[..length].copy_from_slice(&packed[..length]);
+fn unpack<const WIDTH: usize>(window: &[u8; WINDOW], into: &mut [u64; GROUP]) {
     let mask = if WIDTH == 64 { u64::MAX } else { (1 << WIDTH) - 1 };
-    for (number, into) in into.iter_mut().enumerate() {
-        let bit = number * WIDTH;
-        let (byte, shift) = (bit / 8, bit % 8);
-        let word = buffer[byte..].first_chunk::<8>().map_or(0, |bytes| u64::from_le_bytes(*bytes));
-        let mut value = word >> shift;
-        if WIDTH > 57 && shift + WIDTH > 64 {
-            value |= u64::from(buffer[byte + 8]) << (64 - shift);
-        }
-        *into = (value & mask).wrapping_add(base);
+    macro_rules! each {
+        ($($number:literal)*) => {
+            $({
+                let (byte, shift) = ($number * WIDTH / 8, $number * WIDTH % 8);
+                let word = window[byte..].first_chunk::<8>().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+                let mut value = word >> shift;
+                if WIDTH > 57 && shift + WIDTH > 64 {
+                    value |= u64::from(window[byte + 8]) << (64 - shift);
+                }
+                into[$number] = value & mask;
+            })*
+        };
     }
+    each!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31);
 }

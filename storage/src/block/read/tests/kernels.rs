@@ -62,7 +62,7 @@ fn file(table: &Table, page_rows: usize, group_rows: usize) -> Bytes {
 }
 
 fn layout(file: &Bytes) -> Layout {
-    Layout::read(&"test".into(), file.len() as u64, file).unwrap()
+    Layout::read(&"test".into(), file.len() as u64, file, None).unwrap()
 }
 
 fn pages<'a>(file: &'a Bytes, column: &'a ColumnLayout) -> impl Iterator<Item = (DataPage, usize)> + 'a {
@@ -195,8 +195,8 @@ proptest! {
             cursor.skip(&page.values, skipped.min(left)).unwrap();
             let from = cursor.position();
             let taken = taken.min(expected.len() - from);
-            let mut found = Vec::new();
-            cursor.advance(&page.values, taken, |some| found.extend_from_slice(some)).unwrap();
+            let mut found = vec![0; taken];
+            cursor.fill(&page.values, &mut found, |number| number).unwrap();
             prop_assert_eq!(&found[..], &expected[from..from + taken]);
         }
         let too_many = expected.len() - cursor.position() + 1;

@@ -297,10 +297,16 @@ pub(super) async fn upload(bucket: &Bucket, dir: &Path, meta: &BlockMeta) {
 
 /// A block in a bucket of its own.
 pub(super) async fn block(bucket: &Bucket, series: &[Series], layout: Layout) -> Block {
+    block_with(bucket, series, layout, 8 << 20).await
+}
+
+/// The same; a series file of more than `whole_max` bytes is read in parts.
+pub(super) async fn block_with(bucket: &Bucket, series: &[Series], layout: Layout, whole_max: u64) -> Block {
     let dir = tempfile::tempdir().unwrap();
     let meta = write(dir.path(), series, layout, columns());
     upload(bucket, dir.path(), &meta).await;
-    Block::new(bucket, Arc::new(meta), &BlockCaches::new(64 << 20, 1.0)).unwrap()
+    let caches = BlockCaches::new(64 << 20, 1.0);
+    Block::with_whole_max(bucket, Arc::new(meta), &caches, whole_max).unwrap()
 }
 
 /// Runs something that waits.

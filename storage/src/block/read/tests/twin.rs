@@ -1,6 +1,6 @@
 //! Blocks of random series answer as a list of these series does.
 
-use super::model::{BASE_MS, Series, any_series, block, small_layout, wait};
+use super::model::{BASE_MS, Series, any_series, block_with, small_layout, wait};
 use crate::append::LabelHash;
 use crate::block::read::{Block, ReadError, What};
 use crate::bucket::Bucket;
@@ -132,11 +132,12 @@ proptest! {
     #[test]
     fn blocks_answer_as_their_series_do(
         seed: u64,
+        in_parts: bool,
         queries in prop::collection::vec((any_matchers(), any_range(), 0usize..40), 1..5),
     ) {
         let series = any_series(seed, 60, 300);
         wait(async {
-            let block = block(&Bucket::in_memory(), &series, small_layout(seed)).await;
+            let block = block_with(&Bucket::in_memory(), &series, small_layout(seed), if in_parts { 0 } else { 8 << 20 }).await;
             check_selection(&block, &series, &[], TimeRange::ALL).await;
             for (matchers, range, limit) in &queries {
                 check_selection(&block, &series, matchers, *range).await;
