@@ -87,7 +87,8 @@ impl Block {
                 first_row += file.rows;
                 file
             };
-            meta.files_of(name).map(file).collect::<Vec<_>>()
+            // A file without rows has no pages either: where all series have histograms only, that of the floats is one.
+            meta.files_of(name).map(file).filter(|file| file.rows > 0).collect::<Vec<_>>()
         };
         let missing = || ReadError::unreadable(&prefix.as_str().into(), "the block has no series file");
         let inner = Inner {
