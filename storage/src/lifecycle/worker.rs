@@ -18,6 +18,7 @@ use crate::manifest::{Epoch, ManifestError, Role, collect_garbage};
 use crate::select::TimeRange;
 use crate::store::{Shared, StoreError};
 use crate::tombstone::{Deletion, Tombstone};
+use hashbrown::HashMap;
 use model::labels::Labels;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,6 +31,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 const STAGING: &str = "staging";
 /// Garbage is looked for this often.
 const COLLECT_EVERY: Duration = Duration::from_secs(600);
+/// A damaged block is tried again after this.
+const DAMAGED_FOR: Duration = Duration::from_secs(3600);
 /// Idle series leave memory this often.
 const IDLE_EVERY: Duration = Duration::from_secs(60);
 
@@ -64,7 +67,16 @@ impl Worker {
         }
         let (requests, asked) = channel();
         let mut lifecycle =
-            Lifecycle { shared, staging, writer: None, compactor: None, pending: None, collected: None, idled: None };
+            Lifecycle {
+                shared,
+                staging,
+                writer: None,
+                compactor: None,
+                pending: None,
+                collected: None,
+                idled: None,
+                damaged: HashMap::new(),
+            };
         let builder = std::thread::Builder::new().name("lifecycle".into());
         let thread =
             builder.spawn(move || lifecycle.run(&asked)).map_err(StoreError::io("start a thread for", &path))?;
@@ -100,6 +112,8 @@ struct Lifecycle {
     pending: Option<(Flush, Vec<StagedBlock>)>,
     collected: Option<Instant>,
     idled: Option<Instant>,
+    /// Blocks that could not be read, and when: merges leave them out for a while.
+    damaged: HashMap<String, Instant>,
 }
 
 fn now_ms() -> i64 {
@@ -268,17 +282,36 @@ impl Lifecycle {
 
     /// Merges, rewrites and drops what is due, one block at a time.
     fn maintain(&mut self) -> Result<(), StoreError> {
-        self.drop_expired()?;
-        self.carry_out_deletion()?;
-        self.carry_out_class()?;
-        self.compact(false)?;
-        Ok(())
+        // A block that one of them cannot read does not keep the others from their work.
+        let outcomes = [
+            self.drop_expired(),
+            self.carry_out_deletion().map(|_| ()),
+            self.carry_out_class().map(|_| ()),
+            self.compact(false).map(|_| ()),
+        ];
+        outcomes.into_iter().collect()
+    }
+
+    /// Whether a block was found damaged not long ago.
+    fn is_damaged(&self, block: &Block) -> bool {
+        self.damaged.get(&block.meta().ulid).is_some_and(|since| since.elapsed() < DAMAGED_FOR)
+    }
+
+    /// Remembers which of some blocks a failure is about.
+    fn note_damage(&mut self, inputs: &[Block], error: &StoreError) {
+        if error.kind() != ErrorKind::Corrupt {
+            return;
+        }
+        let text = error.to_line();
+        let found = inputs.iter().find(|block| text.contains(&block.meta().ulid));
+        self.damaged.extend(found.map(|block| (block.meta().ulid.clone(), Instant::now())));
     }
 
     /// Merges the blocks of one day, if that is worth it.
     fn compact(&mut self, force: bool) -> Result<bool, StoreError> {
         let view = self.shared.view();
-        let raw: Vec<&Block> = view.blocks.iter().filter(|block| block.meta().resolution_ms == 0).collect();
+        let can_merge = |block: &&Block| block.meta().resolution_ms == 0 && !self.is_damaged(block);
+        let raw: Vec<&Block> = view.blocks.iter().filter(can_merge).collect();
         let candidates: Vec<_> = raw.iter().map(|block| candidate(block.meta())).collect();
         let options = self.shared.options.compaction;
         let Some(plan) = compaction_plan::plan(&candidates, now_ms(), options, force) else { return Ok(false) };
@@ -294,7 +327,11 @@ impl Lifecycle {
         let (view, retention, now_ms) = (self.shared.view(), self.shared.retention(), now_ms());
         let hide = |labels: &Labels| retention.hidden_by_class(labels, &view.deletions, now_ms);
         let target = Target { staging: &self.staging, tenant: &self.shared.options.tenant, level, now_ms, hide: &hide };
-        let staged: Vec<_> = merge_blocks(&self.shared.io, inputs, &target)?.into_iter().collect();
+        let merged = merge_blocks(&self.shared.io, inputs, &target);
+        if let Err(error) = &merged {
+            self.note_damage(inputs, error);
+        }
+        let staged: Vec<_> = merged?.into_iter().collect();
         fail::fail_point!("compaction-written");
         let remove = inputs.iter().map(|block| block.meta().ulid.clone()).collect();
         let change = Change { remove, done_tombstones, ..Change::default() };
@@ -352,6 +389,7 @@ impl Lifecycle {
                 continue;
             }
             let range = TimeRange { after_ms: deletion.min_ms.saturating_sub(1), until_ms: deletion.max_ms };
+            view.check(range)?;
             for block in view.raw_within(range) {
                 if created_ms(&block.meta().ulid) > tombstone.created_ms || !self.holds(block, deletion, range)? {
                     continue;

@@ -212,7 +212,7 @@ impl Shared {
     /// Lets readers see what the newest manifest names.
     ///
     /// # Errors
-    /// A block is of a newer format, or a tombstone is none.
+    /// A tombstone is none.
     pub(crate) fn follow(&self) -> Result<(), StoreError> {
         let manifest = self.chain.latest();
         let mut view = self.view.write();
@@ -228,6 +228,7 @@ impl Shared {
         head: crate::select::Selection,
         wanted: &Wanted<'_>,
     ) -> Result<Selection, SelectError> {
+        view.check(wanted.range)?;
         let blocks: Vec<_> = view.raw_within(wanted.range).cloned().collect();
         let (retention, range) = (self.retention(), wanted.range);
         let first_ms = range.after_ms.saturating_add(1);

@@ -310,17 +310,18 @@ impl Merged {
         let (head, blocks) = self.places(index);
         let mut found: Vec<(i64, Arc<Histogram>)> = Vec::new();
         let mut part = HistogramColumns::default();
-        let mut parts = 0;
+        let (mut parts, mut befores) = (0, Vec::new());
         let mut take = |part: &mut HistogramColumns| {
             parts += usize::from(!part.is_empty());
             found.extend(part.timestamps_ms.drain(..).zip(part.histograms.drain(..)));
         };
         for (number, row) in blocks {
-            self.block(*number).read_histograms(self.pages_of(*number)?, *row as usize, range, &mut part)?;
+            let pages = self.pages_of(*number)?;
+            befores.extend(self.block(*number).read_histograms_after(pages, *row as usize, range, &mut part)?);
             take(&mut part);
         }
         if let Some(head) = head {
-            self.head.read_histograms(head, range.after_ms, range.until_ms, &mut part)?;
+            befores.extend(self.head.read_histograms_after(head, range.after_ms, range.until_ms, &mut part)?);
             take(&mut part);
         }
         // Stable: of two at one time the first counts.
@@ -328,14 +329,16 @@ impl Merged {
         found.dedup_by_key(|(timestamp_ms, _)| *timestamp_ms);
         if let Some(hidden) = self.hidden.get(&(index as u32)) {
             found.retain(|(timestamp_ms, _)| !hidden.contains(*timestamp_ms));
+            befores.retain(|(timestamp_ms, _)| !hidden.contains(*timestamp_ms));
             parts += 1;
         }
-        if parts < 2 {
+        if parts < 2 && befores.len() < 2 {
             found.into_iter().for_each(|(timestamp_ms, histogram)| into.push(timestamp_ms, histogram));
             return Ok(());
         }
         // Each part compared neighbours of its own; those of the whole may be others.
-        let mut before: Option<Arc<Histogram>> = None;
+        let newest = befores.into_iter().max_by_key(|(timestamp_ms, _)| *timestamp_ms);
+        let mut before = newest.map(|(_, histogram)| histogram);
         for (timestamp_ms, mut histogram) in found {
             let mut whole = histogram.counter_reset_hint;
             if whole == CounterResetHint::NotReset {
@@ -359,14 +362,7 @@ impl Merged {
     ) -> Result<Option<(i64, Arc<Histogram>)>, SelectError> {
         let mut columns = HistogramColumns::default();
         self.read_histograms(index, range, &mut columns)?;
-        let newest = columns.timestamps_ms.pop().zip(columns.histograms.pop());
-        Ok(newest.map(|(timestamp_ms, histogram)| {
-            let mut histogram = Arc::unwrap_or_clone(histogram);
-            if histogram.counter_reset_hint != CounterResetHint::Gauge {
-                histogram.counter_reset_hint = CounterResetHint::Unknown;
-            }
-            (timestamp_ms, Arc::new(histogram))
-        }))
+        Ok(columns.timestamps_ms.pop().zip(columns.histograms.pop()))
     }
 
     pub(crate) fn has_start_timestamps(&self, index: usize) -> bool {
