@@ -92,7 +92,8 @@ async fn no_acknowledged_sample_is_lost_by_kill_9() -> anyhow::Result<()> {
     let directory = tempfile::tempdir()?;
     let config = "self_scrape: {enabled: false}";
     // Snapshots so often that kills meet them too.
-    let launch = Launch::hearth(directory.path(), Some(config), &["--storage.snapshot-interval=1s", "--web.enable-admin-api"])?;
+    let launch =
+        Launch::hearth(directory.path(), Some(config), &["--storage.snapshot-interval=1s", "--web.enable-admin-api"])?;
     let kept = Arc::new(Mutex::new(vec![Acknowledged::new(); SERIES]));
     let (mut first_step, mut next_step, mut found, mut flushes) = (0, 0, 0, 0);
     for round in 0..rounds {
@@ -121,7 +122,9 @@ async fn no_acknowledged_sample_is_lost_by_kill_9() -> anyhow::Result<()> {
         }
         ensure!(server.terminate()?, "round {round}: did not end well");
     }
-    println!("{rounds} rounds, {next_step} steps, {flushes} flushes, the last check found {found} acknowledged samples");
+    println!(
+        "{rounds} rounds, {next_step} steps, {flushes} flushes, the last check found {found} acknowledged samples"
+    );
     ensure!(next_step > rounds as i64, "hardly anything was sent");
     ensure!(flushes > rounds / 2, "hardly anything was flushed: {flushes}");
     Ok(())

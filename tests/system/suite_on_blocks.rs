@@ -129,9 +129,7 @@ fn passes(place: Place) {
         });
         let outcome = outcome.unwrap();
         passed += outcome.passed;
-        failing.extend(
-            outcome.failed.iter().map(|f| format!("{name}:{} {}\n    {}", f.line, f.expression, f.reason)),
-        );
+        failing.extend(outcome.failed.iter().map(|f| format!("{name}:{} {}\n    {}", f.line, f.expression, f.reason)));
     }
     assert!(failing.is_empty(), "{place:?}: {} evals fail:\n{}", failing.len(), failing.join("\n"));
     assert_eq!(passed, EVALS);

@@ -74,7 +74,11 @@ pub(crate) fn starts(
     range: TimeRange,
     sight: Sight,
 ) -> Result<Vec<(i64, i64)>, HeadError> {
-    Ok(collect(head, series, range, sight)?.samples.iter().map(|sample| (sample.timestamp_ms, sample.start_ms)).collect())
+    Ok(collect(head, series, range, sight)?
+        .samples
+        .iter()
+        .map(|sample| (sample.timestamp_ms, sample.start_ms))
+        .collect())
 }
 
 /// What is known about a reset before a histogram, given the one before it, if that was read.
@@ -118,12 +122,7 @@ pub(super) fn collect_main(
     Ok(find_main(head, series, range, appended)?.samples)
 }
 
-fn find_main(
-    head: &Inner,
-    series: SeriesRef,
-    range: TimeRange,
-    appended: Option<u64>,
-) -> Result<Found, HeadError> {
+fn find_main(head: &Inner, series: SeriesRef, range: TimeRange, appended: Option<u64>) -> Result<Found, HeadError> {
     let lock = head.shard_of(series).read();
     let hidden = lock.hidden(series, appended);
     let range = hidden.clip_histograms(range);

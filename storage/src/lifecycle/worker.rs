@@ -66,17 +66,16 @@ impl Worker {
             std::fs::remove_dir_all(&staging).map_err(StoreError::io("remove", &staging))?;
         }
         let (requests, asked) = channel();
-        let mut lifecycle =
-            Lifecycle {
-                shared,
-                staging,
-                writer: None,
-                compactor: None,
-                pending: None,
-                collected: None,
-                idled: None,
-                damaged: HashMap::new(),
-            };
+        let mut lifecycle = Lifecycle {
+            shared,
+            staging,
+            writer: None,
+            compactor: None,
+            pending: None,
+            collected: None,
+            idled: None,
+            damaged: HashMap::new(),
+        };
         let builder = std::thread::Builder::new().name("lifecycle".into());
         let thread =
             builder.spawn(move || lifecycle.run(&asked)).map_err(StoreError::io("start a thread for", &path))?;

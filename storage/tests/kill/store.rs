@@ -172,7 +172,8 @@ fn check(dir: &Path, acknowledged: &Acknowledged, case: &str) {
     assert_eq!((report.damage_count(), report.orphans, report.conflicts), (0, 0, 0), "{case}: {report:?}");
     assert!(files_below(&dir.join("staging")).is_empty(), "{case}: staged blocks are left");
     let stored = read_all(&store, case);
-    let deleted_before = acknowledged.iter().filter(|(writer, _)| *writer == DELETER).map(|(_, life)| life * STRIDE).max();
+    let deleted_before =
+        acknowledged.iter().filter(|(writer, _)| *writer == DELETER).map(|(_, life)| life * STRIDE).max();
     for (writer, timestamp) in acknowledged.iter().filter(|(writer, _)| *writer != DELETER) {
         let plain = of_batch(*writer, *timestamp).map(|n| (n, *timestamp));
         let others = [(histogram_series(*writer), *timestamp), (late_series(*writer), timestamp - LATE)];

@@ -5,7 +5,7 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use std::time::Duration;
 use storage::bucket::BucketStore;
-use storage::bucket::testing::{FaultyStore, Faults};
+use storage::bucket::testing::{Faults, FaultyStore};
 use storage::manifest::{GarbageOptions, ManifestChain, collect_garbage, system_clock};
 
 /// During an outage appends are acknowledged and what is in the head can be read; what is in blocks fails with the name of an

@@ -95,8 +95,13 @@ fn a_damaged_page_is_named_and_others_answer() {
 fn foreign_objects_are_left_alone() {
     let (case, store) = Case::new();
     let prefix = block_of_day(&store, 1).prefix();
-    let foreign = ["README".to_owned(), "t=anonymous/notes.txt".to_owned(), format!("{prefix}thumbs.db"),
-        "t=anonymous/manifest/00000000000000000099.json.zst.bak".to_owned(), "t=other/manifest/latest".to_owned()];
+    let foreign = [
+        "README".to_owned(),
+        "t=anonymous/notes.txt".to_owned(),
+        format!("{prefix}thumbs.db"),
+        "t=anonymous/manifest/00000000000000000099.json.zst.bak".to_owned(),
+        "t=other/manifest/latest".to_owned(),
+    ];
     for key in &foreign {
         wait(case.bucket.put(key, Bytes::from_static(b"not yours"))).unwrap();
     }

@@ -47,7 +47,8 @@ fn two_days_of_churn_leave_no_more_than_one() {
         });
     }
     sizes.iter().for_each(|sizes| println!("{sizes:?}"));
-    let most = |of: &dyn Fn(&Sizes) -> u64, day: usize| sizes[day * 12 + 4..(day + 1) * 12].iter().map(of).max().unwrap();
+    let most =
+        |of: &dyn Fn(&Sizes) -> u64, day: usize| sizes[day * 12 + 4..(day + 1) * 12].iter().map(of).max().unwrap();
     let grown = |of: &dyn Fn(&Sizes) -> u64| most(of, 1) as f64 / most(of, 0) as f64;
     assert!(grown(&|sizes| sizes.head_bytes) < 1.1 && grown(&|sizes| sizes.files as u64) < 1.25, "{sizes:#?}");
     assert!(sizes.iter().all(|sizes| sizes.series <= (STABLE + 2 * CHURN) as u64), "{sizes:#?}");

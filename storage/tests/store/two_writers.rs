@@ -32,13 +32,19 @@ fn two_writers_fence_each_other_and_lose_nothing() {
                 fenced += 1;
                 while let Err(error) = store.flush(compact) {
                     let failure = error.to_line();
-                    assert!(failure.contains("took over as") || failure.contains("no longer in the manifest"), "{failure}");
+                    assert!(
+                        failure.contains("took over as") || failure.contains("no longer in the manifest"),
+                        "{failure}"
+                    );
                 }
             }
         }
         if round % 4 == 3 {
             stores = [0, 1].map(|n| {
-                drop(std::mem::replace(&mut stores[n], open(&impatient(BucketStore::in_memory()), tempfile::tempdir().unwrap().path())));
+                drop(std::mem::replace(
+                    &mut stores[n],
+                    open(&impatient(BucketStore::in_memory()), tempfile::tempdir().unwrap().path()),
+                ));
                 open(&buckets[n], dirs[n].path())
             });
         }
