@@ -26,9 +26,12 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio::sync::watch;
 
 /// Directory of blocks that are being written, below that of all data.
 const STAGING: &str = "staging";
+/// At the end, what is under way has so long. What is cut off is as after a crash.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Garbage is looked for this often.
 const COLLECT_EVERY: Duration = Duration::from_secs(600);
 /// A damaged block is tried again after this.
@@ -55,6 +58,7 @@ type Asked = (Request, SyncSender<Result<(), StoreError>>);
 /// The running thread.
 pub(crate) struct Worker {
     requests: Option<Sender<Asked>>,
+    stop: watch::Sender<bool>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -66,7 +70,9 @@ impl Worker {
             std::fs::remove_dir_all(&staging).map_err(StoreError::io("remove", &staging))?;
         }
         let (requests, asked) = channel();
+        let (stop, stopped) = watch::channel(false);
         let mut lifecycle = Lifecycle {
+            stopped,
             shared,
             staging,
             writer: None,
@@ -79,7 +85,7 @@ impl Worker {
         let builder = std::thread::Builder::new().name("lifecycle".into());
         let thread =
             builder.spawn(move || lifecycle.run(&asked)).map_err(StoreError::io("start a thread for", &path))?;
-        Ok(Self { requests: Some(requests), thread: Some(thread) })
+        Ok(Self { requests: Some(requests), stop, thread: Some(thread) })
     }
 
     /// Asks for something; the answer comes when it is done.
@@ -92,10 +98,15 @@ impl Worker {
 }
 
 impl Drop for Worker {
-    /// Ends the thread, after what it is doing.
+    /// Ends the thread, after what it is doing, unless that waits for a store of objects that does not answer.
     fn drop(&mut self) {
         drop(self.requests.take());
         if let Some(thread) = self.thread.take() {
+            let asked = Instant::now();
+            while !thread.is_finished() && asked.elapsed() < PATIENCE {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            self.stop.send_replace(true);
             // A panic of the thread was already reported by the panic hook.
             let _ = thread.join();
         }
@@ -104,6 +115,8 @@ impl Drop for Worker {
 
 struct Lifecycle {
     shared: Arc<Shared>,
+    /// Whether nothing is waited for any more.
+    stopped: watch::Receiver<bool>,
     staging: PathBuf,
     writer: Option<Epoch>,
     compactor: Option<Epoch>,
@@ -175,9 +188,23 @@ impl Lifecycle {
         }
     }
 
+    /// Waits for work on the store of objects, or for the end of the process.
+    fn wait<T, E>(&self, work: impl Future<Output = Result<T, E>>) -> Result<T, StoreError>
+    where
+        StoreError: From<E>,
+    {
+        let mut stopped = self.stopped.clone();
+        self.shared.io.wait(async move {
+            tokio::select! {
+                done = work => Ok(done?),
+                _ = stopped.wait_for(|stopped| *stopped) => Err(StoreError::Closed),
+            }
+        })
+    }
+
     fn refresh(&mut self) -> Result<(), StoreError> {
         let chain = Arc::clone(&self.shared.chain);
-        self.shared.io.wait(async move { chain.refresh().await })?;
+        self.wait(async move { chain.refresh().await })?;
         self.shared.follow()
     }
 
@@ -236,8 +263,8 @@ impl Lifecycle {
     fn publish(&mut self, role: Role, staged: &[StagedBlock], change: &Change) -> Result<(), StoreError> {
         let epoch = self.epoch(role)?;
         let (chain, staged, change) = (Arc::clone(&self.shared.chain), staged.to_vec(), change.clone());
-        let published = self.shared.io.wait(async move { publish(&chain, epoch, &staged, &change).await });
-        if let Err(ManifestError::Fenced { .. }) = &published {
+        let published = self.wait(async move { publish(&chain, epoch, &staged, &change).await });
+        if let Err(StoreError::Manifest(ManifestError::Fenced { .. })) = &published {
             match role {
                 Role::Writer => self.writer = None,
                 Role::Compactor => self.compactor = None,
@@ -250,15 +277,19 @@ impl Lifecycle {
     /// The right to publish, claimed when it is needed for the first time.
     fn epoch(&mut self, role: Role) -> Result<Epoch, StoreError> {
         let held = match role {
-            Role::Writer => &mut self.writer,
-            Role::Compactor => &mut self.compactor,
+            Role::Writer => self.writer,
+            Role::Compactor => self.compactor,
         };
         if let Some(epoch) = held {
-            return Ok(*epoch);
+            return Ok(epoch);
         }
         let chain = Arc::clone(&self.shared.chain);
-        let epoch = self.shared.io.wait(async move { chain.claim(role).await })?;
-        Ok(*held.insert(epoch))
+        let epoch = self.wait(async move { chain.claim(role).await })?;
+        match role {
+            Role::Writer => self.writer = Some(epoch),
+            Role::Compactor => self.compactor = Some(epoch),
+        }
+        Ok(epoch)
     }
 
     /// Local copies are of no more use; what cannot be removed is removed at the next start.
@@ -409,13 +440,13 @@ impl Lifecycle {
 
     fn holds(&self, block: &Block, deletion: &Deletion, range: TimeRange) -> Result<bool, StoreError> {
         let (block, matchers) = (block.clone(), deletion.matchers.clone());
-        Ok(self.shared.io.wait(async move { block.count(&matchers, range).await })? > 0)
+        Ok(self.wait(async move { block.count(&matchers, range).await })? > 0)
     }
 
     fn collect(&mut self, started: Instant) {
         self.collected = Some(started);
         let (chain, garbage, now_ms) = (Arc::clone(&self.shared.chain), self.shared.options.garbage, now_ms());
-        let collected = self.shared.io.wait(async move { collect_garbage(&chain, now_ms, garbage).await });
+        let collected = self.wait(async move { collect_garbage(&chain, now_ms, garbage).await });
         let counters = &self.shared.counters;
         match collected {
             Ok(collected) => {
@@ -423,7 +454,7 @@ impl Lifecycle {
                 counters.collected_bytes.fetch_add(collected.bytes, Ordering::Relaxed);
                 counters.collection.succeeded(files, started.elapsed());
             }
-            Err(error) => counters.collection.failed(StoreError::from(error).to_line()),
+            Err(error) => counters.collection.failed(error.to_line()),
         }
     }
 }

@@ -1,12 +1,14 @@
 //! A store of objects that is slow, overloaded, unreachable, or lies about what it did.
 
-use super::fixture::{BASE_MS, HOUR, Samples, append, at, everything, impatient, open, read, wait};
+use super::fixture::{BASE_MS, HOUR, Samples, append, at, everything, impatient, open, options, read, wait};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
-use std::time::Duration;
-use storage::bucket::BucketStore;
+use std::time::{Duration, Instant};
 use storage::bucket::testing::{Faults, FaultyStore};
+use storage::bucket::{Bucket, BucketStore, RetryPolicy};
 use storage::manifest::{GarbageOptions, ManifestChain, collect_garbage, system_clock};
+use storage::store::Store;
+use storage::wal::replay::ReplayProgress;
 
 /// During an outage appends are acknowledged and what is in the head can be read; what is in blocks fails with the name of an
 /// object. Afterwards the flush that failed is published.
@@ -62,6 +64,27 @@ fn what_could_not_be_published_survives_a_crash() {
     assert!(everything(&store).unwrap() == truth);
     store.flush(true).unwrap();
     assert!(everything(&store).unwrap() == truth);
+}
+
+/// Whoever ends the process does not wait for a store that does not answer: what it holds is in the log.
+#[test]
+fn an_outage_does_not_keep_the_process_from_ending() {
+    let (dir, faulty) = (tempfile::tempdir().unwrap(), FaultyStore::new(BucketStore::in_memory(), 1));
+    let bucket = Bucket::new(faulty.store(), "", RetryPolicy::default(), 1);
+    let mut patient = options(dir.path());
+    patient.check_interval = Duration::from_millis(5);
+    let store = Store::open_on(bucket.clone(), patient, &ReplayProgress::default()).unwrap();
+    let mut truth = Samples::new();
+    append(&store, &at(0..20, BASE_MS), &mut truth);
+    faulty.set_outage(true);
+    append(&store, &at(0..20, BASE_MS + 1000), &mut truth);
+    std::thread::sleep(Duration::from_millis(50));
+    let asked = Instant::now();
+    store.close().unwrap();
+    drop(store);
+    assert!(asked.elapsed() < Duration::from_secs(15), "it took {:?}", asked.elapsed());
+    faulty.set_outage(false);
+    assert!(everything(&open(&bucket, dir.path())).unwrap() == truth);
 }
 
 /// Appends, late ones too, flushes, merges and restarts on bad days: a read is right or fails, and in the end all is there once.
