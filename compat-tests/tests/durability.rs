@@ -1,5 +1,5 @@
-//! `kill -9` of the real binary under load, again and again: every acknowledged sample is there afterwards, bit for bit, and none
-//! twice. `HEARTH_KILL_ROUNDS` sets how often (default 50).
+//! `kill -9` of the real binary under load, again and again, while its head is flushed to blocks and these are merged: every
+//! acknowledged sample is there afterwards, bit for bit, and none twice. `HEARTH_KILL_ROUNDS` sets how often (default 50).
 
 use anyhow::{Context, ensure};
 use compat_tests::api::Api;
@@ -52,6 +52,21 @@ async fn send_until_killed(url: String, sender: usize, mut step: i64, kept: Arc<
     }
 }
 
+/// Flushes and merges without a pause until the server goes away; returns how often that was done.
+async fn flush_until_killed(url: String) -> u64 {
+    let client = reqwest::Client::new();
+    let mut done = 0;
+    loop {
+        match client.post(&url).send().await {
+            Ok(answer) if answer.status().is_success() => done += 1,
+            // A server that starts is not ready yet.
+            Ok(_) => {}
+            Err(_) => return done,
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 async fn check(api: &Api, kept: &[Acknowledged], from_step: i64, to_step: i64) -> anyhow::Result<usize> {
     let span_s = to_step - from_step + 1;
     let query = format!("durable[{span_s}s]");
@@ -77,21 +92,25 @@ async fn no_acknowledged_sample_is_lost_by_kill_9() -> anyhow::Result<()> {
     let directory = tempfile::tempdir()?;
     let config = "self_scrape: {enabled: false}";
     // Snapshots so often that kills meet them too.
-    let launch = Launch::hearth(directory.path(), Some(config), &["--storage.snapshot-interval=1s"])?;
+    let launch =
+        Launch::hearth(directory.path(), Some(config), &["--storage.snapshot-interval=1s", "--web.enable-admin-api"])?;
     let kept = Arc::new(Mutex::new(vec![Acknowledged::new(); SERIES]));
-    let (mut first_step, mut next_step, mut found) = (0, 0, 0);
+    let (mut first_step, mut next_step, mut found, mut flushes) = (0, 0, 0, 0);
     for round in 0..rounds {
         let server = launch.start().await.with_context(|| format!("round {round}"))?;
         let url = format!("{}/api/v1/write", server.url);
         let senders: Vec<_> = (0..SENDERS)
             .map(|s| tokio::spawn(send_until_killed(url.clone(), s, next_step, Arc::clone(&kept))))
             .collect();
+        let flush = format!("{}/api/v1/admin/tsdb/flush?wait=true&compact={}", server.url, round % 2 == 0);
+        let flusher = tokio::spawn(flush_until_killed(flush));
         // Moments spread over start, snapshot and steady state, the same in every run.
         tokio::time::sleep(Duration::from_millis(50 + (round * 379) % 1700)).await;
         server.kill()?;
         for sender in senders {
             next_step = next_step.max(sender.await?);
         }
+        flushes += flusher.await?;
         let server = launch.start().await.with_context(|| format!("after round {round}"))?;
         let snapshot = kept.lock().expect("no sender panics").clone();
         let checked = check(&Api::new(&server.url), &snapshot, first_step, next_step).await;
@@ -103,8 +122,11 @@ async fn no_acknowledged_sample_is_lost_by_kill_9() -> anyhow::Result<()> {
         }
         ensure!(server.terminate()?, "round {round}: did not end well");
     }
-    println!("{rounds} rounds, {next_step} steps, the last check found {found} acknowledged samples");
+    println!(
+        "{rounds} rounds, {next_step} steps, {flushes} flushes, the last check found {found} acknowledged samples"
+    );
     ensure!(next_step > rounds as i64, "hardly anything was sent");
+    ensure!(flushes > rounds / 2, "hardly anything was flushed: {flushes}");
     Ok(())
 }
 

@@ -377,8 +377,8 @@ impl Selection {
     }
 
     /// Replaces the content of `into` by the native histograms with `after_ms < t <= until_ms`, in order of time, stale ones
-    /// included. The first has an unknown reset hint, the following say whether there was no reset; gauges are gauges, and
-    /// what the sender said of a reset stays.
+    /// included. Each says whether there was no reset since the one before it, as far as that was read, too; gauges are
+    /// gauges, and what the sender said of a reset stays.
     ///
     /// # Errors
     /// A stored chunk cannot be read.
@@ -389,6 +389,17 @@ impl Selection {
         until_ms: i64,
         into: &mut HistogramColumns,
     ) -> Result<(), SelectError> {
+        self.read_histograms_after(index, after_ms, until_ms, into).map(|_| ())
+    }
+
+    /// As [`Selection::read_histograms`]; returns the one before, if it was seen on the way.
+    pub(crate) fn read_histograms_after(
+        &self,
+        index: usize,
+        after_ms: i64,
+        until_ms: i64,
+        into: &mut HistogramColumns,
+    ) -> Result<Option<read_histograms::Before>, SelectError> {
         let series = self.series[index];
         let range = TimeRange { after_ms, until_ms };
         read_histograms::read(&self.head.inner, series, range, self.sight(), into).map_err(|e| failed(series, e))

@@ -4,3 +4,4 @@
 
 mod binary;
 mod pages;
+mod suite_on_blocks;

@@ -8,12 +8,27 @@ use model::matcher::Matcher;
 use model::sample::SampleColumns;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A store that is filled first and queried afterwards.
 #[derive(Debug, Default)]
 pub struct MemorySource {
     series: BTreeMap<Labels, Arc<StoredSeries>>,
     timelines: HashMap<Vec<i64>, u64>,
+    version: u64,
+}
+
+/// What was appended to one series.
+#[derive(Debug)]
+pub struct Appended<'s> {
+    /// Whose samples.
+    pub labels: &'s Labels,
+    /// Floats.
+    pub samples: &'s SampleColumns,
+    /// Native histograms as they were appended, by time.
+    pub histograms: &'s BTreeMap<i64, Arc<Histogram>>,
+    /// Since when samples count, by their time.
+    pub starts: &'s BTreeMap<i64, i64>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -58,7 +73,25 @@ impl MemorySource {
         self.change(labels, |series| series.starts.extend(starts));
     }
 
+    /// Changes with every append, and no two sources of a process ever have the same, unless both are empty.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Everything that was appended, in order of labels.
+    pub fn appended(&self) -> impl Iterator<Item = Appended<'_>> {
+        self.series.values().map(|series| Appended {
+            labels: &series.labels,
+            samples: &series.samples,
+            histograms: &series.appended,
+            starts: &series.starts,
+        })
+    }
+
     fn change(&mut self, labels: &Labels, change: impl FnOnce(&mut StoredSeries)) {
+        static VERSIONS: AtomicU64 = AtomicU64::new(1);
+        self.version = VERSIONS.fetch_add(1, Ordering::Relaxed);
         let entry = self
             .series
             .entry(labels.clone())

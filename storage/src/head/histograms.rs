@@ -168,11 +168,6 @@ impl Run {
         &self.bytes
     }
 
-    /// The newest sample.
-    pub(crate) fn last(&self) -> Option<&Stored> {
-        self.last.as_ref()
-    }
-
     /// Reads samples that [`Run::as_bytes`] gave; `None` when they are none, or out of order.
     pub(crate) fn from_bytes(bytes: Vec<u8>, count: usize) -> Option<Self> {
         let rows = read_rows(&bytes)?;

@@ -188,6 +188,15 @@ impl Head {
     /// # Panics
     /// If `out` is shorter than `hashes`.
     pub fn lookup(&self, hashes: &[LabelHash], out: &mut [Option<SeriesRef>]) {
+        self.find(hashes, out, true);
+    }
+
+    /// As [`Head::lookup`], for whoever only reads what they already hold a pin for: series that are about to leave still do.
+    pub(crate) fn peek(&self, hashes: &[LabelHash], out: &mut [Option<SeriesRef>]) {
+        self.find(hashes, out, false);
+    }
+
+    fn find(&self, hashes: &[LabelHash], out: &mut [Option<SeriesRef>], keep: bool) {
         let mut grouping = Grouping::default();
         grouping.group(self.shards(), hashes.iter().map(|hash| hash.0 as usize));
         for (number, picks) in grouping.groups().enumerate().filter(|(_, picks)| !picks.is_empty()) {
@@ -196,7 +205,7 @@ impl Head {
             for &pick in picks {
                 let found = shard.hashes.get(hashes[pick as usize]);
                 out[pick as usize] = found.map(|slot| shard.series_ref(slot));
-                doomed |= shard.doomed > 0 && found.is_some_and(|slot| shard.is_doomed(slot));
+                doomed |= keep && shard.doomed > 0 && found.is_some_and(|slot| shard.is_doomed(slot));
             }
             drop(shard);
             if doomed {

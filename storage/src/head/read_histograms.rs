@@ -7,7 +7,6 @@ use super::below::{self, Generations};
 use super::error::HeadError;
 use super::histograms::read_rows;
 use super::read::{Source, bad_chunk};
-use super::slot::Slot;
 use super::views::Sight;
 use crate::append::SeriesRef;
 use crate::histogram::chunk::decode_run;
@@ -23,17 +22,36 @@ pub(crate) fn read(
     range: TimeRange,
     sight: Sight,
     into: &mut HistogramColumns,
-) -> Result<(), HeadError> {
-    into.clear();
-    let mut before: Option<Arc<Histogram>> = None;
-    for sample in collect(head, series, range, sight)? {
-        let mut histogram = sample.to_histogram(before.as_ref().map(|before| &before.custom_values));
-        histogram.counter_reset_hint = hint(&histogram, before.as_deref());
-        let histogram = Arc::new(histogram);
-        into.push(sample.timestamp_ms, Arc::clone(&histogram));
-        before = Some(histogram);
+) -> Result<Option<Before>, HeadError> {
+    let found = collect(head, series, range, sight)?;
+    Ok(found.put(into))
+}
+
+/// A histogram that comes before those that were asked for, with its time.
+pub(crate) type Before = (i64, Arc<Histogram>);
+
+/// Histograms of a range in order of time, and the one before them if it was seen on the way.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) before: Option<Stored>,
+    pub(crate) samples: Vec<Stored>,
+}
+
+impl Found {
+    /// Replaces `into` by the samples with their hints; returns the one before.
+    pub(crate) fn put(self, into: &mut HistogramColumns) -> Option<Before> {
+        into.clear();
+        let first = self.before.map(|sample| (sample.timestamp_ms, Arc::new(sample.to_histogram(None))));
+        let mut before = first.as_ref().map(|(_, histogram)| Arc::clone(histogram));
+        for sample in self.samples {
+            let mut histogram = sample.to_histogram(before.as_ref().map(|before| &before.custom_values));
+            histogram.counter_reset_hint = hint(&histogram, before.as_deref());
+            let histogram = Arc::new(histogram);
+            into.push(sample.timestamp_ms, Arc::clone(&histogram));
+            before = Some(histogram);
+        }
+        first
     }
-    Ok(())
 }
 
 /// The newest histogram of a series with `after_ms < t <= until_ms`.
@@ -43,24 +61,10 @@ pub(crate) fn latest(
     range: TimeRange,
     sight: Sight,
 ) -> Result<Option<(i64, Arc<Histogram>)>, HeadError> {
-    let newest = {
-        let lock = head.shard_of(series).read();
-        let below = lock.live(series).is_some_and(|slot| slot.has(Slot::HAS_BELOW));
-        let main = lock.hidden(series, sight.appended).clip_histograms(range.from(sight.visible.floor_ms));
-        match lock.histograms.get(&lock.slot_number(series)) {
-            _ if below => None,
-            Some(found) if found.may_overlap(main.after_ms, main.until_ms) => {
-                let is_newest = |last: &&Stored| last.timestamp_ms == found.last_ms && found.last_ms <= main.until_ms;
-                found.run.last().filter(is_newest).cloned()
-            }
-            Some(_) | None => return Ok(None),
-        }
-    };
-    let newest = match newest {
-        Some(newest) => Some(newest),
-        None => collect(head, series, range, sight)?.pop(),
-    };
-    Ok(newest.map(|sample| (sample.timestamp_ms, Arc::new(sample.to_histogram(None)))))
+    let mut columns = HistogramColumns::default();
+    // What is known of a reset before it takes the one before it.
+    read(head, series, range, sight, &mut columns)?;
+    Ok(columns.timestamps_ms.pop().zip(columns.histograms.pop()))
 }
 
 /// Timestamps and start timestamps of the histograms in a range.
@@ -70,7 +74,11 @@ pub(crate) fn starts(
     range: TimeRange,
     sight: Sight,
 ) -> Result<Vec<(i64, i64)>, HeadError> {
-    Ok(collect(head, series, range, sight)?.iter().map(|sample| (sample.timestamp_ms, sample.start_ms)).collect())
+    Ok(collect(head, series, range, sight)?
+        .samples
+        .iter()
+        .map(|sample| (sample.timestamp_ms, sample.start_ms))
+        .collect())
 }
 
 /// What is known about a reset before a histogram, given the one before it, if that was read.
@@ -88,14 +96,15 @@ pub(crate) fn hint(histogram: &Histogram, before: Option<&Histogram>) -> Counter
     }
 }
 
-fn collect(head: &Inner, series: SeriesRef, range: TimeRange, sight: Sight) -> Result<Vec<Stored>, HeadError> {
-    let mut samples = collect_main(head, series, range.from(sight.visible.floor_ms), sight.appended)?;
+fn collect(head: &Inner, series: SeriesRef, range: TimeRange, sight: Sight) -> Result<Found, HeadError> {
+    let mut found = find_main(head, series, range.from(sight.visible.floor_ms), sight.appended)?;
     let below = below::read_histograms(head, series, range, Generations::of(sight.visible), sight.appended)?;
     if !below.is_empty() {
-        samples.extend(below);
-        sort(&mut samples);
+        found.before = None;
+        found.samples.extend(below);
+        sort(&mut found.samples);
     }
-    Ok(samples)
+    Ok(found)
 }
 
 fn sort(samples: &mut Vec<Stored>) {
@@ -110,13 +119,17 @@ pub(super) fn collect_main(
     range: TimeRange,
     appended: Option<u64>,
 ) -> Result<Vec<Stored>, HeadError> {
+    Ok(find_main(head, series, range, appended)?.samples)
+}
+
+fn find_main(head: &Inner, series: SeriesRef, range: TimeRange, appended: Option<u64>) -> Result<Found, HeadError> {
     let lock = head.shard_of(series).read();
     let hidden = lock.hidden(series, appended);
     let range = hidden.clip_histograms(range);
     let unseen = hidden.histograms_within(range);
     let found = lock.histograms.get(&lock.slot_number(series));
     let Some(found) = found.filter(|found| found.may_overlap(range.after_ms, range.until_ms)) else {
-        return Ok(Vec::new());
+        return Ok(Found::default());
     };
     let open = found.run.as_bytes().to_vec();
     let chunks = found.chunks_within(range.after_ms.saturating_add(1), range.until_ms);
@@ -139,8 +152,10 @@ pub(super) fn collect_main(
         decode(Source::Files(&files), &mut samples)?;
     }
     samples.extend(read_rows(&open).expect("rows in memory are as they were encoded"));
+    let is_before = |sample: &&Stored| sample.timestamp_ms <= range.after_ms;
+    let before = samples.iter().filter(is_before).max_by_key(|sample| sample.timestamp_ms).cloned();
     samples.retain(|sample| sample.timestamp_ms > range.after_ms && sample.timestamp_ms <= range.until_ms);
     samples.retain(|sample| unseen.binary_search(&sample.timestamp_ms).is_err());
     sort(&mut samples);
-    Ok(samples)
+    Ok(Found { before, samples })
 }

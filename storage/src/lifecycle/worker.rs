@@ -18,6 +18,7 @@ use crate::manifest::{Epoch, ManifestError, Role, collect_garbage};
 use crate::select::TimeRange;
 use crate::store::{Shared, StoreError};
 use crate::tombstone::{Deletion, Tombstone};
+use hashbrown::HashMap;
 use model::labels::Labels;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,13 +26,18 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio::sync::watch;
 
 /// Directory of blocks that are being written, below that of all data.
 const STAGING: &str = "staging";
+/// At the end, what is under way has so long. What is cut off is as after a crash.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Garbage is looked for this often.
 const COLLECT_EVERY: Duration = Duration::from_secs(600);
 /// When nothing came for so long, the clock of the process counts instead of that of the samples.
 const IDLE_AFTER: Duration = Duration::from_secs(3600);
+/// A damaged block is tried again after this.
+const DAMAGED_FOR: Duration = Duration::from_secs(3600);
 /// Idle series leave memory this often.
 const IDLE_EVERY: Duration = Duration::from_secs(60);
 
@@ -54,6 +60,7 @@ type Asked = (Request, SyncSender<Result<(), StoreError>>);
 /// The running thread.
 pub(crate) struct Worker {
     requests: Option<Sender<Asked>>,
+    stop: watch::Sender<bool>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -65,7 +72,9 @@ impl Worker {
             std::fs::remove_dir_all(&staging).map_err(StoreError::io("remove", &staging))?;
         }
         let (requests, asked) = channel();
+        let (stop, stopped) = watch::channel(false);
         let mut lifecycle = Lifecycle {
+            stopped,
             shared,
             staging,
             writer: None,
@@ -74,11 +83,12 @@ impl Worker {
             collected: None,
             idled: None,
             seen: None,
+            damaged: HashMap::new(),
         };
         let builder = std::thread::Builder::new().name("lifecycle".into());
         let thread =
             builder.spawn(move || lifecycle.run(&asked)).map_err(StoreError::io("start a thread for", &path))?;
-        Ok(Self { requests: Some(requests), thread: Some(thread) })
+        Ok(Self { requests: Some(requests), stop, thread: Some(thread) })
     }
 
     /// Asks for something; the answer comes when it is done.
@@ -91,10 +101,15 @@ impl Worker {
 }
 
 impl Drop for Worker {
-    /// Ends the thread, after what it is doing.
+    /// Ends the thread, after what it is doing, unless that waits for a store of objects that does not answer.
     fn drop(&mut self) {
         drop(self.requests.take());
         if let Some(thread) = self.thread.take() {
+            let asked = Instant::now();
+            while !thread.is_finished() && asked.elapsed() < PATIENCE {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            self.stop.send_replace(true);
             // A panic of the thread was already reported by the panic hook.
             let _ = thread.join();
         }
@@ -103,6 +118,8 @@ impl Drop for Worker {
 
 struct Lifecycle {
     shared: Arc<Shared>,
+    /// Whether nothing is waited for any more.
+    stopped: watch::Receiver<bool>,
     staging: PathBuf,
     writer: Option<Epoch>,
     compactor: Option<Epoch>,
@@ -112,6 +129,8 @@ struct Lifecycle {
     idled: Option<Instant>,
     /// How often anything was appended, and since when that has not changed.
     seen: Option<(u64, Instant)>,
+    /// Blocks that could not be read, and when: merges leave them out for a while.
+    damaged: HashMap<String, Instant>,
 }
 
 fn now_ms() -> i64 {
@@ -187,9 +206,23 @@ impl Lifecycle {
         due_boundary(clock_ms, duration_ms(self.shared.options.flush_lag))
     }
 
+    /// Waits for work on the store of objects, or for the end of the process.
+    fn wait<T, E>(&self, work: impl Future<Output = Result<T, E>>) -> Result<T, StoreError>
+    where
+        StoreError: From<E>,
+    {
+        let mut stopped = self.stopped.clone();
+        self.shared.io.wait(async move {
+            tokio::select! {
+                done = work => Ok(done?),
+                _ = stopped.wait_for(|stopped| *stopped) => Err(StoreError::Closed),
+            }
+        })
+    }
+
     fn refresh(&mut self) -> Result<(), StoreError> {
         let chain = Arc::clone(&self.shared.chain);
-        self.shared.io.wait(async move { chain.refresh().await })?;
+        self.wait(async move { chain.refresh().await })?;
         self.shared.follow()
     }
 
@@ -248,8 +281,8 @@ impl Lifecycle {
     fn publish(&mut self, role: Role, staged: &[StagedBlock], change: &Change) -> Result<(), StoreError> {
         let epoch = self.epoch(role)?;
         let (chain, staged, change) = (Arc::clone(&self.shared.chain), staged.to_vec(), change.clone());
-        let published = self.shared.io.wait(async move { publish(&chain, epoch, &staged, &change).await });
-        if let Err(ManifestError::Fenced { .. }) = &published {
+        let published = self.wait(async move { publish(&chain, epoch, &staged, &change).await });
+        if let Err(StoreError::Manifest(ManifestError::Fenced { .. })) = &published {
             match role {
                 Role::Writer => self.writer = None,
                 Role::Compactor => self.compactor = None,
@@ -262,15 +295,19 @@ impl Lifecycle {
     /// The right to publish, claimed when it is needed for the first time.
     fn epoch(&mut self, role: Role) -> Result<Epoch, StoreError> {
         let held = match role {
-            Role::Writer => &mut self.writer,
-            Role::Compactor => &mut self.compactor,
+            Role::Writer => self.writer,
+            Role::Compactor => self.compactor,
         };
         if let Some(epoch) = held {
-            return Ok(*epoch);
+            return Ok(epoch);
         }
         let chain = Arc::clone(&self.shared.chain);
-        let epoch = self.shared.io.wait(async move { chain.claim(role).await })?;
-        Ok(*held.insert(epoch))
+        let epoch = self.wait(async move { chain.claim(role).await })?;
+        match role {
+            Role::Writer => self.writer = Some(epoch),
+            Role::Compactor => self.compactor = Some(epoch),
+        }
+        Ok(epoch)
     }
 
     /// Local copies are of no more use; what cannot be removed is removed at the next start.
@@ -293,17 +330,36 @@ impl Lifecycle {
 
     /// Merges, rewrites and drops what is due, one block at a time.
     fn maintain(&mut self) -> Result<(), StoreError> {
-        self.drop_expired()?;
-        self.carry_out_deletion()?;
-        self.carry_out_class()?;
-        self.compact(false)?;
-        Ok(())
+        // A block that one of them cannot read does not keep the others from their work.
+        let outcomes = [
+            self.drop_expired(),
+            self.carry_out_deletion().map(|_| ()),
+            self.carry_out_class().map(|_| ()),
+            self.compact(false).map(|_| ()),
+        ];
+        outcomes.into_iter().collect()
+    }
+
+    /// Whether a block was found damaged not long ago.
+    fn is_damaged(&self, block: &Block) -> bool {
+        self.damaged.get(&block.meta().ulid).is_some_and(|since| since.elapsed() < DAMAGED_FOR)
+    }
+
+    /// Remembers which of some blocks a failure is about.
+    fn note_damage(&mut self, inputs: &[Block], error: &StoreError) {
+        if error.kind() != ErrorKind::Corrupt {
+            return;
+        }
+        let text = error.to_line();
+        let found = inputs.iter().find(|block| text.contains(&block.meta().ulid));
+        self.damaged.extend(found.map(|block| (block.meta().ulid.clone(), Instant::now())));
     }
 
     /// Merges the blocks of one day, if that is worth it.
     fn compact(&mut self, force: bool) -> Result<bool, StoreError> {
         let view = self.shared.view();
-        let raw: Vec<&Block> = view.blocks.iter().filter(|block| block.meta().resolution_ms == 0).collect();
+        let can_merge = |block: &&Block| block.meta().resolution_ms == 0 && !self.is_damaged(block);
+        let raw: Vec<&Block> = view.blocks.iter().filter(can_merge).collect();
         let candidates: Vec<_> = raw.iter().map(|block| candidate(block.meta())).collect();
         let options = self.shared.options.compaction;
         let Some(plan) = compaction_plan::plan(&candidates, now_ms(), options, force) else { return Ok(false) };
@@ -319,7 +375,11 @@ impl Lifecycle {
         let (view, retention, now_ms) = (self.shared.view(), self.shared.retention(), now_ms());
         let hide = |labels: &Labels| retention.hidden_by_class(labels, &view.deletions, now_ms);
         let target = Target { staging: &self.staging, tenant: &self.shared.options.tenant, level, now_ms, hide: &hide };
-        let staged: Vec<_> = merge_blocks(&self.shared.io, inputs, &target)?.into_iter().collect();
+        let merged = merge_blocks(&self.shared.io, inputs, &target);
+        if let Err(error) = &merged {
+            self.note_damage(inputs, error);
+        }
+        let staged: Vec<_> = merged?.into_iter().collect();
         fail::fail_point!("compaction-written");
         let remove = inputs.iter().map(|block| block.meta().ulid.clone()).collect();
         let change = Change { remove, done_tombstones, ..Change::default() };
@@ -377,6 +437,7 @@ impl Lifecycle {
                 continue;
             }
             let range = TimeRange { after_ms: deletion.min_ms.saturating_sub(1), until_ms: deletion.max_ms };
+            view.check(range)?;
             for block in view.raw_within(range) {
                 if created_ms(&block.meta().ulid) > tombstone.created_ms || !self.holds(block, deletion, range)? {
                     continue;
@@ -397,13 +458,13 @@ impl Lifecycle {
 
     fn holds(&self, block: &Block, deletion: &Deletion, range: TimeRange) -> Result<bool, StoreError> {
         let (block, matchers) = (block.clone(), deletion.matchers.clone());
-        Ok(self.shared.io.wait(async move { block.count(&matchers, range).await })? > 0)
+        Ok(self.wait(async move { block.count(&matchers, range).await })? > 0)
     }
 
     fn collect(&mut self, started: Instant) {
         self.collected = Some(started);
         let (chain, garbage, now_ms) = (Arc::clone(&self.shared.chain), self.shared.options.garbage, now_ms());
-        let collected = self.shared.io.wait(async move { collect_garbage(&chain, now_ms, garbage).await });
+        let collected = self.wait(async move { collect_garbage(&chain, now_ms, garbage).await });
         let counters = &self.shared.counters;
         match collected {
             Ok(collected) => {
@@ -411,7 +472,7 @@ impl Lifecycle {
                 counters.collected_bytes.fetch_add(collected.bytes, Ordering::Relaxed);
                 counters.collection.succeeded(files, started.elapsed());
             }
-            Err(error) => counters.collection.failed(StoreError::from(error).to_line()),
+            Err(error) => counters.collection.failed(error.to_line()),
         }
     }
 }

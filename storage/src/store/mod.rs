@@ -70,9 +70,18 @@ impl Store {
     /// # Errors
     /// As [`Engine::open`]; or the object store cannot be reached, or its newest manifest cannot be read.
     pub fn open(options: StoreOptions, progress: &ReplayProgress) -> Result<Self, StoreError> {
-        let io = Io::start()?;
         std::fs::create_dir_all(&options.engine.path).map_err(StoreError::io("create", &options.engine.path))?;
         let bucket = Bucket::open(&options.bucket, &options.engine.path)?;
+        Self::open_on(bucket, options, progress)
+    }
+
+    /// As [`Self::open`], with blocks in `bucket` instead of where the options say.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_on(bucket: Bucket, options: StoreOptions, progress: &ReplayProgress) -> Result<Self, StoreError> {
+        let io = Io::start()?;
+        std::fs::create_dir_all(&options.engine.path).map_err(StoreError::io("create", &options.engine.path))?;
         let (tenant, for_chain) = (options.tenant.clone(), bucket.clone());
         let chain = io.wait(async move { ManifestChain::open(for_chain, &tenant, system_clock()).await })?;
         let caches = BlockCaches::new(options.cache_bytes_max, 1.0);
@@ -203,7 +212,7 @@ impl Shared {
     /// Lets readers see what the newest manifest names.
     ///
     /// # Errors
-    /// A block is of a newer format, or a tombstone is none.
+    /// A tombstone is none.
     pub(crate) fn follow(&self) -> Result<(), StoreError> {
         let manifest = self.chain.latest();
         let mut view = self.view.write();
@@ -219,6 +228,7 @@ impl Shared {
         head: crate::select::Selection,
         wanted: &Wanted<'_>,
     ) -> Result<Selection, SelectError> {
+        view.check(wanted.range)?;
         let blocks: Vec<_> = view.raw_within(wanted.range).cloned().collect();
         let (retention, range) = (self.retention(), wanted.range);
         let first_ms = range.after_ms.saturating_add(1);

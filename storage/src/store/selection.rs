@@ -9,11 +9,12 @@ use super::io::Io;
 use crate::append::LabelHash;
 use crate::block::read::{Block, BlockLabels, BlockPages, BlockSeries, ReadError, What};
 use crate::engine::Engine;
+use crate::head::read_histograms::hint;
 use crate::select::{SelectError, Selection as HeadSelection, TimeRange};
 use crate::tombstone::DeletedSpans;
 use futures::future::try_join_all;
 use hashbrown::HashMap;
-use model::histogram::{Histogram, HistogramColumns};
+use model::histogram::{CounterResetHint, Histogram, HistogramColumns};
 use model::labels::Labels;
 use model::matcher::Matcher;
 use model::sample::{Sample, SampleColumns};
@@ -124,7 +125,8 @@ impl Merged {
             }
         }
         let mut refs = vec![None; distinct.len()];
-        engine.lookup(&distinct, &mut refs);
+        // The selection of the head keeps what it has; whatever else a block has may leave the head while it is read.
+        engine.head().peek(&distinct, &mut refs);
         let by_ref: HashMap<_, u32> = (0..self.head.len()).map(|at| (self.head.series(at), at as u32)).collect();
         let in_head =
             |number: usize| refs.get(number).copied().flatten().and_then(|series| by_ref.get(&series)).copied();
@@ -308,15 +310,18 @@ impl Merged {
         let (head, blocks) = self.places(index);
         let mut found: Vec<(i64, Arc<Histogram>)> = Vec::new();
         let mut part = HistogramColumns::default();
+        let (mut parts, mut befores) = (0, Vec::new());
         let mut take = |part: &mut HistogramColumns| {
+            parts += usize::from(!part.is_empty());
             found.extend(part.timestamps_ms.drain(..).zip(part.histograms.drain(..)));
         };
         for (number, row) in blocks {
-            self.block(*number).read_histograms(self.pages_of(*number)?, *row as usize, range, &mut part)?;
+            let pages = self.pages_of(*number)?;
+            befores.extend(self.block(*number).read_histograms_after(pages, *row as usize, range, &mut part)?);
             take(&mut part);
         }
         if let Some(head) = head {
-            self.head.read_histograms(head, range.after_ms, range.until_ms, &mut part)?;
+            befores.extend(self.head.read_histograms_after(head, range.after_ms, range.until_ms, &mut part)?);
             take(&mut part);
         }
         // Stable: of two at one time the first counts.
@@ -324,8 +329,29 @@ impl Merged {
         found.dedup_by_key(|(timestamp_ms, _)| *timestamp_ms);
         if let Some(hidden) = self.hidden.get(&(index as u32)) {
             found.retain(|(timestamp_ms, _)| !hidden.contains(*timestamp_ms));
+            befores.retain(|(timestamp_ms, _)| !hidden.contains(*timestamp_ms));
+            parts += 1;
         }
-        found.into_iter().for_each(|(timestamp_ms, histogram)| into.push(timestamp_ms, histogram));
+        if parts < 2 && befores.len() < 2 {
+            found.into_iter().for_each(|(timestamp_ms, histogram)| into.push(timestamp_ms, histogram));
+            return Ok(());
+        }
+        // Each part compared neighbours of its own; those of the whole may be others.
+        let newest = befores.into_iter().max_by_key(|(timestamp_ms, _)| *timestamp_ms);
+        let mut before = newest.map(|(_, histogram)| histogram);
+        for (timestamp_ms, mut histogram) in found {
+            let mut whole = histogram.counter_reset_hint;
+            if whole == CounterResetHint::NotReset {
+                whole = CounterResetHint::Unknown;
+            }
+            let known = Histogram { counter_reset_hint: whole, ..Histogram::clone(&histogram) };
+            let is = hint(&known, before.as_deref());
+            if is != histogram.counter_reset_hint {
+                histogram = Arc::new(Histogram { counter_reset_hint: is, ..known });
+            }
+            into.push(timestamp_ms, Arc::clone(&histogram));
+            before = Some(histogram);
+        }
         Ok(())
     }
 
@@ -336,14 +362,7 @@ impl Merged {
     ) -> Result<Option<(i64, Arc<Histogram>)>, SelectError> {
         let mut columns = HistogramColumns::default();
         self.read_histograms(index, range, &mut columns)?;
-        let newest = columns.timestamps_ms.pop().zip(columns.histograms.pop());
-        Ok(newest.map(|(timestamp_ms, histogram)| {
-            let mut histogram = Arc::unwrap_or_clone(histogram);
-            if histogram.counter_reset_hint != model::histogram::CounterResetHint::Gauge {
-                histogram.counter_reset_hint = model::histogram::CounterResetHint::Unknown;
-            }
-            (timestamp_ms, Arc::new(histogram))
-        }))
+        Ok(columns.timestamps_ms.pop().zip(columns.histograms.pop()))
     }
 
     pub(crate) fn has_start_timestamps(&self, index: usize) -> bool {

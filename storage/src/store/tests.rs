@@ -229,3 +229,39 @@ fn a_snapshot_can_be_opened_as_a_store() {
     let store = Store::open(options, &ReplayProgress::default()).unwrap();
     assert_eq!(everything(&store, TimeRange::ALL), before);
 }
+
+/// Whoever reads blocks looks for their series in the head, too. That must not keep series there that nobody writes to, or those
+/// of dashboards would never leave.
+#[test]
+fn series_leave_the_head_although_queries_over_blocks_go_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    append(&store, &(0..SERIES).map(|series| (series, BASE_MS, 1.0)).collect::<Vec<_>>());
+    let before = everything(&store, TimeRange::ALL);
+    store.flush(false).unwrap();
+    let mut freed = 0;
+    for _ in 0..3 {
+        freed += store.engine().collect_idle(i64::MAX).freed;
+        assert_eq!(everything(&store, TimeRange::ALL), before);
+    }
+    assert_eq!(freed, SERIES as u64);
+}
+
+/// What a view holds stays one series when its head part is flushed and leaves in the meantime.
+#[test]
+fn a_view_outlives_flush_and_departure_of_its_series() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    append(&store, &[(1, BASE_MS, 1.0)]);
+    store.flush(false).unwrap();
+    append(&store, &[(1, BASE_MS + 60_000, 2.0)]);
+    let view = store.view();
+    store.flush(true).unwrap();
+    for _ in 0..3 {
+        store.engine().collect_idle(i64::MAX);
+        let selection = view.select(&[], i64::MIN, i64::MAX, 10).unwrap();
+        let mut columns = SampleColumns::default();
+        selection.read(0, i64::MIN, i64::MAX, &mut columns).unwrap();
+        assert_eq!((selection.len(), columns.values), (1, vec![1.0, 2.0]));
+    }
+}

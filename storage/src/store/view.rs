@@ -1,7 +1,8 @@
 //! Which blocks there are at one moment: what a manifest names, ready to be read.
 
 use super::StoreError;
-use crate::block::read::{Block, BlockCaches};
+use crate::block::meta::BlockMeta;
+use crate::block::read::{Block, BlockCaches, ReadError};
 use crate::bucket::Bucket;
 use crate::manifest::Manifest;
 use crate::select::TimeRange;
@@ -15,6 +16,8 @@ pub(crate) struct BlockView {
     pub(crate) manifest: Arc<Manifest>,
     /// By precedence: where two blocks have a sample of one series at one time, that of the earlier one counts.
     pub(crate) blocks: Vec<Block>,
+    /// Blocks that this version cannot read, and why: whoever asks for their time is told.
+    unreadable: Vec<(Arc<BlockMeta>, ReadError)>,
     pub(crate) deletions: Vec<Deletion>,
 }
 
@@ -22,7 +25,7 @@ impl BlockView {
     /// What a manifest names. Blocks that `before` has are taken over.
     ///
     /// # Errors
-    /// A block is of a newer format, or a tombstone is none.
+    /// A tombstone is none.
     pub(crate) fn new(
         manifest: Arc<Manifest>,
         before: Option<&Self>,
@@ -32,10 +35,17 @@ impl BlockView {
         let known = before.into_iter().flat_map(|view| &view.blocks);
         let known: HashMap<&str, &Block> = known.map(|block| (block.meta().ulid.as_str(), block)).collect();
         let mut blocks = Vec::with_capacity(manifest.blocks.len());
+        let mut unreadable = Vec::new();
         for meta in &manifest.blocks {
             match known.get(meta.ulid.as_str()) {
                 Some(block) => blocks.push((*block).clone()),
-                None => blocks.push(Block::new(bucket, Arc::new(meta.clone()), caches)?),
+                None => {
+                    let meta = Arc::new(meta.clone());
+                    match Block::new(bucket, Arc::clone(&meta), caches) {
+                        Ok(block) => blocks.push(block),
+                        Err(error) => unreadable.push((meta, error)),
+                    }
+                }
             }
         }
         blocks.sort_by(|a, b| {
@@ -43,7 +53,7 @@ impl BlockView {
             (a.resolution_ms, a.oldest_origin(), &a.ulid).cmp(&(b.resolution_ms, b.oldest_origin(), &b.ulid))
         });
         let deletions = manifest.tombstones.iter().map(Deletion::of).collect::<Result<_, _>>()?;
-        Ok(Self { manifest, blocks, deletions })
+        Ok(Self { manifest, blocks, unreadable, deletions })
     }
 
     /// The blocks of raw samples that may have some in a range, by precedence.
@@ -54,8 +64,20 @@ impl BlockView {
         })
     }
 
+    /// Fails when a block that cannot be read may have samples in a range.
+    ///
+    /// # Errors
+    /// Why it cannot be read.
+    pub(crate) fn check(&self, range: TimeRange) -> Result<(), ReadError> {
+        let within = |meta: &BlockMeta| meta.max_ms > range.after_ms && meta.min_ms <= range.until_ms;
+        match self.unreadable.iter().find(|(meta, _)| within(meta)) {
+            Some((_, error)) => Err(error.clone()),
+            None => Ok(()),
+        }
+    }
+
     /// The newest sample of all blocks.
     pub(crate) fn newest_ms(&self) -> i64 {
-        self.blocks.iter().map(|block| block.meta().max_ms).max().unwrap_or(i64::MIN)
+        self.manifest.blocks.iter().map(|meta| meta.max_ms).max().unwrap_or(i64::MIN)
     }
 }

@@ -4,6 +4,8 @@
 //! The child is this test binary itself. It tells each acknowledgement over its standard output; what the pipe holds
 //! when the child is gone was acknowledged. `HEARTH_CRASH_ROUNDS` sets the number of random rounds.
 
+mod store;
+
 use model::exemplar::Exemplar;
 use model::histogram::{Histogram, HistogramColumns, Span};
 use model::labels::Labels;
@@ -136,11 +138,11 @@ mod child {
     }
 
     #[cfg(not(feature = "failpoints"))]
-    fn arm() {}
+    pub(super) fn arm() {}
 
     /// Ends the process the n-th time it comes to a point.
     #[cfg(feature = "failpoints")]
-    fn arm() {
+    pub(super) fn arm() {
         use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
         let Ok(point) = std::env::var(POINT) else { return };
         let (name, count) = point.split_once(':').expect("name:count");
@@ -157,9 +159,9 @@ mod child {
 /// Acknowledged batches: writer and timestamp.
 type Acknowledged = BTreeSet<(u32, i64)>;
 
-fn spawn(dir: &Path, life: u32, point: Option<&str>) -> Child {
+fn spawn(test: &str, dir: &Path, life: u32, point: Option<&str>) -> Child {
     let mut command = Command::new(std::env::current_exe().expect("this binary"));
-    command.args(["--ignored", "--exact", "child::process", "--nocapture"]);
+    command.args(["--ignored", "--exact", test, "--nocapture"]);
     command.env(DIR, dir).env(LIFE, life.to_string()).stdout(Stdio::piped()).stderr(Stdio::null());
     if let Some(point) = point {
         command.env(POINT, point);
@@ -169,7 +171,18 @@ fn spawn(dir: &Path, life: u32, point: Option<&str>) -> Child {
 
 /// Runs a child until it ends or, `after` its first acknowledgement, is killed. Returns whether it had to be.
 fn run(dir: &Path, life: u32, point: Option<&str>, after: Duration, acknowledged: &mut Acknowledged) -> bool {
-    let mut child = spawn(dir, life, point);
+    run_child("child::process", dir, life, point, after, acknowledged)
+}
+
+fn run_child(
+    test: &str,
+    dir: &Path,
+    life: u32,
+    point: Option<&str>,
+    after: Duration,
+    acknowledged: &mut Acknowledged,
+) -> bool {
+    let mut child = spawn(test, dir, life, point);
     let output = child.stdout.take().expect("piped");
     let (sender, first) = std::sync::mpsc::channel();
     let reader = std::thread::spawn(move || {

@@ -102,7 +102,8 @@ impl Block {
                 let has_bounds = name == schema::TIMELINES_FILE;
                 File { object, footer_bytes: file.footer_bytes, has_bounds, first_row: first, rows: file.rows }
             };
-            meta.files_of(name).map(file).collect::<Vec<_>>()
+            // A file without rows has no pages either: where all series have histograms only, that of the floats is one.
+            meta.files_of(name).map(file).filter(|file| file.rows > 0).collect::<Vec<_>>()
         };
         let missing = || ReadError::unreadable(&prefix.as_str().into(), "the block has no series file");
         let sums = meta.file(schema::CHECKSUMS_FILE);

@@ -8,7 +8,7 @@ use super::open_pages::{self, OpenPages};
 use super::samples::for_each_part;
 use super::selection::{BlockPages, BlockSeries, want_rows};
 use crate::block::schema::column as c;
-use crate::head::read_histograms::hint;
+use crate::head::read_histograms::{Before, Found};
 use crate::histogram::stored::{Bucket, Scale, Stored, TOTALS};
 use crate::select::TimeRange;
 use model::histogram::{CUSTOM_BUCKETS_SCHEMA, Histogram, HistogramColumns};
@@ -33,16 +33,18 @@ impl BlockSeries {
         range: TimeRange,
         into: &mut HistogramColumns,
     ) -> Result<(), ReadError> {
-        into.clear();
-        let mut before: Option<Arc<Histogram>> = None;
-        for sample in self.stored_histograms(pages, index, range)? {
-            let mut histogram = sample.to_histogram(before.as_ref().map(|before| &before.custom_values));
-            histogram.counter_reset_hint = hint(&histogram, before.as_deref());
-            let histogram = Arc::new(histogram);
-            into.push(sample.timestamp_ms, Arc::clone(&histogram));
-            before = Some(histogram);
-        }
-        Ok(())
+        self.read_histograms_after(pages, index, range, into).map(|_| ())
+    }
+
+    /// As [`BlockSeries::read_histograms`]; returns the one before those, if the block has it.
+    pub(crate) fn read_histograms_after(
+        &self,
+        pages: &BlockPages,
+        index: usize,
+        range: TimeRange,
+        into: &mut HistogramColumns,
+    ) -> Result<Option<Before>, ReadError> {
+        Ok(self.find_histograms(pages, index, range)?.put(into))
     }
 
     /// The newest native histogram of one series with `after_ms < t <= until_ms`, a stale one included.
@@ -55,8 +57,9 @@ impl BlockSeries {
         index: usize,
         range: TimeRange,
     ) -> Result<Option<(i64, Arc<Histogram>)>, ReadError> {
-        let newest = self.stored_histograms(pages, index, range)?.pop();
-        Ok(newest.map(|sample| (sample.timestamp_ms, Arc::new(sample.to_histogram(None)))))
+        let mut columns = HistogramColumns::default();
+        self.read_histograms(pages, index, range, &mut columns)?;
+        Ok(columns.timestamps_ms.pop().zip(columns.histograms.pop()))
     }
 
     /// Replaces the content of `into` by the start timestamps of the samples with `after_ms < t <= until_ms`, floats and
@@ -142,23 +145,33 @@ impl BlockSeries {
     }
 
     fn stored_histograms(&self, pages: &BlockPages, index: usize, range: TimeRange) -> Result<Vec<Stored>, ReadError> {
+        Ok(self.find_histograms(pages, index, range)?.samples)
+    }
+
+    fn find_histograms(&self, pages: &BlockPages, index: usize, range: TimeRange) -> Result<Found, ReadError> {
         let entry = self.entry(index)?;
         let outside = entry.max_ms <= range.after_ms || entry.min_ms > range.until_ms;
         if entry.histograms.is_empty() || outside {
-            return Ok(Vec::new());
+            return Ok(Found::default());
         }
         open_pages::with(&self.block.source.cache, |open| {
             let ts_rows = numbers(open, pages, &pages.histograms, c::TS_ROW, entry.histograms.clone())?;
             let ts_rows: Vec<u32> = ts_rows.into_iter().map(|row| row.unwrap_or(0) as u32).collect();
             let mut times = Vec::new();
-            let Some(found) = self.times_of_rows(pages, &ts_rows, range, &mut times, open)? else {
-                return Ok(Vec::new());
-            };
+            let from_first = TimeRange { after_ms: i64::MIN, ..range };
+            self.times_of_rows(pages, &ts_rows, from_first, &mut times, open)?;
+            let within = times.partition_point(|timestamp_ms| *timestamp_ms <= range.after_ms);
+            if within == times.len() {
+                return Ok(Found::default());
+            }
+            // One more, to tell whether there was a reset after it.
+            let found = within.saturating_sub(1)..times.len();
             let rows = entry.histograms.start + found.start as u64..entry.histograms.start + found.end as u64;
-            let mut samples = read_rows(open, pages, rows, &times)?;
+            let mut samples = read_rows(open, pages, rows, times.get(found.clone()).unwrap_or_default())?;
             let ts_rows = ts_rows.get(found).unwrap_or_default();
             read_buckets(open, pages, entry.buckets, ts_rows, &mut samples)?;
-            Ok(samples)
+            let before = (within > 0 && !samples.is_empty()).then(|| samples.remove(0));
+            Ok(Found { before, samples })
         })
     }
 }

@@ -54,12 +54,11 @@ impl Series {
     pub(super) fn histograms_in(&self, range: TimeRange) -> Vec<(i64, String)> {
         let mut found: Vec<(i64, Histogram)> = Vec::new();
         for (time, histogram) in self.histogram_times.iter().zip(&self.histograms) {
-            if within(range, *time) {
-                let mut histogram = Stored::new(*time, 0, histogram, None).to_histogram(None);
-                histogram.counter_reset_hint = hint(&histogram, found.last().map(|before| &before.1));
-                found.push((*time, histogram));
-            }
+            let mut histogram = Stored::new(*time, 0, histogram, None).to_histogram(None);
+            histogram.counter_reset_hint = hint(&histogram, found.last().map(|before| &before.1));
+            found.push((*time, histogram));
         }
+        found.retain(|(time, _)| within(range, *time));
         // Stale ones have a NaN, which is not equal to itself.
         found.into_iter().map(|(time, histogram)| (time, format!("{histogram:?}"))).collect()
     }

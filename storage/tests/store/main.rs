@@ -1,0 +1,10 @@
+//! The store of head and blocks against stores of objects that fail, lose and damage, next to other writers, and over days.
+
+#![allow(clippy::unwrap_used, reason = "a test that panics fails, as it should")]
+
+mod bad_days;
+mod crashes;
+mod damage;
+mod fixture;
+mod plateau;
+mod two_writers;

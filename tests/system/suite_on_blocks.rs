@@ -1,0 +1,151 @@
+//! Prometheus' own acceptance suite on the store of head and blocks: what is in the head, in blocks as flushed, and in merged
+//! blocks must give the same answers.
+
+use hearth::query::engine_store::EngineStore;
+use model::histogram::Histogram;
+use promql::testing::memory::{Appended, MemorySource};
+use promql::testing::runner::{run_on, suite_engine};
+use std::cell::RefCell;
+use std::path::PathBuf;
+use std::time::Duration;
+use storage::append::{Batch, HistogramRow, LabelHash, Rows};
+use storage::bucket::Bucket;
+use storage::store::{Store, StoreOptions};
+use storage::wal::replay::ReplayProgress;
+
+/// How many evals the suite of Prometheus 3.14 has, so that none goes missing unseen.
+const EVALS: usize = 2214;
+
+/// Where samples are when queries run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Head,
+    /// In blocks, two in time and one of late samples in between, and a few in the head.
+    Flushed,
+    /// In one block per day.
+    Compacted,
+}
+
+/// Where the test files are; `None` when they are not on this machine.
+fn directory() -> Option<PathBuf> {
+    if let Some(directory) = std::env::var_os("HEARTH_PROMQLTEST_DIR") {
+        return Some(directory.into());
+    }
+    let beside = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/promqltest"));
+    beside.is_dir().then_some(beside)
+}
+
+/// A store with what a source holds.
+struct Loaded {
+    version: u64,
+    store: Store,
+    _dir: tempfile::TempDir,
+}
+
+impl Loaded {
+    fn new(source: &MemorySource, place: Place) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut options = StoreOptions::new(dir.path());
+        options.engine.segment_bytes = 256 << 10;
+        options.engine.shards = Some(2);
+        // Only what is asked for happens.
+        options.check_interval = Duration::from_secs(3600);
+        let store = Store::open_on(Bucket::in_memory(), options, &ReplayProgress::default()).unwrap();
+        let end_ms = source.appended().filter_map(|series| last_ms(&series)).max().unwrap_or(0);
+        match place {
+            Place::Head => append(&store, source, |_, _| true),
+            Place::Flushed => {
+                let middle_ms = end_ms / 2;
+                append(&store, source, |n, at| at < middle_ms && (n + at / 1000) % 3 != 0);
+                store.flush(false).unwrap();
+                append(&store, source, |n, at| at >= middle_ms || (n + at / 1000) % 3 == 0);
+                store.flush(false).unwrap();
+                assert_eq!(store.engine().head().extent().time_range_ms, None, "the head still has samples");
+            }
+            Place::Compacted => {
+                append(&store, source, |n, at| (n + at / 1000) % 2 == 0);
+                store.flush(false).unwrap();
+                append(&store, source, |n, at| (n + at / 1000) % 2 != 0);
+                store.flush(true).unwrap();
+                assert!(store.stats().blocks.iter().all(|group| group.level > 0), "{:?}", store.stats().blocks);
+            }
+        }
+        Self { version: source.version(), store, _dir: dir }
+    }
+}
+
+fn last_ms(series: &Appended<'_>) -> Option<i64> {
+    let histogram = series.histograms.keys().next_back();
+    series.samples.timestamps_ms.last().max(histogram).copied()
+}
+
+/// Appends the samples for whose series and time `wanted` holds.
+fn append(store: &Store, source: &MemorySource, wanted: impl Fn(i64, i64) -> bool) {
+    let mut batch = Batch::default();
+    let mut rows = Rows::default();
+    for (number, series) in (0..).zip(source.appended()) {
+        let pairs: Vec<(&str, &str)> = series.labels.iter().collect();
+        let hash = LabelHash::of_pairs(pairs.iter().copied(), &mut Vec::new());
+        let start_of = |at: i64| series.starts.get(&at).copied().unwrap_or(0);
+        let in_store = store.engine().create(hash, &pairs).unwrap();
+        for (at, value) in series.samples.timestamps_ms.iter().zip(&series.samples.values) {
+            if wanted(number, *at) {
+                rows.push_started(in_store, *at, *value, start_of(*at));
+            }
+        }
+        for (timestamp_ms, histogram) in series.histograms.iter().filter(|(at, _)| wanted(number, **at)) {
+            let (timestamp_ms, histogram) = (*timestamp_ms, Histogram::clone(histogram));
+            let start_ms = start_of(timestamp_ms);
+            batch.histograms.push(HistogramRow { series: in_store, timestamp_ms, start_ms, histogram });
+        }
+    }
+    batch.rows = rows;
+    let outcome = store.engine().append_wait(batch).unwrap();
+    assert!(outcome.rejected.is_empty() && outcome.histograms_rejected.is_empty(), "{outcome:?}");
+}
+
+fn passes(place: Place) {
+    let Some(directory) = directory() else {
+        assert!(std::env::var_os("CI").is_none(), "set HEARTH_PROMQLTEST_DIR: the suite must run in CI");
+        println!("SKIPPED: the acceptance suite is not here; set HEARTH_PROMQLTEST_DIR to its directory");
+        return;
+    };
+    let (mut passed, mut failing) = (0, Vec::new());
+    for entry in std::fs::read_dir(&directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "test") {
+            continue;
+        }
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let loaded: RefCell<Option<Loaded>> = RefCell::new(None);
+        let outcome = run_on(&text, &suite_engine(), |source, eval| {
+            let mut loaded = loaded.borrow_mut();
+            if loaded.as_ref().is_none_or(|loaded| loaded.version != source.version()) {
+                *loaded = Some(Loaded::new(source, place));
+            }
+            let Some(loaded) = &*loaded else { return Err("nothing is loaded".to_owned()) };
+            eval(&EngineStore::new(loaded.store.clone()))
+        });
+        let outcome = outcome.unwrap();
+        passed += outcome.passed;
+        failing.extend(outcome.failed.iter().map(|f| format!("{name}:{} {}\n    {}", f.line, f.expression, f.reason)));
+    }
+    assert!(failing.is_empty(), "{place:?}: {} evals fail:\n{}", failing.len(), failing.join("\n"));
+    assert_eq!(passed, EVALS);
+}
+
+#[test]
+fn every_eval_passes_on_the_head() {
+    passes(Place::Head);
+}
+
+#[test]
+fn every_eval_passes_on_flushed_blocks() {
+    passes(Place::Flushed);
+}
+
+#[test]
+fn every_eval_passes_on_merged_blocks() {
+    passes(Place::Compacted);
+}
