@@ -166,7 +166,7 @@ fn range(request: &LookupRequest<'_>) -> TimeRange {
 fn source_error(error: SelectError) -> SourceError {
     match error {
         SelectError::TooManySeries { series_max } => SourceError::TooManySeries { series_max },
-        SelectError::Chunk { .. } => {
+        SelectError::Block(_) | SelectError::Chunk { .. } => {
             let mut text = error.to_string();
             let mut cause = error.source();
             while let Some(inner) = cause {
