@@ -1,6 +1,10 @@
 //! The command line: what a user can tell `hearth` to do.
+pub mod blocks;
 mod check;
+pub mod import;
+mod progress;
 pub mod query;
+pub mod store;
 
 use crate::config::ServeFlags;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -15,6 +19,8 @@ pub fn run() -> ExitCode {
         None => serve(cli.serve),
         Some(Command::Serve(flags)) => serve(flags),
         Some(Command::Query(arguments)) => crate::cli::query::run(&arguments),
+        Some(Command::Blocks { command }) => blocks::run(&command),
+        Some(Command::Import(arguments)) => import::run(&arguments),
         Some(Command::Rules { command: RulesCommand::Check { files } }) => check::rules(&files),
         Some(Command::Config { command: ConfigCommand::Check { file } }) => check::config(&file),
         Some(Command::Completions { shell }) => {
@@ -49,6 +55,13 @@ enum Command {
     Serve(ServeFlags),
     /// Ask a running server and print the answer
     Query(crate::cli::query::QueryArguments),
+    /// List, inspect, verify and export blocks, whether a server runs or not
+    Blocks {
+        #[command(subcommand)]
+        command: blocks::BlocksCommand,
+    },
+    /// Bring samples of Prometheus, OpenMetrics text or Parquet files into blocks, whether a server runs or not
+    Import(import::ImportArguments),
     /// Work with rule files
     Rules {
         #[command(subcommand)]

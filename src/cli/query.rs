@@ -83,7 +83,7 @@ pub enum Moment {
 }
 
 impl Moment {
-    fn resolve(self, now_ms: i64) -> i64 {
+    pub(super) fn resolve(self, now_ms: i64) -> i64 {
         match self {
             Self::At(at) => at,
             Self::Ago(millis) => now_ms.saturating_sub(millis),
@@ -91,7 +91,7 @@ impl Moment {
     }
 }
 
-fn parse_moment(text: &str) -> Result<Moment, String> {
+pub(super) fn parse_moment(text: &str) -> Result<Moment, String> {
     if text == "now" {
         return Ok(Moment::Ago(0));
     }
