@@ -9,6 +9,7 @@
 pub mod load;
 mod parts;
 mod reload;
+pub mod retention;
 mod store;
 
 use crate::config::ServeFlags;
@@ -58,11 +59,11 @@ async fn serve(flags: ServeFlags) -> Result<(), String> {
     let server = tokio::spawn(server::serve(listener, switch.router(), stop.clone(), options));
     tracing::info!(address = %address, storage = %flags.storage_path.display(), "Hearth listens and opens its storage");
 
-    let engine = tokio::select! {
-        engine = store::open(&flags, early.replay.clone()) => engine?,
+    let store = tokio::select! {
+        store = store::open(&flags, &plan, early.replay.clone()) => store?,
         () = told_to_stop() => return Ok(()),
     };
-    let parts = Parts::start(&flags, plan, early, engine).await?;
+    let parts = Parts::start(&flags, plan, early, store).await?;
     switch.set(parts.router());
     parts.announce(&flags);
     parts.run_until(told_to_stop()).await;

@@ -14,5 +14,6 @@ pub mod query;
 pub mod rules;
 pub mod runtime;
 pub mod scrape;
+pub mod sql;
 pub mod telemetry;
 pub mod wire;

@@ -7,6 +7,7 @@ pub mod api;
 pub mod load;
 pub mod peer;
 pub mod queries;
+pub mod questions;
 pub mod remote_read;
 pub mod remote_write;
 pub mod table;

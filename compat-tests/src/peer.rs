@@ -226,12 +226,19 @@ impl Server {
     /// Resident memory now and at its peak, in bytes.
     #[must_use]
     pub fn resident_bytes(&self) -> (u64, u64) {
+        (self.status_bytes("VmRSS:"), self.status_bytes("VmHWM:"))
+    }
+
+    /// Resident memory that is no mapped file, in bytes: what the system cannot take back.
+    #[must_use]
+    pub fn anonymous_bytes(&self) -> u64 {
+        self.status_bytes("RssAnon:")
+    }
+
+    fn status_bytes(&self, field: &str) -> u64 {
         let text = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
-        let field = |name: &str| {
-            let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-            line.split_ascii_whitespace().next()?.parse::<u64>().ok().map(|kib| kib * 1024)
-        };
-        (field("VmRSS:").unwrap_or(0), field("VmHWM:").unwrap_or(0))
+        let line = text.lines().find_map(|line| line.strip_prefix(field)).unwrap_or_default();
+        line.split_ascii_whitespace().next().and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) * 1024
     }
 
     /// Ends the process as an operator does and returns whether it left with code 0.

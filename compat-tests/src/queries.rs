@@ -21,6 +21,105 @@ pub fn all() -> Vec<String> {
     list
 }
 
+/// Random expressions of random parts, the same for the same seed. What is compared or ranked is as it was scraped: where
+/// values were rounded, the last bit would decide.
+#[must_use]
+pub fn generated(seed: u64, count: usize) -> Vec<String> {
+    let mut random = Random(seed);
+    (0..count).map(|_| random.vector(3)).collect()
+}
+
+/// Choices that a seed decides.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % bound
+    }
+
+    fn pick<'a>(&mut self, texts: &[&'a str]) -> &'a str {
+        texts[self.below(texts.len())]
+    }
+
+    fn selector(&mut self) -> String {
+        let name = self.pick(&[GAUGE, GAUGES, COUNTER, COUNTERS, "up", "scrape_samples_scraped", "go_goroutines"]);
+        let matchers = self.pick(&["", "", "", r#"{job="node"}"#, r#"{instance=~".+"}"#, r#"{job!~"h.*"}"#]);
+        let modifiers = self.pick(&["", "", "", " offset 5s", " offset 12s", " @ end()"]);
+        format!("{name}{matchers}{modifiers}")
+    }
+
+    fn window(&mut self) -> String {
+        let name = self.pick(&[GAUGE, GAUGES, COUNTER, COUNTERS, "scrape_samples_scraped"]);
+        let range = self.pick(&["5s", "9s", "15s", "21s"]);
+        format!("{name}[{range}]{}", self.pick(&["", "", " offset 7s"]))
+    }
+
+    fn grouping(&mut self) -> &'static str {
+        self.pick(&["", " by (job)", " by (mode)", " by (job, cpu)", " without (cpu)", " without (instance, mode)"])
+    }
+
+    fn vector(&mut self, depth: usize) -> String {
+        if depth == 0 {
+            return self.selector();
+        }
+        match self.below(12) {
+            0 => self.selector(),
+            1 | 2 => {
+                let functions = [
+                    "rate",
+                    "increase",
+                    "delta",
+                    "irate",
+                    "deriv",
+                    "avg_over_time",
+                    "sum_over_time",
+                    "max_over_time",
+                    "last_over_time",
+                    "stddev_over_time",
+                    "count_over_time",
+                    "changes",
+                    "resets",
+                ];
+                format!("{}({})", self.pick(&functions), self.window())
+            }
+            3 => {
+                let function = self.pick(&["max_over_time", "avg_over_time", "sum_over_time", "last_over_time"]);
+                let (inner, range) = (self.vector(depth - 1), self.pick(&["10s:2s", "20s:3s", "15s:5s"]));
+                format!("{function}(({inner})[{range}])")
+            }
+            4 | 5 => {
+                let function = self.pick(&["sum", "avg", "count", "min", "max", "group", "stddev", "stdvar"]);
+                format!("{function}{} ({})", self.grouping(), self.vector(depth - 1))
+            }
+            6 => format!("quantile{} (0.{}, {})", self.grouping(), 1 + self.below(9), self.vector(depth - 1)),
+            7 => {
+                let function = self.pick(&["abs", "ceil", "sqrt", "ln", "-", "exp", "sgn", "timestamp"]);
+                format!("{function}({})", self.vector(depth - 1))
+            }
+            8 => {
+                let operator = self.pick(&["+", "-", "*", "/", "^"]);
+                format!("({}) {operator} {}", self.vector(depth - 1), self.pick(&["2", "0.5", "-3", "1e3"]))
+            }
+            9 => {
+                let operator = self.pick(&[">", "<=", "!=", "== bool", "> bool"]);
+                format!("{} {operator} {}", self.selector(), self.pick(&["0", "1", "250", "1e7"]))
+            }
+            10 => {
+                let operator = self.pick(&["and", "or", "unless"]);
+                let on = self.pick(&["", " on (job)", " on (instance)", " ignoring (mode, cpu)"]);
+                format!("({}) {operator}{on} ({})", self.vector(depth - 1), self.vector(depth - 1))
+            }
+            _ => {
+                let operator = self.pick(&["+", "-", "*", "/"]);
+                let function = self.pick(&["sum", "max", "count"]);
+                let (left, right) = (self.vector(depth - 1), self.vector(depth - 1));
+                format!("({left}) {operator} on (job) group_left () {function} by (job) ({right})")
+            }
+        }
+    }
+}
+
 fn strings(texts: &[&str]) -> Vec<String> {
     texts.iter().map(ToString::to_string).collect()
 }

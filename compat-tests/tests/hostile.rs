@@ -1,9 +1,12 @@
-//! Hostile queries over HTTP: each is answered or refused within its budget, in bounded time and memory, and whoever asks
-//! something small meanwhile gets the right answer.
+//! Hostile requests over HTTP: each is answered or refused within its budget, in bounded time and memory, one after the other
+//! and all at once, and whoever asks or writes something small meanwhile is served as ever.
+//!
+//! `HEARTH_HOSTILE_SERIES=1000000` asks them of so many series; 100,000 otherwise.
 
 use anyhow::{Context, bail, ensure};
 use compat_tests::api::{Api, seconds};
 use compat_tests::peer::{Launch, Server};
+use compat_tests::remote_read::{self, ResponseType};
 use compat_tests::remote_write::{RequestBody, encode_labels, send};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,8 +27,16 @@ const GROWTH_BYTES_MAX: u64 = 2 * QUERY_BYTES_MAX;
 struct Hostile {
     name: &'static str,
     path: &'static str,
-    parameters: Vec<(&'static str, String)>,
+    ask: Ask,
     outcome: Outcome,
+}
+
+enum Ask {
+    Form(Vec<(&'static str, String)>),
+    /// The same, where only GET will do.
+    Url(Vec<(&'static str, String)>),
+    /// A request of remote read.
+    Read(Vec<u8>),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -40,14 +51,29 @@ enum Outcome {
 use Outcome::{Answered, AnsweredInTime, Refused};
 
 fn instant(name: &'static str, query: impl Into<String>, outcome: Outcome) -> Hostile {
-    let parameters = vec![("query", query.into()), ("time", seconds(BASE_MS + 20_000))];
-    Hostile { name, path: "/api/v1/query", parameters, outcome }
+    let ask = Ask::Form(vec![("query", query.into()), ("time", seconds(BASE_MS + 20_000))]);
+    Hostile { name, path: "/api/v1/query", ask, outcome }
 }
 
 fn range(name: &'static str, query: &str, (start, end, step): (i64, i64, &str), outcome: Outcome) -> Hostile {
     let parameters =
         vec![("query", query.into()), ("start", seconds(start)), ("end", seconds(end)), ("step", step.into())];
-    Hostile { name, path: "/api/v1/query_range", parameters, outcome }
+    Hostile { name, path: "/api/v1/query_range", ask: Ask::Form(parameters), outcome }
+}
+
+/// A look-up with selectors.
+fn lookup(name: &'static str, path: &'static str, selectors: &[String], outcome: Outcome) -> Hostile {
+    let selectors = selectors.iter().map(|selector| ("match[]", selector.clone()));
+    let parameters = selectors.chain([("start", seconds(BASE_MS))]).collect();
+    let is_form = matches!(path, "/api/v1/series" | "/api/v1/labels");
+    Hostile { name, path, ask: if is_form { Ask::Form(parameters) } else { Ask::Url(parameters) }, outcome }
+}
+
+/// A remote read of the series whose names and labels `a` match.
+fn read(name: &'static str, (metric, a): (&str, &[&str]), accepted: ResponseType, outcome: Outcome) -> Hostile {
+    let regexes: Vec<_> = [("__name__", metric)].into_iter().chain(a.iter().map(|a| ("a", *a))).collect();
+    let ask = Ask::Read(remote_read::request_where(&regexes, BASE_MS, BASE_MS + 20_000, accepted));
+    Hostile { name, path: "/api/v1/read", ask, outcome }
 }
 
 /// Texts that are large or deep.
@@ -96,6 +122,39 @@ fn expressions() -> Vec<Hostile> {
             Answered,
         ),
     ]
+}
+
+/// The same where there is no query around them.
+fn expressions_elsewhere() -> Vec<Hostile> {
+    use ResponseType::{Samples, StreamedChunks};
+    const REPEATED: &str = "(a+)+b";
+    const HUGE: &str = ".{1000}{1000}";
+    const LARGE: &str = ".{1000}";
+    let selector = |pattern: &str| format!("{{__name__=~\"m.*\", a=~\"{pattern}\"}}");
+    let many = vec![selector(LARGE); 400];
+    let mut cases = Vec::new();
+    for path in ["/api/v1/series", "/api/v1/labels", "/api/v1/label/i/values", "/federate"] {
+        cases.push(lookup("match[]=(a+)+b", path, &[selector(REPEATED)], Answered));
+        cases.push(lookup("match[]=(a*)*…", path, &[selector(&("(a*)*".repeat(20) + "b"))], Answered));
+        cases.push(lookup("match[]=.{1000}{1000}", path, &[selector(HUGE)], Refused(400, "")));
+        cases.push(lookup("hundreds of match[]=.{1000}", path, &many, Refused(400, "regular expressions need more")));
+    }
+    let exemplars = lookup("exemplars of (a+)+b", "/api/v1/query_exemplars", &[], Answered);
+    let parameters = vec![("query", selector(REPEATED)), ("start", seconds(BASE_MS)), ("end", seconds(BASE_MS))];
+    cases.push(Hostile { ask: Ask::Url(parameters), ..exemplars });
+    for accepted in [Samples, StreamedChunks] {
+        cases.push(read("a read of (a+)+b", ("m.*", &[REPEATED]), accepted, Answered));
+        cases.push(read("a read of (m|mm)+…", ("(m|mm|[0-9]|[0-9]+)+x", &[]), accepted, Answered));
+        cases.push(read("a read of .{1000}{1000}", ("m.*", &[HUGE]), accepted, Refused(400, "")));
+        cases.push(read(
+            "a read of hundreds of .{1000}",
+            ("m.*", &[LARGE; 400]),
+            accepted,
+            Refused(400, "bytes of regular expressions in one request"),
+        ));
+    }
+    cases.push(read("a read of everything", (".+", &[]), StreamedChunks, Answered));
+    cases
 }
 
 /// Durations, times and grids without measure.
@@ -153,16 +212,21 @@ fn selections() -> Vec<Hostile> {
     ];
     for path in ["/api/v1/series", "/api/v1/labels"] {
         let parameters = vec![("match[]", EVERYTHING.to_owned()), ("start", seconds(BASE_MS)), ("limit", "0".into())];
-        cases.push(Hostile { name: "everything looked up", path, parameters, outcome: Answered });
+        cases.push(Hostile { name: "everything looked up", path, ask: Ask::Form(parameters), outcome: Answered });
     }
     cases
 }
 
-/// Writes the series, two samples each.
-async fn fill(client: &reqwest::Client, server: &Server) -> anyhow::Result<()> {
+/// All of them, the cheap ones first.
+fn everything() -> impl Iterator<Item = Hostile> {
+    [texts(), expressions(), expressions_elsewhere(), times(), selections()].into_iter().flatten()
+}
+
+/// Writes so many series, two samples each.
+async fn fill(client: &reqwest::Client, server: &Server, series: usize) -> anyhow::Result<()> {
     let url = format!("{}/api/v1/write", server.url);
     let mut body = RequestBody::default();
-    for first in (0..SERIES).step_by(5_000) {
+    for first in (0..series).step_by(5_000) {
         for time_ms in [BASE_MS, BASE_MS + 15_000] {
             for i in first..first + 5_000 {
                 let (name, number) = (format!("m{}", i % METRICS), i.to_string());
@@ -192,15 +256,32 @@ async fn neighbour(url: String, stop: Arc<AtomicBool>) -> anyhow::Result<(usize,
     Ok((asked, longest))
 }
 
-/// Asks, checks what comes of it, and returns how long it took.
-async fn attack(client: &reqwest::Client, server: &Server, hostile: &Hostile) -> anyhow::Result<Duration> {
-    let started = Instant::now();
-    let request = client.post(format!("{}{}", server.url, hostile.path)).form(&hostile.parameters);
-    let answer = request.send().await?;
+/// Asks, and returns the status and the text of the answer.
+async fn asked(client: &reqwest::Client, url: &str, hostile: &Hostile) -> anyhow::Result<(u16, String)> {
+    let place = format!("{url}{}", hostile.path);
+    let answer = match &hostile.ask {
+        Ask::Form(parameters) => client.post(place).form(parameters).send().await?,
+        Ask::Url(parameters) => client.get(place).query(parameters).send().await?,
+        Ask::Read(body) => remote_read::post(client, url, body.clone()).await?,
+    };
     let status = answer.status().as_u16();
-    let text = answer.text().await?;
+    let bytes = answer.bytes().await?;
+    Ok((status, String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+/// Asks, checks what comes of it, and returns how long it took.
+async fn attack(
+    client: &reqwest::Client,
+    server: &Server,
+    hostile: &Hostile,
+    series: usize,
+) -> anyhow::Result<Duration> {
+    let started = Instant::now();
+    let (status, text) = asked(client, &server.url, hostile).await?;
     let start: String = text.chars().take(300).collect();
     match hostile.outcome {
+        // Of so many series more does not fit the budget, or takes too long.
+        Answered if series > SERIES && matches!(status, 422 | 503) => {}
         Answered => ensure!(status == 200, "{status}: {start}"),
         Refused(expected, message) => ensure!(status == expected && text.contains(message), "{status}: {start}"),
         AnsweredInTime if status == 200 => {}
@@ -222,12 +303,13 @@ async fn hostile_queries_harm_nobody() -> anyhow::Result<()> {
     let limits: Vec<&str> = limits.iter().map(String::as_str).collect();
     let server = Launch::hearth(directory.path(), Some("self_scrape: {enabled: false}"), &limits)?.start().await?;
     let client = reqwest::Client::new();
-    fill(&client, &server).await?;
+    let series = std::env::var("HEARTH_HOSTILE_SERIES").map_or(Ok(SERIES), |text| text.parse())?;
+    fill(&client, &server, series).await?;
     let (stop, loaded_bytes) = (Arc::new(AtomicBool::new(false)), server.resident_bytes().0);
     let neighbour = tokio::spawn(neighbour(server.url.clone(), Arc::clone(&stop)));
     let mut failures = Vec::new();
-    for hostile in [texts(), expressions(), times(), selections()].into_iter().flatten() {
-        match attack(&client, &server, &hostile).await {
+    for hostile in everything() {
+        match attack(&client, &server, &hostile, series).await {
             Ok(time) => println!("{}: {time:?}", hostile.name),
             Err(error) => failures.push(format!("{}: {error:#}", hostile.name)),
         }
@@ -247,6 +329,89 @@ async fn hostile_queries_harm_nobody() -> anyhow::Result<()> {
         bail!("{}", failures.join("\n"));
     }
     ensure!(longest < Duration::from_secs(TIMEOUT_S / 2), "a small query took {longest:?}");
+    ensure!(peak_bytes < loaded_bytes + GROWTH_BYTES_MAX, "{loaded_bytes} bytes grew to {peak_bytes}");
+    ensure!(server.terminate()?, "it did not end well");
+    Ok(())
+}
+
+/// Writes again and again until told to stop; returns how many samples were taken.
+async fn writer(client: reqwest::Client, url: String, stop: Arc<AtomicBool>) -> anyhow::Result<usize> {
+    let mut body = RequestBody::default();
+    let (mut written, mut time_ms) = (0, BASE_MS);
+    while !stop.load(Ordering::Relaxed) {
+        for i in 0..50 {
+            body.push(&encode_labels(&[("__name__", "written"), ("i", &i.to_string())]), time_ms, 1.0);
+        }
+        let (status, text) = send(&client, &format!("{url}/api/v1/write"), body.take_compressed()).await?;
+        ensure!(status == 204, "{status}: {text}");
+        (written, time_ms) = (written + 50, time_ms + 1);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(written)
+}
+
+/// Everything hostile at once, three times over, in front of a server with little room: memory stays within what so many
+/// queries may hold, small queries are answered, and no sample that was taken is lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_burst_of_hostile_requests_harms_nobody() -> anyhow::Result<()> {
+    const AT_ONCE: u64 = 4;
+    const EACH_BYTES_MAX: u64 = 32 << 20;
+    // What is held, as much again of texts, expressions and answers on their way, and what was freed a moment ago.
+    const GROWTH_BYTES_MAX: u64 = 3 * AT_ONCE * EACH_BYTES_MAX;
+    let directory = tempfile::tempdir()?;
+    let limits = [
+        format!("--query.max-bytes={EACH_BYTES_MAX}"),
+        format!("--query.max-concurrency={AT_ONCE}"),
+        "--query.timeout=5s".to_owned(),
+        "--query.max-samples=2000000".to_owned(),
+    ];
+    let limits: Vec<&str> = limits.iter().map(String::as_str).collect();
+    let server = Launch::hearth(directory.path(), Some("self_scrape: {enabled: false}"), &limits)?.start().await?;
+    let client = reqwest::Client::new();
+    fill(&client, &server, 10_000).await?;
+    let (stop, loaded_bytes) = (Arc::new(AtomicBool::new(false)), server.resident_bytes().0);
+    let neighbour = tokio::spawn(neighbour(server.url.clone(), Arc::clone(&stop)));
+    let writer = tokio::spawn(writer(client.clone(), server.url.clone(), Arc::clone(&stop)));
+
+    let mut burst = tokio::task::JoinSet::new();
+    for hostile in (0..3).flat_map(|_| everything()) {
+        let (client, url) = (client.clone(), server.url.clone());
+        burst.spawn(async move {
+            let is_read = matches!(hostile.ask, Ask::Read(_));
+            let (status, text) = match asked(&client, &url, &hostile).await {
+                // What is streamed can only be broken off when its time is over.
+                Err(_) if is_read => return Ok(0),
+                answer => answer.with_context(|| hostile.name)?,
+            };
+            // There is less room than when each comes alone, so what is answered there may be refused here.
+            let known = matches!(status, 200 | 422 | 503) || matches!(hostile.outcome, Refused(..)) && status == 400;
+            let known = known || status == 400 && is_read;
+            ensure!(known, "{}: {status}: {}", hostile.name, text.chars().take(300).collect::<String>());
+            Ok(status)
+        });
+    }
+    let mut answers: std::collections::BTreeMap<u16, usize> = std::collections::BTreeMap::new();
+    let mut failures = Vec::new();
+    while let Some(ended) = burst.join_next().await {
+        match ended? {
+            Ok(status) => *answers.entry(status).or_default() += 1,
+            Err(failure) => failures.push(format!("{failure:#}")),
+        }
+    }
+    stop.store(true, Ordering::Relaxed);
+    let (asked, longest) = neighbour.await??;
+    let written = writer.await??;
+    let peak_bytes = server.resident_bytes().1;
+    println!(
+        "{answers:?}; {asked} small queries, {longest:?} at most; {written} samples written; {} MiB, {} MiB at most",
+        loaded_bytes >> 20,
+        peak_bytes >> 20
+    );
+    ensure!(failures.is_empty(), "{}", failures.join("\n"));
+    // Two hundred requests share the processor with it, perhaps in a debug build.
+    ensure!(longest < Duration::from_secs(TIMEOUT_S), "a small query took {longest:?}");
+    let stored = Api::new(&server.url).instant("sum(count_over_time(written[1d]))", BASE_MS + 3_600_000).await?;
+    ensure!(stored.values().eq([&vec![(BASE_MS + 3_600_000, written as f64)]]), "{written} samples: {stored:?}");
     ensure!(peak_bytes < loaded_bytes + GROWTH_BYTES_MAX, "{loaded_bytes} bytes grew to {peak_bytes}");
     ensure!(server.terminate()?, "it did not end well");
     Ok(())

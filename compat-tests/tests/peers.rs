@@ -76,7 +76,9 @@ async fn prometheus_writes_and_every_query_agrees_with_it() -> anyhow::Result<()
     .await?;
 
     let mut problems = Vec::new();
-    let list = queries::all();
+    let mut list = queries::all();
+    let seed = end_ms.cast_unsigned();
+    list.extend(queries::generated(seed, 300));
     for query in &list {
         let pair = (ours.instant(query, end_ms).await, theirs.instant(query, end_ms).await);
         problems.extend(compare(query, "instant", pair));
@@ -88,7 +90,8 @@ async fn prometheus_writes_and_every_query_agrees_with_it() -> anyhow::Result<()
             (ours.range(query, start_ms, end_ms, 7_000).await, theirs.range(query, start_ms, end_ms, 7_000).await);
         problems.extend(compare(query, "range", pair));
     }
-    ensure!(problems.is_empty(), "{} of {} queries differ:\n{}", problems.len(), list.len(), problems.join("\n"));
+    let counts = format!("{} of {} queries differ, seed {seed}", problems.len(), list.len());
+    ensure!(problems.is_empty(), "{counts}:\n{}", problems.join("\n"));
     check_promtool(&hearth, directory.path()).await
 }
 

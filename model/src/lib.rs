@@ -3,6 +3,8 @@
 //! A leaf: knows no sibling, no runtime, no wire format.
 #![forbid(unsafe_code)]
 
+pub mod bucket;
+pub mod compensated;
 pub mod exemplar;
 pub mod histogram;
 pub mod labels;

@@ -15,6 +15,12 @@ pub fn is_stale_marker(value: f64) -> bool {
     value.to_bits() == STALE_MARKER_BITS
 }
 
+/// Whether two neighbouring values differ; a NaN after a NaN is no change.
+#[must_use]
+pub fn is_change(before: f64, after: f64) -> bool {
+    before != after && !(before.is_nan() && after.is_nan())
+}
+
 /// One float sample.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sample {

@@ -154,11 +154,51 @@ fn range_queries(c: &mut Criterion<CpuTime>) {
         ("max_over_time 5 m, 1 m steps", "max(max_over_time(http_requests_total[5m]))", 60_000, 300_000),
         ("avg_over_time 1 h, 1 m steps", "max(avg_over_time(http_requests_total[1h]))", 60_000, 3_600_000),
         ("sum_over_time 5 m, 1 m steps", "max(sum_over_time(http_requests_total[5m]))", 60_000, 300_000),
+        ("irate, 1 m steps", "max(irate(http_requests_total[5m]))", 60_000, 300_000),
+        ("changes, 1 m steps", "max(changes(http_requests_total[5m]))", 60_000, 300_000),
+        ("deriv, 1 m steps", "max(deriv(http_requests_total[5m]))", 60_000, 300_000),
+        ("stddev_over_time 5 m, 1 m steps", "max(stddev_over_time(http_requests_total[5m]))", 60_000, 300_000),
+        ("last_over_time 5 m, 1 m steps", "max(last_over_time(http_requests_total[5m]))", 60_000, 300_000),
+        ("quantile_over_time 5 m, 1 m steps", "max(quantile_over_time(0.9, http_requests_total[5m]))", 60_000, 300_000),
+        ("avg by (job), 15 s steps", "avg by (job) (http_requests_total)", 15_000, 300_000),
+        ("max by (job), 15 s steps", "max by (job) (http_requests_total)", 15_000, 300_000),
+        ("stddev by (job), 15 s steps", "stddev by (job) (http_requests_total)", 15_000, 300_000),
+        ("count_values, 1 m steps", r#"count_values("v", http_requests_total % 7)"#, 60_000, 300_000),
         ("topk(5, rate), 1 m steps", "topk(5, rate(http_requests_total[5m]))", 60_000, 300_000),
         ("quantile(rate), 1 m steps", "quantile(0.9, rate(http_requests_total[5m]))", 60_000, 300_000),
         (
             "histogram_quantile(sum by (le, job)), 1 m steps",
             "histogram_quantile(0.9, sum by (le, job) (rate(http_requests_total[5m])))",
+            60_000,
+            300_000,
+        ),
+        (
+            "histogram_quantile(rate), 1 m steps",
+            "max(histogram_quantile(0.9, rate(http_requests_total[5m])))",
+            60_000,
+            300_000,
+        ),
+        (
+            "sum(rate * group_left rate), 1 m steps",
+            "sum(rate(http_requests_total[5m]) * on (job) group_left () max by (job) (http_requests_total))",
+            60_000,
+            300_000,
+        ),
+        (
+            "sum(x unless y), 1 m steps",
+            r#"sum(http_requests_total unless on (pod) (http_requests_total > 1e6))"#,
+            60_000,
+            300_000,
+        ),
+        (
+            "label_replace, 1 m steps",
+            r#"sum by (node) (label_replace(http_requests_total, "node", "$1", "instance", "node-(.*):.*"))"#,
+            60_000,
+            300_000,
+        ),
+        (
+            "label_join, 1 m steps",
+            r#"sum by (where) (label_join(http_requests_total, "where", "/", "job", "instance"))"#,
             60_000,
             300_000,
         ),
@@ -217,9 +257,34 @@ fn instant_queries(c: &mut Criterion<CpuTime>) {
     group.finish();
 }
 
+/// One series, from the text on: what a panel with a single number asks.
+fn one_series(c: &mut Criterion<CpuTime>) {
+    let queries = [
+        ("selector", r#"http_requests_total{job="job-0"}"#),
+        ("rate", r#"rate(http_requests_total{job="job-0"}[5m])"#),
+        ("sum(rate) > 0", r#"sum by (job) (rate(http_requests_total{job="job-0"}[5m])) > 0"#),
+        ("quantile_over_time", r#"quantile_over_time(0.9, http_requests_total{job="job-0"}[1h])"#),
+    ];
+    let source = Counters::new(1);
+    let engine = Engine::default();
+    let mut group = c.benchmark_group("instant, one series");
+    for (name, query) in queries {
+        group.bench_function(name, |b| {
+            // The clock of a thread is read by a system call: many evaluations share two of them.
+            b.iter(|| {
+                let expr = parse(black_box(query), &ParseOptions::all()).expect("a query");
+                let budget = Budget::default();
+                let context = QueryContext::new(&source, &budget);
+                black_box(engine.instant(&expr, 2 * HOUR - 60_000, &context).expect("an answer"))
+            });
+        });
+    }
+    group.finish();
+}
+
 criterion_group! {
     name = benches;
     config = Criterion::default().with_measurement(CpuTime);
-    targets = range_queries, instant_queries
+    targets = range_queries, instant_queries, one_series
 }
 criterion_main!(benches);

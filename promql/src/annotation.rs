@@ -209,7 +209,7 @@ pub(crate) fn format_g(value: f64, digits: Option<usize>) -> String {
 }
 
 /// A time in milliseconds as RFC 3339 in whole seconds.
-fn format_second(time_ms: i64) -> String {
+pub(crate) fn format_second(time_ms: i64) -> String {
     let seconds = time_ms.div_euclid(1000);
     jiff::Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |time| time.to_string())
 }

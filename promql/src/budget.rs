@@ -5,6 +5,7 @@
 //! the time that one series takes. Invariant: what was charged is released when its holder is dropped; peaks only grow.
 
 use crate::query_error::QueryError;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 /// Upper bounds of one query.
@@ -25,6 +26,41 @@ impl Default for BudgetLimits {
     }
 }
 
+/// Bytes that many queries hold together, in addition to the bound of each.
+#[derive(Debug)]
+pub struct SharedBytes {
+    held: AtomicUsize,
+    bytes_max: usize,
+}
+
+impl SharedBytes {
+    /// Nothing is held yet.
+    #[must_use]
+    pub fn new(bytes_max: usize) -> Self {
+        Self { held: AtomicUsize::new(0), bytes_max }
+    }
+
+    /// How many bytes are held now.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    /// The bound.
+    #[must_use]
+    pub fn bytes_max(&self) -> usize {
+        self.bytes_max
+    }
+
+    fn add(&self, bytes: usize) -> usize {
+        self.held.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes)
+    }
+
+    fn release(&self, bytes: usize) {
+        self.held.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
 const RUNNING: u8 = 0;
 const CANCELED: u8 = 1;
 const EXPIRED: u8 = 2;
@@ -39,13 +75,35 @@ pub struct Budget {
     bytes: AtomicUsize,
     bytes_peak: AtomicUsize,
     series: AtomicUsize,
+    /// What other queries draw on, too.
+    shared: Option<Arc<SharedBytes>>,
 }
 
 impl Budget {
     /// An account on which nothing is charged yet.
     #[must_use]
     pub fn new(limits: BudgetLimits) -> Self {
-        Self { limits, ..Self::default() }
+        Self::draw_on(limits, None)
+    }
+
+    /// As [`Budget::new`]; bytes are also drawn from what is bounded for many queries together.
+    #[must_use]
+    pub fn sharing(limits: BudgetLimits, shared: Arc<SharedBytes>) -> Self {
+        Self::draw_on(limits, Some(shared))
+    }
+
+    fn draw_on(limits: BudgetLimits, shared: Option<Arc<SharedBytes>>) -> Self {
+        let zero = AtomicUsize::default;
+        Self {
+            limits,
+            signal: AtomicU8::new(RUNNING),
+            samples: zero(),
+            samples_peak: zero(),
+            bytes: zero(),
+            bytes_peak: zero(),
+            series: zero(),
+            shared,
+        }
     }
 
     /// Stops the query: its client went away or an operator said so.
@@ -100,7 +158,8 @@ impl Budget {
     }
 
     /// Series that may still be selected.
-    pub(crate) fn series_left(&self) -> usize {
+    #[must_use]
+    pub fn series_left(&self) -> usize {
         self.limits.series_max.saturating_sub(self.series())
     }
 
@@ -116,12 +175,24 @@ impl Budget {
         Ok(())
     }
 
-    /// Charges what is held until the query ends.
+    /// Charges what is held until the query ends, or until it is given back by [`Budget::release`]; a refused charge counts
+    /// as held too.
     ///
     /// # Errors
     /// More than the query may hold.
     pub fn hold(&self, samples: usize, bytes: usize) -> Result<(), QueryError> {
-        self.charge_samples(samples).and(self.charge_bytes(bytes))
+        let samples = self.charge_samples(samples);
+        let bytes = self.charge_bytes(bytes);
+        samples.and(bytes)
+    }
+
+    /// Gives back what [`Budget::hold`] charged.
+    pub fn release(&self, samples: usize, bytes: usize) {
+        self.samples.fetch_sub(samples, Ordering::Relaxed);
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        if let Some(shared) = &self.shared {
+            shared.release(bytes);
+        }
     }
 
     fn charge_samples(&self, count: usize) -> Result<(), QueryError> {
@@ -133,10 +204,24 @@ impl Budget {
     fn charge_bytes(&self, count: usize) -> Result<(), QueryError> {
         let held = self.bytes.fetch_add(count, Ordering::Relaxed).saturating_add(count);
         self.bytes_peak.fetch_max(held, Ordering::Relaxed);
+        // Charged even when it is refused: whoever is refused releases it.
+        let held_by_all = self.shared.as_ref().map(|shared| (shared.add(count), shared.bytes_max));
         if held > self.limits.bytes_max {
             return Err(QueryError::TooManyBytes { bytes_max: self.limits.bytes_max });
         }
-        Ok(())
+        match held_by_all {
+            Some((held, bytes_max)) if held > bytes_max => Err(QueryError::NoMemory { held, bytes_max }),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for Budget {
+    /// What was held until the end of the query is free again.
+    fn drop(&mut self) {
+        if let Some(shared) = &self.shared {
+            shared.release(*self.bytes.get_mut());
+        }
     }
 }
 
@@ -178,8 +263,7 @@ impl<'b> Charge<'b> {
 
 impl Drop for Charge<'_> {
     fn drop(&mut self) {
-        self.budget.samples.fetch_sub(self.samples, Ordering::Relaxed);
-        self.budget.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.budget.release(self.samples, self.bytes);
     }
 }
 
@@ -205,5 +289,18 @@ mod tests {
         drop(charge);
         assert_eq!(Charge::none(&budget).add(10, 0), Ok(()));
         assert_eq!((budget.samples_peak(), budget.bytes_peak()), (11, 88));
+    }
+
+    #[test]
+    fn queries_that_share_a_bound_give_back_what_they_held() {
+        let shared = Arc::new(SharedBytes::new(100));
+        let budgets = [0, 1].map(|_| Budget::sharing(BudgetLimits::default(), Arc::clone(&shared)));
+        assert_eq!(budgets[0].hold(1, 60), Ok(()));
+        let mut charge = Charge::none(&budgets[1]);
+        assert_eq!(charge.add(1, 50), Err(QueryError::NoMemory { held: 110, bytes_max: 100 }));
+        drop(charge);
+        assert_eq!(shared.held(), 60);
+        drop(budgets);
+        assert_eq!(shared.held(), 0);
     }
 }

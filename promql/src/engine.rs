@@ -3,30 +3,24 @@
 //! Holds what does not change from query to query. Knows no clock: times come with the query, deadlines through the
 //! [`Budget`]. Blocks the calling thread until the answer is there; with a pool the work is shared with its threads.
 
+mod run;
+
 use crate::ast::{Expr, ValueType};
-use crate::budget::{Budget, Charge};
-use crate::estimate::{Cost, Estimator, QueryCost};
-use crate::eval::exec::{Counting, Exec, Settings, Tally};
-use crate::eval::extended::{self, Extension};
-use crate::eval::names::remove_marked;
+use crate::budget::Budget;
+use crate::estimate::{Cost, Depth, Estimator, QueryCost};
+use crate::eval::exec::{Exec, Samples, Settings, Tally};
 use crate::eval::profile::Profile;
-use crate::eval::range_call::RangeInput;
-use crate::eval::row::{histogram_bytes, samples_of};
-use crate::eval::select::Selection;
 use crate::eval::shared::Shared;
-use crate::eval::steps::{LookTimes, Steps};
-use crate::eval::vector::{SeriesVector, Vector, announced};
-use crate::evaluator::{Evaluator, Scope, Value};
+use crate::eval::steps::Steps;
 use crate::explain::{Explanation, explanation};
 use crate::plan::repeats::Repeats;
 use crate::plan::walk::{Placed, parts};
-use crate::plan::{self, Bounds, Kind, Node, RangeNode, RangeSource};
+use crate::plan::{self, Bounds, Kind, Node, RangeNode};
 pub use crate::query_error::{QueryError, QueryErrorKind};
+use crate::resolution::SourceResolution;
 use crate::source::SeriesSource;
-use crate::value::{MatrixSeries, QueryResult, QueryStats, QueryValue, SampleValue, VectorSample};
-use model::histogram::HistogramColumns;
-use model::sample::SampleColumns;
-use std::sync::Arc;
+use crate::value::{QueryResult, QueryStats, QueryValue};
+use run::Run;
 
 /// How the engine understands queries.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +65,8 @@ pub struct QueryContext<'a> {
     pub per_step_stats: bool,
     /// How much to find out before evaluating.
     pub foresight: Foresight,
+    /// Whether downsampled data may stand for samples.
+    pub source_resolution: SourceResolution,
 }
 
 /// How much to find out about a query before it is evaluated.
@@ -89,7 +85,15 @@ impl<'a> QueryContext<'a> {
     /// A context for the calling thread, with the engine's lookback.
     #[must_use]
     pub fn new(source: &'a dyn SeriesSource, budget: &'a Budget) -> Self {
-        Self { source, budget, pool: None, lookback_ms: None, per_step_stats: false, foresight: Foresight::None }
+        Self {
+            source,
+            budget,
+            pool: None,
+            lookback_ms: None,
+            per_step_stats: false,
+            foresight: Foresight::None,
+            source_resolution: SourceResolution::default(),
+        }
     }
 }
 
@@ -174,23 +178,20 @@ impl Engine {
         let steps = if step_ms == 0 { Steps::instant(start_ms) } else { Steps::range(start_ms, end_ms, step_ms) };
         let plan = plan::plan(expr, Bounds { start_ms, end_ms, step_ms })?;
         let placed = parts(&plan, steps, self.options.subquery_step_ms);
-        let costs = self.estimate(&placed, context)?;
+        let costs = estimate(&placed, Depth::Look, self.settings(context), context)?;
         let repeats = Repeats::find(&placed);
         Ok(explanation(&placed, costs, None, |ordinal| repeats.is_shared(ordinal)))
     }
 
-    /// What the parts of a plan will cost; refuses what cannot fit.
-    fn estimate(
-        &self,
-        placed: &[Placed<'_>],
-        context: &QueryContext<'_>,
-    ) -> Result<(Vec<Cost>, QueryCost), QueryError> {
-        let lookback_ms = context.lookback_ms.unwrap_or(self.options.lookback_ms);
-        let limits = context.budget.limits();
-        let estimator = Estimator { source: context.source, lookback_ms, series_max: limits.series_max };
-        let (costs, whole) = estimator.costs(placed)?;
-        whole.check(limits)?;
-        Ok((costs, whole))
+    fn settings(&self, context: &QueryContext<'_>) -> Settings {
+        Settings {
+            lookback_ms: context.lookback_ms.unwrap_or(self.options.lookback_ms),
+            subquery_step_ms: self.options.subquery_step_ms,
+            delayed_name_removal: self.options.delayed_name_removal,
+            type_and_unit_labels: self.options.type_and_unit_labels,
+            start_timestamps: self.options.start_timestamps,
+            source_resolution: context.source_resolution,
+        }
     }
 
     fn run<'a>(
@@ -201,21 +202,20 @@ impl Engine {
         answer: impl FnOnce(&Run<'_, 'a>) -> Result<QueryValue, QueryError>,
     ) -> Result<QueryResult, QueryError> {
         context.budget.check()?;
-        let settings = Settings {
-            lookback_ms: context.lookback_ms.unwrap_or(self.options.lookback_ms),
-            subquery_step_ms: self.options.subquery_step_ms,
-            delayed_name_removal: self.options.delayed_name_removal,
-            type_and_unit_labels: self.options.type_and_unit_labels,
-            start_timestamps: self.options.start_timestamps,
-        };
+        let settings = self.settings(context);
         let foresees = context.foresight != Foresight::None;
         let placed = if foresees || Repeats::are_possible(expr) {
             parts(plan, steps, settings.subquery_step_ms)
         } else {
             Vec::new()
         };
-        let costs = if foresees { Some(self.estimate(&placed, context)?) } else { None };
         let explain = context.foresight == Foresight::Explain;
+        let costs = match context.foresight {
+            Foresight::None => None,
+            // What fits at a glance needs no closer look.
+            Foresight::Estimate if estimate(&placed, Depth::Glance, settings, context).is_ok() => None,
+            Foresight::Estimate | Foresight::Explain => Some(estimate(&placed, Depth::Look, settings, context)?),
+        };
         let profile = explain.then(|| Profile::new(placed.iter().map(|placed| placed.part.ordinal())));
         let tally = Tally::new(steps, context.per_step_stats);
         let shared = Shared::new(Repeats::find(&placed));
@@ -228,13 +228,35 @@ impl Engine {
             value,
             annotations: exec.take_annotations(),
             stats: QueryStats {
-                samples_total: exec.tally.total(),
-                samples_per_step: exec.tally.per_step(),
+                samples_total: exec.tally.total().used,
+                samples_per_step: per_step(&exec.tally, |samples| samples.used),
+                samples_read: exec.tally.total().fresh,
+                samples_read_per_step: per_step(&exec.tally, |samples| samples.fresh),
                 samples_peak: context.budget.samples_peak(),
                 series: context.budget.series(),
             },
         })
     }
+}
+
+/// One of the counts of each step, if they are counted.
+fn per_step(tally: &Tally, count: impl Fn(Samples) -> u64) -> Option<Vec<(i64, u64)>> {
+    let counted = tally.per_step()?;
+    Some(counted.into_iter().map(|(time_ms, samples)| (time_ms, count(samples))).collect())
+}
+
+/// What the parts of a plan will cost; refuses what cannot fit.
+fn estimate(
+    placed: &[Placed<'_>],
+    depth: Depth,
+    settings: Settings,
+    context: &QueryContext<'_>,
+) -> Result<(Vec<Cost>, QueryCost), QueryError> {
+    let limits = context.budget.limits();
+    let estimator = Estimator { source: context.source, settings, series_max: limits.series_max, depth };
+    let (costs, whole) = estimator.costs(placed)?;
+    whole.check(limits)?;
+    Ok((costs, whole))
 }
 
 /// The range vector that is the result of a plan, if it is one.
@@ -243,196 +265,5 @@ fn result_range(plan: &Node) -> Option<&RangeNode> {
         Kind::Range(range) => Some(range),
         Kind::Invariant(inner) => result_range(inner),
         _ => None,
-    }
-}
-
-/// One query being answered.
-struct Run<'e, 'q> {
-    exec: &'e Exec<'q>,
-    steps: Steps,
-}
-
-impl<'q> Run<'_, 'q> {
-    fn evaluate(&self, plan: &Node) -> Result<Value<'q>, QueryError> {
-        let scope = Scope { steps: self.steps, counting: Counting::PerStep };
-        match (Evaluator { exec: self.exec }).evaluate(plan, scope)? {
-            Value::Vector(vector) => self.named(vector).map(Value::Vector),
-            other => Ok(other),
-        }
-    }
-
-    /// Names as the user sees them.
-    fn named(&self, vector: Vector<'q>) -> Result<Vector<'q>, QueryError> {
-        if self.exec.settings.delayed_name_removal {
-            return remove_marked(vector, self.steps.count, self.exec);
-        }
-        Ok(vector)
-    }
-
-    fn instant(&self, plan: &Node, value_type: ValueType) -> Result<QueryValue, QueryError> {
-        let timestamp_ms = self.steps.start_ms;
-        debug_assert!(value_type != ValueType::Matrix, "range vectors are answered elsewhere");
-        Ok(match self.evaluate(plan)? {
-            Value::Scalar(scalar) => QueryValue::Scalar { timestamp_ms, value: scalar.at(0) },
-            Value::Text(value) => QueryValue::String { timestamp_ms, value },
-            Value::Vector(vector) => QueryValue::Vector { timestamp_ms, samples: self.samples(vector.as_ref())? },
-        })
-    }
-
-    fn samples(&self, vector: &dyn SeriesVector) -> Result<Vec<VectorSample>, QueryError> {
-        let chunks = self.exec.map_chunks(vector.len(), 1024, |range, worker| {
-            let mut charge = Charge::none(self.exec.budget);
-            let mut samples = Vec::new();
-            let mut row = worker.take_row();
-            for index in announced(vector, range) {
-                vector.row(index, worker, &mut row)?;
-                let (value, count, bytes) = match (row.get(0), row.histogram(0)) {
-                    (Some(value), _) => (SampleValue::Float(value), 1, 0),
-                    (None, Some(histogram)) => {
-                        let (count, bytes) = (samples_of(histogram), histogram_bytes(histogram));
-                        (SampleValue::Histogram(Arc::clone(histogram)), count, bytes)
-                    }
-                    (None, None) => continue,
-                };
-                let labels = vector.labels(index);
-                charge.add(count, labels.packed_len() + size_of::<VectorSample>() + bytes)?;
-                samples.push(VectorSample { labels, value });
-            }
-            worker.give_row(row);
-            Ok((samples, charge))
-        })?;
-        Ok(chunks.into_iter().flat_map(|(samples, _)| samples).collect())
-    }
-
-    fn range(&self, plan: &Node) -> Result<QueryValue, QueryError> {
-        let all_steps: Arc<[i64]> = (0..self.steps.count).map(|step| self.steps.time(step)).collect();
-        let mut series = match self.evaluate(plan)? {
-            Value::Scalar(scalar) => vec![MatrixSeries {
-                labels: model::labels::Labels::empty(),
-                values: scalar.values(self.steps.count).collect(),
-                timestamps_ms: all_steps,
-                histograms: HistogramColumns::default(),
-            }],
-            Value::Text(_) => return Err(QueryError::RangeQueryType { got: "string" }),
-            Value::Vector(vector) => self.series(vector.as_ref(), &all_steps)?,
-        };
-        series.sort_by(|a, b| a.labels.cmp(&b.labels));
-        Ok(QueryValue::Matrix(series))
-    }
-
-    fn series(&self, vector: &dyn SeriesVector, all_steps: &Arc<[i64]>) -> Result<Vec<MatrixSeries>, QueryError> {
-        let least = (1 << 14) / self.steps.count.max(1);
-        let chunks = self.exec.map_chunks(vector.len(), least, |range, worker| {
-            let mut charge = Charge::none(self.exec.budget);
-            let mut series = Vec::new();
-            let mut row = worker.take_row();
-            for index in announced(vector, range) {
-                vector.row(index, worker, &mut row)?;
-                if row.is_empty() {
-                    continue;
-                }
-                let labels = vector.labels(index);
-                let count = row.count();
-                let full = row.is_full();
-                let bytes_per_sample = if full { size_of::<f64>() } else { size_of::<(i64, f64)>() };
-                let mut histograms = HistogramColumns::default();
-                for (step, histogram) in row.histograms() {
-                    histograms.push(all_steps[step], Arc::clone(histogram));
-                }
-                let (samples, held) = if row.has_histograms() { row.samples() } else { (count, 0) };
-                let bytes = labels.packed_len() + size_of::<MatrixSeries>() + count * bytes_per_sample + held;
-                charge.add(samples, bytes)?;
-                let (timestamps_ms, values) = if full {
-                    (Arc::clone(all_steps), row.values().to_vec())
-                } else {
-                    let (steps, values): (Vec<usize>, Vec<f64>) = row.iter().unzip();
-                    (steps.into_iter().map(|step| all_steps[step]).collect(), values)
-                };
-                series.push(MatrixSeries { labels, timestamps_ms, values, histograms });
-            }
-            worker.give_row(row);
-            Ok((series, charge))
-        })?;
-        // Charges are released together: while the answer is put together all of it is held.
-        let (series, charges): (Vec<Vec<MatrixSeries>>, Vec<Charge<'_>>) = chunks.into_iter().unzip();
-        drop(charges);
-        Ok(series.into_iter().flatten().collect())
-    }
-
-    /// A range vector as the result of an instant query: its samples as they are stored or evaluated.
-    fn range_vector(&self, range: &RangeNode) -> Result<QueryValue, QueryError> {
-        let look = LookTimes::new(&self.steps, range.when().at_ms, range.when().offset_ms);
-        let end_ms = look.first();
-        let start_ms = end_ms.saturating_sub(range.range_ms);
-        let evaluator = Evaluator { exec: self.exec };
-        let (input, extension) = match &range.source {
-            RangeSource::Subquery { .. } => {
-                let input = match evaluator.subquery(range, &look, Counting::LastStep)? {
-                    RangeInput::Subquery { vector, steps } if self.exec.settings.delayed_name_removal => {
-                        RangeInput::Subquery { vector: remove_marked(vector, steps.count, self.exec)?, steps }
-                    }
-                    input => input,
-                };
-                (input, None)
-            }
-            RangeSource::Selector(selector) => {
-                let (before, after) =
-                    selector.extension.map_or((0, 0), |extension| extension.margins(self.exec.settings.lookback_ms));
-                let span = (start_ms.saturating_sub(before), end_ms.saturating_add(after));
-                match Selection::of(&selector.matchers, span.0, span.1, self.exec)? {
-                    Some(selection) => {
-                        (RangeInput::Stored(selection.with_stats_only(selector.stats_only)), selector.extension)
-                    }
-                    None => return Ok(QueryValue::Matrix(Vec::new())),
-                }
-            }
-        };
-        let mut series = self.stored_samples(&input, extension, start_ms, end_ms)?;
-        series.sort_by(|a, b| a.labels.cmp(&b.labels));
-        Ok(QueryValue::Matrix(series))
-    }
-
-    fn stored_samples(
-        &self,
-        input: &RangeInput<'q>,
-        extension: Option<Extension>,
-        start_ms: i64,
-        end_ms: i64,
-    ) -> Result<Vec<MatrixSeries>, QueryError> {
-        let (before, after) = extension.map_or((0, 0), |extension| extension.margins(self.exec.settings.lookback_ms));
-        let is_stored = matches!(input, RangeInput::Stored(_));
-        let chunks = self.exec.map_chunks(input.len(), 64, |range, worker| {
-            let mut charge = Charge::none(self.exec.budget);
-            let mut series = Vec::new();
-            let mut columns = SampleColumns::default();
-            for index in range {
-                let (from, until) = (start_ms.saturating_sub(before), end_ms.saturating_add(after));
-                let loaded = input.load(index, (from, until), false, worker, &mut columns)?;
-                let histograms = loaded.extras.map(|extras| extras.histograms).unwrap_or_default();
-                if let (Some(extension), false) = (extension, histograms.is_empty()) {
-                    return Err(QueryError::HistogramModifier { modifier: extension.as_str() });
-                }
-                if let Some(extension) = extension {
-                    let mut bounded = SampleColumns::default();
-                    extended::bounded_samples(extension, &columns, start_ms, end_ms, &mut bounded);
-                    std::mem::swap(&mut columns, &mut bounded);
-                }
-                if columns.is_empty() && histograms.is_empty() {
-                    continue;
-                }
-                let held = histograms.histograms.iter().map(|histogram| samples_of(histogram)).sum::<usize>();
-                if is_stored {
-                    let count = (columns.len() + held) as u64;
-                    self.exec.tally.add(Counting::LastStep, count, 1, |_| count);
-                }
-                let labels = input.labels(index);
-                let bytes = labels.packed_len() + columns.len() * size_of::<(i64, f64)>() + held * 16;
-                charge.add(columns.len() + held, bytes)?;
-                let timestamps_ms = columns.timestamps_ms.as_slice().into();
-                series.push(MatrixSeries { labels, timestamps_ms, values: columns.values.clone(), histograms });
-            }
-            Ok((series, charge))
-        })?;
-        Ok(chunks.into_iter().flat_map(|(series, _)| series).collect())
     }
 }

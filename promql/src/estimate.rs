@@ -3,11 +3,14 @@
 
 use crate::ast::{AggregateOp, BinaryOp, Cardinality};
 use crate::budget::BudgetLimits;
+use crate::eval::buckets::Wanted;
+use crate::eval::exec::Settings;
 use crate::eval::steps::{LookTimes, Steps};
 use crate::plan::walk::{Part, Placed};
 use crate::plan::{Aggregate, Kind, Node, RangeSource, Selector};
 use crate::query_error::QueryError;
 use crate::source::{SelectRequest, SeriesSet, SeriesSource};
+use model::bucket::Segment;
 use model::labels::Labels;
 use model::sample::SampleColumns;
 use std::collections::HashSet;
@@ -67,8 +70,18 @@ impl QueryCost {
 /// Where estimates come from.
 pub(crate) struct Estimator<'e> {
     pub(crate) source: &'e dyn SeriesSource,
-    pub(crate) lookback_ms: i64,
+    pub(crate) settings: Settings,
     pub(crate) series_max: usize,
+    pub(crate) depth: Depth,
+}
+
+/// How closely to look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Depth {
+    /// At the counts of the index alone: never less than the query takes, samples that are read not counted.
+    Glance,
+    /// At series and samples.
+    Look,
 }
 
 /// A cost, and the series that it began with.
@@ -93,15 +106,16 @@ impl Estimator<'_> {
             inside.reverse();
             let guess = self.part(placed, &inside)?;
             if inside.is_empty() {
-                whole.series += guess.cost.series;
-                whole.samples += guess.cost.samples;
+                whole.series = whole.series.saturating_add(guess.cost.series);
+                whole.samples = whole.samples.saturating_add(guess.cost.samples);
             }
             *cost = guess.cost;
             waiting[placed.depth].push(guess);
         }
         if let (Some(first), Some(root)) = (parts.first(), costs.first()) {
             whole.result_samples = root.series.max(1).saturating_mul(first.steps.count as u64);
-            whole.bytes = root.bytes + whole.result_samples * 8 + root.series * LABEL_BYTES;
+            let result = whole.result_samples.saturating_mul(8).saturating_add(root.series.saturating_mul(LABEL_BYTES));
+            whole.bytes = root.bytes.saturating_add(result);
         }
         Ok((costs, whole))
     }
@@ -119,19 +133,42 @@ impl Estimator<'_> {
 
     /// A selector: counted by the index, a few series read.
     fn selector(&self, selector: &Selector, range_ms: i64, steps: &Steps) -> Result<Guess, QueryError> {
+        if self.depth == Depth::Glance {
+            let look = LookTimes::new(steps, selector.when.at_ms, selector.when.offset_ms);
+            let reach_ms = range_ms.max(self.settings.lookback_ms);
+            let after_ms = look.first().saturating_sub(reach_ms);
+            let bound = self.source.series_bound(&selector.matchers, after_ms).min(self.series_max) as u64;
+            return Ok(Guess { cost: Cost { series: bound, ..Cost::default() }, origin: None });
+        }
         let look = LookTimes::new(steps, selector.when.at_ms, selector.when.offset_ms);
-        let reach_ms = if range_ms == 0 { self.lookback_ms } else { range_ms };
+        let reach_ms = if range_ms == 0 { self.settings.lookback_ms } else { range_ms };
         let (after_ms, until_ms) = (look.first().saturating_sub(reach_ms), look.last());
         let request = SelectRequest { matchers: &selector.matchers, after_ms, until_ms, series_max: self.series_max };
-        let set: Rc<dyn SeriesSet> = Rc::from(self.source.select(&request)?);
+        let buckets = Wanted::whatever_is_aligned(&look, range_ms, &self.settings);
+        let set: Rc<dyn SeriesSet> = Rc::from(self.source.select_with_buckets(&request, &buckets)?);
         let series = set.len() as u64;
         let samples = if range_ms == 0 && steps.is_instant() {
             series
         } else {
-            (samples_each(&*set, after_ms, until_ms)? * series as f64) as u64
+            (rows_each(&*set, after_ms, until_ms)? * series as f64) as u64
         };
         Ok(Guess { cost: Cost { series, samples, bytes: 0 }, origin: Some(set) })
     }
+}
+
+/// The samples and buckets of one series in a range, on average.
+fn rows_each(set: &dyn SeriesSet, after_ms: i64, until_ms: i64) -> Result<f64, QueryError> {
+    let Some(coverage) = set.coverage() else { return samples_each(set, after_ms, until_ms) };
+    let overlap = |segment: &Segment| (segment.after_ms.max(after_ms), segment.until_ms.min(until_ms));
+    let overlaps = coverage.segments.iter().map(|segment| (overlap(segment), segment.resolution_ms));
+    let overlaps = overlaps.filter(|((after_ms, until_ms), _)| after_ms < until_ms);
+    let (mut buckets, mut samples_after_ms) = (0, after_ms);
+    for ((after_ms, until_ms), resolution_ms) in overlaps {
+        buckets += until_ms.saturating_sub(after_ms) / resolution_ms;
+        samples_after_ms = until_ms;
+    }
+    // Samples between buckets are rare.
+    Ok(buckets as f64 + samples_each(set, samples_after_ms, until_ms)?)
 }
 
 /// The samples of one series in a range, on average.
@@ -150,7 +187,7 @@ fn samples_each(set: &dyn SeriesSet, after_ms: i64, until_ms: i64) -> Result<f64
 
 /// Anything but a selector.
 fn operation(node: &Node, inside: &[Guess], steps: u64) -> Guess {
-    let held: u64 = inside.iter().map(|guess| guess.cost.bytes).sum();
+    let held = inside.iter().fold(0_u64, |held, guess| held.saturating_add(guess.cost.bytes));
     let first = |n: usize| inside.get(n).cloned().unwrap_or_default();
     let series_of = |n: usize| inside.get(n).map_or(0, |guess| guess.cost.series);
     let largest = inside.iter().max_by_key(|guess| guess.cost.series).cloned().unwrap_or_default();
@@ -164,7 +201,7 @@ fn operation(node: &Node, inside: &[Guess], steps: u64) -> Guess {
             };
             (series, first(0).origin, true)
         }
-        Kind::Set { op: BinaryOp::Or, .. } => (series_of(0) + series_of(1), first(0).origin, true),
+        Kind::Set { op: BinaryOp::Or, .. } => (series_of(0).saturating_add(series_of(1)), first(0).origin, true),
         Kind::Set { .. } => (series_of(0), first(0).origin, true),
         Kind::Aggregate(aggregate) => (groups(aggregate, &largest), largest.origin, true),
         Kind::Call(call) => match call.name {
@@ -182,8 +219,9 @@ fn operation(node: &Node, inside: &[Guess], steps: u64) -> Guess {
     };
     let samples = series.saturating_mul(steps);
     // A table has a value and a bit for each step, and labels.
-    let own = if is_table { samples * 8 + samples / 8 + series * LABEL_BYTES } else { 0 };
-    Guess { cost: Cost { series, samples, bytes: held + own }, origin }
+    let cells = samples.saturating_mul(8).saturating_add(samples / 8);
+    let own = if is_table { cells.saturating_add(series.saturating_mul(LABEL_BYTES)) } else { 0 };
+    Guess { cost: Cost { series, samples, bytes: held.saturating_add(own) }, origin }
 }
 
 /// How many series an aggregation gives.

@@ -19,6 +19,7 @@ pub(crate) mod shared;
 
 pub(crate) mod aggregate;
 pub(crate) mod binary;
+pub(crate) mod buckets;
 pub(crate) mod functions;
 pub(crate) mod kahan;
 pub(crate) mod mapped;

@@ -5,6 +5,7 @@
 //! which the parser bounds.
 
 use crate::eval::binary::{join, set, with_scalar};
+use crate::eval::buckets::Wanted;
 use crate::eval::exec::{Counting, Exec};
 use crate::eval::extended::{Extension, SmoothedSelector};
 use crate::eval::functions::{absent, info};
@@ -113,8 +114,8 @@ impl<'q> Evaluator<'_, 'q> {
                 let base = self.vector(&info.base, scope)?;
                 let Scope { steps, counting } = scope;
                 let selector = info.selector.as_deref();
-                info::info(base.as_ref(), selector, info.when, &steps, counting, node.ordinal, self.exec)
-                    .map(Value::Vector)
+                let place = Place { ordinal: node.ordinal, span: node.span };
+                info::info(base.as_ref(), selector, info.when, &steps, counting, place, self.exec).map(Value::Vector)
             }
         }
     }
@@ -164,15 +165,17 @@ impl<'q> Evaluator<'_, 'q> {
         let look = look(selector.when, &scope.steps);
         if selector.extension != Some(Extension::Smoothed) {
             let what = (selector.matchers.as_slice(), selector.stats_only);
-            return InstantSelector::build(what, look, field, scope.counting, node.ordinal, self.exec);
+            let place = Place { ordinal: node.ordinal, span: node.span };
+            return InstantSelector::build(what, look, field, scope.counting, place, self.exec);
         }
         let (before, after) = Extension::Smoothed.margins(self.exec.settings.lookback_ms);
         let after_ms = look.first().saturating_sub(before);
         let until_ms = look.last().saturating_add(after);
-        Ok(match Selection::of(&selector.matchers, after_ms, until_ms, self.exec)? {
+        let place = Place { ordinal: node.ordinal, span: node.span };
+        let wanted = Wanted::samples(&self.exec.settings, place);
+        Ok(match Selection::of(&selector.matchers, (after_ms, until_ms), &wanted, self.exec)? {
             Some(selection) => {
                 let selection = selection.with_stats_only(selector.stats_only);
-                let place = Place { ordinal: node.ordinal, span: node.span };
                 Arc::new(SmoothedSelector { selection, look, place })
             }
             None => Arc::new(Nothing),
@@ -249,8 +252,11 @@ impl<'q> Evaluator<'_, 'q> {
                     extension.check(call.name)?;
                 }
                 let lookback_ms = self.exec.settings.lookback_ms;
-                let (after_ms, until_ms) = RangeCall::span_read(&look, range_ms, extension, lookback_ms);
-                match Selection::of(&selector.matchers, after_ms, until_ms, self.exec)? {
+                let span = RangeCall::span_read(&look, range_ms, extension, lookback_ms);
+                let place = Place { ordinal: node.ordinal, span: call.first_argument };
+                let windows = (&look, range_ms);
+                let wanted = Wanted::of_range(call.function, extension, windows, &self.exec.settings, place);
+                match Selection::of(&selector.matchers, span, &wanted, self.exec)? {
                     Some(selection) => RangeInput::Stored(selection.with_stats_only(selector.stats_only)),
                     None => return Ok(None),
                 }

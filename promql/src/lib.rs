@@ -23,6 +23,7 @@ pub mod functions;
 pub mod literal;
 pub mod parse;
 pub mod printer;
+pub mod resolution;
 pub mod source;
 pub mod testing;
 pub mod tree;

@@ -13,6 +13,8 @@ pub enum QueryErrorKind {
     Canceled,
     /// Its time was over: 503, `timeout`.
     Timeout,
+    /// There is no room for it now, the same query can succeed later: 503, `unavailable`.
+    Unavailable,
     /// Storage failed: 500, `internal`.
     Internal,
 }
@@ -58,6 +60,14 @@ pub enum QueryError {
     /// More bytes than the budget allows were held at once.
     #[error("query needs more than the {bytes_max} bytes of memory it may use")]
     TooManyBytes {
+        /// The bound.
+        bytes_max: usize,
+    },
+    /// All queries together hold more than they may.
+    #[error("all queries together hold {held} bytes of memory, {bytes_max} are allowed; try again later")]
+    NoMemory {
+        /// Bytes that would be held.
+        held: usize,
         /// The bound.
         bytes_max: usize,
     },
@@ -198,6 +208,7 @@ impl QueryError {
             | Self::ConflictingInfoLabel(_) => QueryErrorKind::Execution,
             Self::Canceled => QueryErrorKind::Canceled,
             Self::TimedOut => QueryErrorKind::Timeout,
+            Self::NoMemory { .. } => QueryErrorKind::Unavailable,
             Self::Source(_) => QueryErrorKind::Internal,
         }
     }

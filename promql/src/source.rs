@@ -1,9 +1,11 @@
 //! Where the engine gets its series from. The engine asks; whoever embeds it answers.
 
+use model::bucket::{BucketColumns, BucketFields, BucketUse, Coverage, Segment};
 use model::histogram::{Histogram, HistogramColumns};
 use model::labels::Labels;
 use model::matcher::Matcher;
 use model::sample::{Sample, SampleColumns};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Which samples a selector needs: those with `after_ms < t <= until_ms`.
@@ -33,10 +35,17 @@ pub enum SourceError {
     Failed(String),
 }
 
-/// A consistent view of stored series for the length of one query.
+/// Stored series.
 pub trait SeriesSource: Send + Sync {
-    /// No more series than this satisfy the matchers, as far as a glance at the index tells.
-    fn series_bound(&self, _matchers: &[Matcher]) -> usize {
+    /// The series as they are now, which stay so however much is stored meanwhile: one query reads from one view. `None` when
+    /// the source does not change.
+    fn view(&self) -> Option<Box<dyn SeriesSource>> {
+        None
+    }
+
+    /// No more series than this satisfy the matchers and have samples after a time, in milliseconds, as far as a glance at what is
+    /// in memory tells.
+    fn series_bound(&self, _matchers: &[Matcher], _after_ms: i64) -> usize {
         usize::MAX
     }
 
@@ -45,12 +54,28 @@ pub trait SeriesSource: Send + Sync {
     /// # Errors
     /// Too many series, or storage failed.
     fn select(&self, request: &SelectRequest<'_>) -> Result<Box<dyn SeriesSet>, SourceError>;
+
+    /// The same for a caller that understands [`SeriesSet::coverage`]: where `buckets` allows it, old samples may be served
+    /// as buckets. A series that has samples in expired time alone is selected too.
+    ///
+    /// # Errors
+    /// As [`SeriesSource::select`].
+    fn select_with_buckets(
+        &self,
+        request: &SelectRequest<'_>,
+        _buckets: &BucketUse,
+    ) -> Result<Box<dyn SeriesSet>, SourceError> {
+        self.select(request)
+    }
 }
 
 /// Names the timestamps that a read returned: equal tokens from one set and one range mean equal timestamps, so that
 /// window boundaries need to be computed only once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TimelineToken(pub u64);
+
+/// For how many series numbers of labels are asked at once: locks are held for so long.
+pub const NUMBERED_SERIES: usize = 512;
 
 /// How many series are announced at once.
 pub const PREFETCH_SERIES: usize = 8;
@@ -73,9 +98,10 @@ pub trait SeriesSet: Send + Sync {
         self.labels(index).filter(|name| names.binary_search(&name).is_ok())
     }
 
-    /// Appends to `into` numbers that stand for the labels of one series restricted to `names`, and returns whether it did:
-    /// within this set, equal numbers mean equal labels. Cheaper than [`SeriesSet::labels_among`], since no text is touched.
-    fn label_numbers(&self, _index: usize, _names: &[&str], _into: &mut Vec<u32>) -> bool {
+    /// Appends to `into` numbers that stand for the labels of some series restricted to `names` (sorted), `names.len() + 1` for
+    /// each series in turn, and returns whether it did: within this set, equal numbers mean equal labels. Cheaper than
+    /// [`SeriesSet::labels_among`], since no text is touched. Ask for [`NUMBERED_SERIES`] at most.
+    fn label_numbers(&self, _indices: Range<usize>, _names: &[&str], _into: &mut Vec<u32>) -> bool {
         false
     }
 
@@ -114,6 +140,29 @@ pub trait SeriesSet: Send + Sync {
             .last()
             .zip(columns.values.last())
             .map(|(&timestamp_ms, &value)| Sample { timestamp_ms, value }))
+    }
+
+    /// Which time is served from buckets; `None` when none is and nothing has expired. Samples of that time need not be there
+    /// to be read. Native histograms and start timestamps are never in buckets: their series are read as ever.
+    fn coverage(&self) -> Option<&Coverage> {
+        None
+    }
+
+    /// Replaces the content of `into` by the buckets of one series that end in `after_ms < end <= until_ms`, in order of
+    /// time. `segment` is one of those in [`SeriesSet::coverage`]. Columns that are not among `fields` may be left empty.
+    ///
+    /// # Errors
+    /// Storage failed.
+    fn read_buckets(
+        &self,
+        _index: usize,
+        _segment: &Segment,
+        (_after_ms, _until_ms): (i64, i64),
+        _fields: BucketFields,
+        into: &mut BucketColumns,
+    ) -> Result<(), SourceError> {
+        into.clear();
+        Ok(())
     }
 
     /// Whether a series may have native histograms; `false` spares the engine the calls below.

@@ -8,6 +8,7 @@ pub mod memory;
 
 pub mod runner;
 pub mod script;
+pub mod tiered;
 
 mod classic;
 mod compare;

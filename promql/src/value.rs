@@ -76,6 +76,11 @@ pub struct QueryStats {
     pub samples_total: u64,
     /// The same per step, when asked for: the time of the step in milliseconds and its samples.
     pub samples_per_step: Option<Vec<(i64, u64)>>,
+    /// Samples that selectors read: as `samples_total`, but of those that several steps used only the first time. As in
+    /// Prometheus, what a subquery hands to a function counts beside what the subquery read.
+    pub samples_read: u64,
+    /// The same per step, when asked for; what subqueries read counts to the first step.
+    pub samples_read_per_step: Option<Vec<(i64, u64)>>,
     /// The most samples held in memory at once.
     pub samples_peak: usize,
     /// Series that selectors touched.

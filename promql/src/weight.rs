@@ -6,10 +6,22 @@ use crate::source::SeriesSource;
 /// The usual distance of two samples, in milliseconds: the default of most scrapers.
 const USUAL_INTERVAL_MS: i64 = 15_000;
 
-/// About how many samples `expr` looks at when it is evaluated at `steps` times over `span_ms`, at most if samples are no
-/// denser than usual; `None` when that takes more than a look at the text and the index.
+/// When an expression is evaluated.
+#[derive(Debug, Clone, Copy)]
+pub struct Span {
+    /// How often.
+    pub steps: u64,
+    /// The first time, in milliseconds since the Unix epoch.
+    pub start_ms: i64,
+    /// The last time, inclusive.
+    pub end_ms: i64,
+    /// How far back instant selectors look.
+    pub lookback_ms: i64,
+}
+
+/// About how many samples `expr` looks at when it is evaluated, at most if samples are no denser than usual; `None` when that takes more than a look at the text and the index.
 #[must_use]
-pub fn samples(expr: &Expr, steps: u64, span_ms: i64, source: &dyn SeriesSource) -> Option<u64> {
+pub fn samples(expr: &Expr, span: &Span, source: &dyn SeriesSource) -> Option<u64> {
     let mut total = 0_u64;
     for node in expr.nodes() {
         let (selector, range_ms) = match node {
@@ -23,15 +35,24 @@ pub fn samples(expr: &Expr, steps: u64, span_ms: i64, source: &dyn SeriesSource)
             Expr::Call(call) if call.function.name == "info" => return None,
             _ => continue,
         };
-        total = total.saturating_add(of_selector(selector, range_ms, steps, span_ms, source));
+        total = total.saturating_add(of_selector(selector, range_ms, span, source));
     }
     Some(total)
 }
 
-fn of_selector(selector: &VectorSelector, range_ms: i64, steps: u64, span_ms: i64, source: &dyn SeriesSource) -> u64 {
-    let scraped = (range_ms.saturating_add(span_ms) / USUAL_INTERVAL_MS).unsigned_abs();
-    let each = steps.saturating_add(scraped);
-    (source.series_bound(&selector.matchers) as u64).saturating_mul(each)
+fn of_selector(selector: &VectorSelector, range_ms: i64, span: &Span, source: &dyn SeriesSource) -> u64 {
+    let length_ms = span.end_ms.saturating_sub(span.start_ms);
+    let scraped = (range_ms.saturating_add(length_ms) / USUAL_INTERVAL_MS).unsigned_abs();
+    let each = span.steps.saturating_add(scraped);
+    let moved_ms = match (&selector.offset, &selector.at) {
+        (None, None) => Some(0),
+        (Some(DurationValue::Fixed(offset_ms)), None) => Some((*offset_ms).max(0)),
+        // Anywhere in time.
+        _ => None,
+    };
+    let reach_ms = range_ms.max(span.lookback_ms);
+    let after_ms = moved_ms.map_or(i64::MIN, |ms| span.start_ms.saturating_sub(ms).saturating_sub(reach_ms));
+    (source.series_bound(&selector.matchers, after_ms) as u64).saturating_mul(each)
 }
 
 #[cfg(test)]
@@ -48,7 +69,8 @@ mod tests {
             source.append(&Labels::from_pairs([("__name__", "up"), ("job", job)]).unwrap(), [(0, 1.0)]);
         }
         let weigh = |query: &str, steps, span_ms| {
-            samples(&parse(query, &ParseOptions::all()).unwrap(), steps, span_ms, &source)
+            let span = Span { steps, start_ms: 0, end_ms: span_ms, lookback_ms: 300_000 };
+            samples(&parse(query, &ParseOptions::all()).unwrap(), &span, &source)
         };
         assert_eq!(weigh("1 + 2", 1, 0), Some(0));
         assert_eq!(weigh("up", 1, 0), Some(3));

@@ -1,6 +1,8 @@
 //! Runs Prometheus' own acceptance suite: every eval of every file has to pass, in all its forms.
 
-use promql::testing::runner::{Outcome, run, suite_engine};
+use model::bucket::TierSpan;
+use promql::testing::runner::{Outcome, run, run_on, suite_engine};
+use promql::testing::tiered::TieredSource;
 use promql::{Engine, EngineOptions};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -61,4 +63,44 @@ fn with_immediate_name_removal_only_what_is_about_names_differs() {
         files.map(|(name, outcome)| (name, outcome.passed)).collect::<BTreeMap<_, _>>()
     });
     assert_eq!(delayed, immediate);
+}
+
+/// On buckets where they are exact, on samples elsewhere, every answer is the same.
+#[test]
+fn every_eval_passes_on_tiers() {
+    let Some(directory) = directory() else { return };
+    let span = |resolution_ms, until_ms| TierSpan { resolution_ms, after_ms: -36_000_000, until_ms };
+    let layouts = [
+        vec![span(10_000, 1 << 50)],
+        vec![span(60_000, 1_800_000), span(300_000, 1_200_000)],
+        vec![span(300_000, 1 << 50), span(600_000, 2_400_000)],
+    ];
+    let buckets = std::cell::Cell::new(0);
+    for tiers in layouts {
+        let mut failing = Vec::new();
+        for entry in std::fs::read_dir(&directory).expect("the directory of the suite can be read") {
+            let path = entry.expect("an entry").path();
+            if path.extension().is_none_or(|extension| extension != "test") {
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).expect("a test file can be read");
+            let outcome = run_on(&text, &suite_engine(), |source, eval| {
+                let tiered = TieredSource::new(source, tiers.clone(), None);
+                let passed = eval(&tiered);
+                buckets.set(buckets.get() + tiered.buckets_read());
+                passed
+            });
+            for failure in outcome.expect("a test file").failed {
+                failing.push(format!(
+                    "{}:{} {}\n    {}",
+                    path.display(),
+                    failure.line,
+                    failure.expression,
+                    failure.reason
+                ));
+            }
+        }
+        assert!(failing.is_empty(), "{tiers:?}: {} evals fail:\n{}", failing.len(), failing.join("\n"));
+    }
+    assert!(buckets.get() > 10_000, "only {} buckets were read", buckets.get());
 }

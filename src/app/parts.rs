@@ -2,6 +2,7 @@
 
 use super::load::{self, Features};
 use super::reload::{Reloader, Rules};
+use super::retention;
 use crate::cluster::ring::{NodeId, Ring};
 use crate::config::{Config, ServeFlags};
 use crate::http::cors::AllowedOrigins;
@@ -23,7 +24,11 @@ use crate::rules::metrics::RuleCollector;
 use crate::rules::notify::Notifier;
 use crate::rules::query_port::RuleQueries;
 use crate::runtime::cpu::CpuPool;
+use crate::runtime::memory::{MEASURE_EVERY, Memory, Pressure};
 use crate::scrape::self_scrape::{SelfScrape, Sink, TargetStatus};
+use crate::telemetry::blocks::BlockCollector;
+use crate::sql::{Sql, SqlSources};
+use crate::telemetry::memory::MemoryCollector;
 use crate::telemetry::notifier::NotifierCollector;
 use crate::telemetry::process::ProcessCollector;
 use crate::telemetry::reload::ReloadCollector;
@@ -41,6 +46,8 @@ use ruler::driver::SharedGroup;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use storage::engine::Engine;
+use storage::lifecycle::retention::Retention;
+use storage::store::Store;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -51,6 +58,7 @@ pub(super) struct Plan {
     loaded: Loaded,
     features: Features,
     cors: AllowedOrigins,
+    retention: Retention,
 }
 
 /// Reads and checks everything that the user can get wrong.
@@ -62,10 +70,21 @@ pub(super) fn plan(flags: &ServeFlags) -> Result<Plan, String> {
     let config = load::config(flags)?;
     let loaded = load::rules(&config, flags.config_file.as_deref(), &features.parse)?;
     let cors = AllowedOrigins::new(&flags.cors_origin).map_err(|error| format!("--web.cors.origin: {error}"))?;
-    Ok(Plan { config, loaded, features, cors })
+    let retention = retention::retention(flags, &config, &features.parse)?;
+    Ok(Plan { config, loaded, features, cors, retention })
 }
 
 impl Plan {
+    /// The configuration.
+    pub(super) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// What expires.
+    pub(super) fn retention(&self) -> &Retention {
+        &self.retention
+    }
+
     /// What can be asked while storage opens. The metrics then are those of the process alone.
     pub(super) fn early(&self) -> EarlyState {
         let mut registry = Registry::default();
@@ -86,7 +105,7 @@ impl Plan {
 pub(super) struct Parts {
     state: AppState,
     ingest: Ingest,
-    engine: Engine,
+    store: Store,
     reloader: Arc<Reloader>,
     rules: Rules,
     notifier: Notifier,
@@ -95,24 +114,25 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    /// Starts everything over an open engine.
-    pub(super) async fn start(
-        flags: &ServeFlags,
-        plan: Plan,
-        early: EarlyState,
-        engine: Engine,
-    ) -> Result<Self, String> {
+    /// Starts everything over an open store.
+    pub(super) async fn start(flags: &ServeFlags, plan: Plan, early: EarlyState, store: Store) -> Result<Self, String> {
+        let engine = store.engine().clone();
         let mut registry = Registry::default();
         let query_metrics = QueryMetrics::default();
         query_metrics.register(&mut registry);
         let pool = CpuPool::new().map_err(|error| format!("cannot start threads: {error}"))?;
-        let source = Arc::new(EngineStore::new(engine.clone()));
+        let source = Arc::new(EngineStore::new(store.clone()));
         let options = query_options(flags, &plan.features);
         let language = PromqlEngine::new(engine_options(flags, &plan));
         let queries = QueryExecutor::new(options, language, source.clone(), pool, query_metrics);
         if flags.query_results_cache_bytes > 0 {
             queries.keep_results(flags.query_results_cache_bytes, source.clone());
         }
+        let memory = match flags.memory_limit {
+            0 => Memory::of_machine(),
+            limit => Memory::new(limit),
+        };
+        queries.bound_by(memory.clone());
         match Journal::open(&flags.storage_path.join("queries.active")) {
             Ok((journal, interrupted)) => queries.active().keep_journal(journal, interrupted),
             Err(error) => tracing::warn!(%error, "running queries are not written down: cannot open queries.active"),
@@ -124,6 +144,7 @@ impl Parts {
         let cpu = CpuPool::with_size(1, cores).map_err(|error| format!("cannot start threads: {error}"))?;
         let ingest = Ingest::new(ingest_options(flags), ring, node, Arc::new(engine.clone()), cpu);
         ingest.metrics().register(&mut registry);
+        ingest.bound_by(memory.clone());
 
         let notifier = Notifier::new(flags.notification_queue_capacity).map_err(|error| load::with_causes(&error))?;
         let rule_queries = RuleQueries::new(queries.clone(), TenantId::anonymous());
@@ -135,26 +156,31 @@ impl Parts {
             config: Arc::clone(&config),
             rules: rules.clone(),
             notifier: notifier.clone(),
+            store: store.clone(),
             status: Mutex::new(ReloadStatus { successful: true, last_success: jiff::Timestamp::now() }),
         });
 
         early.request_metrics.register(&mut registry);
+        registry.register_collector(Box::new(BlockCollector::new(store.clone())));
         let counted = engine.clone();
         registry.register_collector(Box::new(StorageCollector::new(move || counted.stats())));
         registry.register_collector(Box::new(RuleCollector::new(rules.clone())));
         registry.register_collector(Box::new(NotifierCollector::new(notifier.clone())));
         registry.register_collector(Box::new(ReloadCollector::new(reloader.clone())));
         registry.register_collector(Box::new(ProcessCollector::new()));
+        registry.register_collector(Box::new(MemoryCollector::new(memory.clone())));
         let registry = Arc::new(registry);
 
         let scrape = &plan.config.self_scrape;
         let status = scrape.enabled.then(|| Arc::new(Mutex::new(target_status(flags, &plan.config))));
         let parts = AppParts {
             early: EarlyState { registry: Arc::clone(&registry), ..early },
+            sql: Sql::new(sql_sources(flags, source.clone(), &engine), queries.clone()),
             store: source,
             queries,
             metadata: Arc::new(engine.clone()),
             rules: Arc::new(RunningRules(rules.clone())),
+            admin: flags.enable_admin_api.then(|| store.clone()),
             alertmanagers: Arc::new(notifier.clone()),
             self_scrape: status.clone(),
             config,
@@ -163,13 +189,14 @@ impl Parts {
         };
         let state = AppState::new(parts);
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        tasks.spawn(watch_memory(memory, state.queries.clone(), stop.clone()));
         if let Some(status) = status {
             let page = Arc::new(move || exposition::encode(&registry).unwrap_or_default());
             tasks.spawn(SelfScrape::new(OwnSamples(ingest.clone()), page, status).run(stop.clone()));
         }
         state.early.readiness.set(Phase::Ready);
         reloader.apply(plan.config, plan.loaded).await;
-        Ok(Self { state, ingest, engine, reloader, rules, notifier, tasks, stop })
+        Ok(Self { state, ingest, store, reloader, rules, notifier, tasks, stop })
     }
 
     /// All routes.
@@ -216,13 +243,31 @@ impl Parts {
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
-        let engine = self.engine.clone();
-        let closed = tokio::task::spawn_blocking(move || engine.flush_and_close()).await;
+        let store = self.store.clone();
+        let closed = tokio::task::spawn_blocking(move || store.close()).await;
         match closed {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(format!("close storage: {}", load::with_causes(&error))),
+            Ok(Err(error)) => Err(format!("close storage: {}", error.to_line())),
             Err(panic) => Err(format!("close storage: {panic}")),
         }
+    }
+}
+
+/// Measures the memory of the process until `stop`, and lets go of kept results while there is little.
+async fn watch_memory(memory: Memory, queries: QueryExecutor, stop: CancellationToken) {
+    let mut before = Pressure::Calm;
+    let mut ticks = tokio::time::interval(MEASURE_EVERY);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        memory.measure();
+        let pressure = memory.pressure();
+        if pressure > before {
+            let (used, limit) = (memory.used(), memory.limit());
+            tracing::warn!(used, limit, ?pressure, "memory runs out: requests are turned away until there is room again");
+            queries.forget_results();
+        } else if pressure < before && pressure == Pressure::Calm {
+            tracing::info!(used = memory.used(), "there is memory again");
+        }
+        before = pressure;
     }
 }
 
@@ -241,6 +286,15 @@ fn query_options(flags: &ServeFlags, features: &Features) -> QueryOptions {
             waiting_max: 1_000,
         },
         log_slower_than: flags.query_slow.as_std(),
+    }
+}
+
+fn sql_sources(flags: &ServeFlags, store: Arc<EngineStore>, engine: &Engine) -> SqlSources {
+    SqlSources {
+        metadata: Arc::new(engine.clone()),
+        blocks: store.clone(),
+        store,
+        lookback_ms: flags.query_lookback.as_millis(),
     }
 }
 
@@ -278,7 +332,7 @@ fn process_info(flags: &ServeFlags) -> ProcessInfo {
         external_url: flags.external_url(),
         working_directory: std::env::current_dir().unwrap_or_default(),
         hostname: hostname.trim().to_owned(),
-        storage_retention: "unlimited".into(),
+        storage_retention: retention::describe(flags),
         lookback: flags.query_lookback.as_std(),
     }
 }

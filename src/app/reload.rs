@@ -1,6 +1,6 @@
 //! Loads the configuration again while the process runs: all of it or nothing.
 
-use super::load;
+use super::{load, retention};
 use crate::config::{Config, ServeFlags};
 use crate::http::state::{ConfigReload, ReloadStatus};
 use crate::ingest::Ingest;
@@ -16,6 +16,7 @@ use promql::parse::ParseOptions;
 use ruler::annotate::TemplateContext;
 use ruler::group::GroupSettings;
 use std::sync::{Arc, Mutex, PoisonError};
+use storage::store::Store;
 
 /// The rules of this process.
 pub(super) type Rules = RuleManager<RuleQueries, Ingest, Notifier>;
@@ -27,6 +28,7 @@ pub(super) struct Reloader {
     pub(super) config: Arc<ArcSwap<Config>>,
     pub(super) rules: Rules,
     pub(super) notifier: Notifier,
+    pub(super) store: Store,
     pub(super) status: Mutex<ReloadStatus>,
 }
 
@@ -38,6 +40,10 @@ impl Reloader {
         }
         if self.config.load().object_store != config.object_store {
             tracing::warn!("object_store changed: it takes effect at the next start");
+        }
+        // The selectors were checked when the configuration was loaded.
+        if let Ok(retention) = retention::retention(&self.flags, &config, &self.parse) {
+            self.store.set_retention(retention);
         }
         let external_labels = Labels::from_pairs(&config.global.external_labels).unwrap_or_default();
         let external_url = self.flags.external_url();
@@ -55,6 +61,7 @@ impl Reloader {
         let load = move || {
             let config = load::config(&flags)?;
             let loaded = load::rules(&config, flags.config_file.as_deref(), &parse)?;
+            retention::retention(&flags, &config, &parse)?;
             Ok::<_, String>((config, loaded))
         };
         let (config, loaded) = tokio::task::spawn_blocking(load).await.map_err(|panic| panic.to_string())??;

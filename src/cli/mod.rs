@@ -4,11 +4,13 @@ mod check;
 pub mod import;
 mod progress;
 pub mod query;
+pub mod sql;
 pub mod store;
 
 use crate::config::ServeFlags;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -19,6 +21,7 @@ pub fn run() -> ExitCode {
         None => serve(cli.serve),
         Some(Command::Serve(flags)) => serve(flags),
         Some(Command::Query(arguments)) => crate::cli::query::run(&arguments),
+        Some(Command::Sql(arguments)) => crate::cli::sql::run(&arguments),
         Some(Command::Blocks { command }) => blocks::run(&command),
         Some(Command::Import(arguments)) => import::run(&arguments),
         Some(Command::Rules { command: RulesCommand::Check { files } }) => check::rules(&files),
@@ -55,6 +58,8 @@ enum Command {
     Serve(ServeFlags),
     /// Ask a running server and print the answer
     Query(crate::cli::query::QueryArguments),
+    /// Run a statement of SQL on a running server and print the rows
+    Sql(crate::cli::sql::SqlArguments),
     /// List, inspect, verify and export blocks, whether a server runs or not
     Blocks {
         #[command(subcommand)]
@@ -106,4 +111,16 @@ fn serve(flags: ServeFlags) -> ExitCode {
         };
     }
     crate::app::run(flags)
+}
+
+/// Says on standard error why `command` failed, with all causes in one line.
+fn complain(command: &str, error: &dyn std::error::Error) {
+    let mut errors = std::io::stderr().lock();
+    let _ = write!(errors, "{command}: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let _ = write!(errors, ": {error}");
+        cause = error.source();
+    }
+    let _ = writeln!(errors);
 }

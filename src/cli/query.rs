@@ -83,7 +83,8 @@ pub enum Moment {
 }
 
 impl Moment {
-    pub(super) fn resolve(self, now_ms: i64) -> i64 {
+    /// In milliseconds since the Unix epoch.
+    pub(crate) fn resolve(self, now_ms: i64) -> i64 {
         match self {
             Self::At(at) => at,
             Self::Ago(millis) => now_ms.saturating_sub(millis),
@@ -91,7 +92,8 @@ impl Moment {
     }
 }
 
-pub(super) fn parse_moment(text: &str) -> Result<Moment, String> {
+/// Reads a time of the command line.
+pub(crate) fn parse_moment(text: &str) -> Result<Moment, String> {
     if text == "now" {
         return Ok(Moment::Ago(0));
     }
@@ -128,7 +130,10 @@ pub fn run(arguments: &QueryArguments) -> ExitCode {
     let asked = runtime.map_err(ClientError::from).and_then(|runtime| runtime.block_on(ask(arguments)));
     let answer = match asked {
         Ok(answer) => answer,
-        Err(error) => return complain(&error),
+        Err(error) => {
+            super::complain("hearth query", &error);
+            return ExitCode::FAILURE;
+        }
     };
     let mut errors = std::io::stderr().lock();
     for remark in &answer.remarks {
@@ -144,18 +149,6 @@ pub fn run(arguments: &QueryArguments) -> ExitCode {
     // A reader such as `head` may close the pipe early; that is its right.
     let _ = std::io::stdout().lock().write_all(text.as_bytes());
     ExitCode::SUCCESS
-}
-
-fn complain(error: &dyn std::error::Error) -> ExitCode {
-    let mut errors = std::io::stderr().lock();
-    let _ = write!(errors, "hearth query: {error}");
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let _ = write!(errors, ": {error}");
-        cause = error.source();
-    }
-    let _ = writeln!(errors);
-    ExitCode::FAILURE
 }
 
 async fn ask(arguments: &QueryArguments) -> Result<Answer, ClientError> {

@@ -24,6 +24,19 @@ pub struct Config {
     pub self_scrape: SelfScrapeConfig,
     /// Where blocks are kept. A change needs a restart.
     pub object_store: BucketOptions,
+    /// Series that are kept for a shorter time than the rest; the first entry whose selector names a series decides.
+    pub retention: Vec<RetentionConfig>,
+}
+
+/// How long some series are kept.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RetentionConfig {
+    /// A selector such as `{job="debug"}`.
+    #[serde(rename = "match")]
+    pub matches: String,
+    /// How long their samples are kept.
+    pub keep: PromDuration,
 }
 
 /// Defaults for everything.

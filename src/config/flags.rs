@@ -45,6 +45,26 @@ pub struct ServeFlags {
     #[arg(long = "storage.snapshot-interval", value_name = "DURATION", default_value = "10m")]
     pub snapshot_interval: PromDuration,
 
+    /// How long samples are kept, at least; 0 for ever
+    #[arg(long = "storage.retention.time", value_name = "DURATION", default_value = "0s")]
+    pub retention_time: PromDuration,
+
+    /// Bytes that all blocks may take; the oldest go first. 0: no bound
+    #[arg(long = "storage.retention.size", value_name = "BYTES", default_value_t = 0)]
+    pub retention_size: u64,
+
+    /// Memory for parts of blocks that are kept for the next query, in bytes
+    #[arg(long = "storage.block-cache-bytes", value_name = "BYTES", default_value_t = 256 << 20)]
+    pub block_cache_bytes: u64,
+
+    /// How long after its end a window of two hours is written to blocks; samples that come later end in blocks of their own
+    #[arg(long = "storage.flush-lag", value_name = "DURATION", default_value = "15m")]
+    pub flush_lag: PromDuration,
+
+    /// Let operators flush, delete, clean and copy stored samples below /api/v1/admin/tsdb
+    #[arg(long = "web.enable-admin-api")]
+    pub enable_admin_api: bool,
+
     /// How many exemplars are kept, in memory; the first that came goes first. With 0 exemplars are refused
     #[arg(long = "storage.exemplars.max", value_name = "N", default_value_t = 100_000)]
     pub exemplars_max: usize,
@@ -56,6 +76,11 @@ pub struct ServeFlags {
     /// Bytes of remote-write requests that may be in work at once; more are answered 503 and retried by the sender
     #[arg(long = "remote-write.max-inflight-bytes", value_name = "BYTES", default_value_t = 256 << 20)]
     pub write_inflight_bytes_max: usize,
+
+    /// Memory that the process may use, in bytes; queries and then samples are turned away before it is full. 0: 80 % of
+    /// the machine, or of the control group
+    #[arg(long = "memory.limit", value_name = "BYTES", default_value_t = 0, env = "HEARTH_MEMORY_LIMIT", overrides_with = "memory_limit")]
+    pub memory_limit: u64,
 
     /// Longest time a query may take
     #[arg(long = "query.timeout", value_name = "DURATION", default_value = "2m")]

@@ -9,7 +9,7 @@ pub mod reference;
 
 pub use file::{
     AlertingConfig, AlertmanagerConfig, AlertmanagerScheme, BasicAuth, Config, ConfigError, ConfigProblem,
-    GlobalConfig, SelfScrapeConfig, StaticConfig,
+    GlobalConfig, RetentionConfig, SelfScrapeConfig, StaticConfig,
 };
 pub use flags::{LogFormat, LogLevel, ServeFlags, Target};
 pub use prom_duration::PromDuration;

@@ -22,8 +22,8 @@ pub mod readiness;
 pub mod request_metrics;
 
 use api::{
-    active_queries, exemplars, expression, federate, lifecycle, metadata, query, remote_read, rules, search, series,
-    status, targets,
+    active_queries, admin, exemplars, expression, federate, lifecycle, metadata, query, remote_read, rules, search,
+    series, sql, status, targets,
 };
 use axum::Router;
 use axum::extract::Request;
@@ -84,6 +84,7 @@ fn api_routes() -> Router<AppState> {
     Router::new()
         .route("/query", get(query::instant).post(query::instant))
         .route("/query_range", get(query::range).post(query::range))
+        .route("/sql", get(sql::run).post(sql::run))
         .route("/read", post(remote_read::read))
         .route("/query_exemplars", get(exemplars::exemplars).post(exemplars::exemplars))
         .route("/format_query", get(expression::format).post(expression::format))
@@ -108,6 +109,10 @@ fn api_routes() -> Router<AppState> {
         .route("/status/active_queries", get(active_queries::list))
         .route("/status/active_queries/{id}", delete(active_queries::cancel))
         .route("/status/active_queries/{id}/cancel", post(active_queries::cancel))
+        .route("/admin/tsdb/flush", post(admin::flush).put(admin::flush))
+        .route("/admin/tsdb/delete_series", post(admin::delete_series).put(admin::delete_series))
+        .route("/admin/tsdb/clean_tombstones", post(admin::clean_tombstones).put(admin::clean_tombstones))
+        .route("/admin/tsdb/snapshot", post(admin::snapshot).put(admin::snapshot))
 }
 
 /// What is answered in every phase of the process.

@@ -5,11 +5,12 @@ use super::readiness::Readiness;
 use super::request_metrics::RequestMetrics;
 use crate::config::Config;
 use crate::query::executor::QueryExecutor;
+pub use crate::query::store::MetadataSource;
 use crate::query::store::SeriesStore;
 use crate::scrape::self_scrape::TargetStatus;
+use crate::sql::Sql;
 use arc_swap::ArcSwap;
 use futures::future::BoxFuture;
-use model::metadata::Metadata;
 use prometheus_client::registry::Registry;
 use ruler::driver::SharedGroup;
 use std::collections::BTreeMap;
@@ -17,7 +18,7 @@ use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use storage::engine::Engine;
+use storage::store::Store;
 use storage::wal::replay::ReplayProgress;
 
 /// What can be asked in every phase of the process. Cheap to clone.
@@ -49,10 +50,14 @@ pub struct AppParts {
     pub store: Arc<dyn SeriesStore>,
     /// Runs queries over `store`.
     pub queries: QueryExecutor,
+    /// Runs SQL over `store`.
+    pub sql: Sql,
     /// What senders told about metrics.
     pub metadata: Arc<dyn MetadataSource>,
     /// The rule groups that run.
     pub rules: Arc<dyn RulesSource>,
+    /// What operators may change stored samples by; `None` while that is not enabled.
+    pub admin: Option<Store>,
     /// Where alerts go.
     pub alertmanagers: Arc<dyn AlertmanagersSource>,
     /// How the scrape of the own metrics goes; `None` when they are not scraped.
@@ -98,19 +103,6 @@ pub struct ProcessInfo {
     pub storage_retention: String,
     /// How far back an instant selector looks when the query does not say.
     pub lookback: Duration,
-}
-
-/// What senders told about metrics.
-pub trait MetadataSource: Send + Sync {
-    /// All that is known of `metric`, or of every metric; each name once, in ascending order, its entries distinct.
-    /// At most `limit` metrics and `limit_per_metric` entries for each.
-    fn metadata(&self, metric: Option<&str>, limit: usize, limit_per_metric: usize) -> Vec<(String, Vec<Metadata>)>;
-}
-
-impl MetadataSource for Engine {
-    fn metadata(&self, metric: Option<&str>, limit: usize, limit_per_metric: usize) -> Vec<(String, Vec<Metadata>)> {
-        Engine::metadata(self, metric, limit, limit_per_metric)
-    }
 }
 
 /// The rule groups that run.

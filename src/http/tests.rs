@@ -4,6 +4,7 @@ mod pairs;
 mod remote_read;
 mod rules;
 mod search;
+mod sql;
 
 use super::*;
 use axum::body::{Body, Bytes};
@@ -215,7 +216,8 @@ async fn stats_tell_what_a_query_cost() {
     let stats = &parsed["data"]["stats"];
     assert_eq!(stats["samples"]["totalQueryableSamples"], 6);
     assert_eq!(stats["samples"]["totalQueryableSamplesPerStep"], serde_json::json!([[0.0, 2], [15.0, 2], [30.0, 2]]));
-    assert_eq!(stats["samples"]["seriesSelected"], 2);
+    assert_eq!((&stats["samples"]["samplesRead"], &stats["samples"]["seriesSelected"]), (&6.into(), &2.into()));
+    assert_eq!(stats["samples"]["samplesReadPerStep"], stats["samples"]["totalQueryableSamplesPerStep"]);
     assert!(stats["timings"]["execTotalTime"].as_f64().unwrap() > 0.0);
 
     let text = answer(&app.router, get_request(&asked("true"))).await.text();

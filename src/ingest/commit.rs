@@ -58,6 +58,9 @@ impl Ingest {
     /// # Errors
     /// Nothing was stored: the body is no message, or there is no room or no store for it now.
     pub async fn write(&self, request: WriteRequest, mut hold: Hold) -> Result<WriteReport, WriteError> {
+        if let Some(memory) = self.inner.memory.get() {
+            memory.admit_write()?;
+        }
         let options = &self.inner.options;
         let declared = declared_len(request.encoding, &request.body, options.decoded_bytes_max)?;
         // Without a declaration: what zstd usually makes of such bodies.

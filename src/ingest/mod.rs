@@ -55,12 +55,13 @@ pub use report::{WriteError, WriteErrorKind, WriteReport};
 
 use crate::cluster::ring::{NodeId, Ring};
 use crate::runtime::cpu::CpuPool;
+use crate::runtime::memory::Memory;
 use crate::wire::Limits;
 use generations::Generations;
 use metrics::IngestMetrics;
 use route::Route;
 use scratch::Pool;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use storage::append::LabelHash;
 use told_metadata::ToldMetadata;
 
@@ -83,6 +84,8 @@ struct Inner {
     inflight: InflightBytes,
     ledger: Ledger,
     metrics: IngestMetrics,
+    /// Absent while the process is not bounded.
+    memory: OnceLock<Memory>,
 }
 
 impl Ingest {
@@ -101,8 +104,14 @@ impl Ingest {
             inflight,
             ledger: Ledger::new(options.ledger_capacity),
             options,
+            memory: OnceLock::new(),
         };
         Self { inner: Arc::new(inner) }
+    }
+
+    /// Asks senders to come again while the memory of the process is full. Counts once.
+    pub fn bound_by(&self, memory: Memory) {
+        self.inner.memory.get_or_init(|| memory);
     }
 
     /// The options it was opened with.

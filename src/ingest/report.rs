@@ -2,6 +2,7 @@
 
 use super::appender::{AppendError, AppendErrorKind};
 use super::inflight::Overloaded;
+use crate::runtime::memory::MemoryFull;
 use super::reason::Reason;
 use crate::wire::compression::CompressionError;
 use crate::wire::{Protocol, WireError};
@@ -106,6 +107,9 @@ pub enum WriteError {
     /// Too many requests are in work.
     #[error("too much at once: {0}")]
     Overloaded(#[from] Overloaded),
+    /// The process has no memory to spare.
+    #[error("{0}")]
+    NoMemory(#[from] MemoryFull),
     /// The store takes nothing.
     #[error("{0}")]
     Store(#[from] AppendError),
@@ -126,7 +130,7 @@ impl WriteError {
     pub fn kind(&self) -> WriteErrorKind {
         match self {
             Self::Compression(_) | Self::Wire(_) => WriteErrorKind::Invalid,
-            Self::Overloaded(_) => WriteErrorKind::Unavailable,
+            Self::Overloaded(_) | Self::NoMemory(_) => WriteErrorKind::Unavailable,
             Self::Store(error) => match error.kind() {
                 AppendErrorKind::Invalid => WriteErrorKind::Invalid,
                 AppendErrorKind::Limited | AppendErrorKind::Unavailable => WriteErrorKind::Unavailable,

@@ -1,6 +1,7 @@
 //! How many queries are evaluated at once. Others wait, in order of arrival, until their deadline.
 //!
-//! Rules have places of their own: dashboards must not keep alerts from firing.
+//! Rules have places of their own: dashboards must not keep alerts from firing. So have queries that look at next to nothing:
+//! who asks for one number does not wait for those who ask for millions.
 
 use super::error::QueryFailure;
 use super::metrics::QueryMetrics;
@@ -15,14 +16,16 @@ use tokio_util::sync::CancellationToken;
 pub enum QueryClass {
     /// A person, a dashboard, a script.
     Interactive,
+    /// The same, for so little that it is answered at once.
+    Light,
     /// The evaluation of a rule.
     Rule,
 }
 
-/// Bounds of the two classes.
+/// Bounds of the classes.
 #[derive(Debug, Clone, Copy)]
 pub struct AdmissionOptions {
-    /// How many interactive queries are evaluated at once.
+    /// How many interactive queries are evaluated at once; as many light ones besides.
     pub interactive_max: usize,
     /// How many rules are evaluated at once.
     pub rules_max: usize,
@@ -34,6 +37,7 @@ pub struct AdmissionOptions {
 #[derive(Debug)]
 pub struct Admission {
     interactive: Gate,
+    light: Gate,
     rules: Gate,
     waiting_max: usize,
 }
@@ -60,6 +64,7 @@ impl Admission {
         };
         Self {
             interactive: gate(options.interactive_max),
+            light: gate(options.interactive_max),
             rules: gate(options.rules_max),
             waiting_max: options.waiting_max,
         }
@@ -78,6 +83,7 @@ impl Admission {
     ) -> Result<Place, QueryFailure> {
         let gate = match class {
             QueryClass::Interactive => &self.interactive,
+            QueryClass::Light => &self.light,
             QueryClass::Rule => &self.rules,
         };
         if deadline <= Instant::now() {
@@ -142,11 +148,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn rules_do_not_wait_for_dashboards() {
+    async fn rules_and_light_queries_do_not_wait_for_dashboards() {
         let admission = gate(1, 8);
         let stop = CancellationToken::new();
         let _dashboard = enter(&admission, QueryClass::Interactive, &stop).await.unwrap();
         assert!(enter(&admission, QueryClass::Rule, &stop).await.is_ok());
+        assert!(enter(&admission, QueryClass::Light, &stop).await.is_ok());
     }
 
     #[tokio::test]

@@ -1,77 +1,145 @@
-//! The storage engine as queries see it.
+//! The store as queries see it.
 
 use super::results_cache::ChangeLog;
-use super::store::{HeadSummary, LookupRequest, SeriesStore};
+use super::store::{HeadSummary, LookupRequest, MetadataSource, SeriesStore};
+use crate::sql::{BlockRow, BlockSource};
 use model::exemplar::Exemplar;
 use model::histogram::{Histogram, HistogramColumns};
 use model::labels::Labels;
 use model::matcher::Matcher;
+use model::metadata::Metadata;
 use model::sample::{Sample, SampleColumns};
 use promql::source::{SelectRequest, SeriesSet, SeriesSource, SourceError, TimelineToken};
 use std::error::Error;
+use std::ops::Range;
 use std::sync::Arc;
+use storage::block::meta::BlockMeta;
 use storage::cardinality::HeadExtent;
 use storage::engine::Engine;
 use storage::head::Changed;
-use storage::select::{Cardinality, Listing, SelectError, Selection, TimeRange};
+use storage::select::{Cardinality, Listing, SelectError, TimeRange};
+use storage::store::{Selection, Store, StoreView};
 
-/// The series of a storage engine. Cheap to clone.
+/// The series of a store. Cheap to clone.
 #[derive(Clone)]
 pub struct EngineStore {
-    engine: Engine,
+    store: Store,
 }
 
 impl EngineStore {
-    /// What `engine` stores.
+    /// What `store` holds.
     #[must_use]
-    pub fn new(engine: Engine) -> Self {
-        Self { engine }
+    pub fn new(store: Store) -> Self {
+        Self { store }
     }
 }
 
 impl SeriesSource for EngineStore {
-    fn series_bound(&self, matchers: &[Matcher]) -> usize {
-        self.engine.head().series_bound(matchers)
+    fn view(&self) -> Option<Box<dyn SeriesSource>> {
+        Some(Box::new(Viewed { view: self.store.view(), store: self.clone() }))
+    }
+
+    fn series_bound(&self, matchers: &[Matcher], after_ms: i64) -> usize {
+        // What is in blocks takes more than a glance.
+        if after_ms.saturating_add(1) < self.store.resident_from_ms() {
+            return usize::MAX;
+        }
+        self.store.engine().head().series_bound(matchers)
     }
 
     fn select(&self, request: &SelectRequest<'_>) -> Result<Box<dyn SeriesSet>, SourceError> {
         let SelectRequest { matchers, after_ms, until_ms, series_max } = *request;
-        let selection = self.engine.select(matchers, after_ms, until_ms, series_max).map_err(source_error)?;
+        let selection = self.store.select(matchers, after_ms, until_ms, series_max).map_err(source_error)?;
+        Ok(Box::new(SelectedSeries { selection }))
+    }
+}
+
+/// The series as they were at one moment.
+struct Viewed {
+    view: StoreView,
+    store: EngineStore,
+}
+
+impl SeriesSource for Viewed {
+    fn series_bound(&self, matchers: &[Matcher], after_ms: i64) -> usize {
+        self.store.series_bound(matchers, after_ms)
+    }
+
+    fn select(&self, request: &SelectRequest<'_>) -> Result<Box<dyn SeriesSet>, SourceError> {
+        let SelectRequest { matchers, after_ms, until_ms, series_max } = *request;
+        let selection = self.view.select(matchers, after_ms, until_ms, series_max).map_err(source_error)?;
         Ok(Box::new(SelectedSeries { selection }))
     }
 }
 
 impl SeriesStore for EngineStore {
     fn select_first(&self, request: &LookupRequest<'_>) -> Result<Box<dyn SeriesSet>, SourceError> {
-        let selection = self.engine.head().select_first(request.matchers, range(request), request.limit);
+        let found = self.store.select_first(request.matchers, range(request), request.limit);
+        let selection = found.map_err(source_error)?;
         Ok(Box::new(SelectedSeries { selection }))
     }
 
+    fn list_at_a_glance(&self, label: Option<&str>, request: &LookupRequest<'_>) -> Option<Listing> {
+        let has_none = request.matchers.is_empty();
+        // What is in blocks takes more than a glance.
+        let within = has_none && self.store.resident_from_ms() <= request.after_ms.saturating_add(1);
+        let head = self.store.engine().head();
+        within.then(|| head.list_at_a_glance(label, range(request), request.limit)).flatten()
+    }
+
     fn label_names(&self, request: &LookupRequest<'_>) -> Result<Listing, SourceError> {
-        self.engine.label_names(request.matchers, range(request), request.limit).map_err(source_error)
+        self.store.label_names(request.matchers, range(request), request.limit).map_err(source_error)
     }
 
     fn label_values(&self, name: &str, request: &LookupRequest<'_>) -> Result<Listing, SourceError> {
-        self.engine.label_values(name, request.matchers, range(request), request.limit).map_err(source_error)
+        self.store.label_values(name, request.matchers, range(request), request.limit).map_err(source_error)
     }
 
-    fn exemplars(&self, sets: &[Vec<Matcher>], start_ms: i64, end_ms: i64) -> Vec<(Labels, Vec<Exemplar>)> {
-        self.engine.exemplars(sets, start_ms, end_ms)
+    fn exemplars(
+        &self,
+        sets: &[Vec<Matcher>],
+        start_ms: i64,
+        end_ms: i64,
+    ) -> Result<Vec<(Labels, Vec<Exemplar>)>, SourceError> {
+        self.store.exemplars(sets, start_ms, end_ms).map_err(source_error)
     }
 
     fn cardinality(&self, top: usize) -> Cardinality {
-        self.engine.cardinality(top)
+        self.store.engine().cardinality(top)
     }
 
     fn head_summary(&self) -> HeadSummary {
-        let HeadExtent { series, label_pairs, chunks, time_range_ms } = self.engine.head().extent();
+        let HeadExtent { series, label_pairs, chunks, time_range_ms } = self.store.engine().head().extent();
         HeadSummary { series, label_pairs, chunks, time_range_ms }
+    }
+}
+
+impl MetadataSource for Engine {
+    fn metadata(&self, metric: Option<&str>, limit: usize, limit_per_metric: usize) -> Vec<(String, Vec<Metadata>)> {
+        Engine::metadata(self, metric, limit, limit_per_metric)
+    }
+}
+
+impl BlockSource for EngineStore {
+    fn blocks(&self) -> Result<Vec<BlockRow>, SourceError> {
+        let row = |meta: &BlockMeta| BlockRow {
+            ulid: meta.ulid.clone(),
+            level: meta.level,
+            resolution_ms: meta.resolution_ms,
+            min_ms: meta.min_ms,
+            max_ms: meta.max_ms,
+            series: meta.series,
+            samples: meta.samples,
+            histograms: meta.histograms,
+            bytes: meta.bytes(),
+        };
+        Ok(self.store.manifest().blocks.iter().map(row).collect())
     }
 }
 
 impl ChangeLog for EngineStore {
     fn changed_since(&self, number: u64) -> Changed {
-        self.engine.head().changed_since(number)
+        self.store.engine().head().changed_since(number)
     }
 }
 
@@ -85,16 +153,15 @@ impl SeriesSet for SelectedSeries {
     }
 
     fn labels(&self, index: usize) -> Labels {
-        self.selection.labels(index)
+        self.selection.labels(index).unwrap_or_else(|error| unreadable(error))
     }
 
     fn labels_among(&self, index: usize, names: &[&str]) -> Labels {
-        self.selection.labels_among(index, names)
+        self.selection.labels_among(index, names).unwrap_or_else(|error| unreadable(error))
     }
 
-    fn label_numbers(&self, index: usize, names: &[&str], into: &mut Vec<u32>) -> bool {
-        self.selection.label_numbers(index, names, into);
-        true
+    fn label_numbers(&self, indices: Range<usize>, names: &[&str], into: &mut Vec<u32>) -> bool {
+        self.selection.label_numbers(indices, names, into)
     }
 
     fn prefetch(&self, indices: &[usize]) {
@@ -158,6 +225,12 @@ impl SeriesSet for SelectedSeries {
     }
 }
 
+/// Labels of a selected series are in memory; when they turn out to be damaged there, an answer would be wrong. The pool that
+/// evaluates queries turns this into the error of the query.
+fn unreadable<T>(error: SelectError) -> T {
+    panic!("{}", source_error(error))
+}
+
 fn range(request: &LookupRequest<'_>) -> TimeRange {
     TimeRange { after_ms: request.after_ms, until_ms: request.until_ms }
 }
@@ -166,7 +239,7 @@ fn range(request: &LookupRequest<'_>) -> TimeRange {
 fn source_error(error: SelectError) -> SourceError {
     match error {
         SelectError::TooManySeries { series_max } => SourceError::TooManySeries { series_max },
-        SelectError::Block(_) | SelectError::Chunk { .. } => {
+        SelectError::Chunk { .. } | SelectError::Block(_) => {
             let mut text = error.to_string();
             let mut cause = error.source();
             while let Some(inner) = cause {
@@ -183,13 +256,21 @@ fn source_error(error: SelectError) -> SourceError {
 mod tests {
     use super::*;
     use storage::append::{Batch, ExemplarRow, HistogramRow, LabelHash, Rows};
-    use storage::engine::Options;
+    use storage::store::StoreOptions;
+    use storage::wal::replay::ReplayProgress;
+
+    fn open(dir: &std::path::Path) -> Store {
+        let mut options = StoreOptions::new(dir);
+        options.engine.segment_bytes = 64 << 10;
+        options.engine.shards = Some(2);
+        Store::open(options, &ReplayProgress::default()).unwrap()
+    }
 
     #[test]
     fn what_was_appended_can_be_selected_and_listed() {
         let dir = tempfile::tempdir().unwrap();
-        let options = Options { segment_bytes: 64 << 10, shards: Some(2), ..Options::new(dir.path()) };
-        let engine = Engine::open(&options).unwrap();
+        let stored = open(dir.path());
+        let engine = stored.engine();
         let mut rows = Rows::default();
         for job in ["a", "b", "c"] {
             let labels = [("__name__", "up"), ("job", job)];
@@ -199,7 +280,7 @@ mod tests {
             rows.push(series, 2000, 2.0);
         }
         engine.append_wait(rows).unwrap();
-        let store = EngineStore::new(engine);
+        let store = EngineStore::new(stored.clone());
 
         let matchers = [Matcher::equal("__name__", "up")];
         let request = SelectRequest { matchers: &matchers, after_ms: 1000, until_ms: 2000, series_max: 10 };
@@ -225,8 +306,8 @@ mod tests {
     #[test]
     fn histograms_starts_and_exemplars_are_read_where_they_are() {
         let dir = tempfile::tempdir().unwrap();
-        let options = Options { segment_bytes: 64 << 10, shards: Some(2), ..Options::new(dir.path()) };
-        let engine = Engine::open(&options).unwrap();
+        let stored = open(dir.path());
+        let engine = stored.engine();
         let series = ["a", "b"].map(|job| {
             let labels = [("__name__", "latency"), ("job", job)];
             engine.create(LabelHash::of_pairs(labels, &mut Vec::new()), &labels).unwrap()
@@ -239,8 +320,15 @@ mod tests {
             |timestamp_ms| HistogramRow { series: series[0], timestamp_ms, start_ms: 0, histogram: histogram.clone() };
         let exemplar = Exemplar { labels: Labels::empty(), value: 1.0, timestamp_ms: 1000 };
         let exemplars = vec![ExemplarRow { series: series[1], exemplar }];
-        engine.append_wait(Batch { rows, histograms: vec![histogram(2000), histogram(3000)], exemplars, ..Batch::default() }).unwrap();
-        let store = EngineStore::new(engine);
+        engine
+            .append_wait(Batch {
+                rows,
+                histograms: vec![histogram(2000), histogram(3000)],
+                exemplars,
+                ..Batch::default()
+            })
+            .unwrap();
+        let store = EngineStore::new(stored.clone());
 
         let read = |job| {
             let matchers = [Matcher::equal("job", job)];
@@ -254,7 +342,7 @@ mod tests {
         };
         assert_eq!(read("a"), (vec![2000], vec![500, 0], Some(2000), (true, true)));
         assert_eq!(read("b"), (vec![], vec![], None, (false, false)));
-        let found = store.exemplars(&[vec![Matcher::equal("__name__", "latency")]], 0, 1000);
+        let found = store.exemplars(&[vec![Matcher::equal("__name__", "latency")]], 0, 1000).unwrap();
         assert_eq!((found.len(), found[0].0.get("job")), (1, Some("b")));
     }
 }

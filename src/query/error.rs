@@ -1,6 +1,7 @@
 //! Why a query or a look-up of series has no answer.
 
 use crate::runtime::cpu::JobPanicked;
+use crate::runtime::memory::MemoryFull;
 use promql::engine::{QueryError, QueryErrorKind};
 use promql::source::SourceError;
 
@@ -30,6 +31,9 @@ pub enum QueryFailure {
     /// The evaluation failed.
     #[error(transparent)]
     Evaluation(#[from] QueryError),
+    /// SQL that cannot be executed on the data as they are.
+    #[error("{0}")]
+    Sql(String),
     /// Its time was over before a place was free.
     #[error("query timed out in query queue")]
     TimedOutInQueue,
@@ -42,6 +46,9 @@ pub enum QueryFailure {
         /// How many.
         waiting: usize,
     },
+    /// There is no memory for it.
+    #[error("{0}, try again later")]
+    NoMemory(#[from] MemoryFull),
     /// Storage failed, outside of an evaluation.
     #[error(transparent)]
     Source(#[from] SourceError),
@@ -61,11 +68,13 @@ impl QueryFailure {
                 QueryErrorKind::Execution => FailureKind::Execution,
                 QueryErrorKind::Canceled => FailureKind::Canceled,
                 QueryErrorKind::Timeout => FailureKind::Timeout,
+                QueryErrorKind::Unavailable => FailureKind::Busy,
                 QueryErrorKind::Internal => FailureKind::Internal,
             },
+            Self::Sql(_) => FailureKind::Execution,
             Self::TimedOutInQueue => FailureKind::Timeout,
             Self::CanceledInQueue => FailureKind::Canceled,
-            Self::QueueFull { .. } => FailureKind::Busy,
+            Self::QueueFull { .. } | Self::NoMemory(_) => FailureKind::Busy,
             Self::Source(SourceError::TooManySeries { .. }) => FailureKind::Execution,
             Self::Source(SourceError::Failed(_)) | Self::Panicked(_) => FailureKind::Internal,
         }

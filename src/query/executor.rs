@@ -11,21 +11,23 @@ use super::request::{QueryAnswer, QueryOptions, QueryRequest, Timings, Window};
 use super::results_cache::dependence::Dependence;
 use super::results_cache::{self, ChangeLog, ResultsCache};
 use crate::runtime::cpu::CpuPool;
+use crate::runtime::memory::Memory;
 use model::tenant::TenantId;
 use promql::ast::Expr;
 use promql::budget::Budget;
 use promql::engine::{Engine, Foresight, QueryContext, QueryError};
 use promql::explain::Explanation;
 use promql::parse::parse;
+use promql::resolution::SourceResolution;
 use promql::source::SeriesSource;
 use promql::value::QueryResult;
-use promql::weight;
+use promql::weight::{self, Span};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 mod reading;
 
-pub use reading::Reading;
+pub use reading::{Pieces, Reading};
 
 /// Queries that look at up to so many samples are evaluated where they arrive: a tenth of a millisecond.
 const LIGHT_SAMPLES_MAX: u64 = 4096;
@@ -52,6 +54,18 @@ struct Shared {
     metrics: QueryMetrics,
     /// Absent while results are not kept.
     results: OnceLock<ResultsCache>,
+    /// Absent while the process is not bounded.
+    memory: OnceLock<Memory>,
+}
+
+impl Shared {
+    /// The account of a new query.
+    fn budget(&self) -> Arc<Budget> {
+        Arc::new(match self.memory.get() {
+            Some(memory) => Budget::sharing(self.options.limits, Arc::clone(memory.queries())),
+            None => Budget::new(self.options.limits),
+        })
+    }
 }
 
 impl QueryExecutor {
@@ -66,8 +80,21 @@ impl QueryExecutor {
     ) -> Self {
         let admission = Admission::new(options.admission);
         let active = ActiveQueries::default();
-        let results = OnceLock::new();
-        Self { shared: Arc::new(Shared { options, engine, source, pool, admission, active, metrics, results }) }
+        let (results, memory) = (OnceLock::new(), OnceLock::new());
+        Self { shared: Arc::new(Shared { options, engine, source, pool, admission, active, metrics, results, memory }) }
+    }
+
+    /// Draws on the memory of the process from now on: queries of people are turned away when there is little, and all
+    /// together hold no more than their share. Counts once.
+    pub fn bound_by(&self, memory: Memory) {
+        self.shared.memory.get_or_init(|| memory);
+    }
+
+    /// Forgets all kept results.
+    pub fn forget_results(&self) {
+        if let Some(results) = self.shared.results.get() {
+            results.clear();
+        }
     }
 
     /// Keeps results of range queries in about `bytes_max` bytes from now on, for as long as `changes` says that they are
@@ -95,7 +122,7 @@ impl QueryExecutor {
     /// It is no query, cannot be evaluated, needs more than it may use, took too long or was cancelled.
     pub async fn run(&self, request: QueryRequest) -> Result<QueryAnswer, QueryFailure> {
         let started = Instant::now();
-        let budget = Arc::new(Budget::new(self.shared.options.limits));
+        let budget = self.shared.budget();
         let outcome = self.run_untold(&request, started, Arc::clone(&budget)).await;
         let failure = outcome.as_ref().err();
         self.shared.metrics.count(QueryClass::Interactive, failure.map(QueryFailure::kind));
@@ -114,18 +141,21 @@ impl QueryExecutor {
         let expr = self.parse(&request.text).await?;
         let cacheable = self.cacheable(&expr, request);
         let preparation = started.elapsed();
-        let (window, lookback_ms, per_step_stats) = (request.window, request.lookback_ms, request.per_step_stats);
+        let window = request.window;
         let (text, tenant) = (&request.text, &request.tenant);
-        let job = Job { text, tenant, class: QueryClass::Interactive, started, budget };
         let timeout = request.timeout.unwrap_or(Duration::MAX).min(self.shared.options.timeout);
-        let weight = self.weight(&expr, window).unwrap_or(u64::MAX);
-        let place = if weight <= LIGHT_SAMPLES_MAX { Thread::Here } else { Thread::OfPool };
+        let weight = self.weight(&expr, window, request.lookback_ms).unwrap_or(u64::MAX);
+        let (class, place) = match weight {
+            ..=LIGHT_SAMPLES_MAX => (QueryClass::Light, Thread::Here),
+            _ => (QueryClass::Interactive, Thread::OfPool),
+        };
+        let job = Job { text, tenant, class, started, budget };
         let foresight = match () {
             () if request.explain => Foresight::Explain,
             () if weight >= HEAVY_SAMPLES_MIN => Foresight::Estimate,
             () => Foresight::None,
         };
-        let how = Evaluation { window, lookback_ms, per_step_stats, foresight };
+        let how = Evaluation { foresight, ..Evaluation::asked_by(request) };
         let work = move |local: &LocalQueries<'_>| match &cacheable {
             Some(query) => local.answer_from_cache(query, &expr, how),
             None => local.evaluate(&expr, how),
@@ -142,39 +172,41 @@ impl QueryExecutor {
     /// As [`QueryExecutor::run`].
     pub async fn explain(&self, request: &QueryRequest) -> Result<Explanation, QueryFailure> {
         let expr = self.parse(&request.text).await?;
-        let (window, lookback_ms) = (request.window, request.lookback_ms);
+        let how = Evaluation::asked_by(request);
         let started = Instant::now();
-        let budget = Arc::new(Budget::new(self.shared.options.limits));
+        let budget = self.shared.budget();
         let (text, tenant) = (&request.text, &request.tenant);
         let job = Job { text, tenant, class: QueryClass::Interactive, started, budget };
         let timeout = request.timeout.unwrap_or(Duration::MAX).min(self.shared.options.timeout);
-        let work = move |local: &LocalQueries<'_>| local.explain(&expr, window, lookback_ms);
+        let work = move |local: &LocalQueries<'_>| local.explain(&expr, how);
         let (explanation, _) = self.run_job(job, timeout, Thread::OfPool, work).await?;
         Ok(explanation?)
     }
 
     /// About how many samples a query looks at, if the text and the index tell.
-    fn weight(&self, expr: &Expr, window: Window) -> Option<u64> {
-        let (steps, span_ms) = match window {
-            Window::Instant(_) => (1, 0),
+    fn weight(&self, expr: &Expr, window: Window, lookback_ms: Option<i64>) -> Option<u64> {
+        let lookback_ms = lookback_ms.unwrap_or(self.shared.engine.options().lookback_ms);
+        let span = match window {
+            Window::Instant(at_ms) => Span { steps: 1, start_ms: at_ms, end_ms: at_ms, lookback_ms },
             Window::Range { start_ms, end_ms, step_ms } => {
-                let span_ms = end_ms.saturating_sub(start_ms);
-                (span_ms.unsigned_abs() / step_ms.unsigned_abs().max(1) + 1, span_ms)
+                let length_ms = end_ms.saturating_sub(start_ms).unsigned_abs();
+                Span { steps: length_ms / step_ms.unsigned_abs().max(1) + 1, start_ms, end_ms, lookback_ms }
             }
         };
-        weight::samples(expr, steps, span_ms, &*self.shared.source)
+        weight::samples(expr, &span, &*self.shared.source)
     }
 
     /// The query as the cache of results takes it; `None` when it is to be evaluated without.
     fn cacheable(&self, expr: &Expr, request: &QueryRequest) -> Option<results_cache::Query> {
         self.shared.results.get()?;
-        let QueryRequest { window, lookback_ms, no_cache, per_step_stats, .. } = *request;
+        let QueryRequest { window, lookback_ms, source_resolution, no_cache, per_step_stats, .. } = *request;
         if matches!(window, Window::Instant(_)) {
             return None;
         }
         // Names that are removed at the end are compared over the whole window.
         let refused =
             no_cache || per_step_stats || request.explain || self.shared.engine.options().delayed_name_removal;
+        let refused = refused || source_resolution != SourceResolution::default();
         let dependence = if refused { None } else { Dependence::of(expr) };
         let query = dependence.and_then(|dependence| {
             results_cache::Query::new(request.tenant.clone(), expr.to_string(), dependence, window, lookback_ms)
@@ -196,7 +228,7 @@ impl QueryExecutor {
         tenant: &TenantId,
         work: impl FnOnce(&LocalQueries<'_>) -> T + Send + 'static,
     ) -> Result<T, QueryFailure> {
-        let budget = Arc::new(Budget::new(self.shared.options.limits));
+        let budget = self.shared.budget();
         let job = Job { text, tenant, class: QueryClass::Rule, started: Instant::now(), budget };
         let outcome = self.run_job(job, self.shared.options.timeout, Thread::OfPool, work).await;
         self.shared.metrics.count(QueryClass::Rule, outcome.as_ref().err().map(QueryFailure::kind));
@@ -230,6 +262,9 @@ impl QueryExecutor {
     /// Waits for a place.
     async fn admit(&self, job: Job<'_>, timeout: Duration) -> Result<Admitted, QueryFailure> {
         let Shared { admission, active, metrics, .. } = &*self.shared;
+        if let (QueryClass::Interactive | QueryClass::Light, Some(memory)) = (job.class, self.shared.memory.get()) {
+            memory.admit_query()?;
+        }
         let arrived = Instant::now();
         let deadline = tokio::time::Instant::from_std(job.started) + timeout;
         let budget = job.budget;
@@ -256,7 +291,7 @@ impl QueryExecutor {
         let run = move |threads: Option<&rayon::ThreadPool>| {
             // Released when the work ends, whether or not somebody still waits for it.
             let _held = held;
-            work(&LocalQueries { shared: &shared, budget: &lent, threads })
+            work(&LocalQueries { shared: &shared, budget: &lent, threads, view: None })
         };
         if thread == Thread::Here {
             return Ok((CpuPool::run_here(|| run(None))?, queue));
@@ -336,6 +371,7 @@ impl Drop for CancelOnDrop {
 struct Evaluation {
     window: Window,
     lookback_ms: Option<i64>,
+    source_resolution: SourceResolution,
     per_step_stats: bool,
     foresight: Foresight,
 }
@@ -343,7 +379,13 @@ struct Evaluation {
 impl Evaluation {
     /// With the engine's habits.
     fn of(window: Window) -> Self {
-        Self { window, lookback_ms: None, per_step_stats: false, foresight: Foresight::None }
+        let source_resolution = SourceResolution::default();
+        Self { window, lookback_ms: None, source_resolution, per_step_stats: false, foresight: Foresight::None }
+    }
+
+    fn asked_by(request: &QueryRequest) -> Self {
+        let QueryRequest { window, lookback_ms, source_resolution, per_step_stats, .. } = *request;
+        Self { window, lookback_ms, source_resolution, per_step_stats, foresight: Foresight::None }
     }
 }
 
@@ -352,6 +394,8 @@ pub struct LocalQueries<'a> {
     shared: &'a Shared,
     budget: &'a Budget,
     threads: Option<&'a rayon::ThreadPool>,
+    /// What all of them read from; without it each reads what is stored when it begins.
+    view: Option<&'a dyn SeriesSource>,
 }
 
 impl LocalQueries<'_> {
@@ -363,9 +407,11 @@ impl LocalQueries<'_> {
         self.evaluate(expr, Evaluation::of(Window::Instant(at_ms)))
     }
 
-    fn explain(&self, expr: &Expr, window: Window, lookback_ms: Option<i64>) -> Result<Explanation, QueryError> {
-        let context = QueryContext { lookback_ms, ..QueryContext::new(&*self.shared.source, self.budget) };
-        let bounds = match window {
+    fn explain(&self, expr: &Expr, how: Evaluation) -> Result<Explanation, QueryError> {
+        let Evaluation { lookback_ms, source_resolution, .. } = how;
+        let source = &*self.shared.source;
+        let context = QueryContext { lookback_ms, source_resolution, ..QueryContext::new(source, self.budget) };
+        let bounds = match how.window {
             Window::Instant(at_ms) => (at_ms, at_ms, 0),
             Window::Range { start_ms, end_ms, step_ms } => (start_ms, end_ms, step_ms),
         };
@@ -386,10 +432,13 @@ impl LocalQueries<'_> {
     }
 
     fn evaluate(&self, expr: &Expr, how: Evaluation) -> Result<QueryResult, QueryError> {
-        let Self { shared, budget, threads } = *self;
-        let Evaluation { window, lookback_ms, per_step_stats, foresight } = how;
-        let source = &*shared.source;
-        let context = QueryContext { source, budget, pool: threads, lookback_ms, per_step_stats, foresight };
+        let Self { shared, budget, threads, .. } = *self;
+        let Evaluation { window, lookback_ms, source_resolution, per_step_stats, foresight } = how;
+        // After the cache has asked what changed: what it keeps has seen everything before that.
+        let opened = if self.view.is_none() { shared.source.view() } else { None };
+        let source = opened.as_deref().unwrap_or(self.source());
+        let context =
+            QueryContext { source, budget, pool: threads, lookback_ms, per_step_stats, foresight, source_resolution };
         let result = match window {
             Window::Instant(at_ms) => shared.engine.instant(expr, at_ms, &context)?,
             Window::Range { start_ms, end_ms, step_ms } => {

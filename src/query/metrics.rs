@@ -78,7 +78,7 @@ impl QueryMetrics {
     /// Counts a query that ended.
     pub(super) fn count(&self, class: QueryClass, failure: Option<FailureKind>) {
         let class = match class {
-            QueryClass::Interactive => "interactive",
+            QueryClass::Interactive | QueryClass::Light => "interactive",
             QueryClass::Rule => "rule",
         };
         let outcome = match failure {

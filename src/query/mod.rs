@@ -16,4 +16,6 @@ pub mod error;
 pub mod metrics;
 
 #[cfg(test)]
+mod invariances;
+#[cfg(test)]
 pub(crate) mod testing;

@@ -4,6 +4,7 @@ use super::admission::AdmissionOptions;
 use model::tenant::TenantId;
 use promql::budget::BudgetLimits;
 use promql::parse::ParseOptions;
+use promql::resolution::SourceResolution;
 use promql::value::QueryResult;
 use std::time::Duration;
 
@@ -51,6 +52,8 @@ pub struct QueryRequest {
     pub timeout: Option<Duration>,
     /// How far back instant selectors look, in milliseconds; `None` means the default.
     pub lookback_ms: Option<i64>,
+    /// Whether downsampled data may stand for samples.
+    pub source_resolution: SourceResolution,
     /// Count samples per step.
     pub per_step_stats: bool,
     /// Count what each part of the plan takes.

@@ -61,9 +61,13 @@ pub struct Query {
     last_ms: i64,
 }
 
+/// A result may take this part of the cache.
+const SHARE_MAX: u64 = 4;
+
 /// See the head of the file.
 pub struct ResultsCache {
     extents: Cache<Key, Arc<Extent>>,
+    bytes_max: u64,
     changes: Arc<dyn ChangeLog>,
     metrics: CacheMetrics,
 }
@@ -109,7 +113,12 @@ impl ResultsCache {
             u32::try_from(extent.bytes() + key.expression.len() + size_of::<Key>()).unwrap_or(u32::MAX)
         };
         let extents = Cache::builder().max_capacity(bytes_max).weigher(weigh).build();
-        Self { extents, changes, metrics }
+        Self { extents, bytes_max, changes, metrics }
+    }
+
+    /// Forgets everything.
+    pub fn clear(&self) {
+        self.extents.invalidate_all();
     }
 
     /// Answers a query: what is known from the cache, the rest by `evaluate`.
@@ -146,6 +155,11 @@ impl ResultsCache {
         let QueryValue::Matrix(series) = &answer.value else { return };
         let adds_nothing = known.is_some_and(|known| known.covers(query.start_ms, query.last_ms));
         if !answer.annotations.is_empty() || adds_nothing {
+            return;
+        }
+        // Keeping a result takes a copy of it: one that would push most others out is not worth the memory.
+        let bytes: usize = series.iter().map(bytes).sum();
+        if bytes as u64 > self.bytes_max / SHARE_MAX {
             return;
         }
         let extent = Extent::new(number, query.start_ms, query.last_ms, query.key.step_ms, series.clone());
@@ -201,7 +215,11 @@ impl Known {
                 return Ok(None);
             }
             // Peaks and series are those of the budget, which all parts share.
-            stats = QueryStats { samples_total: stats.samples_total + part.stats.samples_total, ..part.stats };
+            stats = QueryStats {
+                samples_total: stats.samples_total + part.stats.samples_total,
+                samples_read: stats.samples_read + part.stats.samples_read,
+                ..part.stats
+            };
             parts[place] = series;
         }
         let value = QueryValue::Matrix(join(parts, query.start_ms, query.last_ms, step_ms));

@@ -3,6 +3,7 @@
 use model::exemplar::Exemplar;
 use model::labels::Labels;
 use model::matcher::Matcher;
+use model::metadata::Metadata;
 use promql::source::{SeriesSet, SeriesSource, SourceError};
 use storage::select::{Cardinality, Listing};
 
@@ -40,6 +41,11 @@ pub trait SeriesStore: SeriesSource {
     /// Storage failed.
     fn select_first(&self, request: &LookupRequest<'_>) -> Result<Box<dyn SeriesSet>, SourceError>;
 
+    /// The names of labels, or the values of one label, if that takes well below a tenth of a millisecond.
+    fn list_at_a_glance(&self, _label: Option<&str>, _request: &LookupRequest<'_>) -> Option<Listing> {
+        None
+    }
+
     /// The names of the labels of the series that `request` is about.
     ///
     /// # Errors
@@ -54,11 +60,26 @@ pub trait SeriesStore: SeriesSource {
 
     /// The exemplars with `start_ms <= t <= end_ms` of the series that satisfy all matchers of any of the `sets`, in order
     /// of time, series in order of their labels.
-    fn exemplars(&self, sets: &[Vec<Matcher>], start_ms: i64, end_ms: i64) -> Vec<(Labels, Vec<Exemplar>)>;
+    ///
+    /// # Errors
+    /// Storage failed.
+    fn exemplars(
+        &self,
+        sets: &[Vec<Matcher>],
+        start_ms: i64,
+        end_ms: i64,
+    ) -> Result<Vec<(Labels, Vec<Exemplar>)>, SourceError>;
 
     /// What the series of the head are made of: the `top` largest lines of each table.
     fn cardinality(&self, top: usize) -> Cardinality;
 
     /// The head as a whole.
     fn head_summary(&self) -> HeadSummary;
+}
+
+/// What senders told about metrics.
+pub trait MetadataSource: Send + Sync {
+    /// All that is known of `metric`, or of every metric; each name once, in ascending order, its entries distinct.
+    /// At most `limit` metrics and `limit_per_metric` entries for each.
+    fn metadata(&self, metric: Option<&str>, limit: usize, limit_per_metric: usize) -> Vec<(String, Vec<Metadata>)>;
 }

@@ -99,7 +99,7 @@ impl MemoryStore {
 }
 
 impl SeriesSource for MemoryStore {
-    fn series_bound(&self, _matchers: &[Matcher]) -> usize {
+    fn series_bound(&self, _matchers: &[Matcher], _after_ms: i64) -> usize {
         self.series.len()
     }
 
@@ -162,7 +162,12 @@ impl SeriesStore for MemoryStore {
         self.listing(request, |labels| labels.get(name).map(str::to_owned).into_iter().collect())
     }
 
-    fn exemplars(&self, sets: &[Vec<Matcher>], start_ms: i64, end_ms: i64) -> Vec<(Labels, Vec<Exemplar>)> {
+    fn exemplars(
+        &self,
+        sets: &[Vec<Matcher>],
+        start_ms: i64,
+        end_ms: i64,
+    ) -> Result<Vec<(Labels, Vec<Exemplar>)>, SourceError> {
         let satisfies = |labels: &Labels, set: &Vec<Matcher>| {
             set.iter().all(|matcher| matcher.matches(labels.get(matcher.name()).unwrap_or("")))
         };
@@ -172,7 +177,7 @@ impl SeriesStore for MemoryStore {
             let inside: Vec<Exemplar> = exemplars.iter().filter(inside).cloned().collect();
             found.extend((!inside.is_empty()).then(|| (labels.clone(), inside)));
         }
-        found
+        Ok(found)
     }
 
     fn cardinality(&self, top: usize) -> Cardinality {

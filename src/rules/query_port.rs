@@ -64,7 +64,7 @@ fn failed(error: &EvaluationError) -> QueryError {
         QueryErrorKind::Execution => QueryError::Invalid(message),
         QueryErrorKind::Canceled => QueryError::Canceled,
         QueryErrorKind::Timeout => QueryError::Limited(message),
-        QueryErrorKind::Internal => QueryError::Unavailable(message),
+        QueryErrorKind::Unavailable | QueryErrorKind::Internal => QueryError::Unavailable(message),
     }
 }
 

@@ -18,6 +18,7 @@ use model::sample::stale_marker;
 use model::tenant::TenantId;
 use promql::budget::BudgetLimits;
 use promql::parse::ParseOptions;
+use promql::resolution::SourceResolution;
 use promql::value::{QueryValue, SampleValue, VectorSample};
 use ruler::annotate::TemplateContext;
 use ruler::group::GroupSettings;
@@ -25,7 +26,9 @@ use ruler::ports::{AlertMessage, NotifyPort};
 use ruler::rule_file::{GroupDefaults, RuleFile};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use storage::engine::{Engine, Options};
+use storage::engine::Engine;
+use storage::store::{Store, StoreOptions};
+use storage::wal::replay::ReplayProgress;
 
 #[derive(Clone, Default)]
 struct Sent(Arc<Mutex<Vec<AlertMessage>>>);
@@ -49,7 +52,8 @@ struct World {
 impl World {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let engine = Engine::open(&Options::new(directory.path())).unwrap();
+        let stored = Store::open(StoreOptions::new(directory.path()), &ReplayProgress::default()).unwrap();
+        let engine = stored.engine().clone();
         let local = NodeId::new("local");
         let ring = Arc::new(Ring::of_one(local.clone()));
         let ingest = Ingest::new(IngestOptions::default(), ring, local, Arc::new(engine.clone()), cpu());
@@ -60,7 +64,7 @@ impl World {
             admission: AdmissionOptions { interactive_max: 2, rules_max: 2, waiting_max: 10 },
             log_slower_than: Duration::from_secs(30),
         };
-        let source = Arc::new(EngineStore::new(engine.clone()));
+        let source = Arc::new(EngineStore::new(stored));
         let pool = CpuPool::with_size(2, 1).unwrap();
         let language = promql::Engine::new(promql::EngineOptions::default());
         let queries = QueryExecutor::new(options, language, source, pool, QueryMetrics::default());
@@ -100,6 +104,7 @@ impl World {
             window: Window::Instant(wall_clock().0),
             timeout: None,
             lookback_ms: None,
+            source_resolution: SourceResolution::default(),
             per_step_stats: false,
             explain: false,
             no_cache: false,

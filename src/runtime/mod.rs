@@ -1,2 +1,3 @@
 //! Threads and how work gets onto them.
 pub mod cpu;
+pub mod memory;

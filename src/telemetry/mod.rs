@@ -1,5 +1,7 @@
 //! How Hearth tells about itself: its log and its own metrics.
+pub mod blocks;
 pub mod log;
+pub mod memory;
 pub mod notifier;
 pub mod process;
 pub mod reload;

@@ -97,7 +97,7 @@ fn gauges(stats: &EngineStats) -> Vec<Figure> {
     ]
 }
 
-fn memory(stats: &EngineStats) -> [(&'static str, u64); 11] {
+fn memory(stats: &EngineStats) -> [(&'static str, u64); 12] {
     let memory = &stats.head.memory;
     [
         ("slots", memory.slots),
@@ -110,6 +110,7 @@ fn memory(stats: &EngineStats) -> [(&'static str, u64); 11] {
         ("out_of_order", memory.out_of_order),
         ("histograms", memory.histograms),
         ("starts", memory.starts),
+        ("views", memory.views),
         ("chunks_waiting", memory.chunks_waiting),
     ]
 }

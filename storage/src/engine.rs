@@ -402,7 +402,8 @@ fn restore(
     }
     report.snapshot_time = start.elapsed();
     let start = Instant::now();
-    let mut sink = RestoreSink::start(applied, &loaded, flushed).map_err(Error::io("start a thread for", &directory.head))?;
+    let mut sink =
+        RestoreSink::start(applied, &loaded, flushed).map_err(Error::io("start a thread for", &directory.head))?;
     let (replayed, inventory) = replay(dir, loaded.covered_lsn(), &mut sink, progress)?;
     sink.finish(report);
     report.replay = replayed;

@@ -24,4 +24,5 @@ pub mod select;
 pub mod snapshot;
 pub mod store;
 pub mod tombstone;
+pub mod tiers;
 pub mod wal;

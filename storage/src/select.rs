@@ -1,18 +1,25 @@
 //! Reading: series by matchers, their samples, and what labels there are.
 
+mod listing;
+
+pub use listing::Listing;
+
 use crate::append::{Pin, SeriesRef};
-use crate::head::below::Generations;
-use crate::head::eras::View;
 use crate::block::read::ReadError;
+use crate::head::below::Generations;
+use crate::head::eras::Visible;
+use crate::head::lock::RwLock;
 use crate::head::shard::Shard;
 use crate::head::slot::Slot;
-use crate::head::{Head, HeadError, read, read_histograms, read_starts};
-use crate::index::Among;
+use crate::head::views::Sight;
+use crate::head::{Head, HeadError, View, read, read_histograms, read_starts};
 use model::histogram::{Histogram, HistogramColumns};
 use model::labels::Labels;
 use model::matcher::Matcher;
 use model::sample::{Sample, SampleColumns};
+use rayon::prelude::*;
 use roaring::RoaringBitmap;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Why series could not be had.
@@ -65,15 +72,6 @@ impl TimeRange {
     }
 }
 
-/// Sorted names or values, perhaps cut off by a limit.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Listing {
-    /// In ascending order of bytes, each once.
-    pub items: Vec<String>,
-    /// Whether there were more than the limit.
-    pub truncated: bool,
-}
-
 /// One line of a cardinality table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Count {
@@ -96,12 +94,17 @@ pub struct Cardinality {
     pub series_by_label_pair: Vec<Count>,
 }
 
+/// Selections of fewer series are quicker done than shared.
+const PARALLEL_SERIES_MIN: usize = 8192;
+
 /// Series selected from the head, addressed by index; any thread may read any of them at any time.
 #[derive(Debug, Clone)]
 pub struct Selection {
     head: Head,
     /// Keeps what was selected, and says what of it counts.
     pin: Pin,
+    /// Hides what came after it was opened.
+    view: Option<View>,
     series: Vec<SeriesRef>,
     /// Whether any of the head's series has native histograms.
     histograms: bool,
@@ -123,29 +126,32 @@ impl Head {
         series_max: usize,
     ) -> Result<Selection, SelectError> {
         let range = TimeRange { after_ms, until_ms };
-        let pin = self.pin();
-        let view = pin.view();
-        let mut series = Vec::new();
-        let (mut histograms, mut starts) = (false, false);
-        for shard in &self.inner.shards {
-            let shard = shard.read();
-            if !shard.overlaps(range, view) {
-                continue;
-            }
-            let aside = !shard.histograms.is_empty() || !shard.below.is_empty();
-            histograms |= aside;
-            starts |= !shard.starts.is_empty() || aside;
-            let slots = shard.matching(matchers);
-            let room = series_max - series.len();
-            let whole = shard.within(range, view);
-            let in_range = slots.iter().filter(|slot| whole || shard.in_range(*slot, range, view));
-            let before = series.len();
-            series.extend(in_range.take(room.saturating_add(1)).map(|slot| shard.series_ref(slot)));
-            if series.len() - before > room {
-                return Err(SelectError::TooManySeries { series_max });
-            }
+        self.select_pinned(matchers, range, series_max, self.pin())
+    }
+
+    fn select_pinned(
+        &self,
+        matchers: &[Matcher],
+        range: TimeRange,
+        series_max: usize,
+        pin: Pin,
+    ) -> Result<Selection, SelectError> {
+        let (visible, limit) = (pin.visible(), series_max.saturating_add(1));
+        let select = |shard: &RwLock<Shard>| shard.read().select(matchers, range, visible, limit);
+        let shards = &self.inner.shards;
+        // On a thread of a pool the shards of a large selection are shared with its other threads.
+        let parts: Vec<Selected> = match rayon::current_thread_index() {
+            Some(_) if self.series_bound(matchers) >= PARALLEL_SERIES_MIN => shards.par_iter().map(select).collect(),
+            _ => shards.iter().map(select).collect(),
+        };
+        let found = parts.iter().map(|part| part.series.len()).sum();
+        if found > series_max {
+            return Err(SelectError::TooManySeries { series_max });
         }
-        Ok(Selection { head: self.clone(), pin, series, histograms, starts })
+        let (histograms, starts) = (parts.iter().any(|part| part.histograms), parts.iter().any(|part| part.starts));
+        let mut series = Vec::with_capacity(found);
+        parts.into_iter().for_each(|part| series.extend(part.series));
+        Ok(Selection { head: self.clone(), pin, view: None, series, histograms, starts })
     }
 
     /// No more series than this satisfy the matchers, as far as a glance at the index tells.
@@ -159,82 +165,15 @@ impl Head {
     #[must_use]
     pub fn select_first(&self, matchers: &[Matcher], range: TimeRange, limit: usize) -> Selection {
         let pin = self.pin();
-        let view = pin.view();
-        let mut series = Vec::new();
-        let (mut histograms, mut starts) = (false, false);
+        let mut all = Selected::default();
         for shard in &self.inner.shards {
-            let shard = shard.read();
-            if series.len() == limit || !shard.overlaps(range, view) {
-                continue;
-            }
-            let aside = !shard.histograms.is_empty() || !shard.below.is_empty();
-            histograms |= aside;
-            starts |= !shard.starts.is_empty() || aside;
-            let slots = shard.matching(matchers);
-            let in_range = slots.iter().filter(|slot| shard.in_range(*slot, range, view));
-            series.extend(in_range.take(limit - series.len()).map(|slot| shard.series_ref(slot)));
+            let part = shard.read().select(matchers, range, pin.visible(), limit - all.series.len());
+            all.series.extend(part.series);
+            all.histograms |= part.histograms;
+            all.starts |= part.starts;
         }
-        Selection { head: self.clone(), pin, series, histograms, starts }
-    }
-
-    /// The label names of the series that satisfy all `matchers` and may have samples in the range.
-    ///
-    /// # Errors
-    /// None as long as the index is in memory.
-    pub fn label_names(&self, matchers: &[Matcher], range: TimeRange, limit: usize) -> Result<Listing, SelectError> {
-        let view = self.inner.eras.view();
-        let names = |shard: &Shard, series: Option<&RoaringBitmap>, whole: bool| {
-            let in_range = |slot: u32| shard.in_range(slot, range, view);
-            let among = Among { series, in_range: (!whole).then_some(in_range) };
-            shard.labels.list_names(&among).into_iter().map(str::to_owned).collect()
-        };
-        Ok(self.list(matchers, range, view, limit, names))
-    }
-
-    /// The values of one label among the series that satisfy all `matchers` and may have samples in the range.
-    ///
-    /// # Errors
-    /// None as long as the index is in memory.
-    pub fn label_values(
-        &self,
-        name: &str,
-        matchers: &[Matcher],
-        range: TimeRange,
-        limit: usize,
-    ) -> Result<Listing, SelectError> {
-        let view = self.inner.eras.view();
-        let values = |shard: &Shard, series: Option<&RoaringBitmap>, whole: bool| {
-            let in_range = |slot: u32| shard.in_range(slot, range, view);
-            let among = Among { series, in_range: (!whole).then_some(in_range) };
-            let labels_of = |slot: u32| shard.slots.get(slot as usize).labels;
-            let found = shard.labels.list_values(name, &among, limit.saturating_add(1), labels_of);
-            found.into_iter().map(str::to_owned).collect()
-        };
-        Ok(self.list(matchers, range, view, limit, values))
-    }
-
-    /// Merges what each shard lists, given the series that match (`None` for all) and whether all of them are in range.
-    fn list(
-        &self,
-        matchers: &[Matcher],
-        range: TimeRange,
-        view: View,
-        limit: usize,
-        list: impl Fn(&Shard, Option<&RoaringBitmap>, bool) -> Vec<String>,
-    ) -> Listing {
-        let mut items = Vec::new();
-        for shard in &self.inner.shards {
-            let shard = shard.read();
-            if shard.overlaps(range, view) {
-                let series = (!matchers.is_empty()).then(|| shard.matching(matchers));
-                items.extend(list(&shard, series.as_ref(), shard.within(range, view)));
-            }
-        }
-        items.sort(); // finds the shards' runs and merges them
-        items.dedup();
-        let truncated = items.len() > limit;
-        items.truncate(limit);
-        Listing { items, truncated }
+        let Selected { series, histograms, starts } = all;
+        Selection { head: self.clone(), pin, view: None, series, histograms, starts }
     }
 
     /// Those of `series` that satisfy all matchers of any of the `sets`, with their labels.
@@ -256,17 +195,59 @@ impl Head {
     }
 }
 
+impl View {
+    /// As [`Head::select`]; of the series there are only samples that were stored when the view was opened.
+    ///
+    /// # Errors
+    /// More than `series_max` series match.
+    pub fn select(
+        &self,
+        matchers: &[Matcher],
+        after_ms: i64,
+        until_ms: i64,
+        series_max: usize,
+    ) -> Result<Selection, SelectError> {
+        let range = TimeRange { after_ms, until_ms };
+        let selection = self.head().select_pinned(matchers, range, series_max, self.pin().clone())?;
+        Ok(Selection { view: Some(self.clone()), ..selection })
+    }
+}
+
+/// The part of a selection that one shard has.
+#[derive(Debug, Default)]
+struct Selected {
+    series: Vec<SeriesRef>,
+    histograms: bool,
+    starts: bool,
+}
+
 impl Shard {
+    /// The first `limit` series that satisfy all matchers and may have samples in the range.
+    fn select(&self, matchers: &[Matcher], range: TimeRange, visible: Visible, limit: usize) -> Selected {
+        if limit == 0 || !self.overlaps(range, visible) {
+            return Selected::default();
+        }
+        let slots = self.matching(matchers);
+        let whole = self.within(range, visible);
+        let in_range = slots.iter().filter(|slot| whole || self.in_range(*slot, range, visible));
+        let aside = !self.histograms.is_empty() || !self.below.is_empty();
+        Selected {
+            series: in_range.take(limit).map(|slot| self.series_ref(slot)).collect(),
+            histograms: aside,
+            starts: !self.starts.is_empty() || aside,
+        }
+    }
+
     fn matching(&self, matchers: &[Matcher]) -> RoaringBitmap {
         self.labels.evaluate(matchers, |slot| self.slots.get(slot as usize).labels)
     }
 
-    fn in_range(&self, slot: u32, range: TimeRange, view: View) -> bool {
+    fn in_range(&self, slot: u32, range: TimeRange, visible: Visible) -> bool {
         let found = self.slots.get(slot as usize);
-        let main = range.from(view.floor_ms);
+        let main = range.from(visible.floor_ms);
         found.may_overlap(main.after_ms, main.until_ms)
             || found.has(Slot::HAS_HISTOGRAMS) && self.has_histograms_in(slot, main)
-            || found.has(Slot::HAS_BELOW) && self.may_overlap_below(slot, range, Generations::of(view))
+            || found.has(Slot::HAS_BELOW) && self.may_overlap_below(slot, range, Generations::of(visible))
     }
 
     #[cold]
@@ -275,15 +256,15 @@ impl Shard {
     }
 
     /// Whether any sample may be in the range.
-    fn overlaps(&self, range: TimeRange, view: View) -> bool {
-        let main = range.from(view.floor_ms);
-        self.last_ms > main.after_ms && self.first_ms <= main.until_ms || self.any_below(Generations::of(view))
+    fn overlaps(&self, range: TimeRange, visible: Visible) -> bool {
+        let main = range.from(visible.floor_ms);
+        self.last_ms > main.after_ms && self.first_ms <= main.until_ms || self.any_below(Generations::of(visible))
     }
 
     /// Whether every series has samples, and all of them in the range. Only found out while there is no floor.
-    fn within(&self, range: TimeRange, view: View) -> bool {
+    fn within(&self, range: TimeRange, visible: Visible) -> bool {
         let whole = self.first_ms > range.after_ms && self.last_ms <= range.until_ms;
-        whole && self.sampled == self.hashes.len() && view == View::ALL
+        whole && self.sampled == self.hashes.len() && visible == Visible::ALL
     }
 
     fn slot_of(&self, series: SeriesRef) -> &Slot {
@@ -302,6 +283,10 @@ impl Selection {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.series.is_empty()
+    }
+
+    fn sight(&self) -> Sight {
+        Sight { visible: self.pin.visible(), appended: self.view.as_ref().map(View::appended) }
     }
 
     /// The reference of one series.
@@ -324,14 +309,19 @@ impl Selection {
         Labels::from_sorted(shard.labels.labels_among(shard.slot_of(self.series[index]).labels, names))
     }
 
-    /// Appends numbers that stand for the labels of one series restricted to `names` (sorted): within this selection, equal
-    /// numbers mean equal labels.
-    pub fn label_numbers(&self, index: usize, names: &[&str], into: &mut Vec<u32>) {
-        let series = self.series[index];
-        let shard = self.head.inner.shard_of(series).read();
-        // Each shard numbers its pairs itself.
-        into.push(self.head.shard_of(series) as u32);
-        into.extend(shard.labels.pairs_among(shard.slot_of(series).labels, names));
+    /// Appends numbers that stand for the labels of some series restricted to `names` (sorted), `names.len() + 1` for each
+    /// series: within this selection, equal numbers mean equal labels. The shard is locked until it is done.
+    pub fn label_numbers(&self, indices: Range<usize>, names: &[&str], into: &mut Vec<u32>) {
+        for of_one_shard in self.series[indices].chunk_by(|a, b| self.head.shard_of(*a) == self.head.shard_of(*b)) {
+            // Each shard numbers its pairs itself.
+            let number = self.head.shard_of(of_one_shard[0]) as u32;
+            let shard = self.head.inner.shard_of(of_one_shard[0]).read();
+            let names = shard.labels.name_numbers(names);
+            for series in of_one_shard {
+                into.push(number);
+                shard.labels.push_pairs(shard.slot_of(*series).labels, &names, into);
+            }
+        }
     }
 
     /// Whether any of the selected series may have the label.
@@ -360,7 +350,7 @@ impl Selection {
     ) -> Result<Option<u64>, SelectError> {
         let series = self.series[index];
         let range = TimeRange { after_ms, until_ms };
-        read::read(&self.head.inner, series, range, self.pin.view(), into).map_err(|e| failed(series, e))
+        read::read(&self.head.inner, series, range, self.sight(), into).map_err(|e| failed(series, e))
     }
 
     /// The newest sample of one series with `after_ms < t <= at_ms`, stale marker included.
@@ -370,7 +360,7 @@ impl Selection {
     pub fn latest(&self, index: usize, after_ms: i64, at_ms: i64) -> Result<Option<Sample>, SelectError> {
         let series = self.series[index];
         let range = TimeRange { after_ms, until_ms: at_ms };
-        read::latest(&self.head.inner, series, range, self.pin.view()).map_err(|e| failed(series, e))
+        read::latest(&self.head.inner, series, range, self.sight()).map_err(|e| failed(series, e))
     }
 
     /// Whether a series has native histograms.
@@ -401,7 +391,7 @@ impl Selection {
     ) -> Result<(), SelectError> {
         let series = self.series[index];
         let range = TimeRange { after_ms, until_ms };
-        read_histograms::read(&self.head.inner, series, range, self.pin.view(), into).map_err(|e| failed(series, e))
+        read_histograms::read(&self.head.inner, series, range, self.sight(), into).map_err(|e| failed(series, e))
     }
 
     /// The newest native histogram of one series with `after_ms < t <= at_ms`, a stale one included.
@@ -416,7 +406,7 @@ impl Selection {
     ) -> Result<Option<(i64, Arc<Histogram>)>, SelectError> {
         let series = self.series[index];
         let range = TimeRange { after_ms, until_ms: at_ms };
-        read_histograms::latest(&self.head.inner, series, range, self.pin.view()).map_err(|e| failed(series, e))
+        read_histograms::latest(&self.head.inner, series, range, self.sight()).map_err(|e| failed(series, e))
     }
 
     /// Whether some sample of a series has a start timestamp.
@@ -440,7 +430,7 @@ impl Selection {
     ) -> Result<(), SelectError> {
         let series = self.series[index];
         let range = TimeRange { after_ms, until_ms };
-        read_starts::read(&self.head.inner, series, range, self.pin.view(), into).map_err(|e| failed(series, e))
+        read_starts::read(&self.head.inner, series, range, self.sight(), into).map_err(|e| failed(series, e))
     }
 }
 

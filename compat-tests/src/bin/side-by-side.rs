@@ -9,8 +9,6 @@
 mod alerts;
 #[path = "side-by-side/measure.rs"]
 mod measure;
-#[path = "side-by-side/queries.rs"]
-mod queries;
 #[path = "side-by-side/report.rs"]
 mod report;
 

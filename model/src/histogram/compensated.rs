@@ -2,14 +2,7 @@
 
 use super::Histogram;
 use super::arithmetic::{Combined, IncompatibleBuckets, Working, is_huge};
-
-/// Adds `value` to `sum`; `correction` gathers what rounding lost (Neumaier's method). It is void once the sum is infinite.
-#[inline]
-pub(super) fn add_compensated(value: f64, sum: f64, correction: f64) -> (f64, f64) {
-    let total = sum + value;
-    let lost = if sum.abs() >= value.abs() { (sum - total) + value } else { (value - total) + sum };
-    (total, if total.is_infinite() { 0.0 } else { correction + lost })
-}
+pub(super) use crate::compensated::add as add_compensated;
 
 fn has_huge_numbers(histogram: &Histogram) -> bool {
     let totals = [histogram.zero_count, histogram.count, histogram.sum];
@@ -135,10 +128,12 @@ impl HistogramMean {
 
     /// The mean. Buckets that are empty may be listed.
     #[must_use]
-    pub fn finish(mut self) -> Histogram {
+    pub fn finish(self) -> Histogram {
+        let mut histogram = self.working.finish();
         if !self.moving {
-            self.working.divide(self.count);
+            // What is rounded is the sum, which is the same in any order; its parts are not.
+            histogram.divide(self.count);
         }
-        self.working.finish()
+        histogram
     }
 }

@@ -390,6 +390,33 @@ proptest! {
         }
     }
 
+    /// What is true of two patterns follows for either of them, for one after the other, and for none or many of one.
+    #[test]
+    fn facts_hold_in_combination(a in prop::sample::select(FACTS), b in prop::sample::select(FACTS), times in 0usize..4) {
+        let ((a, a_texts, a_others), (b, b_texts, b_others)) = (a, b);
+        // A quotation or the name of a class that is not closed takes in what follows.
+        let is_closed = |pattern: &str, open: &str, close: &str| !pattern.contains(open) || pattern.contains(close);
+        prop_assume!([a, b].iter().all(|pattern| is_closed(pattern, r"\Q", r"\E") && is_closed(pattern, "[:", ":]")));
+        let (one, other) = (regex(a), regex(b));
+        let either = regex(&format!("(?:{a})|({b})"));
+        for text in a_texts.iter().chain(a_others).chain(b_texts).chain(b_others) {
+            let expected = one.is_match(text) || other.is_match(text);
+            prop_assert_eq!(either.is_match(text), expected, "{}|{} on {:?}", a, b, text);
+        }
+        // Those that look around see something else in company.
+        prop_assume!([a, b].iter().all(|pattern| !["^", "$", r"\A", r"\b", r"\B"].iter().any(|look| pattern.contains(look))));
+        let both = regex(&format!("({a})(?:{b})"));
+        let repeated = regex(&format!("(?:{a}){{{times}}}(?:{b})?"));
+        for text in a_texts {
+            let many = text.repeat(times);
+            prop_assert!(repeated.is_match(&many), "({}){{{}}} on {:?}", a, times, many);
+            for more in b_texts {
+                prop_assert!(both.is_match(&format!("{text}{more}")), "{}{} on {:?}{:?}", a, b, text, more);
+                prop_assert!(repeated.is_match(&format!("{many}{more}")), "({}){{{}}}{} on {:?}", a, times, b, many);
+            }
+        }
+    }
+
     #[test]
     fn no_pattern_panics(pattern in r"[\[\](){}|*+?.^$\\a-cpPQEdwxzAbB<>:,=!0-9é-]{0,24}") {
         let _ = Regex::new(&pattern);

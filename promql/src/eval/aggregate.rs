@@ -53,7 +53,7 @@ fn segments(groups: &Groups<'_>) -> Vec<Segment> {
 }
 
 /// Tasks for each thread, so that all end at about the same time.
-const TASKS_PER_THREAD: usize = 8;
+const TASKS_PER_THREAD: usize = 16;
 
 /// Segments that make up one task: at least `least` series.
 fn tasks(segments: &[Segment], least: usize) -> Vec<std::ops::Range<usize>> {
@@ -72,13 +72,16 @@ fn tasks(segments: &[Segment], least: usize) -> Vec<std::ops::Range<usize>> {
     tasks
 }
 
-/// The series of some segments in ascending order, as they lie in memory, each with the number of its segment.
+/// The series of some segments in ascending order, as they lie in memory, each with the number of its segment; or in the
+/// order in which the groups have them, if that is by labels.
 fn in_order(groups: &Groups<'_>, segments: &[Segment]) -> Vec<(u32, u32)> {
     let members = segments.iter().zip(0_u32..).flat_map(|(segment, number)| {
         (segment.start..segment.end).map(move |position| (groups.member(position) as u32, number))
     });
     let mut members: Vec<_> = members.collect();
-    members.sort_unstable(); // of a single segment they are in order already, which this notices
+    if !groups.are_by_labels() {
+        members.sort_unstable(); // of a single segment they are in order already, which this notices
+    }
     members
 }
 
@@ -107,8 +110,8 @@ impl Context<'_, '_> {
     }
 }
 
-/// Folds every group with an accumulator made by `make`. Each accumulator gets its series in ascending order, whatever
-/// else is folded beside it.
+/// Folds every group with an accumulator made by `make`. Each accumulator gets its series in ascending order, or in that of
+/// the groups if it is by labels, whatever else is folded beside it.
 pub(crate) fn fold<'q, A: Accumulator>(
     context: Context<'_, 'q>,
     groups: Groups<'q>,
@@ -119,7 +122,12 @@ pub(crate) fn fold<'q, A: Accumulator>(
     let segments = segments(&groups);
     let least = SEGMENT_LEAST.max(inner.len() / (exec.threads() * TASKS_PER_THREAD));
     let tasks = tasks(&segments, least);
-    let folded: Vec<Vec<A>> = exec.map(tasks.len(), |task, worker| {
+    let finish = |accumulator: A| {
+        let mut row = Row::absent(steps);
+        accumulator.finish(&mut row, &context);
+        row
+    };
+    let folded: Vec<Vec<Folded<A>>> = exec.map(tasks.len(), |task, worker| {
         let segments = &segments[tasks[task].clone()];
         let mut row = worker.take_row();
         let mut accumulators: Vec<A> = segments.iter().map(|_| make()).collect();
@@ -135,22 +143,39 @@ pub(crate) fn fold<'q, A: Accumulator>(
             }
         }
         worker.give_row(row);
-        Ok(accumulators)
+        let folded = accumulators.into_iter().zip(segments);
+        Ok(folded
+            .map(|(accumulator, segment)| {
+                let is_whole = groups.range(segment.group) == (segment.start..segment.end);
+                if is_whole { Folded::Group(finish(accumulator)) } else { Folded::Part(accumulator) }
+            })
+            .collect())
     })?;
     let mut folded = folded.into_iter().flatten();
     let mut segments = segments.iter().peekable();
-    let mut rows = Vec::with_capacity(groups.len());
-    while let Some(segment) = segments.next() {
-        let mut whole = folded.next().expect("every segment was folded");
-        while segments.next_if(|next| next.group == segment.group).is_some() {
-            whole.merge(folded.next().expect("every segment was folded"), &context);
-        }
-        let mut row = Row::absent(steps);
-        whole.finish(&mut row, &context);
-        let drops_name = groups.drops_name(segment.group, inner);
-        rows.push((groups.labels(segment.group).clone(), drops_name, row));
-    }
+    let rows = std::iter::from_fn(|| {
+        let group = segments.next()?.group;
+        let row = match folded.next()? {
+            Folded::Group(row) => row,
+            Folded::Part(mut whole) => {
+                while segments.next_if(|next| next.group == group).is_some() {
+                    let Some(Folded::Part(part)) = folded.next() else { unreachable!("one for each segment") };
+                    whole.merge(part, &context);
+                }
+                finish(whole)
+            }
+        };
+        Some((groups.labels(group).clone(), groups.drops_name(group, inner, exec), row))
+    });
     Ok(Arc::new(Table::from_rows(steps, rows, exec)?))
+}
+
+/// What became of a segment.
+enum Folded<A> {
+    /// It was all of its group.
+    Group(Row),
+    /// Its group has others, which are merged in order.
+    Part(A),
 }
 
 #[cfg(test)]

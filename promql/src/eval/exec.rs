@@ -12,9 +12,11 @@ use crate::annotation::{Annotations, Severity};
 use crate::ast::Span;
 use crate::budget::{Budget, Charge};
 use crate::query_error::QueryError;
+use crate::resolution::SourceResolution;
 use crate::source::SeriesSource;
 use model::sample::SampleColumns;
 use rayon::prelude::*;
+use std::iter::Sum;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -26,6 +28,7 @@ pub(crate) struct Settings {
     pub(crate) delayed_name_removal: bool,
     pub(crate) type_and_unit_labels: bool,
     pub(crate) start_timestamps: bool,
+    pub(crate) source_resolution: SourceResolution,
 }
 
 /// The run of one query.
@@ -91,7 +94,8 @@ impl<'q> Exec<'q> {
             self.budget.check().and_then(|()| task(number, &mut worker))
         };
         match self.pool {
-            Some(pool) if count > 1 => pool.install(|| (0..count).into_par_iter().map(run).collect()),
+            // One by one: a thread that got several at once would still be busy with them when the others have nothing left.
+            Some(pool) if count > 1 => pool.install(|| (0..count).into_par_iter().with_max_len(1).map(run).collect()),
             _ => (0..count).map(run).collect(),
         }
     }
@@ -204,32 +208,76 @@ impl Drop for Worker<'_, '_> {
 /// How many threads count without meeting.
 const TOTALS: usize = 16;
 
-/// A counter with a cache line to itself.
+/// Two counters.
+#[derive(Debug, Default)]
+struct Cell {
+    used: AtomicU64,
+    fresh: AtomicU64,
+}
+
+impl Cell {
+    fn add(&self, samples: Samples) {
+        self.used.fetch_add(samples.used, Ordering::Relaxed);
+        self.fresh.fetch_add(samples.fresh, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> Samples {
+        Samples { used: self.used.load(Ordering::Relaxed), fresh: self.fresh.load(Ordering::Relaxed) }
+    }
+}
+
+/// Counters with a cache line to themselves.
 #[derive(Debug, Default)]
 #[repr(align(64))]
-struct Apart(AtomicU64);
+struct Apart(Cell);
 
-/// Samples that selectors handed to the expression.
+/// How many samples of a series were counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Samples {
+    /// By every step that used them.
+    pub(crate) used: u64,
+    /// Those of them that no earlier step had used.
+    pub(crate) fresh: u64,
+}
+
+impl Samples {
+    /// Samples that one step uses.
+    pub(crate) fn once(count: u64) -> Self {
+        Self { used: count, fresh: count }
+    }
+}
+
+impl Sum for Samples {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |sum, own| Self { used: sum.used + own.used, fresh: sum.fresh + own.fresh })
+    }
+}
+
+/// The samples that selectors handed to the expression (used), and those that they read (fresh).
 #[derive(Debug)]
 pub(crate) struct Tally {
     /// The sum of all is the total: threads that counted into one would wait for each other at every series.
     totals: [Apart; TOTALS],
-    per_step: Option<Vec<AtomicU64>>,
+    per_step: Option<Vec<Cell>>,
     steps: Steps,
 }
 
 /// Numbers of samples; those per step are empty unless asked for.
 #[derive(Debug, Clone)]
 pub(crate) struct Counted {
-    total: u64,
-    per_step: Vec<u64>,
+    total: Samples,
+    per_step: Vec<Samples>,
 }
 
 impl Counted {
     /// What was counted after `before`.
     pub(crate) fn since(mut self, before: &Self) -> Self {
-        self.total -= before.total;
-        self.per_step.iter_mut().zip(&before.per_step).for_each(|(count, before)| *count -= before);
+        let subtract = |count: &mut Samples, before: &Samples| {
+            count.used -= before.used;
+            count.fresh -= before.fresh;
+        };
+        subtract(&mut self.total, &before.total);
+        self.per_step.iter_mut().zip(&before.per_step).for_each(|(count, before)| subtract(count, before));
         self
     }
 }
@@ -237,11 +285,11 @@ impl Counted {
 /// To which steps of the query the samples of a selector count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Counting {
-    /// Inside a subquery that feeds a function: the function counts what it gets.
+    /// Inside a subquery that feeds a function: the function counts what it gets. What is read counts to the first step.
     Off,
     /// To the step that used them.
     PerStep,
-    /// Evaluated once, used by every step.
+    /// Evaluated once, used by every step, read by the first.
     EveryStep,
     /// A subquery that is the query's result: to its last step.
     LastStep,
@@ -249,60 +297,57 @@ pub(crate) enum Counting {
 
 impl Tally {
     pub(crate) fn new(steps: Steps, per_step: bool) -> Self {
-        let per_step = per_step.then(|| (0..steps.count).map(|_| AtomicU64::new(0)).collect());
+        let per_step = per_step.then(|| (0..steps.count).map(|_| Cell::default()).collect());
         Self { totals: Default::default(), per_step, steps }
     }
 
     /// Adds the samples of one series; `per_step` returns those of one step of the selector's own grid.
-    pub(crate) fn add(&self, counting: Counting, total: u64, own_steps: usize, per_step: impl Fn(usize) -> u64) {
-        let times = match counting {
-            Counting::Off => return,
-            Counting::PerStep | Counting::LastStep => 1,
-            Counting::EveryStep => self.steps.count as u64,
+    pub(crate) fn add(&self, counting: Counting, all: Samples, own_steps: usize, per_step: impl Fn(usize) -> Samples) {
+        let used = match counting {
+            Counting::Off => 0,
+            Counting::PerStep | Counting::LastStep => all.used,
+            Counting::EveryStep => all.used * self.steps.count as u64,
         };
         let own = rayon::current_thread_index().unwrap_or(0) % TOTALS;
-        self.totals[own].0.fetch_add(total * times, Ordering::Relaxed);
+        self.totals[own].0.add(Samples { used, ..all });
         let Some(cells) = &self.per_step else { return };
-        match counting {
-            Counting::Off => {}
-            Counting::PerStep => {
+        let (used, fresh) = (Samples { fresh: 0, ..all }, Samples { used: 0, ..all });
+        match (counting, cells.first(), cells.last()) {
+            (Counting::Off, Some(first), _) => first.add(fresh),
+            (Counting::PerStep, ..) => {
                 for (step, cell) in cells.iter().enumerate().take(own_steps) {
-                    cell.fetch_add(per_step(step), Ordering::Relaxed);
+                    cell.add(per_step(step));
                 }
             }
-            Counting::EveryStep => {
-                for cell in cells {
-                    cell.fetch_add(total, Ordering::Relaxed);
-                }
+            (Counting::EveryStep, Some(first), _) => {
+                cells.iter().for_each(|cell| cell.add(used));
+                first.add(fresh);
             }
-            Counting::LastStep => {
-                if let Some(cell) = cells.last() {
-                    cell.fetch_add(total, Ordering::Relaxed);
-                }
-            }
+            (Counting::LastStep, _, Some(last)) => last.add(all),
+            (_, None, _) | (_, _, None) => {}
         }
     }
 
     /// What was counted so far.
     pub(crate) fn counted(&self) -> Counted {
-        let cells = self.per_step.iter().flatten();
-        Counted { total: self.total(), per_step: cells.map(|cell| cell.load(Ordering::Relaxed)).collect() }
+        Counted { total: self.total(), per_step: self.per_step.iter().flatten().map(Cell::get).collect() }
     }
 
     /// Counts samples that were counted already once more.
     pub(crate) fn add_again(&self, counted: &Counted) {
-        self.totals[0].0.fetch_add(counted.total, Ordering::Relaxed);
+        self.totals[0].0.add(counted.total);
         for (cell, count) in self.per_step.iter().flatten().zip(&counted.per_step) {
-            cell.fetch_add(*count, Ordering::Relaxed);
+            cell.add(*count);
         }
     }
 
-    pub(crate) fn total(&self) -> u64 {
-        self.totals.iter().map(|total| total.0.load(Ordering::Relaxed)).sum()
+    pub(crate) fn total(&self) -> Samples {
+        self.totals.iter().map(|total| total.0.get()).sum()
     }
 
-    pub(crate) fn per_step(&self) -> Option<Vec<(i64, u64)>> {
+    /// The time of each step and its samples, if they are counted.
+    pub(crate) fn per_step(&self) -> Option<Vec<(i64, Samples)>> {
         let cells = self.per_step.as_ref()?;
-        Some(cells.iter().enumerate().map(|(i, cell)| (self.steps.time(i), cell.load(Ordering::Relaxed))).collect())
+        Some(cells.iter().enumerate().map(|(i, cell)| (self.steps.time(i), cell.get())).collect())
     }
 }

@@ -289,7 +289,7 @@ impl SeriesVector for SmoothedSelector {
         let mut columns = worker.take_columns();
         let after_ms = self.look.first().saturating_sub(before);
         let until_ms = self.look.last().saturating_add(after);
-        self.selection.set.read(index, after_ms, until_ms, &mut columns)?;
+        self.selection.read(index, (after_ms, until_ms), &mut columns)?;
         if let Some(mut extras) = Extras::read(&self.selection, index, (after_ms, until_ms), false, &columns)? {
             extras.remove_stale(&mut columns);
             worker.hold_samples(columns.len() + extras.samples())?;

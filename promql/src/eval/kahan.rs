@@ -1,12 +1,6 @@
 //! Summation with Neumaier's correction, as Prometheus adds floats everywhere it adds many.
 
-/// Adds `value` to `sum`; `correction` gathers what rounding lost. The correction is void once the sum is infinite.
-#[inline(always)]
-pub(crate) fn add(value: f64, sum: f64, correction: f64) -> (f64, f64) {
-    let total = sum + value;
-    let lost = if sum.abs() >= value.abs() { (sum - total) + value } else { (value - total) + sum };
-    (total, if total.is_infinite() { 0.0 } else { correction + lost })
-}
+pub(crate) use model::compensated::add;
 
 /// A mean that is the plain quotient until the sum would overflow, and from then on is moved by each value.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -74,6 +68,12 @@ impl Mean {
         self.moving = true;
         self.value /= count;
         self.correction /= count;
+    }
+
+    /// The mean rounded once, where [`Mean::get`] rounds two parts of which only the sum is the same in any order of values.
+    #[inline]
+    pub(crate) fn in_any_order(&self) -> f64 {
+        if self.moving { self.value + self.correction } else { (self.value + self.correction) / self.count }
     }
 
     #[inline]

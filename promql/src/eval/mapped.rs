@@ -5,6 +5,7 @@ use super::row::Row;
 use super::vector::{SeriesVector, Vector};
 use crate::query_error::QueryError;
 use model::labels::Labels;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// `inner` with every row passed through `change`.
@@ -38,8 +39,8 @@ impl<F: Fn(&mut Row) + Send + Sync> SeriesVector for Mapped<'_, F> {
         self.inner.labels_among(index, names)
     }
 
-    fn label_numbers(&self, index: usize, names: &[&str], into: &mut Vec<u32>) -> bool {
-        self.inner.label_numbers(index, names, into)
+    fn label_numbers(&self, indices: Range<usize>, names: &[&str], into: &mut Vec<u32>) -> bool {
+        self.inner.label_numbers(indices, names, into)
     }
 
     fn prefetch(&self, indices: &[usize]) {

@@ -11,6 +11,7 @@ use crate::query_error::QueryError;
 use hashbrown::HashMap;
 use model::labels::{Labels, METRIC_NAME, METRIC_TYPE, METRIC_UNIT};
 use std::hash::BuildHasher;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// What to do with series that become equal.
@@ -90,10 +91,10 @@ impl SeriesVector for Renamed<'_> {
         self.inner.labels_among(index, names)
     }
 
-    fn label_numbers(&self, index: usize, names: &[&str], into: &mut Vec<u32>) -> bool {
+    fn label_numbers(&self, indices: Range<usize>, names: &[&str], into: &mut Vec<u32>) -> bool {
         // Names that are removed are nobody's labels any more.
         let keeps_all = self.how == How::Mark || !names.iter().any(|name| is_reserved(name));
-        keeps_all && self.inner.label_numbers(index, names, into)
+        keeps_all && self.inner.label_numbers(indices, names, into)
     }
 
     fn prefetch(&self, indices: &[usize]) {

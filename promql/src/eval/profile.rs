@@ -6,6 +6,7 @@ use super::vector::{SeriesVector, Vector};
 use crate::query_error::QueryError;
 use model::labels::Labels;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -78,8 +79,8 @@ impl SeriesVector for Profiled<'_> {
         self.inner.labels_among(index, names)
     }
 
-    fn label_numbers(&self, index: usize, names: &[&str], into: &mut Vec<u32>) -> bool {
-        self.inner.label_numbers(index, names, into)
+    fn label_numbers(&self, indices: Range<usize>, names: &[&str], into: &mut Vec<u32>) -> bool {
+        self.inner.label_numbers(indices, names, into)
     }
 
     fn prefetch(&self, indices: &[usize]) {

@@ -3,7 +3,8 @@
 //! Input is either stored series or the result of a subquery, which is evaluated series by series too. Stale markers are
 //! no samples here.
 
-use super::exec::{Counting, Exec, Worker};
+use super::buckets;
+use super::exec::{Counting, Exec, Samples, Worker};
 use super::extended::Extension;
 use super::range::kinds::Kinds;
 use super::range::{RangeFunction, WindowInput, starts};
@@ -21,6 +22,7 @@ use crate::query_error::QueryError;
 use crate::source::TimelineToken;
 use model::labels::{Labels, METRIC_TYPE};
 use model::sample::{STALE_MARKER_BITS, SampleColumns};
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -71,7 +73,7 @@ impl RangeInput<'_> {
     ) -> Result<Loaded, QueryError> {
         let loaded = match self {
             Self::Stored(selection) => {
-                let token = selection.set.read(index, after_ms, until_ms, columns)?;
+                let token = selection.read(index, (after_ms, until_ms), columns)?;
                 match Extras::read(selection, index, (after_ms, until_ms), with_starts, columns)? {
                     None => {
                         let token = if without_stale_markers(columns) { token } else { None };
@@ -218,6 +220,14 @@ impl RangeCall<'_> {
         let lookback_ms = worker.exec.settings.lookback_ms;
         let (after_ms, until_ms) = Self::span_read(&self.look, self.range_ms, self.extension, lookback_ms);
         let with_starts = worker.exec.settings.start_timestamps && self.function.uses_starts();
+        if let (RangeInput::Stored(selection), None) = (&self.input, self.extension)
+            && let Some(tiers) = &selection.tiers
+            && let Some(fields) = buckets::fields(self.function)
+            && !selection.set.may_have_histograms(index)
+            && !(with_starts && selection.set.may_have_start_timestamps(index))
+        {
+            return tiers.fold(self, (selection, index), fields, worker, columns, out);
+        }
         let Loaded { token, extras } = self.input.load(index, (after_ms, until_ms), with_starts, worker, columns)?;
         if let Some(counters) = worker.exec.profiled(self.range_ordinal) {
             counters.count(1, columns.len() as u64);
@@ -235,6 +245,7 @@ impl RangeCall<'_> {
                 }
                 None => extension.fold(self, columns, lookback_ms, out),
             }
+            let samples = Samples::once(samples);
             worker.exec.tally.add(self.counting, samples, 1, |_| samples);
             return Ok(());
         }
@@ -259,8 +270,13 @@ impl RangeCall<'_> {
             let histogram_windows = Windows::find(&extras.histograms.timestamps_ms, &self.look, self.range_ms);
             let held = |step: usize| {
                 let (low, high) = histogram_windows.bounds()[step];
-                let window = &extras.histograms.histograms[low as usize..high as usize];
-                windows.samples(step) + window.iter().map(|histogram| samples_of(histogram) as u64).sum::<u64>()
+                let count = |low: u32| {
+                    let window = extras.histograms.histograms.get(low as usize..high as usize).unwrap_or_default();
+                    window.iter().map(|histogram| samples_of(histogram) as u64).sum::<u64>()
+                };
+                let (used, fresh) = (count(low), count(histogram_windows.fresh_from(step)));
+                let floats = windows.samples(step);
+                Samples { used: floats.used + used, fresh: floats.fresh + fresh }
             };
             self.kinds(index, worker.exec).fold(&input, extras, &histogram_windows, out)?;
             worker.exec.budget.check()?;
@@ -366,10 +382,10 @@ impl SeriesVector for RangeCall<'_> {
         }
     }
 
-    fn label_numbers(&self, index: usize, names: &[&str], into: &mut Vec<u32>) -> bool {
+    fn label_numbers(&self, indices: Range<usize>, names: &[&str], into: &mut Vec<u32>) -> bool {
         match &self.input {
-            RangeInput::Stored(selection) => selection.set.label_numbers(index, names, into),
-            RangeInput::Subquery { vector, .. } => vector.label_numbers(index, names, into),
+            RangeInput::Stored(selection) => selection.set.label_numbers(indices, names, into),
+            RangeInput::Subquery { vector, .. } => vector.label_numbers(indices, names, into),
         }
     }
 

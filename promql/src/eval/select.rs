@@ -1,16 +1,19 @@
 //! Instant selectors: at each step the newest sample of each series within the lookback, unless it is a stale marker.
 
-use super::exec::{Counting, Exec, Worker};
+use super::buckets::{Tiers, Wanted, Window};
+use super::exec::{Counting, Exec, Samples, Worker};
+use super::remarks::Place;
 use super::row::{Cell, Row, samples_of};
 use super::samples::Extras;
 use super::steps::LookTimes;
 use super::vector::{Nothing, SeriesVector, Vector};
 use super::windows::Windows;
 use crate::query_error::QueryError;
-use crate::source::{SelectRequest, SeriesSet};
+use crate::source::{SelectRequest, SeriesSet, TimelineToken};
 use model::labels::{Labels, METRIC_NAME, METRIC_TYPE, METRIC_UNIT};
 use model::matcher::{MatchOp, Matcher};
-use model::sample::is_stale_marker;
+use model::sample::{SampleColumns, is_stale_marker};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Selected series and what is known of all of them.
@@ -22,19 +25,27 @@ pub(crate) struct Selection {
     untyped: bool,
     /// Whether all that matters of a histogram is its count and sum.
     pub(crate) stats_only: bool,
+    /// What is served from buckets, if anything is.
+    pub(crate) tiers: Option<Box<Tiers>>,
 }
 
 impl Selection {
     /// Asks the source for series with samples in `after_ms < t <= until_ms`; `None` when no series matches.
     pub(crate) fn of(
         matchers: &[Matcher],
-        after_ms: i64,
-        until_ms: i64,
+        (after_ms, until_ms): (i64, i64),
+        wanted: &Wanted,
         exec: &Exec<'_>,
     ) -> Result<Option<Self>, QueryError> {
         exec.budget.check()?;
         let series_max = exec.budget.series_left();
-        let set = exec.source.select(&SelectRequest { matchers, after_ms, until_ms, series_max })?;
+        let request = SelectRequest { matchers, after_ms, until_ms, series_max };
+        let set = exec.source.select_with_buckets(&request, &wanted.buckets)?;
+        let coverage = set.coverage();
+        if let Some(coverage) = coverage {
+            wanted.remark(coverage, (after_ms, until_ms), exec);
+        }
+        let tiers = coverage.and_then(Tiers::of);
         if set.is_empty() {
             return Ok(None);
         }
@@ -45,12 +56,26 @@ impl Selection {
             .map(|matcher| matcher.value().to_owned())
             .filter(|name| !name.is_empty());
         let untyped = ![METRIC_TYPE, METRIC_UNIT].iter().any(|label| set.may_have_label(label));
-        Ok(Some(Self { set, name, untyped, stats_only: false }))
+        Ok(Some(Self { set, name, untyped, stats_only: false, tiers }))
     }
 
     /// The same, of histograms only count and sum if `stats_only`.
     pub(crate) fn with_stats_only(self, stats_only: bool) -> Self {
         Self { stats_only, ..self }
+    }
+
+    /// Replaces the content of `into` by the samples of one series; where they have expired one of each bucket stands for
+    /// the others.
+    pub(crate) fn read(
+        &self,
+        index: usize,
+        (after_ms, until_ms): (i64, i64),
+        into: &mut SampleColumns,
+    ) -> Result<Option<TimelineToken>, QueryError> {
+        match &self.tiers {
+            None => Ok(self.set.read(index, after_ms, until_ms, into)?),
+            Some(tiers) => tiers.read_thinned(self.set.as_ref(), index, Window { after_ms, until_ms }, into),
+        }
     }
 
     /// Whether removing name, type and unit makes no two series equal.
@@ -82,30 +107,31 @@ pub(crate) enum Field {
 
 /// An instant selector.
 pub(crate) struct InstantSelector {
-    selection: Selection,
-    look: LookTimes,
-    lookback_ms: i64,
-    field: Field,
+    pub(crate) selection: Selection,
+    pub(crate) look: LookTimes,
+    pub(crate) lookback_ms: i64,
+    pub(crate) field: Field,
     counting: Counting,
     ordinal: u32,
 }
 
 impl InstantSelector {
-    /// Selects; `ordinal` is that of the selector in the plan.
+    /// Selects; `place` is that of the selector.
     pub(crate) fn build<'q>(
         (matchers, stats_only): (&[Matcher], bool),
         look: LookTimes,
         field: Field,
         counting: Counting,
-        ordinal: u32,
+        place: Place,
         exec: &Exec<'_>,
     ) -> Result<Vector<'q>, QueryError> {
         let lookback_ms = exec.settings.lookback_ms;
         let after_ms = look.first().saturating_sub(lookback_ms);
-        Ok(match Selection::of(matchers, after_ms, look.last(), exec)? {
+        let wanted = Wanted::of_instant(&look, &exec.settings, place);
+        Ok(match Selection::of(matchers, (after_ms, look.last()), &wanted, exec)? {
             Some(selection) => {
                 let selection = selection.with_stats_only(stats_only);
-                Arc::new(Self { selection, look, lookback_ms, field, counting, ordinal })
+                Arc::new(Self { selection, look, lookback_ms, field, counting, ordinal: place.ordinal })
             }
             None => Arc::new(Nothing),
         })
@@ -151,7 +177,7 @@ impl InstantSelector {
     fn look_at_all_kinds(&self, index: usize, worker: &mut Worker<'_, '_>, out: &mut Row) -> Result<(), QueryError> {
         let after_ms = self.look.first().saturating_sub(self.lookback_ms);
         let mut floats = worker.take_columns();
-        self.selection.set.read(index, after_ms, self.look.last(), &mut floats)?;
+        self.selection.read(index, (after_ms, self.look.last()), &mut floats)?;
         let with_starts = self.field == Field::Start;
         let range = (after_ms, self.look.last());
         let extras = Extras::read(&self.selection, index, range, with_starts, &floats)?.unwrap_or_default();
@@ -199,7 +225,7 @@ impl InstantSelector {
 
 impl Field {
     /// Of a float; start timestamps are not known from time and value.
-    fn of(self, timestamp_ms: i64, value: f64) -> f64 {
+    pub(crate) fn of(self, timestamp_ms: i64, value: f64) -> f64 {
         match self {
             Self::Value => value,
             Self::Time | Self::InfoTime => timestamp_ms as f64 / 1000.0,
@@ -227,8 +253,8 @@ impl SeriesVector for InstantSelector {
         }
     }
 
-    fn label_numbers(&self, index: usize, names: &[&str], into: &mut Vec<u32>) -> bool {
-        self.selection.set.label_numbers(index, names, into)
+    fn label_numbers(&self, indices: Range<usize>, names: &[&str], into: &mut Vec<u32>) -> bool {
+        self.selection.set.label_numbers(indices, names, into)
     }
 
     fn has_one_name(&self) -> bool {
@@ -245,6 +271,8 @@ impl SeriesVector for InstantSelector {
         let has_starts = self.field == Field::Start && set.may_have_start_timestamps(index);
         if has_starts || set.may_have_histograms(index) {
             self.look_at_all_kinds(index, worker, out)?;
+        } else if let Some(tiers) = &self.selection.tiers {
+            tiers.look(self, index, worker, out)?;
         } else if self.look.is_fixed() {
             self.look_once(index, out)?;
         } else {
@@ -252,15 +280,15 @@ impl SeriesVector for InstantSelector {
         }
         let tally = &worker.exec.tally;
         if !out.has_histograms() {
-            let present = |step: usize| u64::from(out.is_present(step));
-            tally.add(self.counting, out.count() as u64, out.steps(), present);
+            let present = |step: usize| Samples::once(u64::from(out.is_present(step)));
+            tally.add(self.counting, Samples::once(out.count() as u64), out.steps(), present);
             return Ok(());
         }
         let samples = |step: usize| {
             let histogram = out.histogram(step).map_or(0, |histogram| samples_of(histogram) as u64);
-            u64::from(out.is_present(step)) + histogram
+            Samples::once(u64::from(out.is_present(step)) + histogram)
         };
-        tally.add(self.counting, out.samples().0 as u64, out.steps(), samples);
+        tally.add(self.counting, Samples::once(out.samples().0 as u64), out.steps(), samples);
         Ok(())
     }
 }

@@ -29,9 +29,9 @@ pub(crate) trait SeriesVector: Send + Sync {
         self.labels(index).filter(|name| names.binary_search(&name).is_ok())
     }
 
-    /// Appends to `into` numbers that stand for the labels of one series restricted to `names`, which are sorted, and
-    /// returns whether it did: within this vector, equal numbers mean equal labels.
-    fn label_numbers(&self, _index: usize, _names: &[&str], _into: &mut Vec<u32>) -> bool {
+    /// Appends to `into` numbers that stand for the labels of some series restricted to `names`, which are sorted, and
+    /// returns whether it did: see [`crate::source::SeriesSet::label_numbers`].
+    fn label_numbers(&self, _indices: Range<usize>, _names: &[&str], _into: &mut Vec<u32>) -> bool {
         false
     }
 
@@ -69,12 +69,15 @@ pub(crate) fn announce(vector: &dyn SeriesVector, series: impl Iterator<Item = u
     vector.prefetch(indices.get(..count).unwrap_or_default());
 }
 
-/// The indices of `range`, each told to the vector before it is returned.
-pub(crate) fn announced(vector: &dyn SeriesVector, range: Range<usize>) -> impl Iterator<Item = usize> + '_ {
-    let end = range.end;
-    range.enumerate().map(move |(count, index)| {
+/// The same indices, each told to the vector before it is returned.
+pub(crate) fn announced<'a>(
+    vector: &'a dyn SeriesVector,
+    indices: impl Iterator<Item = usize> + Clone + 'a,
+) -> impl Iterator<Item = usize> + 'a {
+    let mut ahead = indices.clone();
+    indices.enumerate().map(move |(count, index)| {
         if count.is_multiple_of(PREFETCH_SERIES) {
-            announce(vector, index..end);
+            announce(vector, ahead.by_ref());
         }
         index
     })
@@ -130,8 +133,8 @@ impl SeriesVector for Repeated<'_> {
         self.once.labels_among(index, names)
     }
 
-    fn label_numbers(&self, index: usize, names: &[&str], into: &mut Vec<u32>) -> bool {
-        self.once.label_numbers(index, names, into)
+    fn label_numbers(&self, indices: Range<usize>, names: &[&str], into: &mut Vec<u32>) -> bool {
+        self.once.label_numbers(indices, names, into)
     }
 
     fn prefetch(&self, indices: &[usize]) {
@@ -218,7 +221,7 @@ impl<'q> Table<'q> {
         let blocks = exec.map_chunks(vector.len(), least, |range, worker| {
             let mut block = Block::empty(exec);
             let mut row = worker.take_row();
-            for index in range {
+            for index in announced(vector, range) {
                 vector.row(index, worker, &mut row)?;
                 if keep_empty || !row.is_empty() {
                     block.push(vector.labels(index), vector.drops_name(index), &row)?;

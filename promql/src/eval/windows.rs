@@ -3,28 +3,34 @@
 //! Series scraped together have equal timestamps, and the source says so with a token: the boundaries are then computed
 //! once and shared. Invariant: the windows of one timeline ascend, both ends.
 
+use super::exec::Samples;
 use super::extrapolation::Extrapolation;
 use super::steps::LookTimes;
 use crate::source::TimelineToken;
 use hashbrown::HashMap;
+use smallvec::SmallVec;
 use std::sync::{Arc, OnceLock};
+
+/// One per step; an instant query has one step.
+pub(crate) type Extrapolations = SmallVec<[Extrapolation; 1]>;
 
 /// Per step the samples with `time - range < t <= time`, as indices into the series' columns.
 #[derive(Debug)]
 pub(crate) struct Windows {
     /// First index and one past the last; equal when the window is empty.
-    bounds: Vec<(u32, u32)>,
+    bounds: SmallVec<[(u32, u32); 1]>,
     /// Samples of all windows together.
-    total: u64,
-    extrapolation: OnceLock<Vec<Extrapolation>>,
+    total: Samples,
+    extrapolation: OnceLock<Extrapolations>,
 }
 
 impl Windows {
     /// Finds the windows of `timestamps_ms`, which ascend.
     pub(crate) fn find(timestamps_ms: &[i64], look: &LookTimes, range_ms: i64) -> Self {
-        let mut bounds = Vec::with_capacity(look.count());
+        let mut bounds = SmallVec::with_capacity(look.count());
         let (mut low, mut high) = (0, 0);
-        let mut total = 0;
+        let mut total = Samples::default();
+        let mut seen = 0;
         for step in 0..look.count() {
             let end = look.time(step);
             let start = end.saturating_sub(range_ms);
@@ -37,7 +43,9 @@ impl Windows {
                 }
             }
             bounds.push((low as u32, high as u32));
-            total += (high - low) as u64;
+            total.used += (high - low) as u64;
+            total.fresh += (high - seen.max(low)) as u64;
+            seen = high;
         }
         Self { bounds, total, extrapolation: OnceLock::new() }
     }
@@ -46,17 +54,24 @@ impl Windows {
         &self.bounds
     }
 
-    pub(crate) fn total(&self) -> u64 {
+    pub(crate) fn total(&self) -> Samples {
         self.total
     }
 
     /// How many samples one step sees.
-    pub(crate) fn samples(&self, step: usize) -> u64 {
-        self.bounds.get(step).map_or(0, |(low, high)| u64::from(high - low))
+    pub(crate) fn samples(&self, step: usize) -> Samples {
+        let Some(&(low, high)) = self.bounds.get(step) else { return Samples::default() };
+        Samples { used: u64::from(high - low), fresh: u64::from(high - self.fresh_from(step)) }
+    }
+
+    /// The first sample that one step sees and none before it did.
+    pub(crate) fn fresh_from(&self, step: usize) -> u32 {
+        let before = step.checked_sub(1).and_then(|before| self.bounds.get(before));
+        self.bounds.get(step).map_or(0, |(low, _)| before.map_or(*low, |(_, seen)| *seen.max(low)))
     }
 
     /// What `rate` and its kin need to know of the timestamps; `make` runs at most once.
-    pub(crate) fn extrapolation(&self, make: impl FnOnce() -> Vec<Extrapolation>) -> &[Extrapolation] {
+    pub(crate) fn extrapolation(&self, make: impl FnOnce() -> Extrapolations) -> &[Extrapolation] {
         self.extrapolation.get_or_init(make)
     }
 

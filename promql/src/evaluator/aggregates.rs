@@ -3,7 +3,7 @@
 use super::{Evaluator, Result, Scope};
 use crate::annotation::Severity;
 use crate::ast::AggregateOp;
-use crate::eval::aggregate::accumulators::{Avg, Count, Extreme, Sum, Variance};
+use crate::eval::aggregate::accumulators::{self, Avg, Count, Extreme, Sum, Variance};
 use crate::eval::aggregate::grouping::{Grouping, Groups};
 use crate::eval::aggregate::{self, Context, limit, quantile, ranked, values};
 use crate::eval::range_call;
@@ -25,6 +25,7 @@ impl<'q> Evaluator<'_, 'q> {
         let inner = self.vector(&aggregate.inner, scope)?;
         let exec = self.exec;
         let groups = || Groups::find(inner.as_ref(), &grouping, exec);
+        let groups_by_labels = || groups()?.by_labels(inner.as_ref(), exec);
         let operand = Place { ordinal: node.ordinal, span: aggregate.inner.span };
         let context = Context { exec, place: operand, op: aggregate.op, inner: inner.as_ref() };
         let by_parameter = |parameter: Option<ScalarRow>| {
@@ -35,14 +36,10 @@ impl<'q> Evaluator<'_, 'q> {
             AggregateOp::Avg => aggregate::fold(context, groups()?, steps, || Avg::new(steps)),
             AggregateOp::Count => aggregate::fold(context, groups()?, steps, || Count::new(steps, false)),
             AggregateOp::Group => aggregate::fold(context, groups()?, steps, || Count::new(steps, true)),
-            AggregateOp::Min => {
-                aggregate::fold(context, groups()?, steps, || Extreme::new(steps, |new: f64, best: f64| new < best))
-            }
-            AggregateOp::Max => {
-                aggregate::fold(context, groups()?, steps, || Extreme::new(steps, |new: f64, best: f64| new > best))
-            }
-            AggregateOp::Stdvar => aggregate::fold(context, groups()?, steps, || Variance::new(steps, false)),
-            AggregateOp::Stddev => aggregate::fold(context, groups()?, steps, || Variance::new(steps, true)),
+            AggregateOp::Min => aggregate::fold(context, groups()?, steps, || Extreme::new(steps, accumulators::min)),
+            AggregateOp::Max => aggregate::fold(context, groups()?, steps, || Extreme::new(steps, accumulators::max)),
+            AggregateOp::Stdvar => aggregate::fold(context, groups_by_labels()?, steps, || Variance::new(steps, false)),
+            AggregateOp::Stddev => aggregate::fold(context, groups_by_labels()?, steps, || Variance::new(steps, true)),
             AggregateOp::Topk | AggregateOp::Bottomk | AggregateOp::Limitk => {
                 self.first_k(node, aggregate.op, &inner, &grouping, (&by_parameter(parameter), steps))
             }
@@ -105,7 +102,7 @@ impl<'q> Evaluator<'_, 'q> {
         match op {
             AggregateOp::Topk => ranked::ranked(context, &groups, &k, ranked::Rank::Top),
             AggregateOp::Bottomk => ranked::ranked(context, &groups, &k, ranked::Rank::Bottom),
-            _ => limit::first(inner, &groups, &k, self.exec),
+            _ => limit::first(inner, &groups.by_labels(inner.as_ref(), self.exec)?, &k, self.exec),
         }
     }
 

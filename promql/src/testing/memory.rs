@@ -84,7 +84,7 @@ impl MemorySource {
 }
 
 impl SeriesSource for MemorySource {
-    fn series_bound(&self, _matchers: &[Matcher]) -> usize {
+    fn series_bound(&self, _matchers: &[Matcher], _after_ms: i64) -> usize {
         self.series.len()
     }
 

@@ -10,6 +10,7 @@ use crate::ast::Expr;
 use crate::budget::{Budget, BudgetLimits};
 use crate::engine::{Engine, EngineOptions, QueryContext, QueryError};
 use crate::parse::{ParseOptions, parse};
+use crate::source::SeriesSource;
 use crate::value::{QueryResult, QueryValue, SampleValue, VectorSample};
 use std::sync::Arc;
 
@@ -44,6 +45,18 @@ pub fn suite_engine() -> Engine {
 /// # Errors
 /// The text is no test file.
 pub fn run(text: &str, engine: &Engine) -> Result<Outcome, ScriptError> {
+    run_on(text, engine, |source, eval| eval(source))
+}
+
+/// Runs a test file with `engine`; `with` gets what was loaded and calls its second argument with the source to ask.
+///
+/// # Errors
+/// The text is no test file.
+pub fn run_on(
+    text: &str,
+    engine: &Engine,
+    with: impl Fn(&MemorySource, &dyn Fn(&dyn SeriesSource) -> Result<(), String>) -> Result<(), String>,
+) -> Result<Outcome, ScriptError> {
     let mut source = MemorySource::new();
     let mut outcome = Outcome::default();
     for command in script::parse(text)? {
@@ -52,7 +65,7 @@ pub fn run(text: &str, engine: &Engine) -> Result<Outcome, ScriptError> {
             Command::Load(load) => {
                 fill(&mut source, &load).map_err(|reason| ScriptError { line: load.line, reason })?;
             }
-            Command::Eval(eval) => match (Attempt { engine, source: &source, eval: &eval }).run() {
+            Command::Eval(eval) => match with(&source, &|source| (Attempt { engine, source, eval: &eval }).run()) {
                 Ok(()) => outcome.passed += 1,
                 Err(reason) => {
                     outcome.failed.push(Failure { line: eval.line, expression: eval.expression, reason });
@@ -96,7 +109,7 @@ fn fill(source: &mut MemorySource, load: &Load) -> Result<(), String> {
 /// One eval being run.
 struct Attempt<'a> {
     engine: &'a Engine,
-    source: &'a MemorySource,
+    source: &'a dyn SeriesSource,
     eval: &'a Eval,
 }
 

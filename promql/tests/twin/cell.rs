@@ -94,6 +94,13 @@ impl Hist {
         Self { zero: 0.0, count: 0.0, sum: 0.0, buckets: BTreeMap::new(), gauge: false, ..other.clone() }
     }
 
+    /// The same numbers in the same buckets, bit for bit.
+    pub(crate) fn is_same_data(&self, other: &Self) -> bool {
+        let numbers = |histogram: &Self| [histogram.zero, histogram.count, histogram.sum].map(f64::to_bits);
+        (self.schema, &self.bounds, &self.buckets) == (other.schema, &other.bounds, &other.buckets)
+            && numbers(self) == numbers(other)
+    }
+
     fn close(&self, other: &Self) -> bool {
         let all: std::collections::BTreeSet<_> = self.buckets.keys().chain(other.buckets.keys()).collect();
         let population = |histogram: &Self, key| histogram.buckets.get(key).copied().unwrap_or(0.0);

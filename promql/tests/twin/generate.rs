@@ -1,7 +1,9 @@
 //! Random data and random queries over it.
 
+mod extensions;
 mod histograms;
 
+pub(crate) use extensions::{extended_query, starts};
 pub(crate) use histograms::{Sample, histogram_query, histograms, range_function};
 
 use model::labels::Labels;
@@ -29,8 +31,11 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
+/// Series with their samples.
+pub(crate) type Data = Vec<(Labels, Vec<(i64, f64)>)>;
+
 /// The series of a test: counters `c_total` and buckets `h_bucket` (no odd values), gauges `g` and `k`.
-pub(crate) fn data() -> impl Strategy<Value = Vec<(Labels, Vec<(i64, f64)>)>> {
+pub(crate) fn data() -> impl Strategy<Value = Data> {
     let scrapes = proptest::collection::vec((event(), -3i64..=3), 40);
     proptest::collection::vec(scrapes, 14).prop_map(|all| {
         let names = [
@@ -138,7 +143,9 @@ fn range(inner: BoxedStrategy<String>) -> impl Strategy<Value = String> {
     let steps = prop_oneof![Just("10s"), Just("7s"), Just("")];
     prop_oneof![
         4 => (names, ranges.clone(), modifiers()).prop_map(|(n, r, m)| format!("{n}[{r}]{m}")),
-        1 => (inner, ranges, steps, modifiers()).prop_map(|(i, r, s, m)| format!("({i})[{r}:{s}]{m}")),
+        1 => (inner.clone(), ranges.clone(), steps.clone(), modifiers())
+            .prop_map(|(i, r, s, m)| format!("({i})[{r}:{s}]{m}")),
+        1 => (inner, ranges, steps, modifiers()).prop_map(|(i, r, s, m)| format!("({})[{r}:{s}]{m}", snapped(&i))),
     ]
 }
 
@@ -237,6 +244,8 @@ fn composite(inner: BoxedStrategy<String>) -> BoxedStrategy<String> {
         2 => (operators(), scalar(), inner.clone()).prop_map(|(o, s, v)| format!("({v}) {o} {s}")),
         2 => (operators(), scalar(), inner.clone()).prop_map(|(o, s, v)| format!("{s} {o} ({v})")),
         4 => (operators(), matching(), inner.clone(), inner.clone()).prop_map(|(o, m, a, b)| format!("({a}) {o}{m} ({b})")),
+        1 => (matching(), inner.clone(), inner.clone())
+            .prop_map(|(m, a, b)| format!("{} %{m} {}", snapped(&a), snapped(&b))),
         3 => (prop_oneof![Just("and"), Just("or"), Just("unless")],
               prop_oneof![Just(""), Just(" on (i)"), Just(" ignoring (j)")], inner.clone(), inner.clone())
             .prop_map(|(o, m, a, b)| format!("({a}) {o}{m} ({b})")),
@@ -253,13 +262,63 @@ pub(crate) fn query() -> BoxedStrategy<String> {
     selector().boxed().prop_recursive(3, 12, 2, composite).boxed()
 }
 
+/// What values are rounded to where their last bit would matter. No sum, quotient or product of the data lies between two
+/// multiples of it.
+const GRID: &str = "0.0071234567";
+
+/// The values of a query without the last bits, which depend on the order of adding.
+fn snapped(inner: &str) -> String {
+    format!("round(({inner}), {GRID})")
+}
+
 /// Whether the query makes much of the last bit of a value that was rounded: looks for resets or changes among such values,
-/// or divides by one for the remainder. What that bit is depends on the order of adding.
+/// or divides by one for the remainder. What that bit is depends on the order of adding. Not so once values are snapped.
 pub(crate) fn compares_rounded(query: &str) -> bool {
+    let Some((before, inside, after)) = first_snapped(query) else { return compares_rounded_alone(query) };
+    // The operand of a remainder by another that is snapped.
+    let after = after.strip_prefix(" %").unwrap_or(after);
+    // What is made of snapped values may lie right between two of them.
+    let again = first_snapped(inside).is_some();
+    again || compares_rounded(inside) || compares_rounded(&format!("{before}snapped{after}"))
+}
+
+/// What comes before the first value that is snapped, what is snapped, what comes after it.
+fn first_snapped(query: &str) -> Option<(&str, &str, &str)> {
+    let (before, rest) = query.split_once("round((")?;
+    let mut depth = 1;
+    let end = rest.find(|c| {
+        depth += match c {
+            '(' => 1,
+            ')' => -1,
+            _ => 0,
+        };
+        depth == 0
+    })?;
+    let after = rest[end..].strip_prefix(&format!("), {GRID})"))?;
+    Some((before, &rest[..end], after))
+}
+
+fn compares_rounded_alone(query: &str) -> bool {
     const COMPARING: [&str; 4] = ["rate((", "increase((", "resets((", "changes(("];
     const ROUNDING: [&str; 10] =
         ["avg", "std", "/", "quantile", "rate(", "increase(", "delta(", "deriv(", "predict_linear(", "sqrt("];
     let is_rounded = |part: &str| ROUNDING.iter().any(|name| part.contains(name));
     let mut compared = COMPARING.iter().filter_map(|part| query.split_once(part));
     compared.any(|(_, inside)| is_rounded(inside)) || (query.contains('%') && is_rounded(query))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn snapped_values_may_be_compared() {
+        let inner = "avg (rate(c_total[1m]))";
+        assert!(compares_rounded(&format!("resets(({inner})[2m:])")));
+        assert!(!compares_rounded(&format!("resets(({})[2m:])", snapped(inner))));
+        assert!(compares_rounded(&format!("({inner}) % (g)")));
+        assert!(!compares_rounded(&format!("sqrt({} % on (i) {})", snapped(inner), snapped("g / 3"))));
+        assert!(compares_rounded(&format!("changes(({})[1m:])", snapped(&format!("{inner} % 2")))));
+        assert!(compares_rounded(&snapped(&format!("avg ({})", snapped("g")))));
+    }
 }

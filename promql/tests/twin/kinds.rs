@@ -1,6 +1,7 @@
 //! Functions over windows that have histograms, and operators between values of any kind, for the naive evaluator.
 
 use crate::cell::{Cell, Hist, sum_of};
+use crate::distribution::trimmed;
 use crate::folds::{arithmetic, comparison, fold};
 use promql::ast::BinaryOp;
 
@@ -125,6 +126,13 @@ fn last_two(name: &str, samples: &[(i64, Cell)]) -> Option<Cell> {
 /// result, of a comparison its left operand.
 pub(crate) fn operate(op: BinaryOp, left: &Cell, right: &Cell) -> Option<(Option<bool>, Cell)> {
     Some(match (left, right) {
+        (Cell::Histogram(histogram), Cell::Float(at)) if matches!(op, BinaryOp::TrimUpper | BinaryOp::TrimLower) => {
+            (None, Cell::Histogram(trimmed(histogram, op == BinaryOp::TrimUpper, *at)))
+        }
+        _ if matches!(op, BinaryOp::TrimUpper | BinaryOp::TrimLower) => return None,
+        (Cell::Histogram(a), Cell::Histogram(b)) if matches!(op, BinaryOp::Equal | BinaryOp::NotEqual) => {
+            (Some(a.is_same_data(b) == (op == BinaryOp::Equal)), left.clone())
+        }
         (Cell::Float(a), Cell::Float(b)) => match comparison(op, *a, *b) {
             Some(holds) => (Some(holds), left.clone()),
             None => (None, Cell::Float(arithmetic(op, *a, *b))),

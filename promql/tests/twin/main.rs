@@ -1,17 +1,25 @@
 //! The engine against its twin, and against itself in other forms.
 //!
 //! `HEARTH_TWIN_CASES=100000 cargo test --release -p promql --test twin twin_agree` compares so many random queries over
-//! random data, half of them with native histograms. A failure prints the seed; `HEARTH_TWIN_SEED` runs the same again.
+//! random data, two thirds of them with native histograms. A failure prints the seed; `HEARTH_TWIN_SEED` runs the same again.
 
+mod bounded;
 mod cell;
+mod distribution;
+mod durations;
 mod folds;
 mod generate;
 mod kinds;
+mod many;
 mod matching;
 mod naive;
+mod operators;
+mod starts;
+mod tiers;
 
 use cell::{Cell, Hist};
-use model::histogram::{Histogram, Span};
+use many::{many_histograms, many_series};
+use model::labels::Labels;
 use naive::{Naive, Value};
 use promql::budget::{Budget, BudgetLimits};
 use promql::testing::memory::MemorySource;
@@ -99,13 +107,24 @@ fn is_name_clash(error: &QueryError) -> bool {
 
 /// Asks the engine and the twin.
 fn agree(source: &MemorySource, query: &str, delayed: bool) -> Result<(), TestCaseError> {
+    agree_on_started(source, &BTreeMap::new(), query, delayed)
+}
+
+/// Asks the engine and the twin about samples some of which say since when they count.
+fn agree_on_started(
+    source: &MemorySource,
+    starts: &BTreeMap<(Labels, i64), i64>,
+    query: &str,
+    delayed: bool,
+) -> Result<(), TestCaseError> {
     // With delayed removal `or` may join, over the steps of a range, series of which only some are to lose their
     // name; seen step by step they stay apart. Prometheus has it so.
     let delayed = delayed && !query.contains(" or");
     let expr = parse(query, &ParseOptions::all()).map_err(|error| TestCaseError::fail(format!("{query}: {error}")))?;
     let budget = Budget::default();
     let context = QueryContext::new(source, &budget);
-    let answer = engine(delayed).range(&expr, START, END, STEP, &context);
+    let options = EngineOptions { start_timestamps: true, ..engine(delayed).options().clone() };
+    let answer = Engine::new(options).range(&expr, START, END, STEP, &context);
     let naive = Naive {
         source,
         start_ms: START,
@@ -114,6 +133,7 @@ fn agree(source: &MemorySource, query: &str, delayed: bool) -> Result<(), TestCa
         lookback_ms: 300_000,
         subquery_step_ms: 15_000,
         delayed_name_removal: delayed,
+        starts,
     };
     match (answer, naive_cells(&naive, &expr)) {
         (Ok(answer), Ok(expected)) => {
@@ -166,7 +186,7 @@ fn cases(usual: u32) -> ProptestConfig {
     ProptestConfig { failure_persistence: None, ..usual }
 }
 
-/// The cases of one of the two comparisons with the twin.
+/// The cases of one of the three comparisons with the twin.
 fn twin_cases(usual: u32) -> ProptestConfig {
     let number = |name: &str| {
         let text = std::env::var(name).ok()?;
@@ -175,7 +195,7 @@ fn twin_cases(usual: u32) -> ProptestConfig {
     let seed = number("HEARTH_TWIN_SEED").unwrap_or_else(|| RandomState::new().hash_one(usual));
     eprintln!("HEARTH_TWIN_SEED={seed}"); // shown when the test fails
     let config = cases(usual);
-    let cases = number("HEARTH_TWIN_CASES").map_or(config.cases, |cases| cases.div_ceil(2) as u32);
+    let cases = number("HEARTH_TWIN_CASES").map_or(config.cases, |cases| cases.div_ceil(3) as u32);
     ProptestConfig { cases, rng_seed: RngSeed::Fixed(seed), max_local_rejects: u32::MAX, ..config }
 }
 
@@ -199,6 +219,19 @@ proptest! {
         delayed: bool,
     ) {
         agree(&generate::source(&series, &histograms), &query, delayed)?;
+    }
+
+    #[test]
+    fn engine_and_twin_agree_on_extensions(
+        series in generate::data(), histograms in generate::histograms(), query in generate::extended_query(), delayed: bool,
+    ) {
+        let mut source = generate::source(&series, &histograms);
+        let mut starts = BTreeMap::new();
+        for ((labels, _), started) in series.iter().zip(generate::starts(&series)) {
+            starts.extend(started.iter().map(|(time, start)| ((labels.clone(), *time), *start)));
+            source.append_starts(labels, started);
+        }
+        agree_on_started(&source, &starts, &query, delayed)?;
     }
 }
 
@@ -266,22 +299,6 @@ proptest! {
     }
 }
 
-/// Enough series that work is cut into many tasks.
-fn many_series() -> MemorySource {
-    let mut source = MemorySource::new();
-    for i in 0..3000_i64 {
-        let labels = model::labels::Labels::from_pairs([
-            ("__name__".to_owned(), "c_total".to_owned()),
-            ("i".to_owned(), i.to_string()),
-            ("group".to_owned(), (i % 7).to_string()),
-        ])
-        .expect("labels");
-        let step = 0.1 + (i % 13) as f64 * 0.37;
-        source.append(&labels, (0..40).map(|t| (t * 15_000 + i % 5, (t % 17) as f64 * step)));
-    }
-    source
-}
-
 #[test]
 fn answers_are_equal_to_the_last_bit_for_any_number_of_threads() {
     let source = many_series();
@@ -292,6 +309,7 @@ fn answers_are_equal_to_the_last_bit_for_any_number_of_threads() {
         "max without (i) (avg_over_time(c_total[1m]))",
         "topk(5, rate(c_total[1m]))",
         "quantile by (group) (0.7, c_total)",
+        "quantile(0.7, rate(c_total[1m]))",
         "count_values(\"v\", floor(c_total))",
         "sum by (group) (c_total) / on (group) group_right () sum by (group, i) (c_total)",
         "sum(c_total * on (i) c_total and on () vector(1))",
@@ -314,36 +332,6 @@ fn answers_are_equal_to_the_last_bit_for_any_number_of_threads() {
             assert!(run(query, Some(threads)) == alone, "{query} with {threads} threads");
         }
     }
-}
-
-/// Histograms of which groups are cut into segments; their numbers are no round ones.
-fn many_histograms() -> MemorySource {
-    let mut source = MemorySource::new();
-    for i in 0..1300_i32 {
-        let labels = model::labels::Labels::from_pairs([
-            ("__name__".to_owned(), "h".to_owned()),
-            ("i".to_owned(), i.to_string()),
-            ("group".to_owned(), (i % 2).to_string()),
-        ])
-        .expect("labels");
-        let step = 0.1 + f64::from(i % 13) * 0.37;
-        let histograms = (0..12_i32).map(|t| {
-            let counted = f64::from(t % 9) * step;
-            let histogram = Histogram {
-                schema: (i % 3) as i8,
-                zero_threshold: if i % 5 == 0 { 0.01 } else { 0.001 },
-                zero_count: counted * 0.3,
-                count: counted * 1.7,
-                sum: if i == 700 { f64::NAN } else { counted * 0.1 },
-                positive_spans: vec![Span { offset: i % 4 - 2, length: 3 }],
-                positive_buckets: vec![counted * 0.2, counted * 0.5, counted * 0.7],
-                ..Histogram::default()
-            };
-            (i64::from(t) * 15_000, std::sync::Arc::new(histogram))
-        });
-        source.append_histograms(&labels, histograms);
-    }
-    source
 }
 
 #[test]

@@ -3,10 +3,13 @@
 //! Written from the description of the language, not from the engine. Covers the functions that the twin test generates;
 //! anything else panics.
 
+use crate::bounded::{fold_bounded, from_anchor};
 use crate::cell::{Cell, Hist, sum_of};
+use crate::distribution::{native_fraction, native_quantile};
 use crate::folds::*;
-use crate::kinds::{fold_kinds, operate};
-use crate::matching::{absent_labels, set, signature, unique};
+use crate::kinds::fold_kinds;
+use crate::matching::{absent_labels, unique};
+use crate::starts::fold_started;
 use model::labels::Labels;
 use model::sample::is_stale_marker;
 use promql::ast::*;
@@ -22,6 +25,8 @@ pub(crate) struct Naive<'a> {
     pub lookback_ms: i64,
     pub subquery_step_ms: i64,
     pub delayed_name_removal: bool,
+    /// Since when samples count, by series and time; empty where nobody cares.
+    pub starts: &'a BTreeMap<(Labels, i64), i64>,
 }
 
 /// Anything that makes a query fail.
@@ -44,7 +49,7 @@ pub(crate) enum Value {
 pub(crate) type Result<T> = std::result::Result<T, Failed>;
 type Samples = Vec<(i64, Cell)>;
 /// As stored; `None` is a stale marker.
-type Stored = Vec<(i64, Option<Cell>)>;
+pub(crate) type Stored = Vec<(i64, Option<Cell>)>;
 
 impl Naive<'_> {
     /// The value of a query at one time, names removed as the user sees them.
@@ -59,7 +64,7 @@ impl Naive<'_> {
         Ok(Value::Vector(elements))
     }
 
-    fn eval(&self, expr: &Expr, at: i64) -> Result<Value> {
+    pub(crate) fn eval(&self, expr: &Expr, at: i64) -> Result<Value> {
         match expr {
             Expr::Number(number) => Ok(Value::Scalar(number.value)),
             Expr::Paren(paren) => self.eval(&paren.expr, at),
@@ -101,7 +106,7 @@ impl Naive<'_> {
     }
 
     /// Changes every value; the result is another metric.
-    fn renamed_cells(&self, elements: Vec<Element>, f: impl Fn(&Cell) -> Option<Cell>) -> Result<Value> {
+    pub(crate) fn renamed_cells(&self, elements: Vec<Element>, f: impl Fn(&Cell) -> Option<Cell>) -> Result<Value> {
         let changed = elements.into_iter().filter_map(|element| Some((f(&element.value)?, element)));
         let changed: Vec<Element> = changed
             .map(|(value, element)| Element {
@@ -123,10 +128,10 @@ impl Naive<'_> {
             Some(AtModifier::Start) => self.start_ms,
             Some(AtModifier::End) => self.end_ms,
         };
-        base - offset.map_or(0, fixed)
+        base - offset.map_or(0, |offset| self.millis(offset))
     }
 
-    fn selected(&self, selector: &VectorSelector) -> Vec<(Labels, Stored)> {
+    pub(crate) fn selected(&self, selector: &VectorSelector) -> Vec<(Labels, Stored)> {
         let matches = |labels: &Labels| {
             selector.matchers.iter().all(|matcher| matcher.matches(labels.get(matcher.name()).unwrap_or("")))
         };
@@ -157,6 +162,9 @@ impl Naive<'_> {
 
     fn instant(&self, selector: &VectorSelector, at: i64) -> Vec<Element> {
         let at = self.time_of(at, selector.at, selector.offset.as_ref());
+        if selector.smoothed {
+            return self.smoothed(selector, at);
+        }
         self.selected(selector)
             .into_iter()
             .filter_map(|(labels, samples)| {
@@ -173,7 +181,7 @@ impl Naive<'_> {
             Expr::Paren(paren) => self.range(&paren.expr, at),
             Expr::MatrixSelector(matrix) => {
                 let end = self.time_of(at, matrix.selector.at, matrix.selector.offset.as_ref());
-                let start = end - fixed(&matrix.range);
+                let start = end - self.millis(&matrix.range);
                 let cut = |samples: Stored| -> Samples {
                     let inside = samples.into_iter().filter(|(time, _)| *time > start && *time <= end);
                     inside.filter_map(|(time, cell)| Some((time, cell?))).collect()
@@ -183,8 +191,8 @@ impl Naive<'_> {
             }
             Expr::Subquery(subquery) => {
                 let end = self.time_of(at, subquery.at, subquery.offset.as_ref());
-                let start = end - fixed(&subquery.range);
-                let step = subquery.step.as_ref().map_or(self.subquery_step_ms, fixed);
+                let start = end - self.millis(&subquery.range);
+                let step = subquery.step.as_ref().map_or(self.subquery_step_ms, |step| self.millis(step));
                 let mut time = start.div_euclid(step) * step;
                 let mut found: BTreeMap<(Labels, bool), Samples> = BTreeMap::new();
                 while time <= end {
@@ -271,9 +279,34 @@ impl Naive<'_> {
                     _ => histogram.sum / histogram.count,
                 }))
             }),
+            "start_timestamp" => {
+                let Some(Expr::VectorSelector(selector)) = first else { panic!("not generated: {first:?}") };
+                let looked = self.time_of(at, selector.at, selector.offset.as_ref());
+                let elements = self.selected(selector).into_iter().filter_map(|(labels, samples)| {
+                    let (time, _) = self.newest(&samples, looked)?;
+                    let value = Cell::Float(self.start_of(&labels, time) as f64 / 1000.0);
+                    Some(Element { labels, drops_name: false, value })
+                });
+                self.renamed(elements.collect(), Some)
+            }
+            "round" => {
+                let inverse = 1.0 / number(1)?;
+                self.renamed(vector()?, |value| Some((value * inverse + 0.5).floor() / inverse))
+            }
+            "histogram_fraction" => {
+                let (lower, upper) = (number(0)?, number(1)?);
+                let elements = self.vector(&call.args[2], at)?;
+                self.renamed_cells(elements, |cell| Some(Cell::Float(native_fraction(lower, upper, cell.histogram()?))))
+            }
             "histogram_quantile" => {
                 let q = number(0)?;
-                let elements = self.vector(&call.args[1], at)?;
+                let (native, elements): (Vec<Element>, Vec<Element>) = self
+                    .vector(&call.args[1], at)?
+                    .into_iter()
+                    .partition(|element| element.value.histogram().is_some());
+                if !native.is_empty() {
+                    return self.renamed_cells(native, |cell| Some(Cell::Float(native_quantile(q, cell.histogram()?))));
+                }
                 let mut histograms: BTreeMap<Labels, (bool, Vec<(f64, f64)>)> = BTreeMap::new();
                 for element in elements {
                     let Some(bound) = element.labels.get("le").and_then(|le| le.parse().ok()) else { continue };
@@ -296,11 +329,38 @@ impl Naive<'_> {
     fn range_call(&self, call: &Call, argument: &Expr, at: i64) -> Result<Value> {
         let name = call.function.name;
         let (series, start, end) = self.range(argument, at)?;
+        let floats_around = |selector: &VectorSelector, labels: &Labels| -> Vec<(i64, f64)> {
+            let ahead = if selector.smoothed { self.lookback_ms } else { 0 };
+            let near = |time: i64| time > start - self.lookback_ms && time <= end + ahead;
+            let all = self.selected(selector).into_iter().find(|(known, _)| known == labels);
+            all.map(|(_, samples)| floats_of(&samples)).into_iter().flatten().filter(|(time, _)| near(*time)).collect()
+        };
         let scalars = call.args.iter().filter(|argument| argument.value_type() == ValueType::Scalar);
         let scalars: Vec<f64> = scalars.map(|scalar| self.scalar(scalar, at)).collect::<Result<_>>()?;
         let mut elements = Vec::new();
         for (labels, drops_name, samples) in series {
-            if let Some(value) = fold_kinds(name, &samples, &scalars, (start, end, at)) {
+            let value = match unparenthesized(argument) {
+                Expr::MatrixSelector(matrix) if matrix.selector.anchored || matrix.selector.smoothed => {
+                    let floats = floats_around(&matrix.selector, &labels);
+                    if name == "resets" && self.has_starts(name, &labels) {
+                        let started = |(time, value): &(i64, f64)| (*time, self.start_of(&labels, *time), *value);
+                        let samples = from_anchor(&floats, start).map(|samples| samples.iter().map(started).collect());
+                        let samples: Vec<_> = samples.unwrap_or_default();
+                        fold_started(name, &samples, (start, end)).map(Cell::Float)
+                    } else {
+                        fold_bounded(name, &floats, matrix.selector.smoothed, (start, end)).map(Cell::Float)
+                    }
+                }
+                Expr::MatrixSelector(_) if self.has_starts(name, &labels) => {
+                    let started: Vec<_> = samples
+                        .iter()
+                        .filter_map(|(time, cell)| Some((*time, self.start_of(&labels, *time), cell.float()?)))
+                        .collect();
+                    fold_started(name, &started, (start, end)).map(Cell::Float)
+                }
+                _ => fold_kinds(name, &samples, &scalars, (start, end, at)),
+            };
+            if let Some(value) = value {
                 elements.push(Element { labels, drops_name, value });
             }
         }
@@ -316,6 +376,16 @@ impl Naive<'_> {
             return Ok(Value::Vector(elements));
         }
         self.renamed_cells(elements, |cell| Some(cell.clone()))
+    }
+
+    fn start_of(&self, labels: &Labels, time: i64) -> i64 {
+        self.starts.get(&(labels.clone(), time)).copied().unwrap_or(0)
+    }
+
+    /// Whether the function asks since when the samples of the series count, and some of them say so.
+    fn has_starts(&self, name: &str, labels: &Labels) -> bool {
+        matches!(name, "rate" | "increase" | "irate" | "resets")
+            && self.starts.range((labels.clone(), i64::MIN)..=(labels.clone(), i64::MAX)).next().is_some()
     }
 
     fn aggregation(&self, aggregation: &Aggregation, at: i64) -> Result<Value> {
@@ -379,86 +449,12 @@ impl Naive<'_> {
         }
         Ok(Value::Vector(result))
     }
-
-    fn binary(&self, binary: &Binary, at: i64) -> Result<Value> {
-        let (lhs, rhs) = (self.eval(&binary.lhs, at)?, self.eval(&binary.rhs, at)?);
-        let op = binary.op;
-        let compares = comparison(op, 0.0, 0.0).is_some();
-        match (lhs, rhs) {
-            (Value::Scalar(a), Value::Scalar(b)) => Ok(Value::Scalar(
-                comparison(op, a, b).map_or_else(|| arithmetic(op, a, b), |holds| f64::from(u8::from(holds))),
-            )),
-            (Value::Vector(elements), Value::Scalar(scalar)) | (Value::Scalar(scalar), Value::Vector(elements)) => {
-                let scalar_first = binary.lhs.value_type() == ValueType::Scalar;
-                let scalar = Cell::Float(scalar);
-                let operate =
-                    |cell: &Cell| if scalar_first { operate(op, &scalar, cell) } else { operate(op, cell, &scalar) };
-                if compares && !binary.return_bool {
-                    let holds = |element: &Element| matches!(operate(&element.value), Some((Some(true), _)));
-                    return Ok(Value::Vector(elements.into_iter().filter(holds).collect()));
-                }
-                self.renamed_cells(elements, |cell| {
-                    let (holds, value) = operate(cell)?;
-                    Some(holds.map_or(value, |holds| Cell::Float(f64::from(u8::from(holds)))))
-                })
-            }
-            (Value::Vector(lhs), Value::Vector(rhs)) => {
-                let matching = binary.matching.as_ref().expect("vectors are matched");
-                match op {
-                    BinaryOp::And | BinaryOp::Or | BinaryOp::Unless => Ok(Value::Vector(set(op, lhs, rhs, matching))),
-                    _ => self.join(binary, lhs, rhs, matching),
-                }
-            }
-        }
-    }
-
-    fn join(&self, binary: &Binary, lhs: Vec<Element>, rhs: Vec<Element>, matching: &VectorMatching) -> Result<Value> {
-        if lhs.is_empty() || rhs.is_empty() {
-            return Ok(Value::Vector(Vec::new()));
-        }
-        let op = binary.op;
-        let swapped = matching.cardinality == Cardinality::OneToMany;
-        let (many, one) = if swapped { (rhs, lhs) } else { (lhs, rhs) };
-        let keys: Vec<Labels> = one.iter().map(|element| signature(&element.labels, matching)).collect();
-        if (1..keys.len()).any(|i| keys[..i].contains(&keys[i])) {
-            return Err(Failed);
-        }
-        let mut result: Vec<Element> = Vec::new();
-        let mut matched: Vec<(Labels, Labels)> = Vec::new();
-        for element in many {
-            let key = signature(&element.labels, matching);
-            let Some(at) = keys.iter().position(|known| *known == key) else { continue };
-            let (a, b) = if swapped { (&one[at].value, &element.value) } else { (&element.value, &one[at].value) };
-            let Some((compared, outcome)) = operate(op, a, b) else { continue };
-            let drops = compared.is_none() || (binary.return_bool && !self.delayed_name_removal);
-            let mut labels = if drops { element.labels.without_metric_name() } else { element.labels.clone() };
-            let one_to_one = matching.cardinality == Cardinality::OneToOne;
-            if one_to_one {
-                labels = labels.filter(|name| matching.labels.iter().any(|listed| listed == name) == matching.on);
-            }
-            for name in &matching.include {
-                labels = labels.with(name, one[at].labels.get(name).unwrap_or(""));
-            }
-            let clash = matched.iter().any(|(known, result)| *known == key && (one_to_one || *result == labels));
-            if clash {
-                return Err(Failed);
-            }
-            matched.push((key, labels.clone()));
-            let value = match compared {
-                Some(holds) if binary.return_bool => Cell::Float(f64::from(u8::from(holds))),
-                None | Some(true) => outcome,
-                Some(false) => continue,
-            };
-            result.push(Element { labels, drops_name: binary.return_bool && self.delayed_name_removal, value });
-        }
-        unique(&result)?;
-        Ok(Value::Vector(result))
-    }
 }
 
-fn fixed(duration: &DurationValue) -> i64 {
-    match duration {
-        DurationValue::Fixed(millis) => *millis,
-        DurationValue::Expr(_) => panic!("not generated"),
-    }
+fn unparenthesized(expr: &Expr) -> &Expr {
+    if let Expr::Paren(paren) = expr { unparenthesized(&paren.expr) } else { expr }
+}
+
+pub(crate) fn floats_of(samples: &Stored) -> Vec<(i64, f64)> {
+    samples.iter().filter_map(|(time, cell)| Some((*time, cell.as_ref()?.float()?))).collect()
 }

@@ -7,6 +7,7 @@ use crate::http::json::number::push_timestamp;
 use crate::http::json::text::push_labels;
 use crate::http::params::Params;
 use crate::http::state::AppState;
+use crate::query::error::QueryFailure;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -35,9 +36,10 @@ pub async fn exemplars(State(state): State<AppState>, params: Params) -> Result<
     let store = Arc::clone(&state.store);
     let lookup = move || {
         let start_ms = if after_ms == i64::MIN { after_ms } else { after_ms + 1 };
-        write(&store.exemplars(&sets, start_ms, until_ms))
+        store.exemplars(&sets, start_ms, until_ms).map(|found| write(&found))
     };
-    Ok(success(state.queries.run_lookup(lookup).await?, &Remarks::default()))
+    let written = state.queries.run_lookup(lookup).await?.map_err(QueryFailure::from)?;
+    Ok(success(written, &Remarks::default()))
 }
 
 /// The matchers of each selector.

@@ -2,6 +2,7 @@
 mod explain;
 pub mod query;
 mod query_stats;
+pub mod sql;
 
 pub mod exemplars;
 pub mod expression;
@@ -11,6 +12,7 @@ mod selectors;
 pub mod series;
 
 pub mod active_queries;
+pub mod admin;
 pub mod rules;
 pub mod status;
 pub mod targets;

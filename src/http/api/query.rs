@@ -13,6 +13,7 @@ use axum::extract::State;
 use axum::response::Response;
 use model::tenant::TenantId;
 use model::text::quote;
+use promql::resolution::SourceResolution;
 use serde::Serialize;
 
 /// Points of one series in an answer: a minute's resolution for a week, an hour's for a year.
@@ -69,6 +70,7 @@ async fn answer(state: &AppState, params: &Params, window: Window, limit: Option
         window,
         timeout,
         lookback_ms,
+        source_resolution: source_resolution(params)?,
         per_step_stats: stats == "all",
         explain: false,
         no_cache: matches!(params.get("nocache"), "1" | "true"),
@@ -100,6 +102,14 @@ fn lookback(params: &Params) -> Result<Option<i64>, ApiError> {
             let refused = |error| ApiError::bad_data(format_args!("error parsing lookback delta duration: {error}"));
             Ok(Some(lookback.map_err(refused)?.as_millis()).filter(|millis| *millis > 0))
         }
+    }
+}
+
+/// Whether downsampled data may answer; Thanos has the parameter too.
+fn source_resolution(params: &Params) -> Result<SourceResolution, ApiError> {
+    match params.get("max_source_resolution") {
+        "" => Ok(SourceResolution::default()),
+        text => SourceResolution::parse(text).map_err(|error| ApiError::bad_parameter("max_source_resolution", error)),
     }
 }
 

@@ -28,6 +28,9 @@ struct SamplesView<'a> {
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "steps")]
     total_queryable_samples_per_step: Option<&'a [(i64, u64)]>,
     total_queryable_samples: u64,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "steps")]
+    samples_read_per_step: Option<&'a [(i64, u64)]>,
+    samples_read: u64,
     peak_samples: usize,
     /// Not in Prometheus.
     series_selected: usize,
@@ -38,7 +41,7 @@ impl<'a> StatsView<'a> {
     #[must_use]
     pub(super) fn of(answer: &'a QueryAnswer) -> Self {
         let Timings { preparation, queue, evaluation, total } = answer.timings;
-        let QueryStats { samples_total, samples_per_step, samples_peak, series } = &answer.result.stats;
+        let stats @ QueryStats { samples_per_step, samples_read_per_step, .. } = &answer.result.stats;
         Self {
             timings: TimingsView {
                 eval_total_time: (preparation + evaluation).as_secs_f64(),
@@ -51,9 +54,11 @@ impl<'a> StatsView<'a> {
             },
             samples: SamplesView {
                 total_queryable_samples_per_step: samples_per_step.as_deref(),
-                total_queryable_samples: *samples_total,
-                peak_samples: *samples_peak,
-                series_selected: *series,
+                total_queryable_samples: stats.samples_total,
+                samples_read_per_step: samples_read_per_step.as_deref(),
+                samples_read: stats.samples_read,
+                peak_samples: stats.samples_peak,
+                series_selected: stats.series,
             },
         }
     }

@@ -129,7 +129,7 @@ impl Iterator for Union {
 /// # Errors
 /// A parameter is wrong or storage failed.
 pub async fn label_names(State(state): State<AppState>, params: Params) -> Result<Response, ApiError> {
-    list(&state, &params, |store, request| store.label_names(request)).await
+    list(&state, &params, None, |store, request| store.label_names(request)).await
 }
 
 /// The values of one label.
@@ -146,13 +146,14 @@ pub async fn label_values(
     if name.is_empty() {
         return Err(ApiError::bad_data(format_args!("invalid label name: {}", quote(&name))));
     }
-    list(&state, &params, move |store, request| store.label_values(&name, request)).await
+    list(&state, &params, Some(&name.clone()), move |store, request| store.label_values(&name, request)).await
 }
 
-/// Answers with what `look_up` lists, merged over all selectors.
+/// Answers with what `look_up` lists, label names or the values of `label`, merged over all selectors.
 async fn list(
     state: &AppState,
     params: &Params,
+    label: Option<&str>,
     look_up: impl Fn(&dyn SeriesStore, &LookupRequest<'_>) -> Result<Listing, SourceError> + Send + 'static,
 ) -> Result<Response, ApiError> {
     let limit = params.limit()?;
@@ -162,14 +163,25 @@ async fn list(
         sets.push(Vec::new());
     }
     let store = Arc::clone(&state.store);
-    let lookup = move || {
-        let limit = limit.unwrap_or(usize::MAX);
-        let request = |matchers| LookupRequest { matchers, after_ms, until_ms, limit };
-        let listings = sets.iter().map(|matchers| look_up(&*store, &request(matchers)));
-        Ok(merge(listings.collect::<Result<Vec<_>, SourceError>>()?, limit))
+    let limit = limit.unwrap_or(usize::MAX);
+    let request = |matchers| LookupRequest { matchers, after_ms, until_ms, limit };
+    let at_a_glance = match sets.as_slice() {
+        [matchers] => store.list_at_a_glance(label, &request(matchers)),
+        _ => None,
     };
-    let listing: Result<Listing, SourceError> = state.queries.run_lookup(lookup).await?;
-    let Listing { items, truncated } = listing.map_err(QueryFailure::from)?;
+    let listing = match at_a_glance {
+        Some(listing) => listing,
+        None => {
+            let lookup = move || {
+                let request = |matchers| LookupRequest { matchers, after_ms, until_ms, limit };
+                let listings = sets.iter().map(|matchers| look_up(&*store, &request(matchers)));
+                Ok(merge(listings.collect::<Result<Vec<_>, SourceError>>()?, limit))
+            };
+            let listing: Result<Listing, SourceError> = state.queries.run_lookup(lookup).await?;
+            listing.map_err(QueryFailure::from)?
+        }
+    };
+    let Listing { items, truncated } = listing;
     let array = Array::new(items.into_iter(), |out: &mut Vec<u8>, item: String| push_string(out, &item));
     Ok(success(array, &Remarks::truncated(truncated)))
 }

@@ -12,7 +12,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 pub const BYTES_MAX: usize = 10 << 20;
 
 /// How long a client may take to send its form, waiting for room included.
-pub(super) const WAIT_MAX: Duration = Duration::from_secs(30);
+pub(crate) const WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// Room for all forms that are being read, in units of [`UNIT_BYTES`]: 256 MiB.
 static ROOM: Semaphore = Semaphore::const_new(4096);
@@ -20,7 +20,7 @@ const UNIT_BYTES: usize = 64 << 10;
 
 /// Why a form was not read.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum FormError {
+pub(crate) enum FormError {
     #[error("the form is larger than {BYTES_MAX} bytes")]
     TooLarge,
     #[error("the form took too long to arrive")]
@@ -31,27 +31,31 @@ pub(super) enum FormError {
 
 /// A form, and the room that it takes.
 #[derive(Debug)]
-pub(super) struct Form {
+pub(crate) struct Form {
     bytes: Bytes,
     _room: SemaphorePermit<'static>,
 }
 
 impl Form {
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 }
 
 /// Whether the body of a request is a form.
 pub(super) fn is_sent_with(request: &Request) -> bool {
-    let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let media_type = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
     matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH)
-        && media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded")
+        && media_type(request).eq_ignore_ascii_case("application/x-www-form-urlencoded")
+}
+
+/// What a request says its body is; empty when it does not.
+pub(crate) fn media_type(request: &Request) -> &str {
+    let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim()
 }
 
 /// Reads a whole form.
-pub(super) async fn read(body: Body, wait_max: Duration) -> Result<Form, FormError> {
+pub(crate) async fn read(body: Body, wait_max: Duration) -> Result<Form, FormError> {
     let reading = async {
         // A sender that does not say how much it sends is taken for the largest.
         let announced =

@@ -14,6 +14,7 @@ use crate::query::request::QueryOptions;
 use crate::query::testing::{MemoryStore, ReadLog};
 use crate::runtime::cpu::CpuPool;
 use crate::scrape::self_scrape::TargetStatus;
+use crate::sql::{NoBlocks, Sql, SqlSources};
 use arc_swap::ArcSwap;
 use axum::Router;
 use axum::body::Body;
@@ -111,12 +112,20 @@ impl App {
             cors: AllowedOrigins::new(".*").unwrap(),
         };
         let config = Arc::new(FixedConfig::default());
+        let sources = SqlSources {
+            store: store.clone(),
+            metadata: Arc::new(KnownMetadata),
+            blocks: Arc::new(NoBlocks),
+            lookback_ms: 300_000,
+        };
         let parts = AppParts {
             early: early.clone(),
             store,
+            sql: Sql::new(sources, queries.clone()),
             queries: queries.clone(),
             metadata: Arc::new(KnownMetadata),
             rules: Arc::new(super::rules::FixedRules::new()),
+            admin: None,
             alertmanagers: Arc::new(OneAlertmanager),
             self_scrape: Some(Arc::new(Mutex::new(target()))),
             config: Arc::new(ArcSwap::from_pointee(in_force)),

@@ -4,23 +4,34 @@
 //! Between two pieces the reader holds its place but no thread: a client that reads slowly costs a place until its deadline,
 //! and nothing else.
 
-use super::{Admitted, CancelOnDrop, Held, Job, QueryExecutor};
+use super::{Admitted, CancelOnDrop, Evaluation, Held, Job, LocalQueries, QueryExecutor};
 use crate::query::admission::QueryClass;
 use crate::query::error::QueryFailure;
+use crate::query::request::Window;
 use model::tenant::TenantId;
+use promql::ast::Expr;
 use promql::budget::Budget;
 use promql::engine::QueryError;
 use promql::source::SeriesSource;
+use promql::value::QueryResult;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-/// A read that has its place; dropping it gives the place back and stops the piece that is being read.
+/// A read that has its place; dropping it stops the pieces that are being read.
 pub struct Reading {
+    pieces: Pieces,
+    _abandon: CancelOnDrop,
+}
+
+/// What the parts of one read share; the place is free again when the last clone is dropped. Cheap to clone.
+#[derive(Clone)]
+pub struct Pieces {
     executor: QueryExecutor,
     budget: Arc<Budget>,
+    /// The same from the first piece to the last.
+    source: Arc<dyn SeriesSource>,
     held: Arc<Held>,
     deadline: tokio::time::Instant,
-    _abandon: CancelOnDrop,
 }
 
 impl QueryExecutor {
@@ -29,13 +40,31 @@ impl QueryExecutor {
     /// # Errors
     /// No place was free in time, too many wait already, or it was stopped.
     pub async fn open_reading(&self, text: &str, tenant: &TenantId) -> Result<Reading, QueryFailure> {
-        let budget = Arc::new(Budget::new(self.shared.options.limits));
+        self.open_reading_within(text, tenant, Duration::MAX).await
+    }
+
+    /// Waits for a place to read that ends after `timeout`, or after that of all queries when it is shorter.
+    ///
+    /// # Errors
+    /// As [`QueryExecutor::open_reading`].
+    pub async fn open_reading_within(
+        &self,
+        text: &str,
+        tenant: &TenantId,
+        timeout: Duration,
+    ) -> Result<Reading, QueryFailure> {
+        let budget = self.shared.budget();
         let job = Job { text, tenant, class: QueryClass::Interactive, started: Instant::now(), budget };
         let Admitted { budget, held, deadline, queue: _, abandon } = self
-            .admit(job, self.shared.options.timeout)
+            .admit(job, timeout.min(self.shared.options.timeout))
             .await
             .inspect_err(|failure| self.count_reading(Some(failure)))?;
-        Ok(Reading { executor: self.clone(), budget, held: Arc::new(held), deadline, _abandon: abandon })
+        let source = match self.shared.source.view() {
+            Some(view) => Arc::from(view),
+            None => Arc::clone(&self.shared.source),
+        };
+        let pieces = Pieces { executor: self.clone(), budget, source, held: Arc::new(held), deadline };
+        Ok(Reading { pieces, _abandon: abandon })
     }
 
     /// Counts a read that ended.
@@ -53,12 +82,43 @@ impl Reading {
         &self,
         work: impl FnOnce(&dyn SeriesSource, &Budget) -> T + Send + 'static,
     ) -> Result<T, QueryFailure> {
+        self.pieces.run(move |local| work(local.source(), local.budget)).await
+    }
+
+    /// What pieces that are read beside each other share.
+    #[must_use]
+    pub fn pieces(&self) -> &Pieces {
+        &self.pieces
+    }
+}
+
+impl Pieces {
+    /// What the whole read may use, and whether it should stop.
+    #[must_use]
+    pub fn budget(&self) -> &Arc<Budget> {
+        &self.budget
+    }
+
+    /// When its time is over.
+    #[must_use]
+    pub fn deadline(&self) -> tokio::time::Instant {
+        self.deadline
+    }
+
+    /// Runs `work` on the CPU pool; it may ask queries from the budget of the read.
+    ///
+    /// # Errors
+    /// The time of the whole read is over, or `work` panicked. What `work` says is up to it.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&LocalQueries<'_>) -> T + Send + 'static,
+    ) -> Result<T, QueryFailure> {
         let shared = Arc::clone(&self.executor.shared);
-        let (budget, held) = (Arc::clone(&self.budget), Arc::clone(&self.held));
-        let running = self.executor.shared.pool.run(move |_| {
+        let (budget, source, held) = (Arc::clone(&self.budget), Arc::clone(&self.source), Arc::clone(&self.held));
+        let running = self.executor.shared.pool.run(move |threads| {
             // Released when the work ends, whether or not somebody still waits for it.
             let _held = held;
-            work(&*shared.source, &budget)
+            work(&LocalQueries { shared: &shared, budget: &budget, threads: Some(threads), view: Some(&*source) })
         });
         tokio::select! {
             outcome = running => Ok(outcome?),
@@ -67,5 +127,27 @@ impl Reading {
                 Err(QueryError::TimedOut.into())
             }
         }
+    }
+}
+
+impl LocalQueries<'_> {
+    /// The value of `expr` in `window`.
+    ///
+    /// # Errors
+    /// The query cannot be evaluated, needs more than the budget, or was stopped.
+    pub fn over(&self, expr: &Expr, window: Window) -> Result<QueryResult, QueryError> {
+        self.evaluate(expr, Evaluation::of(window))
+    }
+
+    /// What they read from.
+    #[must_use]
+    pub fn source(&self) -> &dyn SeriesSource {
+        self.view.unwrap_or(&*self.shared.source)
+    }
+
+    /// What all queries of the read may use together.
+    #[must_use]
+    pub fn budget(&self) -> &Budget {
+        self.budget
     }
 }

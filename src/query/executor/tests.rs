@@ -4,6 +4,7 @@ use crate::query::error::FailureKind;
 use crate::query::testing::{MemoryStore, ReadLog};
 use promql::budget::BudgetLimits;
 use promql::parse::ParseOptions;
+use promql::resolution::SourceResolution;
 use promql::source::{SelectRequest, SeriesSet, SourceError};
 use promql::value::{QueryValue, SampleValue};
 
@@ -26,6 +27,7 @@ fn request(text: &str) -> QueryRequest {
         window: Window::Instant(5000),
         timeout: None,
         lookback_ms: None,
+        source_resolution: SourceResolution::default(),
         per_step_stats: false,
         explain: false,
         no_cache: false,

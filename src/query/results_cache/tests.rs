@@ -7,7 +7,9 @@ use promql::parse::{ParseOptions, parse};
 use proptest::prelude::*;
 use std::cell::Cell;
 use storage::append::{LabelHash, Rows, SeriesRef};
-use storage::engine::{Engine, Options};
+use storage::engine::Engine;
+use storage::store::{Store, StoreOptions};
+use storage::wal::replay::ReplayProgress;
 
 /// Kept or not, failing or not: they are all compared.
 const QUERIES: [&str; 24] = [
@@ -73,8 +75,11 @@ struct World {
 impl World {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let options = Options { segment_bytes: 64 << 10, shards: Some(2), ..Options::new(dir.path()) };
-        let engine = Engine::open(&options).unwrap();
+        let mut options = StoreOptions::new(dir.path());
+        options.engine.segment_bytes = 64 << 10;
+        options.engine.shards = Some(2);
+        let stored = Store::open(options, &ReplayProgress::default()).unwrap();
+        let engine = stored.engine().clone();
         let create = |n: usize| {
             let (x, y) = ((n / 2 % 2).to_string(), (n / 4).to_string());
             let labels = [("__name__", ["a", "b"][n % 2]), ("x", x.as_str()), ("y", y.as_str())];
@@ -82,7 +87,7 @@ impl World {
             engine.create(hash, &labels).unwrap()
         };
         let series = (0..SERIES).map(create).collect();
-        let store = EngineStore::new(engine.clone());
+        let store = EngineStore::new(stored);
         let cache = ResultsCache::new(1 << 20, Arc::new(store.clone()), CacheMetrics::default());
         Self { engine, store, series, cache, _dir: dir }
     }

@@ -11,7 +11,7 @@ pub mod writer;
 pub mod read;
 
 pub mod checksums;
-mod columns;
+pub(crate) mod columns;
 pub mod error;
-mod number;
-mod table;
+pub(crate) mod number;
+pub(crate) mod table;

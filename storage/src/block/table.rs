@@ -70,7 +70,7 @@ fn coding(name: &str, data_type: &DataType) -> Coding {
         DataType::Boolean => Coding::Plain,
         DataType::Timestamp(..) | DataType::UInt64 | DataType::Int64 => Coding::Delta,
         DataType::UInt32 if name == column::SERIES_ID || name.starts_with(column::TS_ROW) => Coding::Delta,
-        DataType::UInt32 if name == column::TIMELINE_ID => Coding::Delta,
+        DataType::UInt32 if name == column::TIMELINE_ID || name.ends_with("_off_ms") => Coding::Delta,
         _ => Coding::Dictionary,
     }
 }

@@ -2,9 +2,9 @@
 
 use super::restore::RestoreReport;
 use super::{Applied, Engine};
-use crate::append::{ExemplarRow, LabelHash, SeriesRef};
+use crate::append::{ExemplarRow, SeriesRef};
 use crate::exemplars::Flushed;
-use crate::head::{Collected, FlushedState, Flushing};
+use crate::head::{Collected, FlushedState, Flushing, Gone};
 use crate::wal::segment::Epoch;
 use hashbrown::HashMap;
 use model::exemplar::Exemplar;
@@ -57,7 +57,7 @@ impl Engine {
         let Applied { head, exemplars, .. } = &*self.inner.applied;
         let kept = exemplars.series_to_flush();
         let keep = |series: SeriesRef| kept.contains(&series);
-        let mut log = |gone: &[(SeriesRef, LabelHash)]| {
+        let mut log = |gone: &[Gone]| {
             exemplars.forget_series(&gone.iter().map(|(series, _)| *series).collect());
             self.inner.queue.push_gone(gone);
         };

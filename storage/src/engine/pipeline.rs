@@ -95,9 +95,9 @@ fn apply(work: Work, applied: &Applied) {
 
 /// In the order of their records: which of a float and a histogram at one timestamp stays is decided the same at replay.
 fn append(content: Content, applied: &Applied) -> AppendOutcome {
+    // The pin lets go only once the rows are applied.
     let Content { rows, histograms, exemplars, pin: _pin } = content;
-    let mut outcome = if rows.is_empty() { AppendOutcome::default() } else { applied.head.append(&rows) };
-    (outcome.histograms_written, outcome.histograms_rejected) = applied.head.append_histograms(&histograms);
+    let mut outcome = applied.head.append_batch(&rows, &histograms);
     if applied.exemplars.capacity() > 0 {
         outcome.exemplars_written = exemplars.len() as u64;
         exemplars.into_iter().for_each(|row| applied.exemplars.insert(row));

@@ -423,7 +423,8 @@ impl ReplaySink for RestoreSink<'_> {
     }
 
     fn samples(&mut self, lsn: u64, rows: &mut Rows) {
-        let all_wanted = lsn > self.last_lsn.max(self.flushed.lsn) && rows.series.iter().all(|series| self.holds(*series));
+        let all_wanted =
+            lsn > self.last_lsn.max(self.flushed.lsn) && rows.series.iter().all(|series| self.holds(*series));
         if !all_wanted {
             self.retain(lsn, rows);
         }

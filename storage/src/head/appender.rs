@@ -11,6 +11,7 @@ use super::late::{BUFFER_MAX, LateSamples};
 use super::shard::{Counters, Shard};
 use super::slot::{NONE, Slot};
 use super::timeline::{Place, Timelines};
+use super::views::{Newly, Recording};
 use crate::append::{Rejection, Rows};
 use crate::chunk::bits::{Code, push_tail};
 use crate::chunk::value::{encode, encode_first, gap_code};
@@ -40,8 +41,15 @@ pub(super) enum Verdict {
 
 impl Shard {
     /// Appends the rows with the given indices, all of series of this shard; returns how many are stored.
-    pub(crate) fn append(&mut self, rows: &Rows, picks: &[u32], rejected: &mut Vec<(u32, Rejection)>) -> u64 {
+    pub(crate) fn append(
+        &mut self,
+        rows: &Rows,
+        picks: &[u32],
+        recording: Option<Recording>,
+        rejected: &mut Vec<(u32, Rejection)>,
+    ) -> u64 {
         let mut written = 0;
+        self.notes.begin(recording, self.slots.len());
         let mut touched = 0;
         let starts = !rows.starts_ms.is_empty() || !self.starts.is_empty() || !self.below.is_empty();
         for (i, &pick) in picks.iter().enumerate() {
@@ -56,9 +64,18 @@ impl Shard {
                 self.note_start(slot, rows.timestamps_ms[row], start_ms, verdict);
             }
             match verdict {
-                Verdict::InOrder => self.counters.in_order += 1,
-                Verdict::OutOfOrder => self.counters.out_of_order += 1,
-                Verdict::Below => self.counters.below_floor += 1,
+                Verdict::InOrder => {
+                    self.counters.in_order += 1;
+                    self.notes.add(slot, rows.timestamps_ms[row], Newly::FloatsFrom);
+                }
+                Verdict::OutOfOrder => {
+                    self.counters.out_of_order += 1;
+                    self.notes.add(slot, rows.timestamps_ms[row], Newly::Float);
+                }
+                Verdict::Below => {
+                    self.counters.below_floor += 1;
+                    self.notes.add(slot, rows.timestamps_ms[row], Newly::Float);
+                }
                 Verdict::Repeated => self.counters.repeated += 1,
                 Verdict::Refused(why) => {
                     self.counters.conflicting += 1;

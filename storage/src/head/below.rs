@@ -10,14 +10,15 @@
 use super::Inner;
 use super::appender::{Verdict, cut_buffers};
 use super::chunk_link::ChunkLink;
+use super::eras::Visible;
 use super::error::HeadError;
-use super::eras::View;
 use super::histograms::{self, HistogramSeries};
 use super::late::{BUFFER_MAX, LateChunk, LateSamples};
 use super::read::{Source, bad_chunk};
 use super::shard::Shard;
 use super::slot::Slot;
 use super::starts::{StartSpans, StartTimes};
+use super::views::Hidden;
 use crate::append::{Rejection, SeriesRef};
 use crate::chunk::decode::{Decoded, Times};
 use crate::histogram::stored::Stored;
@@ -46,9 +47,9 @@ pub(crate) struct Generations {
 }
 
 impl Generations {
-    /// Those that somebody with this view sees.
-    pub(crate) fn of(view: View) -> Self {
-        Self { after: view.after_generation, up_to: u64::MAX }
+    /// Those that somebody sees to whom so much is visible.
+    pub(crate) fn of(visible: Visible) -> Self {
+        Self { after: visible.after_generation, up_to: u64::MAX }
     }
 
     pub(crate) fn contain(self, number: u64) -> bool {
@@ -277,15 +278,19 @@ struct Copied<T> {
     links: Vec<ChunkLink>,
 }
 
-/// Appends the below-floor floats of a series in a range to `into`, in no order.
+/// Appends the below-floor floats of a series in a range to `into`, in no order, without what a view hides that sees
+/// `appended` batches.
 pub(super) fn read_floats(
     head: &Inner,
     series: SeriesRef,
     range: TimeRange,
     which: Generations,
+    appended: Option<u64>,
     into: &mut Vec<(i64, u64)>,
 ) -> Result<(), HeadError> {
+    let mut hidden = Hidden::default();
     let copy = |shard: &Shard, number: u32, copied: &mut Copied<(i64, u64)>| {
+        hidden = shard.hidden(series, appended);
         for generation in shard.below.iter().filter(|generation| which.contain(generation.number)) {
             let Some(late) = generation.late.get(&number) else { continue };
             copied.rows.extend_from_slice(&late.buffer);
@@ -300,18 +305,24 @@ pub(super) fn read_floats(
         Ok(())
     };
     let rows = read(head, series, copy, decode)?;
-    into.extend(rows.into_iter().filter(|(t, _)| *t > range.after_ms && *t <= range.until_ms));
+    let range = hidden.clip_floats(range);
+    let unseen = hidden.floats_within(range);
+    let seen = |t: i64| t > range.after_ms && t <= range.until_ms && unseen.binary_search(&t).is_err();
+    into.extend(rows.into_iter().filter(|(t, _)| seen(*t)));
     Ok(())
 }
 
-/// The below-floor histograms of a series in a range, in no order.
+/// The below-floor histograms of a series in a range, in no order; `appended` as with [`read_floats`].
 pub(super) fn read_histograms(
     head: &Inner,
     series: SeriesRef,
     range: TimeRange,
     which: Generations,
+    appended: Option<u64>,
 ) -> Result<Vec<Stored>, HeadError> {
+    let mut hidden = Hidden::default();
     let copy = |shard: &Shard, number: u32, copied: &mut Copied<Stored>| {
+        hidden = shard.hidden(series, appended);
         for generation in shard.below.iter().filter(|generation| which.contain(generation.number)) {
             let Some(found) = generation.histograms.get(&number) else { continue };
             copied.rows.extend(found.run.rows());
@@ -324,7 +335,10 @@ pub(super) fn read_histograms(
         crate::histogram::chunk::decode_run(frame.payload, count, rows).map_err(|_| bad_chunk(link))
     };
     let mut rows = read(head, series, copy, decode)?;
-    rows.retain(|row| row.timestamp_ms > range.after_ms && row.timestamp_ms <= range.until_ms);
+    let range = hidden.clip_histograms(range);
+    let unseen = hidden.histograms_within(range);
+    let seen = |t: i64| t > range.after_ms && t <= range.until_ms && unseen.binary_search(&t).is_err();
+    rows.retain(|row| seen(row.timestamp_ms));
     Ok(rows)
 }
 

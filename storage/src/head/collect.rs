@@ -5,11 +5,11 @@
 //! has revived it, nobody can know its reference, and it goes. Everything is done in steps of a millisecond or so per
 //! lock, and not in a shard of which a snapshot is being written.
 
+use super::lock::RwLock;
 use super::shard::Shard;
 use super::slot::{NONE, Slot};
 use super::{Head, Inner};
 use crate::append::{LabelHash, SeriesRef};
-use parking_lot::RwLock;
 
 /// Slots that are looked at under one lock.
 const LOOK: usize = 2048;
@@ -17,6 +17,9 @@ const LOOK: usize = 2048;
 const FREE: usize = 128;
 /// Pairs and label sets that are worked on under one lock.
 const TIDY: usize = 1024;
+
+/// A series that left the head: its reference, and the hash of its labels.
+pub type Gone = (SeriesRef, LabelHash);
 
 /// What a collection did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -46,7 +49,7 @@ impl Head {
         &self,
         idle_before_ms: i64,
         keep: &dyn Fn(SeriesRef) -> bool,
-        log: &mut dyn FnMut(&[(SeriesRef, LabelHash)]),
+        log: &mut dyn FnMut(&[Gone]),
     ) -> Collected {
         self.release();
         let mut collection = self.inner.collection.lock();
@@ -66,7 +69,7 @@ impl Head {
             doom(shard, doomed, idle_before_ms, keep);
             collected.doomed += doomed.len() as u64;
         }
-        collection.era = (collected.doomed > 0).then(|| self.inner.eras.advance(|view| view));
+        collection.era = (collected.doomed > 0).then(|| self.inner.eras.advance(|visible| visible));
         collected
     }
 
@@ -101,7 +104,7 @@ fn free(
     doomed: &mut Vec<u32>,
     idle_before_ms: i64,
     keep: &dyn Fn(SeriesRef) -> bool,
-    log: &mut dyn FnMut(&[(SeriesRef, LabelHash)]),
+    log: &mut dyn FnMut(&[Gone]),
 ) -> u64 {
     let mut freed = 0;
     while !doomed.is_empty() {
@@ -109,7 +112,7 @@ fn free(
         if shard.frozen {
             break;
         }
-        let mut gone = Vec::new();
+        let mut gone: Vec<Gone> = Vec::new();
         for number in doomed.drain(doomed.len().saturating_sub(FREE)..) {
             let is_doomed = shard.is_doomed(number);
             shard.keep(number);
@@ -169,7 +172,9 @@ fn doom(shard: &RwLock<Shard>, doomed: &mut Vec<u32>, idle_before_ms: i64, keep:
                 let number = number as u32;
                 if shard.is_idle(number, idle_before_ms) && !slot.has(Slot::DOOMED) && !keep(shard.series_ref(number)) {
                     idle.push(number);
-                } else if floor_ms > trimmed_ms && slot.has(Slot::HAS_OUT_OF_ORDER | Slot::HAS_HISTOGRAMS | Slot::HAS_STARTS) {
+                } else if floor_ms > trimmed_ms
+                    && slot.has(Slot::HAS_OUT_OF_ORDER | Slot::HAS_HISTOGRAMS | Slot::HAS_STARTS)
+                {
                     dead.push(number);
                 }
             }

@@ -11,14 +11,14 @@ use std::sync::{Arc, Weak};
 
 /// What of a head is visible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct View {
+pub(crate) struct Visible {
     /// Samples in the main structures from this time on.
     pub(crate) floor_ms: i64,
     /// Below-floor generations with a higher number.
     pub(crate) after_generation: u64,
 }
 
-impl View {
+impl Visible {
     /// Everything.
     pub(crate) const ALL: Self = Self { floor_ms: i64::MIN, after_generation: 0 };
 }
@@ -26,7 +26,7 @@ impl View {
 #[derive(Debug)]
 struct Era {
     number: u64,
-    view: View,
+    visible: Visible,
 }
 
 /// Keeps what was found while it is held: references stay those of their series, samples stay readable. Cheap to clone;
@@ -37,8 +37,8 @@ pub struct Pin {
 }
 
 impl Pin {
-    pub(crate) fn view(&self) -> View {
-        self.era.view
+    pub(crate) fn visible(&self) -> Visible {
+        self.era.visible
     }
 }
 
@@ -56,7 +56,7 @@ struct State {
 
 impl Default for Eras {
     fn default() -> Self {
-        let current = Arc::new(Era { number: 1, view: View::ALL });
+        let current = Arc::new(Era { number: 1, visible: Visible::ALL });
         Self { state: Mutex::new(State { current, past: VecDeque::new() }) }
     }
 }
@@ -67,15 +67,15 @@ impl Eras {
         Pin { era: Arc::clone(&self.state.lock().current) }
     }
 
-    pub(crate) fn view(&self) -> View {
-        self.state.lock().current.view
+    pub(crate) fn visible(&self) -> Visible {
+        self.state.lock().current.visible
     }
 
     /// Begins a new era; returns the number of the one that ends.
-    pub(crate) fn advance(&self, view: impl FnOnce(View) -> View) -> u64 {
+    pub(crate) fn advance(&self, visible: impl FnOnce(Visible) -> Visible) -> u64 {
         let mut state = self.state.lock();
         let ended = state.current.number;
-        let next = Arc::new(Era { number: ended + 1, view: view(state.current.view) });
+        let next = Arc::new(Era { number: ended + 1, visible: visible(state.current.visible) });
         let before = std::mem::replace(&mut state.current, next);
         state.past.retain(|era| era.strong_count() > 0);
         state.past.push_back(Arc::downgrade(&before));
@@ -98,10 +98,10 @@ mod tests {
     fn an_era_is_over_when_its_pins_and_those_of_earlier_ones_are_gone() {
         let eras = Eras::default();
         let first = eras.pin();
-        let ended = eras.advance(|view| View { floor_ms: 5, ..view });
+        let ended = eras.advance(|visible| Visible { floor_ms: 5, ..visible });
         let second = eras.pin();
-        assert_eq!((first.view().floor_ms, second.view().floor_ms), (i64::MIN, 5));
-        let later = eras.advance(|view| view);
+        assert_eq!((first.visible().floor_ms, second.visible().floor_ms), (i64::MIN, 5));
+        let later = eras.advance(|visible| visible);
         assert!(!eras.are_over(ended) && !eras.are_over(later));
         drop(second);
         assert!(!eras.are_over(later), "the first pin is of an earlier era");

@@ -12,12 +12,12 @@
 //! Until then everything stays readable here, and a flush that fails leaves it to the next.
 
 use super::Head;
-use super::eras::View;
+use super::eras::Visible;
 use super::flush::Flushing;
+use super::lock::RwLock;
 use super::shard::Shard;
-use parking_lot::RwLock;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What blocks hold of a data directory: the part of a manifest that tells a start what the log need not bring back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -84,7 +84,7 @@ impl Head {
     /// Samples older than this are in blocks, except those that came after their time was flushed.
     #[must_use]
     pub fn read_floor_ms(&self) -> i64 {
-        self.inner.eras.view().floor_ms
+        self.inner.eras.visible().floor_ms
     }
 
     /// Begins a flush of everything older than `boundary_ms`, or than the boundary of an earlier flush that was given up:
@@ -124,9 +124,9 @@ impl Head {
     /// their samples here. Memory and files follow when the last selection from before is gone, see [`Head::release`].
     pub fn finish_flush(&self, flushing: Flushing) {
         let (boundary_ms, generation) = (flushing.boundary_ms(), flushing.generation());
-        let era = self.inner.eras.advance(|view| View {
-            floor_ms: view.floor_ms.max(boundary_ms),
-            after_generation: view.after_generation.max(generation),
+        let era = self.inner.eras.advance(|visible| Visible {
+            floor_ms: visible.floor_ms.max(boundary_ms),
+            after_generation: visible.after_generation.max(generation),
         });
         self.inner.floors.lock().release = Some(Release { boundary_ms, generation, era });
         self.inner.changes.note(i64::MIN);
@@ -160,7 +160,7 @@ impl Head {
             shard.drop_generations(flushed.generation);
         }
         self.set_floors(&floors);
-        self.inner.eras.advance(|_| View { floor_ms: flushed.boundary_ms, after_generation: flushed.generation });
+        self.inner.eras.advance(|_| Visible { floor_ms: flushed.boundary_ms, after_generation: flushed.generation });
     }
 }
 

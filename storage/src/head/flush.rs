@@ -4,7 +4,7 @@
 //! Appends go on. Memory is bounded by the largest metric's labels.
 
 use super::below::{self, Generations};
-use super::eras::{Pin, View};
+use super::eras::{Pin, Visible};
 use super::error::HeadError;
 use super::floors::Turn;
 use super::read::{self, merge_late};
@@ -68,7 +68,7 @@ impl Flushing {
     /// Samples from this time on are of the window.
     #[must_use]
     pub fn floor_ms(&self) -> i64 {
-        self.view().floor_ms
+        self.visible().floor_ms
     }
 
     /// Position in the log at which the flush began.
@@ -89,17 +89,17 @@ impl Flushing {
         FlushedState { boundary_ms: self.boundary_ms, lsn: self.lsn, generation: self.generation, directory }
     }
 
-    fn view(&self) -> View {
-        self.pin.view()
+    fn visible(&self) -> Visible {
+        self.pin.visible()
     }
 
     fn window(&self) -> TimeRange {
-        let after_ms = self.view().floor_ms.saturating_sub(1);
+        let after_ms = self.visible().floor_ms.saturating_sub(1);
         TimeRange { after_ms, until_ms: self.boundary_ms.saturating_sub(1) }
     }
 
     fn generations(&self) -> Generations {
-        Generations { after: self.view().after_generation, up_to: self.generation }
+        Generations { after: self.visible().after_generation, up_to: self.generation }
     }
 
     /// The metrics of the head in the order of blocks: `None`, the series without a metric name, and then names in
@@ -151,7 +151,7 @@ impl Flushing {
                 for number in start..count.min(start + 4096) {
                     let slot = *shard.slots.get(number);
                     if slot.has(Slot::LIVE) && self.parts_of(&shard, number as u32) != (false, false) {
-                        shard.labels.name_numbers(slot.labels).for_each(|name| *names.entry(name).or_default() += 1);
+                        shard.labels.name_numbers_of(slot.labels).for_each(|name| *names.entry(name).or_default() += 1);
                     }
                 }
             }
@@ -190,10 +190,10 @@ impl Flushing {
     ) -> Result<Option<u64>, HeadError> {
         into.clear();
         match part {
-            FlushPart::Window => read::read_main(&self.head.inner, series, self.window(), into),
+            FlushPart::Window => read::read_main(&self.head.inner, series, self.window(), None, into),
             FlushPart::Below => {
                 let mut late = Vec::new();
-                below::read_floats(&self.head.inner, series, TimeRange::ALL, self.generations(), &mut late)?;
+                below::read_floats(&self.head.inner, series, TimeRange::ALL, self.generations(), None, &mut late)?;
                 merge_late(&mut late, into);
                 Ok(None)
             }
@@ -244,9 +244,9 @@ impl Flushing {
         starts_ms.clear();
         let head = &self.head.inner;
         let samples = match part {
-            FlushPart::Window => read_histograms::collect_main(head, series, self.window())?,
+            FlushPart::Window => read_histograms::collect_main(head, series, self.window(), None)?,
             FlushPart::Below => {
-                let mut samples = below::read_histograms(head, series, TimeRange::ALL, self.generations())?;
+                let mut samples = below::read_histograms(head, series, TimeRange::ALL, self.generations(), None)?;
                 samples.sort_by_key(|sample| sample.timestamp_ms);
                 samples
             }

@@ -78,7 +78,9 @@ impl HashIndex {
         let start = self.place(wanted.0);
         let rest = self.entries.get(start..).unwrap_or_default();
         let held = rest.iter().take_while(|entry| entry.slot != FREE && entry.key() <= wanted);
-        let Some(at) = held.enumerate().find(|(_, entry)| entry.key() == wanted).map(|(at, _)| start + at) else { return };
+        let Some(at) = held.enumerate().find(|(_, entry)| entry.key() == wanted).map(|(at, _)| start + at) else {
+            return;
+        };
         // Those behind move up, as far as none comes to lie before its place.
         let mut end = at + 1;
         while self.entries.get(end).is_some_and(|entry| entry.slot != FREE && self.place(entry.high) < end) {

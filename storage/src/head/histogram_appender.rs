@@ -6,6 +6,7 @@
 use super::histograms::{HistogramSeries, Verdict};
 use super::shard::Shard;
 use super::slot::Slot;
+use super::views::{Newly, Recording};
 use crate::append::Rejection;
 use crate::chunk::SAMPLES_MAX;
 use crate::histogram::stored::Stored;
@@ -20,14 +21,23 @@ impl Shard {
         &mut self,
         rows: &[SeriesHistogram],
         picks: &[u32],
+        recording: Option<Recording>,
         rejected: &mut Vec<(u32, Rejection)>,
     ) -> u64 {
         let mut written = 0;
+        self.notes.begin(recording, self.slots.len());
         for &pick in picks {
             let (series, sample) = &rows[pick as usize];
-            match self.append_histogram(self.slot_number(*series), sample.clone()) {
-                Verdict::InOrder => self.counters.histograms_in_order += 1,
-                Verdict::OutOfOrder => self.counters.histograms_out_of_order += 1,
+            let (slot, timestamp_ms) = (self.slot_number(*series), sample.timestamp_ms);
+            match self.append_histogram(slot, sample.clone()) {
+                Verdict::InOrder => {
+                    self.counters.histograms_in_order += 1;
+                    self.notes.add(slot, timestamp_ms, Newly::HistogramsFrom);
+                }
+                Verdict::OutOfOrder => {
+                    self.counters.histograms_out_of_order += 1;
+                    self.notes.add(slot, timestamp_ms, Newly::Histogram);
+                }
                 Verdict::Repeated => self.counters.repeated += 1,
                 Verdict::Refused(why) => {
                     self.counters.conflicting += 1;

@@ -5,7 +5,7 @@
 //! the log and, per shard, a snapshot with the chunk files it refers to: the head itself promises nothing.
 //!
 //! Where to begin: `slot.rs` (what is kept of a series), `appender.rs` (how a sample gets in), `read.rs` (how samples get
-//! out), `snapshot/`. The label index is in [`crate::index`], the codec in [`crate::chunk`].
+//! out), `views.rs` (how a query sees the same all along), `snapshot/`. The label index is in [`crate::index`], the codec in [`crate::chunk`].
 
 mod appender;
 pub(crate) mod below;
@@ -24,6 +24,7 @@ mod hash_index;
 mod histogram_appender;
 mod histograms;
 mod late;
+pub(crate) mod lock;
 mod map;
 mod meta;
 mod paged;
@@ -38,15 +39,17 @@ mod stats;
 mod stored_value;
 mod timeline;
 pub(crate) mod varint;
+pub(crate) mod views;
 
 pub use changes::Changed;
-pub use collect::Collected;
+pub use collect::{Collected, Gone};
 pub use eras::Pin;
 pub use error::{HeadError, HeadErrorKind, Notice};
 pub use floors::FlushedState;
 pub use flush::{FlushPart, FlushSeries, Flushing};
 pub use snapshot::FrozenShard;
 pub use stats::{HeadMemory, HeadStats};
+pub use views::View;
 
 use crate::append::{AppendOutcome, LabelHash, Rejection, Rows, SeriesRef};
 use crate::wal::histograms::SeriesHistogram;
@@ -54,11 +57,13 @@ use changes::Changes;
 use collect::Collection;
 use eras::Eras;
 use floors::Floors;
-use parking_lot::{Mutex, RwLock};
+use lock::RwLock;
+use parking_lot::Mutex;
 use shard::Shard;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use views::{Recording, Views};
 
 /// How a head is opened.
 #[derive(Debug, Clone)]
@@ -101,6 +106,7 @@ pub(crate) struct Inner {
     pub(crate) id: u64,
     pub(crate) shards: Vec<RwLock<Shard>>,
     pub(crate) changes: Changes,
+    pub(crate) views: Views,
     pub(crate) eras: Eras,
     floors: Mutex<Floors>,
     collection: Mutex<Collection>,
@@ -140,20 +146,17 @@ impl Head {
         let shards = (0..shards).map(open).collect::<Result<_, _>>()?;
         static HEADS: AtomicU64 = AtomicU64::new(1);
         let id = HEADS.fetch_add(1, Ordering::Relaxed);
-        Ok((
-            Self {
-                inner: Arc::new(Inner {
-                    id,
-                    shards,
-                    changes: Changes::default(),
-                    eras: Eras::default(),
-                    floors: Mutex::default(),
-                    collection: Mutex::default(),
-                    by_shard: Mutex::default(),
-                }),
-            },
-            notices,
-        ))
+        let inner = Inner {
+            id,
+            shards,
+            changes: Changes::default(),
+            views: Views::default(),
+            eras: Eras::default(),
+            floors: Mutex::default(),
+            collection: Mutex::default(),
+            by_shard: Mutex::default(),
+        };
+        Ok((Self { inner: Arc::new(inner) }, notices))
     }
 
     /// Keeps from now on what is found in the head, until it is dropped.
@@ -233,19 +236,33 @@ impl Head {
     /// # Panics
     /// If a row is of a series that the head never held.
     pub fn append(&self, rows: &Rows) -> AppendOutcome {
-        self.append_grouped(rows, &mut self.inner.by_shard.lock())
+        self.append_batch(rows, &[])
     }
 
-    /// As [`Head::append`], for a thread that has a grouping of its own: threads that append to different shards do not
-    /// wait for each other.
+    /// As [`Head::append`], with native histograms: what is appended together is seen together.
+    pub(crate) fn append_batch(&self, rows: &Rows, histograms: &[SeriesHistogram]) -> AppendOutcome {
+        let grouping = &mut self.inner.by_shard.lock();
+        let batch = self.inner.views.begin_batch();
+        let mut outcome = self.append_floats(rows, grouping, batch.recording);
+        (outcome.histograms_written, outcome.histograms_rejected) =
+            self.append_histograms(histograms, grouping, batch.recording);
+        outcome
+    }
+
+    /// As [`Head::append`], while there are no views and for a thread that has a grouping of its own: threads that append
+    /// to different shards do not wait for each other.
     pub(crate) fn append_grouped(&self, rows: &Rows, grouping: &mut Grouping) -> AppendOutcome {
+        self.append_floats(rows, grouping, None)
+    }
+
+    fn append_floats(&self, rows: &Rows, grouping: &mut Grouping, recording: Option<Recording>) -> AppendOutcome {
         let mut outcome = AppendOutcome::default();
         let Some(oldest_ms) = rows.timestamps_ms.iter().copied().min() else { return outcome };
         self.inner.changes.note(oldest_ms);
         grouping.group(self.shards(), rows.series.iter().map(|series| series.0 as usize));
         for (shard, picks) in self.inner.shards.iter().zip(grouping.groups()) {
             if !picks.is_empty() {
-                outcome.written += shard.write().append(rows, picks, &mut outcome.rejected);
+                outcome.written += shard.write().append(rows, picks, recording, &mut outcome.rejected);
             }
         }
         self.inner.changes.note(oldest_ms);
@@ -253,16 +270,20 @@ impl Head {
         outcome
     }
 
-    /// Appends native histograms of series that exist, as [`Head::append`] appends floats.
-    pub(crate) fn append_histograms(&self, rows: &[SeriesHistogram]) -> (u64, Vec<(u32, Rejection)>) {
-        self.append_histograms_grouped(rows, &mut self.inner.by_shard.lock())
-    }
-
-    /// As [`Head::append_histograms`], for a thread that has a grouping of its own.
+    /// Appends native histograms as [`Head::append_grouped`] appends floats.
     pub(crate) fn append_histograms_grouped(
         &self,
         rows: &[SeriesHistogram],
         grouping: &mut Grouping,
+    ) -> (u64, Vec<(u32, Rejection)>) {
+        self.append_histograms(rows, grouping, None)
+    }
+
+    fn append_histograms(
+        &self,
+        rows: &[SeriesHistogram],
+        grouping: &mut Grouping,
+        recording: Option<Recording>,
     ) -> (u64, Vec<(u32, Rejection)>) {
         let (mut written, mut rejected) = (0, Vec::new());
         let Some(oldest_ms) = rows.iter().map(|(_, stored)| stored.timestamp_ms).min() else { return (0, rejected) };
@@ -270,7 +291,7 @@ impl Head {
         grouping.group(self.shards(), rows.iter().map(|(series, _)| series.0 as usize));
         for (shard, picks) in self.inner.shards.iter().zip(grouping.groups()) {
             if !picks.is_empty() {
-                written += shard.write().append_histograms(rows, picks, &mut rejected);
+                written += shard.write().append_histograms(rows, picks, recording, &mut rejected);
             }
         }
         self.inner.changes.note(oldest_ms);

@@ -9,11 +9,11 @@ use super::below::{self, Generations};
 use super::cells::NO_CELL;
 use super::chunk_files::{ChunkFiles, ChunkReader, Missing};
 use super::chunk_link::ChunkLink;
-use super::eras::View;
 use super::error::HeadError;
 use super::frame::{Frame, FrameKind};
 use super::shard::Shard;
 use super::slot::{NONE, Slot};
+use super::views::Sight;
 use crate::append::SeriesRef;
 use crate::chunk::bits::push_tail;
 use crate::chunk::decode::{Decoded, Times};
@@ -93,6 +93,8 @@ struct OpenCopy {
 pub(super) enum Source<'a> {
     Files(&'a ChunkReader),
     Shard(&'a ChunkFiles),
+    /// No frame is needed.
+    Nowhere,
 }
 
 impl<'a> Source<'a> {
@@ -101,6 +103,7 @@ impl<'a> Source<'a> {
         let found = match self {
             Self::Files(files) => files.frame(link),
             Self::Shard(files) => files.frame(link),
+            Self::Nowhere => return Ok(None),
         };
         match found {
             Ok(frame) => Ok(Some(frame)),
@@ -115,15 +118,15 @@ pub(crate) fn read(
     head: &Inner,
     series: SeriesRef,
     range: TimeRange,
-    view: View,
+    sight: Sight,
     into: &mut SampleColumns,
 ) -> Result<Option<u64>, HeadError> {
-    let (token, has_below) = read_slot(head, series, range.from(view.floor_ms), into)?;
+    let (token, has_below) = read_slot(head, series, range.from(sight.visible.floor_ms), sight.appended, into)?;
     if !has_below {
         return Ok(token);
     }
     let mut late = Vec::new();
-    below::read_floats(head, series, range, Generations::of(view), &mut late)?;
+    below::read_floats(head, series, range, Generations::of(sight.visible), sight.appended, &mut late)?;
     if late.is_empty() {
         return Ok(token);
     }
@@ -136,9 +139,10 @@ pub(super) fn read_main(
     head: &Inner,
     series: SeriesRef,
     range: TimeRange,
+    appended: Option<u64>,
     into: &mut SampleColumns,
 ) -> Result<Option<u64>, HeadError> {
-    Ok(read_slot(head, series, range, into)?.0)
+    Ok(read_slot(head, series, range, appended, into)?.0)
 }
 
 /// As [`read_main`]; says, too, whether the series has below-floor samples.
@@ -146,11 +150,15 @@ fn read_slot(
     head: &Inner,
     series: SeriesRef,
     range: TimeRange,
+    appended: Option<u64>,
     into: &mut SampleColumns,
 ) -> Result<(Option<u64>, bool), HeadError> {
     into.clear();
     SCRATCH.with_borrow_mut(|scratch| {
         let lock = head.shard_of(series).read();
+        let hidden = lock.hidden(series, appended);
+        let asked_until_ms = range.until_ms;
+        let range = hidden.clip_floats(range);
         let Some(slot) = lock.live(series).copied() else { return Ok((Some(0), false)) };
         let has_below = slot.has(Slot::HAS_BELOW);
         if !slot.may_overlap(range.after_ms, range.until_ms) {
@@ -161,7 +169,10 @@ fn read_slot(
         let reaches_back = open.is_none_or(|open| open.first_ms > range.after_ms.saturating_add(1));
         let newest = if reaches_back { slot.link } else { ChunkLink::NONE };
         let pieces = Pieces { head: head.id, shard: lock.number, range, newest, open };
-        let token = if lock.files.waits(newest) || late.iter().any(|link| lock.files.waits(*link)) {
+        let token = if newest.is_none() && late.is_empty() {
+            drop(lock);
+            pieces.collect(Source::Nowhere, &late, scratch, into)
+        } else if lock.files.waits(newest) || late.iter().any(|link| lock.files.waits(*link)) {
             pieces.collect(Source::Shard(&lock.files), &late, scratch, into)
         } else {
             let files = lock.files.reader();
@@ -169,8 +180,13 @@ fn read_slot(
             pieces.collect(Source::Files(&files), &late, scratch, into)
         }?;
         if scratch.late.is_empty() {
+            // Two series are cut off alike only if it is at one time.
+            let cut_off = range.until_ms < asked_until_ms;
+            let token = token.map(|token| if cut_off { mix(token, range.until_ms as u64) } else { token });
             return Ok((token, has_below));
         }
+        let unseen = hidden.floats_within(range);
+        scratch.late.retain(|(t, _)| unseen.binary_search(t).is_err());
         merge_late(&mut scratch.late, into);
         Ok((None, has_below))
     })
@@ -198,15 +214,15 @@ pub(crate) fn latest(
     head: &Inner,
     series: SeriesRef,
     range: TimeRange,
-    view: View,
+    sight: Sight,
 ) -> Result<Option<Sample>, HeadError> {
     let lock = head.shard_of(series).read();
     let Some(slot) = lock.live(series).copied() else { return Ok(None) };
     if slot.has(Slot::HAS_BELOW) {
         drop(lock);
-        return latest_of_all(head, series, range, view);
+        return latest_of_all(head, series, range, sight);
     }
-    let range = range.from(view.floor_ms);
+    let range = lock.hidden(series, sight.appended).clip_floats(range.from(sight.visible.floor_ms));
     if !slot.may_overlap(range.after_ms, range.until_ms) {
         return Ok(None);
     }
@@ -228,12 +244,12 @@ pub(crate) fn latest(
     if found.is_some() {
         return Ok(found);
     }
-    latest_of_all(head, series, range, view)
+    latest_of_all(head, series, range, sight)
 }
 
-fn latest_of_all(head: &Inner, series: SeriesRef, range: TimeRange, view: View) -> Result<Option<Sample>, HeadError> {
+fn latest_of_all(head: &Inner, series: SeriesRef, range: TimeRange, sight: Sight) -> Result<Option<Sample>, HeadError> {
     let mut columns = SampleColumns::default();
-    read(head, series, range, view, &mut columns)?;
+    read(head, series, range, sight, &mut columns)?;
     let newest = columns.timestamps_ms.last().zip(columns.values.last());
     Ok(newest.map(|(&timestamp_ms, &value)| Sample { timestamp_ms, value }))
 }

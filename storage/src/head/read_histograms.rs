@@ -4,11 +4,11 @@
 
 use super::Inner;
 use super::below::{self, Generations};
-use super::eras::View;
 use super::error::HeadError;
 use super::histograms::read_rows;
 use super::read::{Source, bad_chunk};
 use super::slot::Slot;
+use super::views::Sight;
 use crate::append::SeriesRef;
 use crate::histogram::chunk::decode_run;
 use crate::histogram::stored::Stored;
@@ -21,12 +21,12 @@ pub(crate) fn read(
     head: &Inner,
     series: SeriesRef,
     range: TimeRange,
-    view: View,
+    sight: Sight,
     into: &mut HistogramColumns,
 ) -> Result<(), HeadError> {
     into.clear();
     let mut before: Option<Arc<Histogram>> = None;
-    for sample in collect(head, series, range, view)? {
+    for sample in collect(head, series, range, sight)? {
         let mut histogram = sample.to_histogram(before.as_ref().map(|before| &before.custom_values));
         histogram.counter_reset_hint = hint(&histogram, before.as_deref());
         let histogram = Arc::new(histogram);
@@ -41,12 +41,12 @@ pub(crate) fn latest(
     head: &Inner,
     series: SeriesRef,
     range: TimeRange,
-    view: View,
+    sight: Sight,
 ) -> Result<Option<(i64, Arc<Histogram>)>, HeadError> {
     let newest = {
         let lock = head.shard_of(series).read();
         let below = lock.live(series).is_some_and(|slot| slot.has(Slot::HAS_BELOW));
-        let main = range.from(view.floor_ms);
+        let main = lock.hidden(series, sight.appended).clip_histograms(range.from(sight.visible.floor_ms));
         match lock.histograms.get(&lock.slot_number(series)) {
             _ if below => None,
             Some(found) if found.may_overlap(main.after_ms, main.until_ms) => {
@@ -58,7 +58,7 @@ pub(crate) fn latest(
     };
     let newest = match newest {
         Some(newest) => Some(newest),
-        None => collect(head, series, range, view)?.pop(),
+        None => collect(head, series, range, sight)?.pop(),
     };
     Ok(newest.map(|sample| (sample.timestamp_ms, Arc::new(sample.to_histogram(None)))))
 }
@@ -68,9 +68,9 @@ pub(crate) fn starts(
     head: &Inner,
     series: SeriesRef,
     range: TimeRange,
-    view: View,
+    sight: Sight,
 ) -> Result<Vec<(i64, i64)>, HeadError> {
-    Ok(collect(head, series, range, view)?.iter().map(|sample| (sample.timestamp_ms, sample.start_ms)).collect())
+    Ok(collect(head, series, range, sight)?.iter().map(|sample| (sample.timestamp_ms, sample.start_ms)).collect())
 }
 
 /// What is known about a reset before a histogram, given the one before it, if that was read.
@@ -88,9 +88,9 @@ pub(crate) fn hint(histogram: &Histogram, before: Option<&Histogram>) -> Counter
     }
 }
 
-fn collect(head: &Inner, series: SeriesRef, range: TimeRange, view: View) -> Result<Vec<Stored>, HeadError> {
-    let mut samples = collect_main(head, series, range.from(view.floor_ms))?;
-    let below = below::read_histograms(head, series, range, Generations::of(view))?;
+fn collect(head: &Inner, series: SeriesRef, range: TimeRange, sight: Sight) -> Result<Vec<Stored>, HeadError> {
+    let mut samples = collect_main(head, series, range.from(sight.visible.floor_ms), sight.appended)?;
+    let below = below::read_histograms(head, series, range, Generations::of(sight.visible), sight.appended)?;
     if !below.is_empty() {
         samples.extend(below);
         sort(&mut samples);
@@ -104,8 +104,16 @@ fn sort(samples: &mut Vec<Stored>) {
 }
 
 /// The histograms that the main structures have, in order of time.
-pub(super) fn collect_main(head: &Inner, series: SeriesRef, range: TimeRange) -> Result<Vec<Stored>, HeadError> {
+pub(super) fn collect_main(
+    head: &Inner,
+    series: SeriesRef,
+    range: TimeRange,
+    appended: Option<u64>,
+) -> Result<Vec<Stored>, HeadError> {
     let lock = head.shard_of(series).read();
+    let hidden = lock.hidden(series, appended);
+    let range = hidden.clip_histograms(range);
+    let unseen = hidden.histograms_within(range);
     let found = lock.histograms.get(&lock.slot_number(series));
     let Some(found) = found.filter(|found| found.may_overlap(range.after_ms, range.until_ms)) else {
         return Ok(Vec::new());
@@ -132,6 +140,7 @@ pub(super) fn collect_main(head: &Inner, series: SeriesRef, range: TimeRange) ->
     }
     samples.extend(read_rows(&open).expect("rows in memory are as they were encoded"));
     samples.retain(|sample| sample.timestamp_ms > range.after_ms && sample.timestamp_ms <= range.until_ms);
+    samples.retain(|sample| unseen.binary_search(&sample.timestamp_ms).is_err());
     sort(&mut samples);
     Ok(samples)
 }

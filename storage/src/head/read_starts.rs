@@ -2,12 +2,12 @@
 
 use super::Inner;
 use super::below::{self, Generations};
-use super::eras::View;
 use super::error::HeadError;
 use super::read::{self, Source, bad_chunk};
 use super::read_histograms;
 use super::slot::Slot;
 use super::starts::StartSpans;
+use super::views::Sight;
 use crate::append::SeriesRef;
 use crate::select::TimeRange;
 use model::sample::SampleColumns;
@@ -17,25 +17,25 @@ pub(crate) fn read(
     head: &Inner,
     series: SeriesRef,
     range: TimeRange,
-    view: View,
+    sight: Sight,
     into: &mut Vec<i64>,
 ) -> Result<(), HeadError> {
     into.clear();
     if head.shard_of(series).read().live(series).is_none_or(|slot| !slot.has(Slot::HAS_STARTS)) {
         return Ok(());
     }
-    let main = range.from(view.floor_ms);
+    let main = range.from(sight.visible.floor_ms);
     let spans = spans(head, series, main)?;
     let mut floats = SampleColumns::default();
-    read::read_main(head, series, main, &mut floats)?;
+    read::read_main(head, series, main, sight.appended, &mut floats)?;
     let mut starts: Vec<(i64, i64)> = floats.timestamps_ms.iter().map(|t| (*t, spans.start_of(*t))).collect();
     let mut late = Vec::new();
-    below::read_floats(head, series, range, Generations::of(view), &mut late)?;
+    below::read_floats(head, series, range, Generations::of(sight.visible), sight.appended, &mut late)?;
     if !late.is_empty() {
-        let spans = below::read_starts(head, series, range, Generations::of(view))?;
+        let spans = below::read_starts(head, series, range, Generations::of(sight.visible))?;
         starts.extend(late.iter().map(|(t, _)| (*t, spans.start_of(*t))));
     }
-    starts.extend(read_histograms::starts(head, series, range, view)?);
+    starts.extend(read_histograms::starts(head, series, range, sight)?);
     // What the main structures have counts more, as with the samples.
     starts.sort_by_key(|(timestamp_ms, _)| *timestamp_ms);
     starts.dedup_by_key(|(timestamp_ms, _)| *timestamp_ms);

@@ -14,6 +14,7 @@ use super::slot::{SLOTS_PAGE, Slot};
 use super::snapshot::Loaded;
 use super::starts::StartTimes;
 use super::timeline::Timelines;
+use super::views::Notes;
 use crate::append::{LabelHash, SeriesRef};
 use crate::chunk::decode::Decoded;
 use crate::index::LabelIndex;
@@ -43,6 +44,8 @@ pub(crate) struct Shard {
     pub(crate) histogram_bytes_max: usize,
     /// Start timestamps of floats, by slot.
     pub(crate) starts: HashMap<u32, StartTimes>,
+    /// What open views must not see.
+    pub(crate) notes: Notes,
     pub(crate) counters: Counters,
     /// Timestamps of the samples.
     pub(crate) first_ms: i64,
@@ -117,6 +120,7 @@ impl Shard {
             histograms: HashMap::new(),
             histogram_bytes: 0,
             starts: HashMap::new(),
+            notes: Notes::new(shards),
             histogram_bytes_max: options.histogram_bytes_max / shards,
             counters: Counters::default(),
             first_ms: i64::MAX,

@@ -85,6 +85,8 @@ pub struct HeadMemory {
     pub histograms: u64,
     /// Start timestamps.
     pub starts: u64,
+    /// What open views must not see.
+    pub views: u64,
     /// Chunks that wait to be written.
     pub chunks_waiting: u64,
 }
@@ -94,7 +96,7 @@ impl HeadMemory {
     #[must_use]
     pub fn total(&self) -> u64 {
         let index = self.hash_index + self.label_sets + self.label_pairs + self.postings;
-        let aside = self.out_of_order + self.histograms + self.starts;
+        let aside = self.out_of_order + self.histograms + self.starts + self.views;
         self.slots + self.cells + index + self.timelines + aside + self.chunks_waiting
     }
 }
@@ -154,6 +156,7 @@ impl HeadMemory {
         self.histograms += (histograms + shard.histograms.capacity() * (size_of::<HistogramSeries>() + 5)) as u64;
         let starts: usize = shard.starts.values().map(StartTimes::bytes).sum();
         self.starts += (starts + shard.starts.capacity() * (size_of::<StartTimes>() + 5)) as u64;
+        self.views += shard.notes.bytes() as u64;
         self.chunks_waiting += waiting as u64;
         for generation in &shard.below {
             let (late, histograms, starts) = generation.bytes();

@@ -78,7 +78,8 @@ impl LabelIndex {
         pairs
             .filter(|pair| {
                 let postings = &self.postings[*pair as usize];
-                everything && self.pairs[*pair as usize].series > 0 || postings.any_in(among.series, |slot| among.in_range(slot))
+                everything && self.pairs[*pair as usize].series > 0
+                    || postings.any_in(among.series, |slot| among.in_range(slot))
             })
             .take(limit)
             .map(|pair| self.value(pair))

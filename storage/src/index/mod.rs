@@ -224,8 +224,28 @@ impl LabelIndex {
         })
     }
 
+    /// The numbers of some names; `None` for those that no series has.
+    pub(crate) fn name_numbers(&self, names: &[&str]) -> SmallVec<[Option<u32>; 8]> {
+        names.iter().map(|name| self.name_number(name)).collect()
+    }
+
+    /// Appends for each of `names` the number of the pair of a set that has the name, or [`NO_PAIR`].
+    pub(crate) fn push_pairs(&self, labels: Address, names: &[Option<u32>], into: &mut Vec<u32>) {
+        let start = into.len();
+        into.resize(start + names.len(), NO_PAIR);
+        let mut missing = names.iter().flatten().count();
+        let mut pairs = pairs_of(self.sets.from(labels));
+        while let (1.., Some(pair)) = (missing, pairs.next()) {
+            let name = self.pairs[pair as usize].name;
+            if let Some(at) = names.iter().position(|wanted| *wanted == Some(name)) {
+                into[start + at] = pair;
+                missing -= 1;
+            }
+        }
+    }
+
     /// The numbers of the pairs of a set whose names are among `names`, in ascending order of names.
-    pub(crate) fn pairs_among(&self, labels: Address, names: &[&str]) -> impl Iterator<Item = u32> {
+    fn pairs_among(&self, labels: Address, names: &[&str]) -> impl Iterator<Item = u32> {
         let wanted: SmallVec<[u32; 8]> = names.iter().filter_map(|name| self.name_number(name)).collect();
         pairs_of(self.sets.from(labels)).filter(move |pair| wanted.contains(&self.pairs[*pair as usize].name))
     }
@@ -240,8 +260,16 @@ impl LabelIndex {
         counts.min().unwrap_or(self.series) as usize
     }
 
+    /// How many names there are, or values of a label.
+    pub(crate) fn listing_bound(&self, label: Option<&str>) -> usize {
+        match label {
+            None => self.names.len(),
+            Some(name) => self.name_number(name).map_or(0, |name| self.names[name as usize].value_count()),
+        }
+    }
+
     /// The numbers of the names of a set.
-    pub(crate) fn name_numbers(&self, labels: Address) -> impl Iterator<Item = u32> {
+    pub(crate) fn name_numbers_of(&self, labels: Address) -> impl Iterator<Item = u32> {
         pairs_of(self.sets.from(labels)).map(|pair| self.pairs[pair as usize].name)
     }
 

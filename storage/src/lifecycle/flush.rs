@@ -4,6 +4,7 @@
 //! what is older, and whole days again for what came after its time had been flushed. All series are visited twice: for their
 //! timestamps, from which the timelines of each block follow, and for their samples.
 
+use super::compaction::remove_hidden_histograms;
 use super::window::{day_of, day_range, window_start};
 use crate::append::SeriesRef;
 use crate::block::meta::{BlockMeta, ulid};
@@ -12,7 +13,6 @@ use crate::block::timeline::{GroupKey, TimelineChoice, TimelinePlanner};
 use crate::block::writer::{BlockSpec, BlockWriter, Floats, Histograms, Layout, SeriesInput};
 use crate::engine::Flush;
 use crate::head::{FlushPart, FlushSeries};
-use super::compaction::remove_hidden_histograms;
 use crate::store::StoreError;
 use crate::store::selection::{Hide, remove_hidden};
 use crate::tombstone::DeletedSpans;
@@ -228,11 +228,7 @@ impl<'f> Visitor<'f> {
     }
 
     /// `starts` says whether start timestamps are of interest.
-    fn visit(
-        &self,
-        starts: bool,
-        mut each: impl FnMut(&Visited) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
+    fn visit(&self, starts: bool, mut each: impl FnMut(&Visited) -> Result<(), StoreError>) -> Result<(), StoreError> {
         for metric in self.flush.metrics() {
             let mut series = self.flush.series_of(metric.as_deref());
             if let Some(others) = self.with_exemplars.get(&metric) {

@@ -1,8 +1,8 @@
 //! Makes written blocks known: their files are uploaded, then a manifest names them. Only the latter can be seen.
 
 use super::flush::StagedBlock;
-use crate::bucket::Bucket;
 use crate::block::schema::META_FILE;
+use crate::bucket::Bucket;
 use crate::head::FlushedState;
 use crate::manifest::{Epoch, Manifest, ManifestChain, ManifestError};
 use crate::tombstone::Tombstone;

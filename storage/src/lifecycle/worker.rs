@@ -63,17 +63,11 @@ impl Worker {
             std::fs::remove_dir_all(&staging).map_err(StoreError::io("remove", &staging))?;
         }
         let (requests, asked) = channel();
-        let mut lifecycle = Lifecycle {
-            shared,
-            staging,
-            writer: None,
-            compactor: None,
-            pending: None,
-            collected: None,
-            idled: None,
-        };
+        let mut lifecycle =
+            Lifecycle { shared, staging, writer: None, compactor: None, pending: None, collected: None, idled: None };
         let builder = std::thread::Builder::new().name("lifecycle".into());
-        let thread = builder.spawn(move || lifecycle.run(&asked)).map_err(StoreError::io("start a thread for", &path))?;
+        let thread =
+            builder.spawn(move || lifecycle.run(&asked)).map_err(StoreError::io("start a thread for", &path))?;
         Ok(Self { requests: Some(requests), thread: Some(thread) })
     }
 
@@ -299,13 +293,7 @@ impl Lifecycle {
         let started = Instant::now();
         let (view, retention, now_ms) = (self.shared.view(), self.shared.retention(), now_ms());
         let hide = |labels: &Labels| retention.hidden_by_class(labels, &view.deletions, now_ms);
-        let target = Target {
-            staging: &self.staging,
-            tenant: &self.shared.options.tenant,
-            level,
-            now_ms,
-            hide: &hide,
-        };
+        let target = Target { staging: &self.staging, tenant: &self.shared.options.tenant, level, now_ms, hide: &hide };
         let staged: Vec<_> = merge_blocks(&self.shared.io, inputs, &target)?.into_iter().collect();
         fail::fail_point!("compaction-written");
         let remove = inputs.iter().map(|block| block.meta().ulid.clone()).collect();

@@ -5,8 +5,8 @@ mod simulation;
 use super::*;
 use crate::block::meta::BlockMeta;
 use crate::bucket::testing::FaultyStore;
-use crate::head::FlushedState;
 use crate::bucket::{Bucket, BucketStore, RetryPolicy};
+use crate::head::FlushedState;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -105,7 +105,10 @@ async fn changes_that_make_no_sense_any_more_are_refused() {
     let compactor = chain.claim(Role::Compactor).await.unwrap();
     let flush = |epoch, boundary_ms, lsn| {
         chain.commit(epoch, move |manifest| {
-            Ok(Manifest { flushed: Some(FlushedState { boundary_ms, lsn, generation: 0, directory: [1; 16] }), ..manifest.clone() })
+            Ok(Manifest {
+                flushed: Some(FlushedState { boundary_ms, lsn, generation: 0, directory: [1; 16] }),
+                ..manifest.clone()
+            })
         })
     };
     flush(writer, 10, 10).await.unwrap();

@@ -34,7 +34,8 @@ impl Io {
             .thread_name("storage-io")
             .enable_all()
             .build();
-        let runtime = built.map_err(|source| StoreError::io("start threads for", Path::new("the object store"))(source))?;
+        let runtime =
+            built.map_err(|source| StoreError::io("start threads for", Path::new("the object store"))(source))?;
         Ok(Self { runtime: Arc::new(Threads(Some(runtime))) })
     }
 

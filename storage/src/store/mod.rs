@@ -20,14 +20,14 @@ pub(crate) mod view;
 pub use error::StoreError;
 pub use options::StoreOptions;
 pub use series::Selection;
-pub use state::StoreStats;
+pub use state::{BlockGroup, StoreStats, WorkStats};
 
 use crate::block::read::BlockCaches;
 use crate::bucket::Bucket;
 use crate::engine::Engine;
 use crate::lifecycle::retention::Retention;
 use crate::lifecycle::worker::Worker;
-use crate::manifest::{ManifestChain, system_clock};
+use crate::manifest::{Manifest, ManifestChain, system_clock};
 use crate::select::{SelectError, TimeRange};
 use crate::wal::replay::ReplayProgress;
 pub(crate) use io::Io;
@@ -101,6 +101,12 @@ impl Store {
         &self.inner.shared.engine
     }
 
+    /// The newest manifest that readers follow.
+    #[must_use]
+    pub fn manifest(&self) -> Arc<Manifest> {
+        Arc::clone(&self.inner.shared.view().manifest)
+    }
+
     /// What expires from now on.
     pub fn set_retention(&self, retention: Retention) {
         *self.inner.shared.retention.write() = Arc::new(retention);
@@ -128,7 +134,15 @@ impl Store {
         // The head first: what it gives up afterwards is in the blocks by then.
         let head = shared.engine.select(matchers, after_ms, until_ms, series_max)?;
         let range = TimeRange { after_ms, until_ms };
-        shared.merge(head, &Wanted { matchers, range, series_max, first: false })
+        shared.merge(&shared.view(), head, &Wanted { matchers, range, series_max, first: false })
+    }
+
+    /// What is stored now, to be selected from while more is stored.
+    #[must_use]
+    pub fn view(&self) -> StoreView {
+        // The head first, as always.
+        let head = self.inner.shared.engine.head().view();
+        StoreView { head, blocks: self.inner.shared.view(), shared: Arc::clone(&self.inner.shared) }
     }
 
     /// The first `limit` series, in no particular order but the same each time, that satisfy all `matchers` and may have samples
@@ -136,15 +150,10 @@ impl Store {
     ///
     /// # Errors
     /// A block cannot be read.
-    pub fn select_first(
-        &self,
-        matchers: &[Matcher],
-        range: TimeRange,
-        limit: usize,
-    ) -> Result<Selection, SelectError> {
+    pub fn select_first(&self, matchers: &[Matcher], range: TimeRange, limit: usize) -> Result<Selection, SelectError> {
         let shared = &self.inner.shared;
         let head = shared.engine.head().select_first(matchers, range, limit);
-        shared.merge(head, &Wanted { matchers, range, series_max: limit, first: true })
+        shared.merge(&shared.view(), head, &Wanted { matchers, range, series_max: limit, first: true })
     }
 
     /// Ends the lifecycle, takes nothing more, and leaves a snapshot for a fast start.
@@ -154,6 +163,31 @@ impl Store {
     pub fn close(&self) -> Result<(), StoreError> {
         drop(self.inner.worker.lock().take());
         Ok(self.inner.shared.engine.flush_and_close()?)
+    }
+}
+
+/// A store as it is at one moment: all that was appended before, and nothing that is appended later.
+pub struct StoreView {
+    head: crate::head::View,
+    blocks: Arc<BlockView>,
+    shared: Arc<Shared>,
+}
+
+impl StoreView {
+    /// As [`Store::select`].
+    ///
+    /// # Errors
+    /// As [`Store::select`].
+    pub fn select(
+        &self,
+        matchers: &[Matcher],
+        after_ms: i64,
+        until_ms: i64,
+        series_max: usize,
+    ) -> Result<Selection, SelectError> {
+        let head = self.head.select(matchers, after_ms, until_ms, series_max)?;
+        let range = TimeRange { after_ms, until_ms };
+        self.shared.merge(&self.blocks, head, &Wanted { matchers, range, series_max, first: false })
     }
 }
 
@@ -181,10 +215,10 @@ impl Shared {
 
     fn merge(
         &self,
+        view: &BlockView,
         head: crate::select::Selection,
         wanted: &Wanted<'_>,
     ) -> Result<Selection, SelectError> {
-        let view = self.view();
         let blocks: Vec<_> = view.raw_within(wanted.range).cloned().collect();
         let (retention, range) = (self.retention(), wanted.range);
         let first_ms = range.after_ms.saturating_add(1);

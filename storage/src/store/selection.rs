@@ -126,7 +126,8 @@ impl Merged {
         let mut refs = vec![None; distinct.len()];
         engine.lookup(&distinct, &mut refs);
         let by_ref: HashMap<_, u32> = (0..self.head.len()).map(|at| (self.head.series(at), at as u32)).collect();
-        let in_head = |number: usize| refs.get(number).copied().flatten().and_then(|series| by_ref.get(&series)).copied();
+        let in_head =
+            |number: usize| refs.get(number).copied().flatten().and_then(|series| by_ref.get(&series)).copied();
 
         found.sort_unstable();
         let mut only_head = vec![true; self.head.len()];
@@ -209,20 +210,18 @@ impl Merged {
         }
     }
 
-    /// As [`HeadSelection::label_numbers`]: numbers of the head and of each block are told apart by the first.
-    pub(crate) fn label_numbers(&self, index: usize, names: &[&str], into: &mut Vec<u32>) -> Result<(), SelectError> {
-        match self.places(index) {
-            (Some(head), _) => {
-                into.push(0);
-                self.head.label_numbers(head, names, into);
-            }
-            (None, [(block, row), ..]) => {
-                into.push(1 + u32::from(*block));
-                self.block_labels()?[usize::from(*block)].numbers(*row as usize, names, into)?;
-            }
-            (None, []) => {}
+    /// As [`HeadSelection::label_numbers`], as long as the head has all of them: the dictionaries of blocks know nothing of
+    /// each other.
+    pub(crate) fn label_numbers(&self, indices: Range<usize>, names: &[&str], into: &mut Vec<u32>) -> bool {
+        let of = self.series.get(indices).unwrap_or_default();
+        if of.iter().any(|places| places.head == NONE) {
+            return false;
         }
-        Ok(())
+        for places in of {
+            let head = places.head as usize;
+            self.head.label_numbers(head..head + 1, names, into);
+        }
+        true
     }
 
     pub(crate) fn may_have_label(&self, name: &str) -> bool {
@@ -402,7 +401,8 @@ pub(crate) struct Part {
 impl Part {
     /// Gives out the timestamps with their start timestamps, 0 where none is known.
     pub(crate) fn take(&mut self, found: &mut Vec<(i64, i64)>) {
-        let mut times: Vec<i64> = self.floats.timestamps_ms.drain(..).chain(self.histograms.timestamps_ms.drain(..)).collect();
+        let mut times: Vec<i64> =
+            self.floats.timestamps_ms.drain(..).chain(self.histograms.timestamps_ms.drain(..)).collect();
         times.sort_unstable();
         let starts = self.starts_ms.drain(..).chain(std::iter::repeat(0));
         found.extend(times.into_iter().zip(starts));

@@ -5,6 +5,7 @@ use crate::select::{SelectError, Selection as HeadSelection, TimeRange};
 use model::histogram::{Histogram, HistogramColumns};
 use model::labels::Labels;
 use model::sample::{Sample, SampleColumns};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Selected series, addressed by index; any thread may read any of them at any time.
@@ -54,17 +55,14 @@ impl Selection {
         }
     }
 
-    /// See [`HeadSelection::label_numbers`].
-    ///
-    /// # Errors
-    /// A block cannot be read.
-    pub fn label_numbers(&self, index: usize, names: &[&str], into: &mut Vec<u32>) -> Result<(), SelectError> {
+    /// See [`HeadSelection::label_numbers`]; `false` when it cannot tell and appends nothing.
+    pub fn label_numbers(&self, indices: Range<usize>, names: &[&str], into: &mut Vec<u32>) -> bool {
         match self {
             Self::Head(head) => {
-                head.label_numbers(index, names, into);
-                Ok(())
+                head.label_numbers(indices, names, into);
+                true
             }
-            Self::Merged(merged) => merged.label_numbers(index, names, into),
+            Self::Merged(merged) => merged.label_numbers(indices, names, into),
         }
     }
 

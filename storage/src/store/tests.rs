@@ -74,7 +74,8 @@ fn everything(store: &Store, range: TimeRange) -> BTreeMap<usize, Samples> {
 fn what_was_flushed_is_read_from_blocks_and_leaves_the_head() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
-    let samples: Vec<_> = (0..SERIES).flat_map(|s| (0..100).map(move |i| (s, BASE_MS + i * 60_000, i as f64))).collect();
+    let samples: Vec<_> =
+        (0..SERIES).flat_map(|s| (0..100).map(move |i| (s, BASE_MS + i * 60_000, i as f64))).collect();
     assert!(append(&store, &samples).is_empty());
     let before = everything(&store, TimeRange::ALL);
     store.flush(false).unwrap();
@@ -185,14 +186,19 @@ fn assert_same(found: &BTreeMap<usize, Samples>, expected: &BTreeMap<usize, Samp
         let (found, expected) = (found.get(&series), expected.get(&series));
         let times = found.into_iter().chain(expected).flat_map(BTreeMap::keys);
         for at in times {
-            let value = |samples: Option<&Samples>| samples.and_then(|samples| samples.get(at)).copied().map(f64::from_bits);
+            let value =
+                |samples: Option<&Samples>| samples.and_then(|samples| samples.get(at)).copied().map(f64::from_bits);
             assert_eq!(value(found), value(expected), "series {series} at {at}");
         }
     }
 }
 
 fn known(truth: &BTreeMap<usize, Samples>) -> BTreeMap<usize, Samples> {
-    truth.iter().filter(|(_, samples)| !samples.is_empty()).map(|(series, samples)| (*series, samples.clone())).collect()
+    truth
+        .iter()
+        .filter(|(_, samples)| !samples.is_empty())
+        .map(|(series, samples)| (*series, samples.clone()))
+        .collect()
 }
 
 /// Appends, late appends, flushes, merges, deletions, ends and crashes in any order: everything acknowledged is there once.

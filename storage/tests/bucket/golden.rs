@@ -44,7 +44,7 @@ fn example() -> Manifest {
         removed: vec![RemovedBlock { ulid: "01ARYZ6S400000000000000000".into(), removed_ms: 1_790_010_000_000 }],
         tombstones: vec![Tombstone {
             id: "01ARYZ6S430000000000000000".into(),
-            matchers: "{__name__=\"up\",job=\"node\"}".into(),
+            matchers: [("__name__", "up"), ("job", "node")].map(stored).to_vec(),
             min_ms: 1_790_000_000_000,
             max_ms: 1_790_001_000_000,
             created_ms: 1_790_009_000_000,
@@ -63,4 +63,8 @@ fn a_manifest_of_version_1_is_written_and_read() {
     // The frame may differ with the version of zstd, the text may not.
     let text = |bytes: &[u8]| String::from_utf8(zstd::decode_all(bytes).unwrap()).unwrap();
     assert_eq!(text(&example().encode()), text(&golden));
+}
+
+fn stored((name, value): (&str, &str)) -> StoredMatcher {
+    StoredMatcher { name: name.into(), op: "=".into(), value: value.into() }
 }

@@ -86,8 +86,10 @@ fn series_that_come_and_go_for_days_take_no_more_memory_than_those_of_hours() {
     flushed += flush(&head, START_MS + steps * STEP_MS + LIFE_MS);
     assert_eq!(flushed, appended);
     assert!(logged as u64 > 80 * (TARGETS * PER_TARGET) as u64, "{logged} series left");
+    // Arenas are copied when so much of them is garbage, in each shard.
+    const SLACK: u64 = 640 << 10;
     let (early, late) = (totals[3], totals[15]);
-    assert!(late.total() < early.total() * 5 / 4, "{early:?} {late:?}");
+    assert!(late.total() < early.total() + 2 * SLACK, "{early:?} {late:?}");
     for (name, early, late) in [
         ("slots", early.slots, late.slots),
         ("label sets", early.label_sets, late.label_sets),
@@ -96,7 +98,7 @@ fn series_that_come_and_go_for_days_take_no_more_memory_than_those_of_hours() {
         ("postings", early.postings, late.postings),
         ("timelines", early.timelines, late.timelines),
     ] {
-        assert!(late <= early * 3 / 2 + (128 << 10), "{name}: {early} bytes after a day, {late} after four");
+        assert!(late <= early * 5 / 4 + SLACK, "{name}: {early} bytes after a day, {late} after four");
     }
 }
 

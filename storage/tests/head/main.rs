@@ -9,3 +9,4 @@ mod naive;
 mod samples;
 mod selection;
 mod snapshots;
+mod views;

@@ -6,7 +6,7 @@ use model::labels::Labels;
 use model::matcher::{MatchOp, Matcher};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
-use storage::append::Rows;
+use storage::append::{LabelHash, Rows};
 use storage::head::Head;
 use storage::select::{SelectError, TimeRange};
 
@@ -104,6 +104,16 @@ proptest! {
             let first = head.select_first(matchers, TimeRange::ALL, *limit);
             prop_assert_eq!(first.len(), expected.len().min(*limit));
             prop_assert!((0..first.len()).all(|i| first.series(i) == selection.series(i)));
+            let asked = [NAMES[0], NAMES[*name]];
+            let asked = if name == &0 { &asked[..1] } else { &asked[..] };
+            let mut numbers = Vec::new();
+            selection.label_numbers(0..selection.len(), asked, &mut numbers);
+            let keys: Vec<_> = numbers.chunks(asked.len() + 1).collect();
+            prop_assert_eq!(keys.len(), selection.len());
+            let labels_of: BTreeMap<_, _> = keys.iter().enumerate().map(|(i, key)| (*key, selection.labels_among(i, asked))).collect();
+            prop_assert!(keys.iter().enumerate().all(|(i, key)| labels_of[key] == selection.labels_among(i, asked)));
+            let different: std::collections::BTreeSet<_> = labels_of.iter().map(|(key, labels)| (key[0], labels)).collect();
+            prop_assert_eq!(different.len(), labels_of.len(), "one number for each label set of a shard");
             let listed = head.label_names(matchers, TimeRange::ALL, usize::MAX).unwrap();
             prop_assert_eq!(listed.items, twin.names(matchers));
             let mut values = twin.values(NAMES[*name], matchers);
@@ -133,6 +143,8 @@ proptest! {
         let values = head.label_values(NAMES[name], &[], range, usize::MAX).unwrap().items;
         prop_assert!(certain.values().filter_map(|s| s.labels.get(NAMES[name])).all(|value| values.iter().any(|v| v == value)));
         let names = head.label_names(&[], range, usize::MAX).unwrap().items;
+        let at_a_glance = |label| head.list_at_a_glance(label, range, usize::MAX).expect("few series").items;
+        prop_assert_eq!((&at_a_glance(None), &at_a_glance(Some(NAMES[name]))), (&names, &values));
         prop_assert!(certain.values().flat_map(|s| s.labels.iter()).all(|(name, _)| names.iter().any(|n| n == name)));
     }
 
@@ -196,4 +208,29 @@ fn many_values_are_counted_to_a_few_percent() {
     assert_eq!(found.series_by_label_pair[0].name, "__name__=m");
     assert_eq!(found.series_by_label_pair[0].value, 20_000);
     assert_eq!(head.extent().series, 20_000);
+}
+
+/// A large selection on a thread of a pool is shared with its other threads.
+#[test]
+fn many_series_are_selected_in_the_same_order_on_a_pool() {
+    let dir = tempfile::tempdir().unwrap();
+    let head = open(dir.path(), 4);
+    let mut rows = Rows::default();
+    for i in 0..9000 {
+        let number = i.to_string();
+        let labels = [("__name__", "load"), ("i", number.as_str())];
+        let hash = LabelHash::of_pairs(labels, &mut Vec::new());
+        let (series, _) = head.create(hash, &labels, |_| {}).unwrap();
+        rows.push(series, 60_000 * (i % 2), 1.0);
+    }
+    head.append(&rows);
+    let select = |series_max| {
+        let selection = head.select(&[Matcher::equal("__name__", "load")], 0, 90_000, series_max)?;
+        Ok::<_, SelectError>((0..selection.len()).map(|i| selection.series(i)).collect::<Vec<_>>())
+    };
+    let alone = select(usize::MAX).unwrap();
+    assert_eq!(alone.len(), 4500);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+    assert_eq!(pool.install(|| select(4500)).unwrap(), alone);
+    assert!(matches!(pool.install(|| select(4499)), Err(SelectError::TooManySeries { series_max: 4499 })));
 }

@@ -126,7 +126,8 @@ mod child {
             let histogram = histogram(writer, timestamp);
             let histograms = vec![HistogramRow { series, timestamp_ms: timestamp, start_ms: timestamp / 2, histogram }];
             let exemplars = vec![ExemplarRow { series, exemplar: exemplar(timestamp) }];
-            let outcome = engine.append_wait(Batch { rows, histograms, exemplars, ..Batch::default() }).expect("healthy");
+            let outcome =
+                engine.append_wait(Batch { rows, histograms, exemplars, ..Batch::default() }).expect("healthy");
             let written_all = (outcome.written, outcome.histograms_written, outcome.exemplars_written);
             assert_eq!(written_all, (written, 1, 1));
             let line = format!("acknowledged {writer} {timestamp}\n");

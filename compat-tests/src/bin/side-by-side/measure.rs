@@ -1,10 +1,10 @@
 //! Loads servers and asks them, and keeps what it cost.
 
-use crate::queries::{self, Ask, Query};
 use anyhow::{Context, bail};
 use compat_tests::api::{Answer, Api, difference};
 use compat_tests::load::Fleet;
 use compat_tests::peer::{Launch, Server, disk_bytes};
+use compat_tests::questions::{self, Ask, Query};
 use compat_tests::remote_write::{self, RequestBody};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -147,7 +147,7 @@ pub(crate) async fn restart_and_query(
     }
     // One client for each, so that connections stay open, as those of a dashboard do.
     let servers: Vec<_> = servers.into_iter().map(|server| (Api::new(&server.url), server)).collect();
-    for query in queries::list(fleet) {
+    for query in questions::list(fleet) {
         ask_all(results, &servers, &query, rounds).await?;
     }
     Ok(())
@@ -193,7 +193,7 @@ async fn ask_all(
     }
     let mut answers: Vec<Option<Answer>> = Vec::new();
     for (api, _) in servers {
-        answers.push(query.answer(api).await?);
+        answers.push(answer(query, api).await?);
     }
     let reference = results.iter().position(|r| r.name == "prometheus").and_then(|i| answers.get(i).cloned().flatten());
     for ((result, times), (cpu, answer)) in results.iter_mut().zip(&mut times).zip(cpu.iter().zip(&answers)) {
@@ -208,15 +208,11 @@ async fn ask_all(
     Ok(())
 }
 
-impl Query {
-    /// The whole answer, for queries that return samples.
-    async fn answer(&self, api: &Api) -> anyhow::Result<Option<Answer>> {
-        Ok(match &self.ask {
-            Ask::Instant { at_ms } => Some(api.instant(&self.text, *at_ms).await?),
-            Ask::Range { start_ms, end_ms, step_ms } => {
-                Some(api.range(&self.text, *start_ms, *end_ms, *step_ms).await?)
-            }
-            Ask::Metadata { .. } => None,
-        })
-    }
+/// The whole answer, for queries that return samples.
+async fn answer(query: &Query, api: &Api) -> anyhow::Result<Option<Answer>> {
+    Ok(match &query.ask {
+        Ask::Instant { at_ms } => Some(api.instant(&query.text, *at_ms).await?),
+        Ask::Range { start_ms, end_ms, step_ms } => Some(api.range(&query.text, *start_ms, *end_ms, *step_ms).await?),
+        Ask::Metadata { .. } => None,
+    })
 }

@@ -1,8 +1,8 @@
 //! The tables.
 
 use crate::measure::{Load, Measured};
-use crate::queries::{self, Ask};
 use compat_tests::load::Fleet;
+use compat_tests::questions::{self, Ask};
 use compat_tests::table::{Table, short};
 use std::process::Command;
 
@@ -72,7 +72,7 @@ fn queries(results: &[Measured], fleet: &Fleet) -> String {
     let hearth = results.iter().position(|r| r.name == "hearth");
     let mut slower = 0;
     let mut logs: Vec<(&str, Vec<f64>)> = results.iter().map(|r| (r.name, Vec::new())).collect();
-    for (i, query) in queries::list(fleet).iter().enumerate() {
+    for (i, query) in questions::list(fleet).iter().enumerate() {
         let medians: Vec<_> =
             results.iter().map(|r| r.queries.get(i).map_or(f64::NAN, |asked| asked.median_ms)).collect();
         let ours = hearth.and_then(|h| medians.get(h).copied()).unwrap_or(f64::NAN);
@@ -106,7 +106,7 @@ fn queries(results: &[Measured], fleet: &Fleet) -> String {
         "{}\nHearth's times in the geometric mean: {}; slower than the faster peer: {slower} of {} queries.\n",
         table.markdown(),
         means.join(", "),
-        queries::list(fleet).len(),
+        questions::list(fleet).len(),
     )
 }
 

@@ -8,7 +8,7 @@ use crate::eval::kahan::{self, Mean};
 use crate::eval::row::{Row, set_bits, unite_bits, words_for};
 use model::histogram::{HistogramMean, HistogramSum};
 
-/// Folds rows, in the order of series.
+/// Folds rows: in the order of series, or in an order that follows from labels alone.
 pub(crate) trait Accumulator: Send {
     /// Adds the floats of one series.
     fn add(&mut self, row: &Row);
@@ -128,20 +128,30 @@ impl Accumulator for Avg {
     }
 
     fn finish(self, out: &mut Row, context: &Context<'_, '_>) {
-        finish_cells(out, &self.seen, |step| self.means[step].get());
+        finish_cells(out, &self.seen, |step| self.means[step].in_any_order());
         self.histograms.finish(&self.seen, out, context);
     }
 }
 
-/// `min` and `max`: the first of the best values; NaN only if there is nothing else.
+/// `min` and `max`: the best of the values; NaN only if there is nothing else. Zeros have an order too.
 pub(crate) struct Extreme<F> {
     best: Vec<f64>,
     seen: Vec<u64>,
     better: F,
 }
 
+/// Whether the largest value so far gives way.
+pub(crate) fn max(new: f64, best: f64) -> bool {
+    new > best || new == best && best.is_sign_negative()
+}
+
+/// Whether the smallest value so far gives way.
+pub(crate) fn min(new: f64, best: f64) -> bool {
+    new < best || new == best && new.is_sign_negative()
+}
+
 impl<F: Fn(f64, f64) -> bool> Extreme<F> {
-    /// `better(new, best)` says whether `new` takes the place of `best`.
+    /// `better(new, best)` says whether `new` takes the place of `best`; it may say so of the same value.
     pub(crate) fn new(steps: usize, better: F) -> Self {
         // A NaN gives way to anything, so it can stand for "nothing yet".
         Self { best: vec![f64::NAN; steps], seen: vec![0; words_for(steps)], better }
@@ -231,7 +241,8 @@ impl Accumulator for Count {
     }
 }
 
-/// `stdvar` and `stddev`: Welford's method; a value that is no finite number makes the result NaN.
+/// `stdvar` and `stddev`: Welford's method, in which the order of series matters; a value that is no finite number makes the
+/// result NaN.
 pub(crate) struct Variance {
     counts: Vec<f64>,
     means: Vec<f64>,
@@ -361,7 +372,7 @@ mod tests {
             prop_assert!(close(&fold(|| Avg::new(STEPS), &rows, cut), &fold(|| Avg::new(STEPS), &rows, all)));
             let count = || Count::new(STEPS, false);
             prop_assert_eq!(fold(count, &rows, cut), fold(count, &rows, all));
-            let max = || Extreme::new(STEPS, |new, best| new > best);
+            let max = || Extreme::new(STEPS, max);
             prop_assert!(close(&fold(max, &rows, cut), &fold(max, &rows, all)));
             let variance = || Variance::new(STEPS, false);
             prop_assert!(close(&fold(variance, &rows, cut), &fold(variance, &rows, all)));

@@ -1,12 +1,15 @@
 //! Which series belong together.
 
+use super::limit::label_hash;
 use crate::budget::Charge;
 use crate::eval::exec::Exec;
 use crate::eval::vector::SeriesVector;
 use crate::query_error::QueryError;
+use crate::source::NUMBERED_SERIES;
 use hashbrown::HashMap;
 use model::labels::{Labels, METRIC_NAME};
 use smallvec::SmallVec;
+use std::ops::Range;
 
 /// `by (…)` or `without (…)`; names are sorted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,8 +49,13 @@ pub(crate) struct Groups<'q> {
     members: Option<Vec<u32>>,
     /// Where each group's members begin, and where the last ends.
     starts: Vec<usize>,
+    /// The order of members within a group follows from their labels alone.
+    by_labels: bool,
     _charge: Option<Charge<'q>>,
 }
+
+/// Chunks for each thread: fewer mean fewer groups that several of them number, more mean that all end at about the same time.
+const CHUNKS_PER_THREAD: usize = 4;
 
 /// Numbers label sets in the order in which they first occur.
 #[derive(Debug, Default)]
@@ -82,16 +90,36 @@ struct KeyInterner {
 }
 
 impl KeyInterner {
-    fn number(&mut self, vector: &dyn SeriesVector, grouping: &Grouping, index: usize, names: &[&str]) -> u32 {
-        self.scratch.clear();
-        if grouping.without || !vector.label_numbers(index, names, &mut self.scratch) {
-            return self.keys.number(grouping.key(vector, index, names));
+    /// The numbers of the groups of some series.
+    fn numbers(
+        &mut self,
+        vector: &dyn SeriesVector,
+        grouping: &Grouping,
+        range: Range<usize>,
+        names: &[&str],
+    ) -> Vec<u32> {
+        let mut numbers = Vec::with_capacity(range.len());
+        for start in range.clone().step_by(NUMBERED_SERIES) {
+            let indices = start..range.end.min(start + NUMBERED_SERIES);
+            let mut label_numbers = std::mem::take(&mut self.scratch);
+            label_numbers.clear();
+            if grouping.without || !vector.label_numbers(indices.clone(), names, &mut label_numbers) {
+                numbers.extend(indices.map(|index| self.keys.number(grouping.key(vector, index, names))));
+            } else {
+                let keys = indices.zip(label_numbers.chunks_exact(names.len() + 1));
+                numbers.extend(keys.map(|(index, key)| self.number(key, || grouping.key(vector, index, names))));
+            }
+            self.scratch = label_numbers;
         }
-        if let Some(number) = self.known.get(self.scratch.as_slice()) {
+        numbers
+    }
+
+    fn number(&mut self, key: &[u32], labels: impl FnOnce() -> Labels) -> u32 {
+        if let Some(number) = self.known.get(key) {
             return *number;
         }
-        let number = self.keys.number(grouping.key(vector, index, names));
-        self.known.insert(SmallVec::from_slice(&self.scratch), number);
+        let number = self.keys.number(labels());
+        self.known.insert(SmallVec::from_slice(key), number);
         number
     }
 
@@ -105,16 +133,23 @@ impl<'q> Groups<'q> {
     pub(crate) fn find(vector: &dyn SeriesVector, grouping: &Grouping, exec: &Exec<'q>) -> Result<Self, QueryError> {
         let len = vector.len();
         if len == 0 {
-            return Ok(Self { labels: Vec::new(), members: None, starts: vec![0], _charge: None });
+            return Ok(Self { labels: Vec::new(), members: None, starts: vec![0], by_labels: false, _charge: None });
         }
         if grouping.is_everything() {
-            return Ok(Self { labels: vec![Labels::empty()], members: None, starts: vec![0, len], _charge: None });
+            return Ok(Self {
+                labels: vec![Labels::empty()],
+                members: None,
+                starts: vec![0, len],
+                by_labels: false,
+                _charge: None,
+            });
         }
         let names = grouping.borrowed();
-        // Chunks number their own groups first: most series of a chunk share few.
-        let chunks = exec.map_chunks(len, 1024, |range, _| {
+        // Chunks number their own groups first: most series of a chunk share few. Numbers do not depend on where chunks end.
+        let least = len.div_ceil(exec.threads() * CHUNKS_PER_THREAD).max(1024);
+        let chunks = exec.map_chunks(len, least, |range, _| {
             let mut own = KeyInterner::default();
-            let groups: Vec<u32> = range.map(|index| own.number(vector, grouping, index, &names)).collect();
+            let groups = own.numbers(vector, grouping, range, &names);
             let mut charge = Charge::none(exec.budget);
             charge.add(0, own.bytes() + groups.len() * size_of::<u32>())?;
             Ok((groups, own.keys.labels, charge))
@@ -128,7 +163,29 @@ impl<'q> Groups<'q> {
         let (members, starts) = by_group(&group_of, all.labels.len());
         let mut charge = Charge::none(exec.budget);
         charge.add(0, all.bytes() + len * size_of::<u32>())?;
-        Ok(Self { labels: all.labels, members: Some(members), starts, _charge: Some(charge) })
+        Ok(Self { labels: all.labels, members: Some(members), starts, by_labels: false, _charge: Some(charge) })
+    }
+
+    /// The same groups with their members in an order that follows from labels alone, for whom the order matters: that of
+    /// `vector` depends on where and when the series were stored.
+    pub(crate) fn by_labels(mut self, vector: &dyn SeriesVector, exec: &Exec<'_>) -> Result<Self, QueryError> {
+        let len = vector.len();
+        let mut charge = Charge::none(exec.budget);
+        charge.add(0, len * (size_of::<u64>() + size_of::<u32>()))?;
+        let hashes: Vec<Vec<u64>> =
+            exec.map_chunks(len, 1024, |range, _| Ok(range.map(|index| label_hash(&vector.labels(index))).collect()))?;
+        let hashes = hashes.concat();
+        let mut members = self.members.take().unwrap_or_else(|| (0..len as u32).collect());
+        for group in 0..self.len() {
+            members[self.range(group)].sort_unstable_by_key(|index| hashes[*index as usize]);
+        }
+        (self.members, self.by_labels) = (Some(members), true);
+        Ok(self)
+    }
+
+    /// Whether the order of members follows from labels alone.
+    pub(crate) fn are_by_labels(&self) -> bool {
+        self.by_labels
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -140,7 +197,7 @@ impl<'q> Groups<'q> {
     }
 
     /// The positions of a group's members.
-    pub(crate) fn range(&self, group: usize) -> std::ops::Range<usize> {
+    pub(crate) fn range(&self, group: usize) -> Range<usize> {
         self.starts[group]..self.starts[group + 1]
     }
 
@@ -149,14 +206,14 @@ impl<'q> Groups<'q> {
         self.members.as_ref().map_or(position, |members| members[position] as usize)
     }
 
-    /// The series of one group.
-    pub(crate) fn members(&self, group: usize) -> impl Iterator<Item = usize> + '_ {
-        self.range(group).map(|position| self.member(position))
+    /// The series at some positions.
+    pub(crate) fn members(&self, positions: Range<usize>) -> impl Iterator<Item = usize> + Clone + '_ {
+        positions.map(|position| self.member(position))
     }
 
-    /// Whether the group's name is to be removed: when any member's is.
-    pub(crate) fn drops_name(&self, group: usize, vector: &dyn SeriesVector) -> bool {
-        self.members(group).any(|index| vector.drops_name(index))
+    /// Whether the group's name is to be removed at the end: when any member's is.
+    pub(crate) fn drops_name(&self, group: usize, vector: &dyn SeriesVector, exec: &Exec<'_>) -> bool {
+        exec.settings.delayed_name_removal && self.members(self.range(group)).any(|index| vector.drops_name(index))
     }
 
     #[cfg(test)]
@@ -165,7 +222,7 @@ impl<'q> Groups<'q> {
         for size in sizes {
             starts.push(starts[starts.len() - 1] + size);
         }
-        Self { labels: vec![Labels::empty(); sizes.len()], members: None, starts, _charge: None }
+        Self { labels: vec![Labels::empty(); sizes.len()], members: None, starts, by_labels: false, _charge: None }
     }
 }
 

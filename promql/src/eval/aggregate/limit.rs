@@ -12,7 +12,7 @@ use std::sync::Arc;
 /// How many series are evaluated at once before it is checked whether more are needed.
 const BATCH: usize = 64;
 
-/// `limitk`: the first `k[step]` present series of each group.
+/// `limitk`: the first `k[step]` present series of each group, in the order of the groups.
 pub(crate) fn first<'q>(
     inner: &Vector<'q>,
     groups: &Groups<'q>,
@@ -24,7 +24,7 @@ pub(crate) fn first<'q>(
     let mut row = worker.take_row();
     for group in 0..groups.len() {
         let mut left = k.to_vec();
-        let members: Vec<usize> = groups.members(group).collect();
+        let members: Vec<usize> = groups.members(groups.range(group)).collect();
         for batch in members.chunks(BATCH) {
             if left.iter().all(|left| *left == 0) {
                 break;
@@ -64,8 +64,8 @@ impl HashShare<'_> {
     }
 }
 
-/// Where the labels fall between 0 and 1, as Prometheus hashes them.
-fn offset(labels: &Labels) -> f64 {
+/// The hash of labels as Prometheus has it.
+pub(super) fn label_hash(labels: &Labels) -> u64 {
     let mut bytes = Vec::with_capacity(labels.packed_len() + 16);
     for (name, value) in labels {
         for text in [name, value] {
@@ -79,7 +79,7 @@ fn offset(labels: &Labels) -> f64 {
             bytes.extend_from_slice(text.as_bytes());
         }
     }
-    xxhash_rust::xxh64::xxh64(&bytes, 0) as f64 / u64::MAX as f64
+    xxhash_rust::xxh64::xxh64(&bytes, 0)
 }
 
 impl SeriesVector for HashShare<'_> {
@@ -108,7 +108,7 @@ impl SeriesVector for HashShare<'_> {
     }
 
     fn row(&self, index: usize, worker: &mut Worker<'_, '_>, out: &mut Row) -> Result<(), QueryError> {
-        let offset = offset(&self.inner.labels(index));
+        let offset = label_hash(&self.inner.labels(index)) as f64 / u64::MAX as f64;
         self.inner.row(index, worker, out)?;
         out.retain(|step, _| Self::includes(self.ratio.at(step), offset));
         if out.has_histograms() {

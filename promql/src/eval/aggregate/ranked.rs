@@ -1,15 +1,17 @@
 //! `topk` and `bottomk`: at each step the `k` series of a group with the largest or smallest values.
 //!
-//! A heap per group and step holds values and the numbers of their series; rows are not kept. Of equal values the earlier
-//! series stays. NaN ranks below everything.
+//! A heap per group and step holds values and the numbers of their series; rows are not kept. Of equal values that of the
+//! series whose labels come first stays. NaN ranks below everything.
 
 use super::grouping::Groups;
 use super::{Context, SEGMENT_LEAST, segments, tasks};
 use crate::budget::Charge;
 use crate::eval::exec::Exec;
 use crate::eval::row::Row;
-use crate::eval::vector::{SeriesVector, Table, Vector};
+use crate::eval::vector::{SeriesVector, Table, Vector, announced};
 use crate::query_error::QueryError;
+use model::labels::Labels;
+use std::cell::RefCell;
 use std::cmp::Ordering;
 use std::sync::Arc;
 
@@ -21,8 +23,8 @@ pub(crate) enum Rank {
 }
 
 impl Rank {
-    /// `Less` when `a` ranks before `b`: better value, then earlier series.
-    fn order(self, a: &Entry, b: &Entry) -> Ordering {
+    /// `Less` when `a` ranks before `b`: better value, then earlier labels. `ties` compares two series by labels.
+    fn order(self, a: &Entry, b: &Entry, ties: &impl Fn(u32, u32) -> Ordering) -> Ordering {
         let by_value = match (a.value.is_nan(), b.value.is_nan()) {
             (true, true) => Ordering::Equal,
             (true, false) => Ordering::Greater,
@@ -32,7 +34,7 @@ impl Rank {
                 if self == Self::Top { ascending.reverse() } else { ascending }
             }
         };
-        by_value.then(a.series.cmp(&b.series))
+        by_value.then_with(|| if a.series == b.series { Ordering::Equal } else { ties(a.series, b.series) })
     }
 }
 
@@ -49,21 +51,21 @@ struct Best {
 }
 
 impl Best {
-    fn offer(&mut self, entry: Entry, k: usize, rank: Rank) {
+    fn offer(&mut self, entry: Entry, k: usize, rank: Rank, ties: &impl Fn(u32, u32) -> Ordering) {
         if self.entries.len() < k {
             self.entries.push(entry);
-            self.rise(rank);
-        } else if k > 0 && rank.order(&entry, &self.entries[0]) == Ordering::Less {
+            self.rise(rank, ties);
+        } else if k > 0 && rank.order(&entry, &self.entries[0], ties) == Ordering::Less {
             self.entries[0] = entry;
-            self.sink(rank);
+            self.sink(rank, ties);
         }
     }
 
-    fn rise(&mut self, rank: Rank) {
+    fn rise(&mut self, rank: Rank, ties: &impl Fn(u32, u32) -> Ordering) {
         let mut at = self.entries.len() - 1;
         while at > 0 {
             let parent = (at - 1) / 2;
-            if rank.order(&self.entries[at], &self.entries[parent]) != Ordering::Greater {
+            if rank.order(&self.entries[at], &self.entries[parent], ties) != Ordering::Greater {
                 return;
             }
             self.entries.swap(at, parent);
@@ -71,13 +73,13 @@ impl Best {
         }
     }
 
-    fn sink(&mut self, rank: Rank) {
+    fn sink(&mut self, rank: Rank, ties: &impl Fn(u32, u32) -> Ordering) {
         let mut at = 0;
         loop {
             let mut worst = at;
             for child in [2 * at + 1, 2 * at + 2] {
                 if child < self.entries.len()
-                    && rank.order(&self.entries[child], &self.entries[worst]) == Ordering::Greater
+                    && rank.order(&self.entries[child], &self.entries[worst], ties) == Ordering::Greater
                 {
                     worst = child;
                 }
@@ -88,6 +90,29 @@ impl Best {
             self.entries.swap(at, worst);
             at = worst;
         }
+    }
+}
+
+/// Compares series by labels; remembers those that were asked for last, since many have the value of the worst so far.
+struct Ties<'a> {
+    inner: &'a dyn SeriesVector,
+    last: RefCell<[Option<(u32, Labels)>; 2]>,
+}
+
+impl<'a> Ties<'a> {
+    fn new(inner: &'a dyn SeriesVector) -> Self {
+        Self { inner, last: RefCell::default() }
+    }
+
+    fn compare(&self, a: u32, b: u32) -> Ordering {
+        let mut last = self.last.borrow_mut();
+        let [first, second] = &mut *last;
+        for (place, series) in [(&mut *first, a), (&mut *second, b)] {
+            if place.as_ref().is_none_or(|(known, _)| *known != series) {
+                *place = Some((series, self.inner.labels(series as usize)));
+            }
+        }
+        first.as_ref().map(|(_, labels)| labels).cmp(&second.as_ref().map(|(_, labels)| labels))
     }
 }
 
@@ -102,19 +127,20 @@ pub(crate) fn ranked<'q>(
     let segments = segments(groups);
     let tasks = tasks(&segments, SEGMENT_LEAST);
     let found = exec.map(tasks.len(), |task, worker| {
+        let ties = Ties::new(inner);
+        let ties = |a, b| ties.compare(a, b);
         let mut row = worker.take_row();
         let mut found = Vec::new();
         let mut charge = Charge::none(exec.budget);
         for segment in &segments[tasks[task].clone()] {
             let mut best = vec![Best::default(); k.len()];
-            for position in segment.start..segment.end {
-                let index = groups.member(position);
+            for index in announced(inner, groups.members(segment.start..segment.end)) {
                 inner.row(index, worker, &mut row)?;
                 if row.histograms().any(|(step, _)| k[step] > 0) {
                     context.ignore_histograms(&row);
                 }
                 for (step, value) in row.iter() {
-                    best[step].offer(Entry { value, series: index as u32 }, k[step], rank);
+                    best[step].offer(Entry { value, series: index as u32 }, k[step], rank, &ties);
                 }
             }
             let held: usize = best.iter().map(|best| best.entries.len()).sum();
@@ -125,28 +151,30 @@ pub(crate) fn ranked<'q>(
         Ok((found, charge))
     })?;
     let (found, _charges): (Vec<Vec<Vec<Best>>>, Vec<Charge<'_>>) = found.into_iter().unzip();
+    let ties = Ties::new(inner);
+    let ties = |a, b| ties.compare(a, b);
     let mut winners: Vec<Vec<(usize, Entry)>> = Vec::new();
     let mut last_group = None;
     let mut merged: Vec<Best> = Vec::new();
     for (segment, best) in segments.iter().zip(found.into_iter().flatten()) {
         if last_group == Some(segment.group) {
             for ((merged, best), k) in merged.iter_mut().zip(best).zip(k) {
-                best.entries.into_iter().for_each(|entry| merged.offer(entry, *k, rank));
+                best.entries.into_iter().for_each(|entry| merged.offer(entry, *k, rank, &ties));
             }
         } else {
-            winners.push(in_order(std::mem::replace(&mut merged, best), rank));
+            winners.push(in_order(std::mem::replace(&mut merged, best), rank, &ties));
             last_group = Some(segment.group);
         }
     }
-    winners.push(in_order(merged, rank));
+    winners.push(in_order(merged, rank, &ties));
     Ok(Arc::new(table(inner, winners.concat(), k.len(), exec)?))
 }
 
 /// The winners with their steps, best first.
-fn in_order(best: Vec<Best>, rank: Rank) -> Vec<(usize, Entry)> {
+fn in_order(best: Vec<Best>, rank: Rank, ties: &impl Fn(u32, u32) -> Ordering) -> Vec<(usize, Entry)> {
     let mut winners = Vec::new();
     for (step, mut best) in best.into_iter().enumerate() {
-        best.entries.sort_by(|a, b| rank.order(a, b));
+        best.entries.sort_by(|a, b| rank.order(a, b, ties));
         winners.extend(best.entries.into_iter().map(|entry| (step, entry)));
     }
     winners
@@ -182,12 +210,14 @@ mod tests {
     #[test]
     fn nan_loses_and_the_earlier_of_equals_stays() {
         let values = [1.0, f64::NAN, 3.0, 3.0, 2.0];
+        let by_number = |a: u32, b: u32| a.cmp(&b);
         for (rank, expected) in [(Rank::Top, vec![2, 3, 4]), (Rank::Bottom, vec![0, 4, 2])] {
             let mut best = Best::default();
             for (series, value) in (0..).zip(values) {
-                best.offer(Entry { value, series }, 3, rank);
+                best.offer(Entry { value, series }, 3, rank, &by_number);
             }
-            let series: Vec<u32> = in_order(vec![best], rank).iter().map(|(_, entry)| entry.series).collect();
+            let series: Vec<u32> =
+                in_order(vec![best], rank, &by_number).iter().map(|(_, entry)| entry.series).collect();
             assert_eq!(series, expected);
         }
     }

@@ -5,6 +5,7 @@
 
 use crate::eval::exec::{Counting, Exec};
 use crate::eval::names::{OnEqual, settle};
+use crate::eval::remarks::Place;
 use crate::eval::row::{Row, has_bit, unite_bits, words_for};
 use crate::eval::select::{Field, InstantSelector};
 use crate::eval::steps::{LookTimes, Steps};
@@ -27,7 +28,7 @@ pub(crate) fn info<'q>(
     when: When,
     steps: &Steps,
     counting: Counting,
-    ordinal: u32,
+    place: Place,
     exec: &Exec<'q>,
 ) -> Result<Vector<'q>, QueryError> {
     let base = Table::evaluate(base, steps.count, false, exec)?;
@@ -36,7 +37,7 @@ pub(crate) fn info<'q>(
     let infos = match wanted.matchers(&base, &is_info) {
         Some(matchers) => {
             let look = LookTimes::new(steps, when.at_ms, when.offset_ms);
-            let selected = InstantSelector::build((&matchers, false), look, Field::InfoTime, counting, ordinal, exec)?;
+            let selected = InstantSelector::build((&matchers, false), look, Field::InfoTime, counting, place, exec)?;
             Table::evaluate(selected.as_ref(), steps.count, false, exec)?
         }
         None => Table::builder(steps.count, exec).finish(),

@@ -11,7 +11,7 @@ use std::sync::Arc;
 /// What to sort by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Key {
-    /// By value; NaN last in either direction.
+    /// By value, then by labels; NaN last in either direction.
     Value,
     /// By these labels in natural order, then by all labels.
     Labels(Vec<String>),
@@ -34,8 +34,10 @@ pub(crate) fn sort<'q>(
     let turn = |ordering: Ordering| if descending { ordering.reverse() } else { ordering };
     match key {
         Key::Value => order.sort_by(|a, b| {
-            let (a, b) = (value(*a), value(*b));
-            a.is_nan().cmp(&b.is_nan()).then(turn(a.partial_cmp(&b).unwrap_or(Ordering::Equal)))
+            let (left, right) = (value(*a), value(*b));
+            let by_value = turn(left.partial_cmp(&right).unwrap_or(Ordering::Equal));
+            let by_kind = left.is_nan().cmp(&right.is_nan());
+            by_kind.then(by_value).then_with(|| table.labels_ref(*a).cmp(table.labels_ref(*b)))
         }),
         Key::Labels(names) => order.sort_by(|a, b| {
             let (a, b) = (table.labels_ref(*a), table.labels_ref(*b));

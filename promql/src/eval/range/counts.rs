@@ -5,11 +5,7 @@
 
 use super::WindowInput;
 use crate::eval::row::Row;
-
-/// Whether two neighbouring values differ; a NaN after a NaN is no change.
-pub(crate) fn is_change(before: f64, after: f64) -> bool {
-    before != after && !(before.is_nan() && after.is_nan())
-}
+pub(crate) use model::sample::is_change;
 
 /// How many neighbours in each window satisfy `counts`.
 pub(crate) fn pairs(input: &WindowInput<'_>, counts: impl Fn(f64, f64) -> bool, out: &mut Row) {

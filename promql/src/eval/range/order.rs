@@ -5,9 +5,10 @@ use crate::eval::row::Row;
 use crate::eval::scalar::ScalarRow;
 use std::cmp::Ordering;
 
-/// By value, NaN before everything.
+/// By value, NaN before everything, the negative zero before the other: which of them is taken never depends on where they
+/// were found.
 pub(crate) fn by_value(a: &f64, b: &f64) -> Ordering {
-    a.partial_cmp(b).unwrap_or_else(|| b.is_nan().cmp(&a.is_nan()))
+    b.is_nan().cmp(&a.is_nan()).then_with(|| a.total_cmp(b))
 }
 
 /// The `q`-quantile, between two neighbours in proportion; reorders `values`. Out of range: an infinity; NaN for no

@@ -6,6 +6,7 @@
 use super::WindowInput;
 use crate::eval::extrapolation::Extrapolation;
 use crate::eval::row::Row;
+use crate::eval::windows::Extrapolations;
 
 /// Which of the three extrapolating functions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +48,7 @@ pub(crate) fn extrapolated(input: &WindowInput<'_>, kind: Kind, out: &mut Row) {
 
 /// The extrapolated increase of a counter that began the window at `first`.
 #[inline(always)]
-fn counter(first: f64, increase: f64, reach: &Extrapolation, divisor: f64) -> f64 {
+pub(crate) fn counter(first: f64, increase: f64, reach: &Extrapolation, divisor: f64) -> f64 {
     if increase > 0.0 && first >= 0.0 {
         // A counter is never below zero: do not reach beyond the point where the line meets it. Whether it does is
         // decided by the quotient, as Prometheus computes it; the product only says when that is out of question.
@@ -62,7 +63,7 @@ fn counter(first: f64, increase: f64, reach: &Extrapolation, divisor: f64) -> f6
     increase * reach.factor
 }
 
-fn reaches(input: &WindowInput<'_>, divisor: f64) -> Vec<Extrapolation> {
+fn reaches(input: &WindowInput<'_>, divisor: f64) -> Extrapolations {
     let times = input.timestamps_ms;
     let reach = |(step, (low, high)): (usize, &(u32, u32))| {
         let (low, high) = (*low as usize, *high as usize);

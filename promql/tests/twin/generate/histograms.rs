@@ -151,7 +151,7 @@ fn histogram(name: &str, schema: i8, counted: &BTreeMap<(bool, i32), f64>, sum: 
 const NAMES: [&str; 12] =
     ["n", "n", "n", "ng", "ng", "nc", "nc", "m", "m", r#"{__name__=~"n|nc"}"#, r#"{__name__=~"n|m"}"#, "k"];
 
-fn select(texts: &'static [&'static str]) -> impl Strategy<Value = &'static str> + Clone {
+pub(super) fn select(texts: &'static [&'static str]) -> impl Strategy<Value = &'static str> + Clone {
     prop::sample::select(texts)
 }
 

@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::append::{ExemplarRow, HistogramRow, Rejection};
-use crate::head::FlushPart;
+use crate::head::{FlushPart, View};
 use model::exemplar::Exemplar;
 use model::histogram::{Histogram, HistogramColumns, Span};
 use model::labels::Labels;
@@ -13,19 +13,40 @@ use proptest::prelude::*;
 #[derive(Debug, Clone)]
 enum Step {
     /// All series of one target some ticks on, with starts or without.
-    Scrape { target: u8, ticks: u8, started: bool },
+    Scrape {
+        target: u8,
+        ticks: u8,
+        started: bool,
+    },
     /// One series, floats or a histogram, so far behind the newest time, perhaps several in a row.
-    Late { series: u8, behind_ms: u32, count: u8, value: u8, histogram: bool },
+    Late {
+        series: u8,
+        behind_ms: u32,
+        count: u8,
+        value: u8,
+        histogram: bool,
+    },
     /// Sends some of the last batch again, perhaps with other values.
-    Again { change: bool },
-    Begin { behind_ms: u32 },
+    Again {
+        change: bool,
+    },
+    Begin {
+        behind_ms: u32,
+    },
     /// Publishes and ends the flush.
-    Finish { told: bool },
+    Finish {
+        told: bool,
+    },
     Abort,
     Snapshot,
     Collect,
+    /// Opens a view, or closes the one that is open.
+    View,
     /// The next process; with a clean end, or as after a power cut.
-    Restart { closed: bool, seed: u64 },
+    Restart {
+        closed: bool,
+        seed: u64,
+    },
 }
 
 fn any_step() -> impl Strategy<Value = Step> {
@@ -39,6 +60,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Abort),
         1 => Just(Step::Snapshot),
         2 => Just(Step::Collect),
+        2 => Just(Step::View),
         1 => (any::<bool>(), any::<u64>()).prop_map(|(closed, seed)| Step::Restart { closed, seed }),
     ]
 }
@@ -78,6 +100,8 @@ struct History {
     engine: Option<Engine>,
     flush: Option<Flush>,
     published: FlushedState,
+    /// With what it showed when it was opened.
+    view: Option<(View, Samples)>,
     /// All that was acknowledged.
     twin: Samples,
     blocks: Samples,
@@ -104,6 +128,7 @@ impl History {
             engine,
             flush: None,
             published: FlushedState::default(),
+            view: None,
             twin: Samples::new(),
             blocks: Samples::new(),
             exemplars: Vec::new(),
@@ -120,11 +145,8 @@ impl History {
 
     fn name(&self, target: u8, n: u8) -> Labels {
         let churn = if target == 3 { self.churn } else { 0 };
-        let mut pairs = vec![
-            ("instance", format!("host-{target}")),
-            ("job", "node".to_owned()),
-            ("n", format!("{n}-{churn}")),
-        ];
+        let mut pairs =
+            vec![("instance", format!("host-{target}")), ("job", "node".to_owned()), ("n", format!("{n}-{churn}"))];
         if n > 0 {
             pairs.push(("__name__", format!("metric_{n}")));
         }
@@ -182,8 +204,14 @@ impl History {
             Step::Abort => self.flush = None,
             Step::Snapshot => drop(self.engine().snapshot_now().expect("healthy")),
             Step::Collect => drop(self.engine().collect_idle(self.clock_ms - 3_600_000)),
+            Step::View if self.view.is_some() => self.view = None,
+            Step::View => {
+                let engine = self.engine();
+                let selection = engine.select(&[], i64::MIN, i64::MAX, usize::MAX).expect("no limit");
+                self.view = Some((engine.head().view(), read_all(&selection)));
+            }
             Step::Restart { closed, seed } => {
-                self.flush = None;
+                (self.flush, self.view) = (None, None);
                 let engine = self.engine.take().expect("open");
                 if closed {
                     engine.flush_and_close().expect("healthy");
@@ -290,14 +318,24 @@ impl History {
         let mut found = self.blocks.clone();
         let engine = self.engine();
         let selection = engine.select(&[], i64::MIN, i64::MAX, usize::MAX).expect("no limit");
-        for index in 0..selection.len() {
-            let series = selection.labels(index).to_string();
-            for (at, stored) in read_selected(&selection, index) {
-                found.entry((series.clone(), at)).or_insert(stored);
-            }
+        for (key, stored) in read_all(&selection) {
+            found.entry(key).or_insert(stored);
         }
         assert_eq!(found, self.twin);
+        if let Some((view, shown)) = &self.view {
+            let selection = view.select(&[], i64::MIN, i64::MAX, usize::MAX).expect("no limit");
+            assert_eq!(read_all(&selection), *shown, "a view shows the same all along");
+        }
     }
+}
+
+fn read_all(selection: &crate::select::Selection) -> Samples {
+    let mut found = Samples::new();
+    for index in 0..selection.len() {
+        let series = selection.labels(index).to_string();
+        found.extend(read_selected(selection, index).into_iter().map(|(at, stored)| ((series.clone(), at), stored)));
+    }
+    found
 }
 
 fn pairs_of(text: &str) -> Vec<(String, String)> {
@@ -326,8 +364,7 @@ fn read_part(flush: &Flush, series: &crate::head::FlushSeries, part: FlushPart, 
 }
 
 fn read_selected(selection: &crate::select::Selection, index: usize) -> Vec<(i64, Stored)> {
-    let (mut floats, mut histograms, mut starts) =
-        (SampleColumns::default(), HistogramColumns::default(), Vec::new());
+    let (mut floats, mut histograms, mut starts) = (SampleColumns::default(), HistogramColumns::default(), Vec::new());
     selection.read(index, i64::MIN, i64::MAX, &mut floats).expect("readable");
     selection.read_histograms(index, i64::MIN, i64::MAX, &mut histograms).expect("readable");
     selection.read_start_timestamps(index, i64::MIN, i64::MAX, &mut starts).expect("readable");

@@ -104,11 +104,7 @@ pub(super) fn load(shard: usize, shards: usize, from: &mut dyn Read) -> Result<L
 }
 
 /// Exactly the slots that are said to have below-floor samples have some.
-fn check_below(
-    input: &Input<'_>,
-    below: &[Generation],
-    slots: &Paged<Slot, SLOTS_PAGE>,
-) -> Result<(), HeadError> {
+fn check_below(input: &Input<'_>, below: &[Generation], slots: &Paged<Slot, SLOTS_PAGE>) -> Result<(), HeadError> {
     let mut found: Vec<u32> = below.iter().flat_map(Generation::slots).collect();
     found.sort_unstable();
     found.dedup();

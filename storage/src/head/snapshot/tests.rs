@@ -32,7 +32,7 @@ fn filled(dir: &Path) -> Head {
             totals: [n as f64, 0.0, 0.5].map(f64::to_bits),
             buckets: vec![(Bucket { negative: n % 2 == 0, index: 4 }, (n as f64 + 1.0).to_bits())],
         };
-        head.append_histograms(&[(SeriesRef(0), sample)]);
+        head.append_batch(&Rows::default(), &[(SeriesRef(0), sample)]);
         let mut rows = Rows::default();
         rows.push_started(SeriesRef(1), timestamp_ms, n as f64, start_ms);
         rows.push_started(SeriesRef(1), timestamp_ms - 100_001, n as f64, n);
@@ -57,8 +57,7 @@ fn content(head: &Head) -> (HistogramColumns, Vec<Vec<i64>>) {
 
 #[test]
 fn histograms_and_starts_and_late_samples_are_written_byte_for_byte_and_read() {
-    let (state_path, chunks_path) =
-        (golden("head-shard-state-v3-late.bin"), golden("head-chunk-file-v2-late.bin"));
+    let (state_path, chunks_path) = (golden("head-shard-state-v3-late.bin"), golden("head-chunk-file-v2-late.bin"));
     let dir = tempfile::tempdir().expect("a temporary directory");
     let head = filled(dir.path());
     add_late(&head);
@@ -124,7 +123,7 @@ fn add_late(head: &Head) {
                 totals: [0; 3],
                 buckets,
             };
-            head.append_histograms(&[(SeriesRef(0), sample)]);
+            head.append_batch(&Rows::default(), &[(SeriesRef(0), sample)]);
         }
     }
 }

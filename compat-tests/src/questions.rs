@@ -1,22 +1,22 @@
-//! The questions: what dashboards and alert rules ask.
+//! The questions of the side-by-side program: what dashboards and alert rules ask.
 
-use compat_tests::api::seconds;
-use compat_tests::load::Fleet;
+use crate::api::seconds;
+use crate::load::Fleet;
 
 /// One question.
 #[derive(Debug)]
-pub(crate) struct Query {
+pub struct Query {
     /// Short name for the table.
-    pub(crate) name: &'static str,
+    pub name: &'static str,
     /// The expression, or the selector of a metadata question.
-    pub(crate) text: String,
+    pub text: String,
     /// How to ask it.
-    pub(crate) ask: Ask,
+    pub ask: Ask,
 }
 
 /// How to ask.
 #[derive(Debug)]
-pub(crate) enum Ask {
+pub enum Ask {
     /// At one time.
     Instant {
         /// Milliseconds since the Unix epoch.
@@ -42,7 +42,8 @@ pub(crate) enum Ask {
 
 impl Query {
     /// Path and parameters of the request.
-    pub(crate) fn request(&self) -> (&'static str, Vec<(String, String)>) {
+    #[must_use]
+    pub fn request(&self) -> (&'static str, Vec<(String, String)>) {
         let pair = |name: &str, value: String| (name.to_owned(), value);
         let mut parameters = vec![pair("nocache", "1".into())];
         let path = match &self.ask {
@@ -175,7 +176,8 @@ const FINE: &[(&str, &str)] = &[
 ];
 
 /// All questions about a fleet that was sent whole.
-pub(crate) fn list(fleet: &Fleet) -> Vec<Query> {
+#[must_use]
+pub fn list(fleet: &Fleet) -> Vec<Query> {
     let (start_ms, end_ms) = (fleet.start_ms, fleet.end_ms());
     let span = end_ms - start_ms;
     let mut queries: Vec<_> = INSTANT

@@ -1,0 +1,70 @@
+//! More series than fit the memory that the process may use: senders are asked to come again before the limit is reached, what
+//! was acknowledged stays, and a restart needs no more than the process that ran before.
+
+use anyhow::{Context, ensure};
+use compat_tests::api::Api;
+use compat_tests::peer::{Launch, Server};
+use compat_tests::remote_write::{RequestBody, encode_labels, send};
+
+const BASE_MS: i64 = 1_700_000_000_000;
+const LIMIT: u64 = 160 << 20;
+const BATCH: usize = 2_000;
+/// More than fit.
+const BATCHES: usize = 1_000;
+
+/// Writes new series until the server has no more memory for them; returns how many it acknowledged.
+async fn fill(server: &Server) -> anyhow::Result<usize> {
+    let (client, url) = (reqwest::Client::new(), format!("{}/api/v1/write", server.url));
+    for batch in 0..BATCHES {
+        let mut body = RequestBody::default();
+        for i in batch * BATCH..(batch + 1) * BATCH {
+            let text = i.to_string();
+            let labels = encode_labels(&[("__name__", "many"), ("i", &text), ("long", &format!("{text:0>64}"))]);
+            body.push(&labels, BASE_MS, i as f64);
+        }
+        let (status, text) = send(&client, &url, body.take_compressed()).await?;
+        if status == 503 {
+            ensure!(text.contains("memory is full"), "{text}");
+            return Ok(batch * BATCH);
+        }
+        ensure!(status == 204, "{status}: {text}");
+    }
+    anyhow::bail!("{BATCHES} batches were taken")
+}
+
+async fn figure(server: &Server, name: &str) -> anyhow::Result<f64> {
+    let page = reqwest::get(format!("{}/metrics", server.url)).await?.text().await?;
+    let line = page.lines().find_map(|line| line.strip_prefix(name)).with_context(|| format!("no {name} in {page}"))?;
+    Ok(line.trim().parse()?)
+}
+
+#[tokio::test]
+async fn senders_are_asked_to_come_again_before_memory_is_full() -> anyhow::Result<()> {
+    let directory = tempfile::tempdir()?;
+    let limit = format!("--memory.limit={LIMIT}");
+    let launch = Launch::hearth(directory.path(), Some("self_scrape: {enabled: false}"), &[&limit])?;
+    let server = launch.start().await?;
+    let acknowledged = fill(&server).await?;
+    println!("{acknowledged} series, {} MiB", server.anonymous_bytes() >> 20);
+    ensure!(acknowledged > 50_000, "only {acknowledged} series fit");
+    ensure!(server.anonymous_bytes() < LIMIT, "{} bytes", server.anonymous_bytes());
+    ensure!(figure(&server, "hearth_memory_turned_away_total{kind=\"write\"}").await? >= 1.0, "not counted");
+    ensure!(figure(&server, "hearth_memory_limit_bytes").await? == LIMIT as f64, "another limit");
+
+    // A person's query is turned away as well, and told to come again.
+    let url = format!("{}/api/v1/query?query=count(many)&time={}", server.url, BASE_MS / 1000);
+    let answer = reqwest::get(url).await?;
+    ensure!(answer.status() == 503 && answer.headers().contains_key("retry-after"), "{}", answer.status());
+    ensure!(server.terminate()?, "it did not end well");
+
+    let server = launch.start().await?;
+    println!("{} MiB after the restart", server.anonymous_bytes() >> 20);
+    ensure!(server.anonymous_bytes() < LIMIT, "{} bytes to start", server.anonymous_bytes());
+    server.kill()?;
+    let roomy = launch.clone().with_arguments(&["--memory.limit=2000000000"]);
+    let server = roomy.start().await?;
+    let counted = Api::new(&server.url).instant("count(many)", BASE_MS).await?;
+    ensure!(counted.values().eq([&vec![(BASE_MS, acknowledged as f64)]]), "{counted:?}, {acknowledged} acknowledged");
+    ensure!(server.terminate()?, "it did not end well");
+    Ok(())
+}

@@ -1,0 +1,134 @@
+//! A source whose old samples are served as buckets, for tests.
+
+use crate::source::{SelectRequest, SeriesSet, SeriesSource, SourceError, TimelineToken};
+use model::bucket::{Bucket, BucketColumns, BucketFields, BucketUse, Coverage, Segment, TierSpan, aggregate, coarsen};
+use model::histogram::HistogramColumns;
+use model::labels::Labels;
+use model::sample::SampleColumns;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Another source, of which it makes buckets when they are read.
+pub struct TieredSource<'a> {
+    inner: &'a dyn SeriesSource,
+    tiers: Vec<TierSpan>,
+    expired_until_ms: Option<i64>,
+    reads: Arc<AtomicUsize>,
+}
+
+impl<'a> TieredSource<'a> {
+    /// The series of `inner`, their buckets as `tiers` say, without the samples until `expired_until_ms`.
+    #[must_use]
+    pub fn new(inner: &'a dyn SeriesSource, tiers: Vec<TierSpan>, expired_until_ms: Option<i64>) -> Self {
+        Self { inner, tiers, expired_until_ms, reads: Arc::default() }
+    }
+
+    /// How many buckets were read so far.
+    #[must_use]
+    pub fn buckets_read(&self) -> usize {
+        self.reads.load(Ordering::Relaxed)
+    }
+}
+
+impl SeriesSource for TieredSource<'_> {
+    fn select(&self, request: &SelectRequest<'_>) -> Result<Box<dyn SeriesSet>, SourceError> {
+        self.select_with_buckets(request, &BucketUse::default())
+    }
+
+    fn select_with_buckets(
+        &self,
+        request: &SelectRequest<'_>,
+        buckets: &BucketUse,
+    ) -> Result<Box<dyn SeriesSet>, SourceError> {
+        let range = (request.after_ms, request.until_ms);
+        let coverage = Coverage::choose(&self.tiers, self.expired_until_ms, buckets, range);
+        let inner = self.inner.select(request)?;
+        Ok(Box::new(TieredSet { inner, coverage, reads: Arc::clone(&self.reads) }))
+    }
+}
+
+struct TieredSet {
+    inner: Box<dyn SeriesSet>,
+    coverage: Coverage,
+    reads: Arc<AtomicUsize>,
+}
+
+impl SeriesSet for TieredSet {
+    fn len(&self) -> usize {
+        self.inner.len()
+    }
+
+    fn labels(&self, index: usize) -> Labels {
+        self.inner.labels(index)
+    }
+
+    fn may_have_label(&self, name: &str) -> bool {
+        self.inner.may_have_label(name)
+    }
+
+    fn read(
+        &self,
+        index: usize,
+        after_ms: i64,
+        until_ms: i64,
+        into: &mut SampleColumns,
+    ) -> Result<Option<TimelineToken>, SourceError> {
+        let after_ms = self.coverage.expired_until_ms.map_or(after_ms, |expired| expired.max(after_ms));
+        self.inner.read(index, after_ms, until_ms, into)
+    }
+
+    fn coverage(&self) -> Option<&Coverage> {
+        Some(&self.coverage)
+    }
+
+    /// Coarse buckets come from finer ones, as a store makes them.
+    fn read_buckets(
+        &self,
+        index: usize,
+        segment: &Segment,
+        (after_ms, until_ms): (i64, i64),
+        fields: BucketFields,
+        into: &mut BucketColumns,
+    ) -> Result<(), SourceError> {
+        let mut samples = SampleColumns::default();
+        let resolution_ms = segment.resolution_ms;
+        self.inner.read(index, after_ms.saturating_sub(resolution_ms), until_ms, &mut samples)?;
+        let (mut fine, mut coarse) = (BucketColumns::default(), BucketColumns::default());
+        let finer_ms = if resolution_ms % 2 == 0 { resolution_ms / 2 } else { resolution_ms };
+        aggregate(&samples, finer_ms, &mut fine);
+        coarsen(&fine, resolution_ms, &mut coarse);
+        into.clear();
+        let inside = |bucket: &Bucket| bucket.end_ms > after_ms && bucket.end_ms <= until_ms;
+        coarse.iter().filter(inside).for_each(|bucket| into.push_fields(&bucket, fields));
+        self.reads.fetch_add(into.len(), Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn may_have_histograms(&self, index: usize) -> bool {
+        self.inner.may_have_histograms(index)
+    }
+
+    fn read_histograms(
+        &self,
+        index: usize,
+        after_ms: i64,
+        until_ms: i64,
+        into: &mut HistogramColumns,
+    ) -> Result<(), SourceError> {
+        self.inner.read_histograms(index, after_ms, until_ms, into)
+    }
+
+    fn may_have_start_timestamps(&self, index: usize) -> bool {
+        self.inner.may_have_start_timestamps(index)
+    }
+
+    fn read_start_timestamps(
+        &self,
+        index: usize,
+        after_ms: i64,
+        until_ms: i64,
+        into: &mut Vec<i64>,
+    ) -> Result<(), SourceError> {
+        self.inner.read_start_timestamps(index, after_ms, until_ms, into)
+    }
+}

@@ -1,0 +1,98 @@
+//! `/api/v1/admin/tsdb/…`: what operators do to stored samples. Off unless `--web.enable-admin-api` is given, as in Prometheus.
+
+use super::selectors;
+use crate::http::envelope::{Remarks, success};
+use crate::http::error::{ApiError, ErrorType};
+use crate::http::json::text::push_string;
+use crate::http::params::Params;
+use crate::http::state::AppState;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use storage::error::ErrorKind;
+use storage::store::{Store, StoreError};
+
+/// Publishes what the head holds as blocks: `wait=true` answers when that is done, `compact=true` merges blocks, too.
+///
+/// # Errors
+/// The API is off, a parameter is wrong, or the object store failed.
+pub async fn flush(State(state): State<AppState>, params: Params) -> Result<Response, ApiError> {
+    let flag = |name: &'static str| match params.get(name) {
+        "" | "false" => Ok(false),
+        "true" => Ok(true),
+        other => Err(ApiError::bad_parameter(name, format_args!("\"{other}\" is neither true nor false"))),
+    };
+    let (wait, compact) = (flag("wait")?, flag("compact")?);
+    let store = store(&state)?;
+    let work = tokio::task::spawn_blocking(move || store.flush(compact));
+    if wait {
+        finish(work.await)?;
+    }
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// Deletes the samples of the series that satisfy any `match[]`, from `start` to `end`.
+///
+/// # Errors
+/// The API is off, a parameter is wrong or missing, or the object store failed.
+pub async fn delete_series(State(state): State<AppState>, params: Params) -> Result<Response, ApiError> {
+    let store = store(&state)?;
+    if params.all("match[]").next().is_none() {
+        return Err(ApiError::bad_data("no match[] parameter provided"));
+    }
+    let options = state.queries.options();
+    let sets = selectors::parse(&params, &options.parse).map_err(|why| ApiError::bad_parameter("match[]", why))?;
+    let (after_ms, end_ms) = selectors::time_range(&params)?;
+    let start_ms = after_ms.saturating_add(1);
+    if end_ms < start_ms {
+        return Err(ApiError::bad_parameter("end", "it lies before start"));
+    }
+    finish(tokio::task::spawn_blocking(move || store.delete_series(&sets, start_ms, end_ms)).await)?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// Carries out all deletions and answers when that is done.
+///
+/// # Errors
+/// The API is off, or a block could not be written anew.
+pub async fn clean_tombstones(State(state): State<AppState>) -> Result<Response, ApiError> {
+    let store = store(&state)?;
+    finish(tokio::task::spawn_blocking(move || store.clean_tombstones()).await)?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// Copies all blocks to a directory below `snapshots` and answers its name; with `skip_head=true` without what is in memory.
+///
+/// # Errors
+/// The API is off, a parameter is wrong, or a block could not be copied.
+pub async fn snapshot(State(state): State<AppState>, params: Params) -> Result<Response, ApiError> {
+    let store = store(&state)?;
+    let skip_head = match params.get("skip_head") {
+        "" | "false" | "0" => false,
+        "true" | "1" => true,
+        other => {
+            return Err(ApiError::bad_parameter("skip_head", format_args!("\"{other}\" is neither true nor false")));
+        }
+    };
+    let name = finish(tokio::task::spawn_blocking(move || store.snapshot(skip_head)).await)?;
+    let mut data = b"{\"name\":".to_vec();
+    push_string(&mut data, &name);
+    data.push(b'}');
+    Ok(success(data, &Remarks::default()))
+}
+
+fn store(state: &AppState) -> Result<Store, ApiError> {
+    state.admin.clone().ok_or_else(|| ApiError::new(ErrorType::Unavailable, "admin APIs disabled"))
+}
+
+fn finish<T>(outcome: Result<Result<T, StoreError>, tokio::task::JoinError>) -> Result<T, ApiError> {
+    let outcome = outcome.map_err(|panic| ApiError::new(ErrorType::Internal, panic.to_string()))?;
+    outcome.map_err(|error| {
+        let error_type = match error.kind() {
+            ErrorKind::Invalid => ErrorType::Execution,
+            ErrorKind::Limited | ErrorKind::Unavailable => ErrorType::Unavailable,
+            ErrorKind::Corrupt => ErrorType::Internal,
+        };
+        ApiError::new(error_type, error.to_line())
+    })
+}

@@ -1,0 +1,7 @@
+//! Statements over a small store.
+mod budget;
+mod fixture;
+mod hostile;
+mod promql;
+mod pushdown;
+mod tables;

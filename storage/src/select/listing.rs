@@ -1,0 +1,120 @@
+//! Listings: which label names there are, and which values of a label.
+
+use super::{SelectError, TimeRange};
+use crate::head::Head;
+use crate::head::eras::Visible;
+use crate::head::shard::Shard;
+use crate::index::Among;
+use model::matcher::Matcher;
+use roaring::RoaringBitmap;
+use std::cell::Cell;
+
+/// Listings of more names or values take longer than a glance.
+const GLANCE_ITEMS_MAX: usize = 1024;
+
+/// So do those for which more series are looked at.
+const GLANCE_LOOKS_MAX: usize = 4096;
+
+/// Sorted names or values, perhaps cut off by a limit.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// In ascending order of bytes, each once.
+    pub items: Vec<String>,
+    /// Whether there were more than the limit.
+    pub truncated: bool,
+}
+
+impl Head {
+    /// The label names of the series that satisfy all `matchers` and may have samples in the range.
+    ///
+    /// # Errors
+    /// None as long as the index is in memory.
+    pub fn label_names(&self, matchers: &[Matcher], range: TimeRange, limit: usize) -> Result<Listing, SelectError> {
+        let visible = self.inner.eras.visible();
+        Ok(self.list(matchers, range, visible, limit, |shard, series, whole| {
+            shard.names(series, (!whole).then_some(|slot| shard.in_range(slot, range, visible)))
+        }))
+    }
+
+    /// The values of one label among the series that satisfy all `matchers` and may have samples in the range.
+    ///
+    /// # Errors
+    /// None as long as the index is in memory.
+    pub fn label_values(
+        &self,
+        name: &str,
+        matchers: &[Matcher],
+        range: TimeRange,
+        limit: usize,
+    ) -> Result<Listing, SelectError> {
+        let visible = self.inner.eras.visible();
+        Ok(self.list(matchers, range, visible, limit, |shard, series, whole| {
+            shard.values(name, series, (!whole).then_some(|slot| shard.in_range(slot, range, visible)), limit)
+        }))
+    }
+
+    /// The label names of all series that may have samples in the range, or the values of one label, if listing them takes well
+    /// below a tenth of a millisecond.
+    #[must_use]
+    pub fn list_at_a_glance(&self, label: Option<&str>, range: TimeRange, limit: usize) -> Option<Listing> {
+        let bound: usize = self.inner.shards.iter().map(|shard| shard.read().labels.listing_bound(label)).sum();
+        if bound > GLANCE_ITEMS_MAX {
+            return None;
+        }
+        let visible = self.inner.eras.visible();
+        let looks = Cell::new(0);
+        let listing = self.list(&[], range, visible, limit, |shard, series, whole| {
+            // Beyond the bound every series is taken for one in range, which ends the search.
+            let in_range = |slot| looks.replace(looks.get() + 1) >= GLANCE_LOOKS_MAX || shard.in_range(slot, range, visible);
+            let in_range = (!whole).then_some(in_range);
+            match label {
+                None => shard.names(series, in_range),
+                Some(name) => shard.values(name, series, in_range, limit),
+            }
+        });
+        (looks.get() <= GLANCE_LOOKS_MAX).then_some(listing)
+    }
+
+    /// Merges what each shard lists, given the series that match (`None` for all) and whether all of them are in range.
+    fn list(
+        &self,
+        matchers: &[Matcher],
+        range: TimeRange,
+        visible: Visible,
+        limit: usize,
+        list: impl Fn(&Shard, Option<&RoaringBitmap>, bool) -> Vec<String>,
+    ) -> Listing {
+        let mut items = Vec::new();
+        for shard in &self.inner.shards {
+            let shard = shard.read();
+            if shard.overlaps(range, visible) {
+                let series = (!matchers.is_empty()).then(|| shard.matching(matchers));
+                items.extend(list(&shard, series.as_ref(), shard.within(range, visible)));
+            }
+        }
+        items.sort(); // finds the shards' runs and merges them
+        items.dedup();
+        let truncated = items.len() > limit;
+        items.truncate(limit);
+        Listing { items, truncated }
+    }
+}
+
+impl Shard {
+    fn names(&self, series: Option<&RoaringBitmap>, in_range: Option<impl Fn(u32) -> bool>) -> Vec<String> {
+        self.labels.list_names(&Among { series, in_range }).into_iter().map(str::to_owned).collect()
+    }
+
+    fn values(
+        &self,
+        name: &str,
+        series: Option<&RoaringBitmap>,
+        in_range: Option<impl Fn(u32) -> bool>,
+        limit: usize,
+    ) -> Vec<String> {
+        let labels_of = |slot: u32| self.slots.get(slot as usize).labels;
+        let among = Among { series, in_range };
+        let found = self.labels.list_values(name, &among, limit.saturating_add(1), labels_of);
+        found.into_iter().map(str::to_owned).collect()
+    }
+}
