@@ -16,6 +16,7 @@ use storage::manifest::Manifest;
 pub enum BlocksCommand {
     /// List the blocks that queries use
     List {
+        /// Where it is.
         #[command(flatten)]
         store: StoreArguments,
         /// Print everything that is known about each block, as JSON
@@ -26,6 +27,7 @@ pub enum BlocksCommand {
     Inspect {
         /// Block, as `list` names it; its first characters are enough
         ulid: String,
+        /// Where it is.
         #[command(flatten)]
         store: StoreArguments,
         /// How many metrics to show
@@ -36,6 +38,7 @@ pub enum BlocksCommand {
     Verify {
         /// Blocks to check [default: all]
         ulids: Vec<String>,
+        /// Where it is.
         #[command(flatten)]
         store: StoreArguments,
     },

@@ -3,4 +3,5 @@
 #![allow(clippy::unwrap_used, reason = "a test that panics fails, as it should")]
 
 mod binary;
+mod blocks;
 mod pages;
