@@ -83,7 +83,10 @@ pub(super) fn run(arguments: &ExportArguments) -> Result<(String, ExitCode), Str
     let report = export(&store, &selectors, range, format, output).map_err(|error| with_causes(&error))?;
     let mut said = format!("{} samples of {} series", report.samples, report.series);
     if report.histograms_left_out > 0 {
-        said.push_str(&format!("; {} native histograms have no form there and were left out", report.histograms_left_out));
+        said.push_str(&format!(
+            "; {} native histograms have no form there and were left out",
+            report.histograms_left_out
+        ));
     }
     // Beside the export, which may be on standard output.
     let _ = writeln!(std::io::stderr(), "{said}");

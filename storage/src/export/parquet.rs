@@ -2,7 +2,9 @@
 
 use super::{ExportError, Sink};
 use crate::lifecycle::Visited;
-use arrow::array::{ArrayRef, Float64Array, MapBuilder, MapFieldNames, RecordBatch, StringBuilder, TimestampMillisecondArray};
+use arrow::array::{
+    ArrayRef, Float64Array, MapBuilder, MapFieldNames, RecordBatch, StringBuilder, TimestampMillisecondArray,
+};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
@@ -47,8 +49,7 @@ impl<W: Write + Send> Sink for ParquetSink<W> {
     fn series(&mut self, series: &Visited) -> Result<u64, ExportError> {
         let floats = &series.floats;
         for (times, values) in floats.timestamps_ms.chunks(BATCH_ROWS).zip(floats.values.chunks(BATCH_ROWS)) {
-            let names =
-                MapFieldNames { entry: "key_value".into(), key: "key".into(), value: "value".into() };
+            let names = MapFieldNames { entry: "key_value".into(), key: "key".into(), value: "value".into() };
             let mut labels = MapBuilder::new(Some(names), StringBuilder::new(), StringBuilder::new());
             for _ in times {
                 for (name, value) in series.labels.iter() {

@@ -22,24 +22,14 @@ const REPORT_BYTES: u64 = 1 << 20;
 ///
 /// # Errors
 /// The file cannot be read, or is wrong somewhere.
-pub fn open(
-    path: &Path,
-    directory: &Path,
-    samples_max: usize,
-    watch: &dyn Watch,
-) -> Result<Spooled, ImportError> {
+pub fn open(path: &Path, directory: &Path, samples_max: usize, watch: &dyn Watch) -> Result<Spooled, ImportError> {
     let file = File::open(path).map_err(ImportError::io("open", path))?;
     let bytes = file.metadata().map_err(ImportError::io("look at", path))?.len();
     watch.begin("read", bytes);
     read(BufReader::with_capacity(256 << 10, file), path, Spool::new(directory, samples_max), watch)
 }
 
-fn read(
-    mut input: impl BufRead,
-    path: &Path,
-    mut spool: Spool,
-    watch: &dyn Watch,
-) -> Result<Spooled, ImportError> {
+fn read(mut input: impl BufRead, path: &Path, mut spool: Spool, watch: &dyn Watch) -> Result<Spooled, ImportError> {
     let (mut line, mut digest, mut families) = (Vec::new(), Xxh3::new(), Families::default());
     let (mut number, mut unreported) = (0u64, 0u64);
     let fail = |line, column, problem: String| {
@@ -128,12 +118,13 @@ mod tests {
     fn a_mistake_is_named_with_line_and_column() {
         for (text, problem) in [
             ("a 1 1\nbä{ü=\"1\"} 1 1\n# EOF\n", "line 2, column 2: expected `{` or a blank after the name"),
-            ("a{b=\"ä\" c=\"1\"} 1 1\n# EOF\n", "line 1, column 8: expected `,` or `}`"),
+            ("a{b=\"ä\" c=\"1\"} 1 1\n# EOF\n", "line 1, column 9: expected `,` or `}`"),
             ("a{b=1} 1 1\n# EOF\n", "line 1, column 5: expected `\"`"),
             ("a{b=\"c} 1 1\n# EOF\n", "line 1, column 6: this text has no end"),
             ("a x 1\n# EOF\n", "line 1, column 3: `x` is no number"),
             ("a 1\n# EOF\n", "line 1, column 4: the sample has no timestamp"),
             ("a 1 yesterday\n# EOF\n", "line 1, column 5: `yesterday` is no timestamp in seconds"),
+            ("a 1 1700000000000\n# EOF\n", "line 1, column 5: `1700000000000` is no timestamp in seconds"),
             ("a 1 1 1\n# EOF\n", "line 1, column 7: expected the end of the line"),
             ("a{b=\"1\",b=\"2\"} 1 1\n# EOF\n", "line 1, column 1: label name \"b\" is not unique"),
             ("a 1 1\n", "line 2, column 1: the text does not end with `# EOF`: is it complete?"),

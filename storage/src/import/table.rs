@@ -16,7 +16,6 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use xxhash_rust::xxh3::Xxh3;
 
-
 /// Reads files; `directory` is for what does not fit in memory, of which up to `samples_max` samples do.
 ///
 /// # Errors

@@ -22,7 +22,8 @@ fn golden() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/prometheus-2.42")
 }
 
-/// Everything that a source has, as `samples.txt` beside the golden block is written.
+/// Everything that a source has, as `samples.txt` beside the golden block is written. (Prometheus 2.42 does not store that a
+/// histogram is a gauge.)
 fn lines(source: &dyn Source) -> Result<Vec<String>, ImportError> {
     let mut lines = Vec::new();
     for day in source.days() {
@@ -234,7 +235,9 @@ fn an_import_goes_on_behind_the_last_committed_day() {
     assert_eq!((again.days, again.days_known), (0, 3));
     let mut expected: Vec<String> = three_days()
         .iter()
-        .map(|(series, at_ms, value)| format!("{at_ms},{value},\"{}\"", labels(*series).to_string().replace('"', "\"\"")))
+        .map(|(series, at_ms, value)| {
+            format!("{at_ms},{value},\"{}\"", labels(*series).to_string().replace('"', "\"\""))
+        })
         .collect();
     expected.sort();
     let text = exported(&store, ExportFormat::Csv);
@@ -245,7 +248,8 @@ fn an_import_goes_on_behind_the_last_committed_day() {
 
 #[test]
 fn an_export_is_imported_as_it_was() {
-    let (data, other, spool) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (data, other, spool) =
+        (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let mut samples = three_days();
     let odd = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -0.0, 1e-300, 0.1 + 0.2, f64::MAX, 5e-324];
     samples.extend(odd.iter().zip(0..).map(|(value, at)| (9, at, *value)));

@@ -28,7 +28,8 @@ impl WorkDir {
         let path = parent.join(ulid(now_ms().unsigned_abs(), rand::random()));
         std::fs::create_dir(&path).map_err(ImportError::io("create", &path))?;
         let name = path.join(LOCK);
-        let lock = File::create(&name).and_then(|lock| lock.lock().map(|()| lock)).map_err(ImportError::io("lock", &name))?;
+        let lock =
+            File::create(&name).and_then(|lock| lock.lock().map(|()| lock)).map_err(ImportError::io("lock", &name))?;
         Ok(Self { path, _lock: lock })
     }
 

@@ -75,8 +75,10 @@ fn parse_value(text: &str) -> Option<f64> {
     }
 }
 
+/// The end of the year 9999: what is later was meant as milliseconds.
+const MILLIS_MAX: f64 = 253_402_300_799_999.0;
+
 fn parse_seconds(text: &str) -> Option<i64> {
-    const MILLIS_MAX: f64 = (1i64 << 53) as f64;
     let millis = (text.parse::<f64>().ok()? * 1000.0).round();
     (millis.abs() <= MILLIS_MAX).then_some(millis as i64)
 }

@@ -16,6 +16,9 @@ const HEADER_BYTES: u64 = 5;
 /// Six offsets and their checksum.
 const CONTENTS_BYTES: u64 = 6 * 8 + 4;
 
+/// A chunk is of one block, and no block is longer than a few months.
+const CHUNK_MS_MAX: i64 = 10 * 365 * 86_400_000;
+
 /// A block's index.
 #[derive(Debug)]
 pub(super) struct Index {
@@ -128,6 +131,13 @@ impl Index {
         }
         let labels = Labels::from_pairs(pairs).map_err(|error| wrong(error.to_string()))?;
         let chunks = parse_chunks(&mut reader).ok_or_else(short)?;
+        let is_sound = |chunk: &ChunkPlace| {
+            let length = chunk.max_ms.checked_sub(chunk.min_ms);
+            length.is_some_and(|length| (0..=CHUNK_MS_MAX).contains(&length))
+        };
+        if !chunks.iter().all(is_sound) {
+            return Err(wrong("a chunk has an impossible range of time".to_owned()));
+        }
         let reference = if self.version == 1 { offset } else { offset / 16 };
         Ok(Entry { offset, reference, labels, chunks })
     }

@@ -100,7 +100,9 @@ impl TsdbSource {
             return Err(ImportError::unsupported(path, "it is no block of Prometheus and has none in it"));
         }
         if path.join("wal").is_dir() {
-            watch.note("the write-ahead log beside the blocks is not imported: take a snapshot to have all samples in blocks");
+            watch.note(
+                "the write-ahead log beside the blocks is not imported: take a snapshot to have all samples in blocks",
+            );
         }
         watch.begin("list series", paths.len() as u64);
         let mut source = Self { blocks: Vec::new(), series: Vec::new(), days: BTreeSet::new() };
@@ -140,7 +142,8 @@ impl TsdbSource {
             for chunk in &entry.chunks {
                 days.extend(day_of(chunk.min_ms)..=day_of(chunk.max_ms));
             }
-            let (min_ms, max_ms) = (entry.chunks.iter().map(|c| c.min_ms).min(), entry.chunks.iter().map(|c| c.max_ms).max());
+            let (min_ms, max_ms) =
+                (entry.chunks.iter().map(|c| c.min_ms).min(), entry.chunks.iter().map(|c| c.max_ms).max());
             let (Some(min_ms), Some(max_ms)) = (min_ms, max_ms) else { return Ok(()) };
             let labels = external.iter().fold(entry.labels, |labels, (name, value)| labels.with(name, value));
             let (offset, reference) = (entry.offset, entry.reference);
@@ -193,7 +196,8 @@ impl Source for TsdbSource {
         let same = |a: &Listed, b: &Listed| a.labels == b.labels;
         for group in self.series.chunk_by(same) {
             let mut decoded = Decoded::default();
-            for listed in group.iter().filter(|listed| listed.max_ms >= *range.start() && listed.min_ms <= *range.end()) {
+            for listed in group.iter().filter(|listed| listed.max_ms >= *range.start() && listed.min_ms <= *range.end())
+            {
                 self.read(listed, &range, &mut decoded)?;
             }
             let Some(first) = group.first() else { continue };
