@@ -1,7 +1,11 @@
 //! The command line: what a user can tell `hearth` to do.
+pub mod blocks;
 mod check;
+pub mod import;
+mod progress;
 pub mod query;
 pub mod sql;
+pub mod store;
 
 use crate::config::ServeFlags;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -18,6 +22,8 @@ pub fn run() -> ExitCode {
         Some(Command::Serve(flags)) => serve(flags),
         Some(Command::Query(arguments)) => crate::cli::query::run(&arguments),
         Some(Command::Sql(arguments)) => crate::cli::sql::run(&arguments),
+        Some(Command::Blocks { command }) => blocks::run(&command),
+        Some(Command::Import(arguments)) => import::run(&arguments),
         Some(Command::Rules { command: RulesCommand::Check { files } }) => check::rules(&files),
         Some(Command::Config { command: ConfigCommand::Check { file } }) => check::config(&file),
         Some(Command::Completions { shell }) => {
@@ -54,6 +60,13 @@ enum Command {
     Query(crate::cli::query::QueryArguments),
     /// Run a statement of SQL on a running server and print the rows
     Sql(crate::cli::sql::SqlArguments),
+    /// List, inspect, verify and export blocks, whether a server runs or not
+    Blocks {
+        #[command(subcommand)]
+        command: blocks::BlocksCommand,
+    },
+    /// Bring samples of Prometheus, OpenMetrics text or Parquet files into blocks, whether a server runs or not
+    Import(import::ImportArguments),
     /// Work with rule files
     Rules {
         #[command(subcommand)]

@@ -9,7 +9,7 @@ pub mod chunks;
 pub mod response;
 
 mod bits;
-mod crc32c;
+
 mod histogram_chunk;
 mod xor_chunk;
 

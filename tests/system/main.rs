@@ -3,5 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "a test that panics fails, as it should")]
 
 mod binary;
+mod blocks;
 mod pages;
 mod suite_on_blocks;

@@ -1,10 +1,10 @@
 //! Writes the answers of remote read: protobuf by hand, because the messages are few and the samples many.
 
 use super::chunks::Chunk;
-use super::crc32c::crc32c;
 use model::histogram::{CounterResetHint, Histogram, HistogramColumns, Span};
 use model::labels::Labels;
 use model::sample::SampleColumns;
+use storage::crc32c::crc32c;
 
 /// Wire types of protobuf.
 const VARINT: u32 = 0;

@@ -2,7 +2,6 @@
 
 use super::bits::BitWriter;
 use super::chunks::{Chunk, Chunks, SAMPLES_MAX};
-use super::crc32c::crc32c;
 use super::request::{self, QUERIES_MAX, RequestError, ResponseType};
 use super::response::{push_frames, push_result, push_series};
 use crate::wire::prost_types::v1;
@@ -13,6 +12,7 @@ use model::sample::{SampleColumns, stale_marker};
 use proptest::prelude::*;
 use prost::Message;
 use std::sync::Arc;
+use storage::crc32c::crc32c;
 
 #[derive(Clone, PartialEq, Message)]
 struct ReadRequestMessage {

@@ -26,6 +26,13 @@ pub(super) const PARTS_IN_FLIGHT: usize = 4;
 const UPLOADS_MAX: u32 = 3;
 
 impl Bucket {
+    /// Where an object, or all whose keys continue `key`, is in the file system, if it is there at all.
+    #[must_use]
+    pub fn local_path(&self, key: &str) -> Option<std::path::PathBuf> {
+        let path = self.path(key.trim_end_matches('/')).ok()?;
+        self.shared.store.local.as_ref()?.path_to_filesystem(&path).ok()
+    }
+
     /// Writes a local file as an object and returns its size; an object of that name is replaced.
     ///
     /// The file must not change meanwhile.

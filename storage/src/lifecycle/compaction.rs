@@ -18,6 +18,7 @@ use hashbrown::HashMap;
 use model::exemplar::Exemplar;
 use model::histogram::{CounterResetHint, HistogramColumns};
 use model::labels::Labels;
+use model::matcher::Matcher;
 use model::metadata::MetricType;
 use model::sample::SampleColumns;
 use std::ops::Range;
@@ -42,7 +43,8 @@ pub(crate) fn merge_blocks(io: &Io, inputs: &[Block], target: &Target<'_>) -> Re
     let mut planner = TimelinePlanner::default();
     let mut choices: Vec<TimelineChoice> = Vec::new();
     let mut names: HashMap<String, u64> = HashMap::new();
-    visit(io, inputs, target, false, |series| {
+    let wanted = |all| Wanted { matchers: &[], range: TimeRange::ALL, all, hide: target.hide };
+    visit(io, inputs, &wanted(false), |series| {
         let labels = &series.labels;
         let group = GroupKey {
             job: labels.get("job").unwrap_or_default(),
@@ -76,7 +78,7 @@ pub(crate) fn merge_blocks(io: &Io, inputs: &[Block], target: &Target<'_>) -> Re
     let dir = target.staging.join(&spec.ulid);
     let mut writer = BlockWriter::create(&dir, spec, planner.finish()?)?;
     let mut choices = choices.into_iter();
-    visit(io, inputs, target, true, |series| {
+    visit(io, inputs, &wanted(true), |series| {
         let labels: Vec<(&str, &str)> = series.labels.iter().collect();
         let mut choose = |is_empty: bool| if is_empty { None } else { choices.next() };
         let input = SeriesInput {
@@ -108,18 +110,29 @@ pub(crate) fn merge_blocks(io: &Io, inputs: &[Block], target: &Target<'_>) -> Re
     Ok(None)
 }
 
-/// A series of the merged block.
+/// A series with what all inputs have of it.
 #[derive(Default)]
-struct Visited {
-    labels: Labels,
+pub(crate) struct Visited {
+    pub(crate) labels: Labels,
     hash: LabelHash,
-    metric_type: MetricType,
-    floats: SampleColumns,
+    pub(crate) metric_type: MetricType,
+    pub(crate) floats: SampleColumns,
     float_starts_ms: Vec<i64>,
     token: Option<u64>,
-    histograms: HistogramColumns,
+    pub(crate) histograms: HistogramColumns,
     histogram_starts_ms: Vec<i64>,
     exemplars: Vec<Exemplar>,
+}
+
+/// What is visited.
+pub(crate) struct Wanted<'w> {
+    /// All must hold.
+    pub(crate) matchers: &'w [Matcher],
+    pub(crate) range: TimeRange,
+    /// Whether more than timestamps and values is of interest.
+    pub(crate) all: bool,
+    /// What of a series is left out.
+    pub(crate) hide: &'w dyn Fn(&Labels) -> DeletedSpans,
 }
 
 impl Visited {
@@ -128,15 +141,15 @@ impl Visited {
     }
 }
 
-/// Goes through the series of all inputs together; `all` says whether more than timestamps is of interest.
-fn visit(
+/// Goes through the series of all inputs, by precedence, together.
+pub(crate) fn visit(
     io: &Io,
     inputs: &[Block],
-    target: &Target<'_>,
-    all: bool,
+    wanted: &Wanted<'_>,
     mut each: impl FnMut(&Visited) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
-    let mut cursors = inputs.iter().map(|block| Cursor::open(io, block, all)).collect::<Result<Vec<_>, _>>()?;
+    let (all, range) = (wanted.all, wanted.range);
+    let mut cursors = inputs.iter().map(|block| Cursor::open(io, block, wanted)).collect::<Result<Vec<_>, _>>()?;
     loop {
         let Some(next) = next_series(&cursors) else { return Ok(()) };
         let mut visited = Visited::default();
@@ -145,23 +158,23 @@ fn visit(
         let (mut scratch, mut part) = (SampleColumns::default(), Part::default());
         for (number, at) in next {
             let Some(cursor) = cursors.get_mut(number) else { continue };
-            let pages = cursor.pages(io)?;
+            let pages = cursor.pages(io, range)?;
             let series = &cursor.series;
-            let part_token = series.read(&pages, at, TimeRange::ALL, &mut scratch)?;
+            let part_token = series.read(&pages, at, range, &mut scratch)?;
             token.add(1, part_token, scratch.is_empty());
             if all && series.has_start_timestamps(at)? {
                 part.floats.timestamps_ms.extend_from_slice(&scratch.timestamps_ms);
-                series.read_histograms(&pages, at, TimeRange::ALL, &mut part.histograms)?;
-                series.read_start_timestamps(&pages, at, TimeRange::ALL, &mut part.starts_ms)?;
+                series.read_histograms(&pages, at, range, &mut part.histograms)?;
+                series.read_start_timestamps(&pages, at, range, &mut part.starts_ms)?;
                 part.take(&mut starts);
             }
             merge.add(&mut scratch, &mut visited.floats);
-            cursor.take_others(&pages, at, &mut visited)?;
+            cursor.take_others(&pages, at, range, &mut visited)?;
             cursor.at += 1;
         }
         let mut exact = merge.finish(&mut visited.floats);
         finish_histograms(&mut visited.histograms);
-        let hidden = (target.hide)(&visited.labels);
+        let hidden = (wanted.hide)(&visited.labels);
         if !hidden.is_empty() {
             exact &= remove_hidden(&hidden, &mut visited.floats);
             remove_hidden_histograms(&hidden, &mut visited.histograms);
@@ -216,10 +229,10 @@ struct Cursor {
 }
 
 impl Cursor {
-    fn open(io: &Io, block: &Block, all: bool) -> Result<Self, StoreError> {
-        let block = block.clone();
+    fn open(io: &Io, block: &Block, wanted: &Wanted<'_>) -> Result<Self, StoreError> {
+        let (block, matchers, all) = (block.clone(), wanted.matchers.to_vec(), wanted.all);
         let opened = io.wait(async move {
-            let series = block.select_all(&[]).await?;
+            let series = block.select_all(&matchers).await?;
             let (labels, hashes) = (series.labels(None).await?, series.hashes().await?);
             let types = series.metric_types().await?;
             let exemplars = if all { series.exemplars(i64::MIN, i64::MAX).await? } else { Vec::new() };
@@ -255,7 +268,7 @@ impl Cursor {
     }
 
     /// The pages of the series it is at.
-    fn pages(&mut self, io: &Io) -> Result<BlockPages, StoreError> {
+    fn pages(&mut self, io: &Io, within: TimeRange) -> Result<BlockPages, StoreError> {
         if let Some((range, pages)) = &self.fetched
             && range.contains(&self.at)
         {
@@ -263,16 +276,22 @@ impl Cursor {
         }
         let range = self.at..self.at.saturating_add(SERIES_AT_ONCE).min(self.hashes.len());
         let (series, wanted) = (Arc::clone(&self.series), range.clone());
-        let pages = io.wait(async move { series.fetch(wanted, TimeRange::ALL, What::ALL).await })?;
+        let pages = io.wait(async move { series.fetch(wanted, within, What::ALL).await })?;
         self.fetched = Some((range, pages.clone()));
         Ok(pages)
     }
 
     /// Adds all but floats to what is visited.
-    fn take_others(&mut self, pages: &BlockPages, at: usize, visited: &mut Visited) -> Result<(), StoreError> {
+    fn take_others(
+        &mut self,
+        pages: &BlockPages,
+        at: usize,
+        range: TimeRange,
+        visited: &mut Visited,
+    ) -> Result<(), StoreError> {
         let mut histograms = HistogramColumns::default();
         if self.series.has_histograms(at)? {
-            self.series.read_histograms(pages, at, TimeRange::ALL, &mut histograms)?;
+            self.series.read_histograms(pages, at, range, &mut histograms)?;
         }
         for (timestamp_ms, histogram) in histograms.timestamps_ms.into_iter().zip(histograms.histograms) {
             visited.histograms.push(timestamp_ms, histogram);

@@ -10,3 +10,7 @@ mod publish;
 pub mod retention;
 pub mod window;
 pub(crate) mod worker;
+
+pub(crate) use compaction::{Visited, Wanted, visit};
+pub(crate) use flush::StagedBlock;
+pub(crate) use publish::{Change, publish};

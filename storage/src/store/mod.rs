@@ -35,7 +35,7 @@ use model::labels::Labels;
 use model::matcher::Matcher;
 use parking_lot::{Mutex, RwLock};
 use selection::{Merged, Wanted};
-pub(crate) use state::Counters;
+pub(crate) use state::{Counters, now_ms};
 use std::sync::Arc;
 use view::BlockView;
 

@@ -29,7 +29,8 @@ const fn tables() -> [[u32; 256]; 8] {
 }
 
 /// The checksum of `bytes`.
-pub(super) fn crc32c(bytes: &[u8]) -> u32 {
+#[must_use]
+pub fn crc32c(bytes: &[u8]) -> u32 {
     let (words, rest) = bytes.as_chunks::<8>();
     let mut crc = !0u32;
     for word in words {

@@ -1,0 +1,84 @@
+//! What can go wrong with an import.
+
+use crate::error::ErrorKind;
+use crate::store::StoreError;
+use std::path::{Path, PathBuf};
+
+/// Why something was not imported. What was committed before stays.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    /// A file operation failed.
+    #[error("{step} `{}`", path.display())]
+    Io {
+        /// What was tried.
+        step: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// A text is not what it should be.
+    #[error("{}: {problem}", path.display())]
+    Text {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and where.
+        problem: TextError,
+    },
+    /// Foreign bytes contradict their format or checksum.
+    #[error("`{}` is damaged at byte {offset}: {what}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Where in it.
+        offset: u64,
+        /// What is wrong there.
+        what: String,
+    },
+    /// It is readable, but not something that can be imported.
+    #[error("`{}` cannot be imported: {why}", path.display())]
+    Unsupported {
+        /// The file or directory.
+        path: PathBuf,
+        /// Why not.
+        why: String,
+    },
+    /// Blocks could not be written or committed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A mistake in a text, by its place.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}, column {column}: {problem}")]
+pub struct TextError {
+    /// From 1.
+    pub line: u64,
+    /// Of the character, from 1.
+    pub column: u64,
+    /// What is wrong there.
+    pub problem: String,
+}
+
+impl ImportError {
+    /// What the caller can do.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Io { .. } => ErrorKind::Unavailable,
+            Self::Text { .. } | Self::Unsupported { .. } => ErrorKind::Invalid,
+            Self::Damaged { .. } => ErrorKind::Corrupt,
+            Self::Store(error) => error.kind(),
+        }
+    }
+
+    /// For `map_err`: a file operation that failed.
+    pub(crate) fn io(step: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { step, path, source }
+    }
+
+    pub(crate) fn unsupported(path: &Path, why: impl Into<String>) -> Self {
+        Self::Unsupported { path: path.to_owned(), why: why.into() }
+    }
+}

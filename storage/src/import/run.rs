@@ -1,0 +1,102 @@
+//! Carries an import out: day by day, each committed as soon as it is written.
+
+use super::write::write_day;
+use super::{ImportError, Source, Watch};
+use crate::block::meta::{date, ulid};
+use crate::lifecycle::window::DAY_MS;
+use crate::lifecycle::{Change, publish};
+use crate::manifest::{Epoch, Manifest, ManifestError, Role};
+use crate::offline::BlockStore;
+use crate::store::{StoreError, now_ms};
+use std::path::Path;
+
+/// How often an import claims the right to publish again when a server took it back in between.
+const CLAIMS_MAX: u32 = 20;
+
+/// How an import is carried out.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ImportOptions {
+    /// Whether days are written that were imported before.
+    pub again: bool,
+}
+
+/// What became of an import.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ImportReport {
+    /// Days that were written.
+    pub days: u64,
+    /// Days that had been imported before and were left out.
+    pub days_known: u64,
+    /// Series in the blocks, counted for each day.
+    pub series: u64,
+    /// Float samples and native histograms.
+    pub samples: u64,
+    /// Of the blocks.
+    pub bytes: u64,
+}
+
+/// Imports a source into blocks of a store; `staging` is where they are written first.
+///
+/// # Errors
+/// The source cannot be read, or a block cannot be written or committed. Days that were committed before stay, and the same call
+/// leaves them out.
+pub fn run(
+    store: &BlockStore,
+    source: &dyn Source,
+    staging: &Path,
+    options: ImportOptions,
+    watch: &dyn Watch,
+) -> Result<ImportReport, ImportError> {
+    let mut report = ImportReport::default();
+    let mut epoch = None;
+    for day in source.days() {
+        let manifest = store.refresh()?;
+        if !options.again && is_known(&manifest, source.digest(day)) {
+            report.days_known += 1;
+            watch.note(&format!("{} was imported before", date(day.saturating_mul(DAY_MS))));
+            continue;
+        }
+        let tenant = store.tenant();
+        let Some(block) = write_day(source, day, staging, tenant, now_ms(), watch)? else { continue };
+        commit(store, &mut epoch, std::slice::from_ref(&block))?;
+        report.days += 1;
+        report.series += block.meta.series;
+        report.samples += block.meta.samples + block.meta.histograms;
+        report.bytes += block.meta.bytes();
+        std::fs::remove_dir_all(&block.dir).map_err(ImportError::io("remove", &block.dir))?;
+        fail::fail_point!("import-day-committed");
+    }
+    Ok(report)
+}
+
+/// Whether a block of the manifest, or one that it was merged from, was made from this.
+fn is_known(manifest: &Manifest, digest: u128) -> bool {
+    let wanted = ulid(0, digest);
+    let (_, wanted) = wanted.split_at(TIME_CHARS);
+    let mut origins = manifest.blocks.iter().flat_map(|block| block.origins());
+    origins.any(|origin| origin.get(TIME_CHARS..) == Some(wanted))
+}
+
+/// Characters of a ULID that say when it was made.
+const TIME_CHARS: usize = 10;
+
+/// A server that compacts meanwhile takes the right to do so back each time: the last one to ask has it.
+fn commit(
+    store: &BlockStore,
+    epoch: &mut Option<Epoch>,
+    staged: &[crate::lifecycle::StagedBlock],
+) -> Result<(), ImportError> {
+    for _ in 0..CLAIMS_MAX {
+        let held = match *epoch {
+            Some(held) => held,
+            None => *epoch.insert(store.claim(Role::Compactor)?),
+        };
+        let chain = store.chain();
+        match store.io().wait(async { publish(chain, held, staged, &Change::default()).await }) {
+            Ok(_) => return Ok(()),
+            Err(ManifestError::Fenced { .. }) => *epoch = None,
+            Err(error) => return Err(StoreError::from(error).into()),
+        }
+    }
+    Err(StoreError::from(ManifestError::Contended { attempts: CLAIMS_MAX }).into())
+}
