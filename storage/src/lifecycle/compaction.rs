@@ -25,7 +25,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// Series of an input that are in memory at once.
-const SERIES_AT_ONCE: usize = 256;
+pub(super) const SERIES_AT_ONCE: usize = 256;
 
 /// What is made of the inputs.
 pub(crate) struct Target<'t> {
@@ -35,6 +35,8 @@ pub(crate) struct Target<'t> {
     pub(crate) now_ms: i64,
     /// What of a series is left out.
     pub(crate) hide: &'t dyn Fn(&Labels) -> DeletedSpans,
+    /// Of which time float samples are of interest; others may be left out.
+    pub(crate) range: TimeRange,
 }
 
 /// Merges `inputs`, by precedence; `None` when nothing is left of them.
@@ -110,11 +112,11 @@ pub(crate) fn merge_blocks(io: &Io, inputs: &[Block], target: &Target<'_>) -> Re
 
 /// A series of the merged block.
 #[derive(Default)]
-struct Visited {
-    labels: Labels,
-    hash: LabelHash,
-    metric_type: MetricType,
-    floats: SampleColumns,
+pub(super) struct Visited {
+    pub(super) labels: Labels,
+    pub(super) hash: LabelHash,
+    pub(super) metric_type: MetricType,
+    pub(super) floats: SampleColumns,
     float_starts_ms: Vec<i64>,
     token: Option<u64>,
     histograms: HistogramColumns,
@@ -129,7 +131,7 @@ impl Visited {
 }
 
 /// Goes through the series of all inputs together; `all` says whether more than timestamps is of interest.
-fn visit(
+pub(super) fn visit(
     io: &Io,
     inputs: &[Block],
     target: &Target<'_>,
@@ -145,9 +147,9 @@ fn visit(
         let (mut scratch, mut part) = (SampleColumns::default(), Part::default());
         for (number, at) in next {
             let Some(cursor) = cursors.get_mut(number) else { continue };
-            let pages = cursor.pages(io)?;
+            let pages = cursor.pages(io, target.range)?;
             let series = &cursor.series;
-            let part_token = series.read(&pages, at, TimeRange::ALL, &mut scratch)?;
+            let part_token = series.read(&pages, at, target.range, &mut scratch)?;
             token.add(1, part_token, scratch.is_empty());
             if all && series.has_start_timestamps(at)? {
                 part.floats.timestamps_ms.extend_from_slice(&scratch.timestamps_ms);
@@ -255,7 +257,7 @@ impl Cursor {
     }
 
     /// The pages of the series it is at.
-    fn pages(&mut self, io: &Io) -> Result<BlockPages, StoreError> {
+    fn pages(&mut self, io: &Io, range_ms: TimeRange) -> Result<BlockPages, StoreError> {
         if let Some((range, pages)) = &self.fetched
             && range.contains(&self.at)
         {
@@ -263,7 +265,7 @@ impl Cursor {
         }
         let range = self.at..self.at.saturating_add(SERIES_AT_ONCE).min(self.hashes.len());
         let (series, wanted) = (Arc::clone(&self.series), range.clone());
-        let pages = io.wait(async move { series.fetch(wanted, TimeRange::ALL, What::ALL).await })?;
+        let pages = io.wait(async move { series.fetch(wanted, range_ms, What::ALL).await })?;
         self.fetched = Some((range, pages.clone()));
         Ok(pages)
     }

@@ -5,6 +5,7 @@
 //! class keeps.
 
 use crate::tombstone::{DeletedSpans, Deletion};
+use crate::tiers::policy::TierPolicy;
 use model::labels::Labels;
 use model::matcher::Matcher;
 
@@ -28,6 +29,8 @@ pub struct Retention {
     pub bytes_max: Option<u64>,
     /// The first class that names a series decides, when it keeps shorter than the rest.
     pub classes: Vec<RetentionClass>,
+    /// How old samples become coarser; `None`: they do not.
+    pub tiers: Option<TierPolicy>,
 }
 
 /// What of a block matters here.

@@ -32,10 +32,12 @@ mod selection;
 mod tests;
 mod text;
 mod thrift;
+mod tiers;
 mod unpack;
 
 pub use block::Block;
 pub use cache::{BlockCaches, CacheCounts, CacheFigures, CacheKind};
 pub use error::ReadError;
 pub use fetch::Fetched;
+pub(crate) use tiers::retain_buckets;
 pub use selection::{BlockLabels, BlockPages, BlockSeries, What};
