@@ -83,8 +83,12 @@ fn sql(stored: &Store) -> Sql {
     let language = promql::engine::Engine::default();
     let pool = CpuPool::new().unwrap();
     let queries = QueryExecutor::new(options, language, store.clone(), pool, QueryMetrics::default());
-    let sources =
-        SqlSources { store, metadata: Arc::new(stored.engine().clone()), blocks: Arc::new(NoBlocks), lookback_ms: 300_000 };
+    let sources = SqlSources {
+        store,
+        metadata: Arc::new(stored.engine().clone()),
+        blocks: Arc::new(NoBlocks),
+        lookback_ms: 300_000,
+    };
     Sql::new(sources, queries)
 }
 

@@ -26,8 +26,8 @@ use crate::rules::query_port::RuleQueries;
 use crate::runtime::cpu::CpuPool;
 use crate::runtime::memory::{MEASURE_EVERY, Memory, Pressure};
 use crate::scrape::self_scrape::{SelfScrape, Sink, TargetStatus};
-use crate::telemetry::blocks::BlockCollector;
 use crate::sql::{Sql, SqlSources};
+use crate::telemetry::blocks::BlockCollector;
 use crate::telemetry::memory::MemoryCollector;
 use crate::telemetry::notifier::NotifierCollector;
 use crate::telemetry::process::ProcessCollector;
@@ -262,7 +262,12 @@ async fn watch_memory(memory: Memory, queries: QueryExecutor, stop: Cancellation
         let pressure = memory.pressure();
         if pressure > before {
             let (used, limit) = (memory.used(), memory.limit());
-            tracing::warn!(used, limit, ?pressure, "memory runs out: requests are turned away until there is room again");
+            tracing::warn!(
+                used,
+                limit,
+                ?pressure,
+                "memory runs out: requests are turned away until there is room again"
+            );
             queries.forget_results();
         } else if pressure < before && pressure == Pressure::Calm {
             tracing::info!(used = memory.used(), "there is memory again");

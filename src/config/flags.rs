@@ -79,7 +79,13 @@ pub struct ServeFlags {
 
     /// Memory that the process may use, in bytes; queries and then samples are turned away before it is full. 0: 80 % of
     /// the machine, or of the control group
-    #[arg(long = "memory.limit", value_name = "BYTES", default_value_t = 0, env = "HEARTH_MEMORY_LIMIT", overrides_with = "memory_limit")]
+    #[arg(
+        long = "memory.limit",
+        value_name = "BYTES",
+        default_value_t = 0,
+        env = "HEARTH_MEMORY_LIMIT",
+        overrides_with = "memory_limit"
+    )]
     pub memory_limit: u64,
 
     /// Longest time a query may take

@@ -2,8 +2,8 @@
 
 use super::appender::{AppendError, AppendErrorKind};
 use super::inflight::Overloaded;
-use crate::runtime::memory::MemoryFull;
 use super::reason::Reason;
+use crate::runtime::memory::MemoryFull;
 use crate::wire::compression::CompressionError;
 use crate::wire::{Protocol, WireError};
 use model::time::Timestamp;

@@ -19,6 +19,6 @@ mod metadata;
 pub mod select;
 pub mod snapshot;
 pub mod store;
-pub mod tombstone;
 pub mod tiers;
+pub mod tombstone;
 pub mod wal;

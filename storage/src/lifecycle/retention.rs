@@ -4,8 +4,8 @@
 //! readers as soon as they are too old; its blocks are written anew once, when all of a block is past the time that the
 //! class keeps.
 
-use crate::tombstone::{DeletedSpans, Deletion};
 use crate::tiers::policy::TierPolicy;
+use crate::tombstone::{DeletedSpans, Deletion};
 use model::labels::Labels;
 use model::matcher::Matcher;
 

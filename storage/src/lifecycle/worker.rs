@@ -295,7 +295,8 @@ impl Lifecycle {
         let (view, retention, now_ms) = (self.shared.view(), self.shared.retention(), now_ms());
         let hide = |labels: &Labels| retention.hidden_by_class(labels, &view.deletions, now_ms);
         let range = TimeRange::ALL;
-        let target = Target { staging: &self.staging, tenant: &self.shared.options.tenant, level, now_ms, hide: &hide, range };
+        let target =
+            Target { staging: &self.staging, tenant: &self.shared.options.tenant, level, now_ms, hide: &hide, range };
         let staged: Vec<_> = merge_blocks(&self.shared.io, inputs, &target)?.into_iter().collect();
         fail::fail_point!("compaction-written");
         let remove = inputs.iter().map(|block| block.meta().ulid.clone()).collect();

@@ -65,7 +65,8 @@ impl Head {
         let looks = Cell::new(0);
         let listing = self.list(&[], range, visible, limit, |shard, series, whole| {
             // Beyond the bound every series is taken for one in range, which ends the search.
-            let in_range = |slot| looks.replace(looks.get() + 1) >= GLANCE_LOOKS_MAX || shard.in_range(slot, range, visible);
+            let in_range =
+                |slot| looks.replace(looks.get() + 1) >= GLANCE_LOOKS_MAX || shard.in_range(slot, range, visible);
             let in_range = (!whole).then_some(in_range);
             match label {
                 None => shard.names(series, in_range),

@@ -39,5 +39,5 @@ pub use block::Block;
 pub use cache::{BlockCaches, CacheCounts, CacheFigures, CacheKind};
 pub use error::ReadError;
 pub use fetch::Fetched;
-pub(crate) use tiers::retain_buckets;
 pub use selection::{BlockLabels, BlockPages, BlockSeries, What};
+pub(crate) use tiers::retain_buckets;

@@ -17,6 +17,11 @@ use std::ops::Range;
 use std::sync::Arc;
 
 impl BlockSeries {
+    /// The length of its buckets in milliseconds, 0 of samples.
+    pub(crate) fn resolution_ms(&self) -> i64 {
+        i64::try_from(self.block.meta.resolution_ms).unwrap_or(i64::MAX)
+    }
+
     /// Fetches what reading the buckets of some series takes, all of their rows: one round trip, if it is not cached.
     ///
     /// # Errors
@@ -49,12 +54,11 @@ impl BlockSeries {
         if rows.is_empty() {
             return Ok(());
         }
-        let resolution_ms = i64::try_from(self.block.meta.resolution_ms).unwrap_or(i64::MAX);
+        let resolution_ms = self.resolution_ms();
         let (batch, ts_rows) = self.bucket_rows(pages, rows, fields)?;
         let start_ms = day_of(self.block.meta.min_ms.saturating_sub(1)).saturating_mul(DAY_MS);
-        let end_of = |ts_row: &u64| {
-            start_ms.saturating_add((*ts_row as i64).saturating_add(1).saturating_mul(resolution_ms))
-        };
+        let end_of =
+            |ts_row: &u64| start_ms.saturating_add((*ts_row as i64).saturating_add(1).saturating_mul(resolution_ms));
         let ends: Vec<i64> = ts_rows.iter().map(end_of).collect();
         let from = ends.partition_point(|end_ms| *end_ms <= after_ms);
         let to = ends.partition_point(|end_ms| *end_ms <= until_ms).max(from);
@@ -83,9 +87,15 @@ impl BlockSeries {
             for field in &kept {
                 let values = read(field.name())?.into_iter();
                 columns.push(match field.data_type() {
-                    DataType::UInt32 => Arc::new(values.map(|bits| bits.map(|bits| bits as u32)).collect::<UInt32Array>()),
-                    DataType::Boolean => Arc::new(values.map(|bits| bits.map(|bits| bits != 0)).collect::<BooleanArray>()),
-                    DataType::Int64 => Arc::new(values.map(|bits| bits.map(|bits| bits as i64)).collect::<Int64Array>()),
+                    DataType::UInt32 => {
+                        Arc::new(values.map(|bits| bits.map(|bits| bits as u32)).collect::<UInt32Array>())
+                    }
+                    DataType::Boolean => {
+                        Arc::new(values.map(|bits| bits.map(|bits| bits != 0)).collect::<BooleanArray>())
+                    }
+                    DataType::Int64 => {
+                        Arc::new(values.map(|bits| bits.map(|bits| bits as i64)).collect::<Int64Array>())
+                    }
                     _ => Arc::new(values.map(|bits| bits.map(f64::from_bits)).collect::<Float64Array>()),
                 });
             }
