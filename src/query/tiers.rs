@@ -169,14 +169,14 @@ async fn exact_answers_stay_the_same_when_samples_are_gone() {
     let before = exact(&store, base_ms).await;
 
     keep_samples(&store, 30);
-    assert_eq!(resolutions(&store), [(0, 5), (5, 4), (60, 4)]);
+    assert_eq!(resolutions(&store), [(0, 5), (5, 5), (60, 5)]);
     let with_tiers = exact(&store, base_ms).await;
     for (expected, found) in before.iter().zip(&with_tiers) {
         assert_eq!(expected, found, "samples are there");
     }
 
     keep_samples(&store, 5);
-    assert_eq!(resolutions(&store), [(0, 1), (5, 4), (60, 4)]);
+    assert_eq!(resolutions(&store), [(0, 1), (5, 5), (60, 5)]);
     for (expected, found) in before.iter().zip(&exact(&store, base_ms).await) {
         assert_eq!(expected, found, "samples are gone");
     }

@@ -16,6 +16,8 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod tiered;
+#[cfg(test)]
+mod tiered_tests;
 pub(crate) mod view;
 
 pub use error::StoreError;
