@@ -27,6 +27,7 @@ pub fn retention(flags: &ServeFlags, config: &Config, parse: &ParseOptions) -> R
         keep_ms: (keep_ms > 0).then_some(keep_ms),
         bytes_max: (flags.retention_size > 0).then_some(flags.retention_size),
         classes,
+        tiers: config.tiers.clone(),
     })
 }
 

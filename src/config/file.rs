@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use storage::bucket::BucketOptions;
+use storage::tiers::policy::TierPolicy;
 
 /// Settings that can change while Hearth runs, by `SIGHUP` or `POST /-/reload`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
@@ -26,6 +27,10 @@ pub struct Config {
     pub object_store: BucketOptions,
     /// Series that are kept for a shorter time than the rest; the first entry whose selector names a series decides.
     pub retention: Vec<RetentionConfig>,
+    /// How old samples become buckets, which take less room and are kept for longer. `{}` means the defaults. Without this
+    /// section no buckets are made, and samples are kept as the flags `storage.retention.*` say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tiers: Option<TierPolicy>,
 }
 
 /// How long some series are kept.
@@ -242,6 +247,9 @@ impl Config {
             return Err(format!("global.external_labels: {name:?} is not a valid label name"));
         }
         self.object_store.check().map_err(|error| error.to_string())?;
+        if let Some(tiers) = &self.tiers {
+            tiers.check().map_err(|error| format!("tiers: {error}"))?;
+        }
         for (i, group) in self.alerting.alertmanagers.iter().enumerate() {
             group.check().map_err(|message| format!("alerting.alertmanagers[{i}]: {message}"))?;
         }
@@ -303,6 +311,8 @@ mod tests {
             "object_store: {type: gcs, gcs: {bucket: b, key: c}}",
             "object_store: {type: azure, azure: {account: a}}",
             "object_store: {request_timeout: 0s}",
+            "tiers: {tiers: [{resolution: 7m, keep: 30d}]}",
+            "tiers: {raw: 7d}",
             "object_store: {prefix: \"a//b\"}",
             "alerting: {alertmanagers: [{static_configs: [{targets: [\"http://a:1\"]}]}]}",
         ] {

@@ -4,6 +4,7 @@ use super::results_cache::ChangeLog;
 use super::store::{HeadSummary, LookupRequest, MetadataSource, SeriesStore};
 #[cfg(feature = "sql")]
 use crate::sql::{BlockRow, BlockSource};
+use model::bucket::{BucketColumns, BucketFields, BucketUse, Coverage, Segment};
 use model::exemplar::Exemplar;
 use model::histogram::{Histogram, HistogramColumns};
 use model::labels::Labels;
@@ -54,6 +55,17 @@ impl SeriesSource for EngineStore {
         let selection = self.store.select(matchers, after_ms, until_ms, series_max).map_err(source_error)?;
         Ok(Box::new(SelectedSeries { selection }))
     }
+
+    fn select_with_buckets(
+        &self,
+        request: &SelectRequest<'_>,
+        buckets: &BucketUse,
+    ) -> Result<Box<dyn SeriesSet>, SourceError> {
+        let SelectRequest { matchers, after_ms, until_ms, series_max } = *request;
+        let range = TimeRange { after_ms, until_ms };
+        let selected = self.store.select_with_buckets(matchers, range, series_max, buckets);
+        Ok(Box::new(SelectedSeries { selection: selected.map_err(source_error)? }))
+    }
 }
 
 /// The series as they were at one moment.
@@ -71,6 +83,17 @@ impl SeriesSource for Viewed {
         let SelectRequest { matchers, after_ms, until_ms, series_max } = *request;
         let selection = self.view.select(matchers, after_ms, until_ms, series_max).map_err(source_error)?;
         Ok(Box::new(SelectedSeries { selection }))
+    }
+
+    fn select_with_buckets(
+        &self,
+        request: &SelectRequest<'_>,
+        buckets: &BucketUse,
+    ) -> Result<Box<dyn SeriesSet>, SourceError> {
+        let SelectRequest { matchers, after_ms, until_ms, series_max } = *request;
+        let range = TimeRange { after_ms, until_ms };
+        let selected = self.view.select_with_buckets(matchers, range, series_max, buckets);
+        Ok(Box::new(SelectedSeries { selection: selected.map_err(source_error)? }))
     }
 }
 
@@ -188,6 +211,21 @@ impl SeriesSet for SelectedSeries {
 
     fn latest(&self, index: usize, after_ms: i64, at_ms: i64) -> Result<Option<Sample>, SourceError> {
         self.selection.latest(index, after_ms, at_ms).map_err(source_error)
+    }
+
+    fn coverage(&self) -> Option<&Coverage> {
+        self.selection.coverage()
+    }
+
+    fn read_buckets(
+        &self,
+        index: usize,
+        segment: &Segment,
+        range_ms: (i64, i64),
+        fields: BucketFields,
+        into: &mut BucketColumns,
+    ) -> Result<(), SourceError> {
+        self.selection.read_buckets(index, segment, range_ms, fields, into).map_err(source_error)
     }
 
     fn may_have_histograms(&self, index: usize) -> bool {

@@ -19,3 +19,5 @@ pub mod metrics;
 mod invariances;
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod tiers;

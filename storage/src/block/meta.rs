@@ -180,6 +180,12 @@ pub fn ulid(ms: u64, rest: u128) -> String {
     (0..26).rev().map(digit).collect()
 }
 
+/// When a block was begun, from its identity: ten digits of Crockford's base 32.
+pub(crate) fn created_ms(ulid: &str) -> i64 {
+    let digit = |byte: u8| b"0123456789ABCDEFGHJKMNPQRSTVWXYZ".iter().position(|digit| *digit == byte).unwrap_or(0);
+    ulid.bytes().take(10).fold(0, |ms, byte| ms << 5 | digit(byte) as i64)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

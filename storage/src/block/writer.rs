@@ -8,6 +8,7 @@ mod floats;
 mod histograms;
 mod series;
 mod tables;
+mod tier;
 
 use super::checksums::{self, FileSums, SummedFile};
 use super::error::BlockError;
@@ -32,6 +33,7 @@ use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+pub use tier::TierWriter;
 
 /// What a block is, apart from its content.
 #[derive(Debug, Clone)]
@@ -168,7 +170,7 @@ impl BlockWriter {
     pub fn finish(self) -> Result<BlockMeta, BlockError> {
         let exemplar_times = self.exemplars.times();
         let (min_ms, max_ms) = self.times.or(exemplar_times).unwrap_or_default();
-        let mut meta = BlockMeta {
+        let meta = BlockMeta {
             format_version: FORMAT_VERSION,
             ulid: self.spec.ulid.clone(),
             tenant: self.spec.tenant.clone(),
@@ -191,20 +193,30 @@ impl BlockWriter {
         tables.extend(self.floats.finish()?);
         tables.extend(self.histograms.finish()?);
         tables.extend(self.exemplars.finish()?);
-        let mut sums = Vec::with_capacity(tables.len());
-        for table in tables {
-            let (file, checksums) = table.finish(&metadata)?;
-            meta.files.push(file);
-            sums.push(checksums);
-        }
-        meta.files.push(write_file(&self.dir, CHECKSUMS_FILE, &checksums::encode(&sums))?.0);
-        write_file(&self.dir, META_FILE, &meta.to_json())?;
-        for dir in [Some(self.dir.as_path()), self.dir.parent()].into_iter().flatten() {
-            let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
-            File::open(dir).and_then(|file| file.sync_all()).map_err(BlockError::io("sync", dir))?;
-        }
-        Ok(meta)
+        seal(&self.dir, meta, tables, &metadata)
     }
+}
+
+/// Completes the files of a block and makes them and their directory durable.
+fn seal(
+    dir: &Path,
+    mut meta: BlockMeta,
+    tables: Vec<Table>,
+    metadata: &[(&str, String)],
+) -> Result<BlockMeta, BlockError> {
+    let mut sums = Vec::with_capacity(tables.len());
+    for table in tables {
+        let (file, checksums) = table.finish(metadata)?;
+        meta.files.push(file);
+        sums.push(checksums);
+    }
+    meta.files.push(write_file(dir, CHECKSUMS_FILE, &checksums::encode(&sums))?.0);
+    write_file(dir, META_FILE, &meta.to_json())?;
+    for dir in [Some(dir), dir.parent()].into_iter().flatten() {
+        let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+        File::open(dir).and_then(|file| file.sync_all()).map_err(BlockError::io("sync", dir))?;
+    }
+    Ok(meta)
 }
 
 /// What every file says of its block.

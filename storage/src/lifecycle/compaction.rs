@@ -26,7 +26,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// Series of an input that are in memory at once.
-const SERIES_AT_ONCE: usize = 256;
+pub(super) const SERIES_AT_ONCE: usize = 256;
 
 /// What is made of the inputs.
 pub(crate) struct Target<'t> {
@@ -114,7 +114,7 @@ pub(crate) fn merge_blocks(io: &Io, inputs: &[Block], target: &Target<'_>) -> Re
 #[derive(Default)]
 pub(crate) struct Visited {
     pub(crate) labels: Labels,
-    hash: LabelHash,
+    pub(crate) hash: LabelHash,
     pub(crate) metric_type: MetricType,
     pub(crate) floats: SampleColumns,
     float_starts_ms: Vec<i64>,

@@ -1,13 +1,15 @@
 //! The life of stored samples after the head: flushed into blocks, merged, hidden, dropped.
 //!
 //! What is decided is pure and apart from what is done: [`window`] says which spans become blocks, [`compaction_plan`] which
-//! blocks become one, [`retention`] what expires.
+//! blocks become one, [`retention`] what expires, `tiering_plan` what becomes coarser.
 
 mod compaction;
 pub mod compaction_plan;
 mod flush;
 mod publish;
 pub mod retention;
+mod tiering;
+mod tiering_plan;
 pub mod window;
 pub(crate) mod worker;
 

@@ -4,6 +4,7 @@
 //! readers as soon as they are too old; its blocks are written anew once, when all of a block is past the time that the
 //! class keeps.
 
+use crate::tiers::policy::TierPolicy;
 use crate::tombstone::{DeletedSpans, Deletion};
 use model::labels::Labels;
 use model::matcher::Matcher;
@@ -28,6 +29,8 @@ pub struct Retention {
     pub bytes_max: Option<u64>,
     /// The first class that names a series decides, when it keeps shorter than the rest.
     pub classes: Vec<RetentionClass>,
+    /// How old samples become coarser; `None`: they do not.
+    pub tiers: Option<TierPolicy>,
 }
 
 /// What of a block matters here.

@@ -10,7 +10,7 @@ use super::flush::{StagedBlock, write_blocks};
 use super::publish::{Change, publish};
 use super::retention;
 use super::window::due_boundary;
-use crate::block::meta::BlockMeta;
+use crate::block::meta::{BlockMeta, created_ms};
 use crate::block::read::Block;
 use crate::engine::Flush;
 use crate::error::ErrorKind;
@@ -116,11 +116,11 @@ impl Drop for Worker {
     }
 }
 
-struct Lifecycle {
-    shared: Arc<Shared>,
+pub(super) struct Lifecycle {
+    pub(super) shared: Arc<Shared>,
     /// Whether nothing is waited for any more.
     stopped: watch::Receiver<bool>,
-    staging: PathBuf,
+    pub(super) staging: PathBuf,
     writer: Option<Epoch>,
     compactor: Option<Epoch>,
     /// A flush whose blocks are written and could not be published yet.
@@ -133,7 +133,7 @@ struct Lifecycle {
     damaged: HashMap<String, Instant>,
 }
 
-fn now_ms() -> i64 {
+pub(super) fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
@@ -157,7 +157,7 @@ impl Lifecycle {
         match request {
             Request::Flush { compact } => {
                 self.flush_all(i64::MIN)?;
-                while compact && self.compact(true)? {}
+                while compact && (self.compact(true)? || self.tier(now_ms())?) {}
                 Ok(())
             }
             Request::Delete(tombstones) => self.commit_deletions(tombstones),
@@ -278,7 +278,7 @@ impl Lifecycle {
         Ok(staged.iter().map(|block| block.meta.samples + block.meta.histograms).sum())
     }
 
-    fn publish(&mut self, role: Role, staged: &[StagedBlock], change: &Change) -> Result<(), StoreError> {
+    pub(super) fn publish(&mut self, role: Role, staged: &[StagedBlock], change: &Change) -> Result<(), StoreError> {
         let epoch = self.epoch(role)?;
         let (chain, staged, change) = (Arc::clone(&self.shared.chain), staged.to_vec(), change.clone());
         let published = self.wait(async move { publish(&chain, epoch, &staged, &change).await });
@@ -311,7 +311,7 @@ impl Lifecycle {
     }
 
     /// Local copies are of no more use; what cannot be removed is removed at the next start.
-    fn unstage(&self, staged: &[StagedBlock]) {
+    pub(super) fn unstage(&self, staged: &[StagedBlock]) {
         for block in staged {
             let _ = std::fs::remove_dir_all(&block.dir);
         }
@@ -336,6 +336,7 @@ impl Lifecycle {
             self.carry_out_deletion().map(|_| ()),
             self.carry_out_class().map(|_| ()),
             self.compact(false).map(|_| ()),
+            self.tier(now_ms()).map(|_| ()),
         ];
         outcomes.into_iter().collect()
     }
@@ -409,7 +410,8 @@ impl Lifecycle {
     /// Writes a block anew that holds series whose class keeps them for a shorter time.
     fn carry_out_class(&mut self) -> Result<bool, StoreError> {
         let (view, retention) = (self.shared.view(), self.shared.retention());
-        let blocks: Vec<_> = view.blocks.iter().map(|block| retention_candidate(block.meta())).collect();
+        let raw = view.blocks.iter().filter(|block| block.meta().resolution_ms == 0);
+        let blocks: Vec<_> = raw.map(|block| retention_candidate(block.meta())).collect();
         let Some(found) = retention.to_rewrite(&blocks, now_ms()) else { return Ok(false) };
         let Some(block) = view.blocks.iter().find(|block| block.meta().ulid == found.ulid).cloned() else {
             return Ok(false);
@@ -444,6 +446,14 @@ impl Lifecycle {
                 }
                 let level = block.meta().level;
                 self.rewrite(std::slice::from_ref(block), level, Vec::new())?;
+                return Ok(true);
+            }
+            // What samples had is made anew from them; buckets that outlived theirs are written without it.
+            for block in view.tiers_within(range, true) {
+                if created_ms(&block.meta().ulid) > tombstone.created_ms || !self.holds(block, deletion, range)? {
+                    continue;
+                }
+                self.rewrite_tier(block)?;
                 return Ok(true);
             }
             done.push(tombstone.id.clone());
@@ -501,10 +511,4 @@ fn retention_candidate(meta: &BlockMeta) -> retention::Candidate {
         resolution_ms: i64::try_from(meta.resolution_ms).unwrap_or(i64::MAX),
         classes: Vec::new(),
     }
-}
-
-/// When a block was begun, from its identity: ten digits of Crockford's base 32.
-fn created_ms(ulid: &str) -> i64 {
-    let digit = |byte: u8| b"0123456789ABCDEFGHJKMNPQRSTVWXYZ".iter().position(|digit| *digit == byte).unwrap_or(0);
-    ulid.bytes().take(10).fold(0, |ms, byte| ms << 5 | digit(byte) as i64)
 }

@@ -16,7 +16,7 @@ impl Store {
     /// A block cannot be read.
     pub fn label_names(&self, matchers: &[Matcher], range: TimeRange, limit: usize) -> Result<Listing, SelectError> {
         let head = self.engine().label_names(matchers, range, limit)?;
-        let (matchers, blocks) = (matchers.to_vec(), self.raw_blocks(range)?);
+        let (matchers, blocks) = (matchers.to_vec(), self.known_blocks(range)?);
         if blocks.is_empty() {
             return Ok(head);
         }
@@ -38,7 +38,7 @@ impl Store {
         limit: usize,
     ) -> Result<Listing, SelectError> {
         let head = self.engine().label_values(name, matchers, range, limit)?;
-        let (name, matchers, blocks) = (name.to_owned(), matchers.to_vec(), self.raw_blocks(range)?);
+        let (name, matchers, blocks) = (name.to_owned(), matchers.to_vec(), self.known_blocks(range)?);
         if blocks.is_empty() {
             return Ok(head);
         }
@@ -97,10 +97,10 @@ impl Store {
         Ok(all.into_iter().collect())
     }
 
-    fn raw_blocks(&self, range: TimeRange) -> Result<Vec<crate::block::read::Block>, ReadError> {
+    fn known_blocks(&self, range: TimeRange) -> Result<Vec<crate::block::read::Block>, ReadError> {
         let view = self.inner.shared.view();
         view.check(range)?;
-        Ok(view.raw_within(range).cloned().collect())
+        Ok(view.known_within(range).cloned().collect())
     }
 }
 

@@ -15,6 +15,9 @@ mod series;
 mod state;
 #[cfg(test)]
 mod tests;
+mod tiered;
+#[cfg(test)]
+mod tiered_tests;
 pub(crate) mod view;
 
 pub use error::StoreError;
@@ -22,7 +25,7 @@ pub use options::StoreOptions;
 pub use series::Selection;
 pub use state::{BlockGroup, StoreStats, WorkStats};
 
-use crate::block::read::BlockCaches;
+use crate::block::read::{Block, BlockCaches};
 use crate::bucket::Bucket;
 use crate::engine::Engine;
 use crate::lifecycle::retention::Retention;
@@ -37,6 +40,7 @@ use parking_lot::{Mutex, RwLock};
 use selection::{Merged, Wanted};
 pub(crate) use state::{Counters, now_ms};
 use std::sync::Arc;
+use tiered::Tiered;
 use view::BlockView;
 
 /// An open store. A cheap handle: clones share one store, any thread may use any of them.
@@ -143,7 +147,9 @@ impl Store {
         // The head first: what it gives up afterwards is in the blocks by then.
         let head = shared.engine.select(matchers, after_ms, until_ms, series_max)?;
         let range = TimeRange { after_ms, until_ms };
-        shared.merge(&shared.view(), head, &Wanted { matchers, range, series_max, first: false })
+        let view = shared.view();
+        let tiers = Tiered::none(&view, range);
+        shared.merge(&view, head, tiers, &Wanted { matchers, range, series_max, first: false })
     }
 
     /// What is stored now, to be selected from while more is stored.
@@ -162,7 +168,9 @@ impl Store {
     pub fn select_first(&self, matchers: &[Matcher], range: TimeRange, limit: usize) -> Result<Selection, SelectError> {
         let shared = &self.inner.shared;
         let head = shared.engine.head().select_first(matchers, range, limit);
-        shared.merge(&shared.view(), head, &Wanted { matchers, range, series_max: limit, first: true })
+        let view = shared.view();
+        let tiers = Tiered::known(&view, range);
+        shared.merge(&view, head, tiers, &Wanted { matchers, range, series_max: limit, first: true })
     }
 
     /// Ends the lifecycle, takes nothing more, and leaves a snapshot for a fast start.
@@ -196,7 +204,8 @@ impl StoreView {
     ) -> Result<Selection, SelectError> {
         let head = self.head.select(matchers, after_ms, until_ms, series_max)?;
         let range = TimeRange { after_ms, until_ms };
-        self.shared.merge(&self.blocks, head, &Wanted { matchers, range, series_max, first: false })
+        let tiers = Tiered::none(&self.blocks, range);
+        self.shared.merge(&self.blocks, head, tiers, &Wanted { matchers, range, series_max, first: false })
     }
 }
 
@@ -226,19 +235,19 @@ impl Shared {
         &self,
         view: &BlockView,
         head: crate::select::Selection,
+        (blocks, tiers): (Vec<Block>, Tiered),
         wanted: &Wanted<'_>,
     ) -> Result<Selection, SelectError> {
         view.check(wanted.range)?;
-        let blocks: Vec<_> = view.raw_within(wanted.range).cloned().collect();
         let (retention, range) = (self.retention(), wanted.range);
         let first_ms = range.after_ms.saturating_add(1);
         let deletions: Vec<_> =
             view.deletions.iter().filter(|deletion| deletion.overlaps(first_ms, range.until_ms)).cloned().collect();
         let hides = !deletions.is_empty() || !retention.classes.is_empty();
-        if blocks.is_empty() && !hides {
+        if blocks.is_empty() && !hides && tiers.coverage().is_none() {
             return Ok(Selection::Head(head));
         }
-        let mut merged = Merged::new(&self.io, &self.engine, head, blocks, wanted)?;
+        let mut merged = Merged::new(&self.io, &self.engine, head, blocks, tiers, wanted)?;
         if hides {
             let now_ms = state::now_ms();
             merged.hide(&|labels: &Labels| retention.hidden_by_class(labels, &deletions, now_ms))?;

@@ -6,14 +6,16 @@
 //! first one is read.
 
 use super::io::Io;
+use super::tiered::Tiered;
 use crate::append::LabelHash;
-use crate::block::read::{Block, BlockLabels, BlockPages, BlockSeries, ReadError, What};
+use crate::block::read::{Block, BlockLabels, BlockPages, BlockSeries, ReadError, What, retain_buckets};
 use crate::engine::Engine;
 use crate::head::read_histograms::hint;
 use crate::select::{SelectError, Selection as HeadSelection, TimeRange};
 use crate::tombstone::DeletedSpans;
 use futures::future::try_join_all;
 use hashbrown::HashMap;
+use model::bucket::{Bucket, BucketColumns, BucketFields, Coverage, Segment};
 use model::histogram::{CounterResetHint, Histogram, HistogramColumns};
 use model::labels::Labels;
 use model::matcher::Matcher;
@@ -38,6 +40,7 @@ pub struct Merged {
     hidden: HashMap<u32, DeletedSpans>,
     labels: OnceLock<Result<Vec<BlockLabels>, ReadError>>,
     pages: OnceLock<Result<Vec<BlockPages>, ReadError>>,
+    tiers: Tiered,
 }
 
 /// Which series are wanted.
@@ -64,12 +67,13 @@ struct Places {
 pub(crate) type Hide<'h> = &'h dyn Fn(&Labels) -> DeletedSpans;
 
 impl Merged {
-    /// Merges what the head has with what `blocks`, by precedence, have.
+    /// Merges what the head has with what `blocks`, by precedence, have. Behind those of samples may be blocks of tiers.
     pub(crate) fn new(
         io: &Io,
         engine: &Engine,
         head: HeadSelection,
         blocks: Vec<Block>,
+        tiers: Tiered,
         wanted: &Wanted<'_>,
     ) -> Result<Self, SelectError> {
         let Wanted { range, series_max, first, .. } = *wanted;
@@ -98,6 +102,7 @@ impl Merged {
             hidden: HashMap::new(),
             labels: OnceLock::new(),
             pages: OnceLock::new(),
+            tiers,
         };
         let (blocks, hashes): (Vec<_>, Vec<_>) = found.into_iter().unzip();
         merged.join(engine, &hashes);
@@ -161,7 +166,14 @@ impl Merged {
         self.series.len()
     }
 
+    /// Where its samples are.
     fn places(&self, index: usize) -> (Option<usize>, &[(u16, u32)]) {
+        let (head, all) = self.all_places(index);
+        let raw = all.partition_point(|(number, _)| usize::from(*number) < self.tiers.raw_blocks());
+        (head, all.get(..raw).unwrap_or_default())
+    }
+
+    fn all_places(&self, index: usize) -> (Option<usize>, &[(u16, u32)]) {
         let Some(Places { head, blocks }) = self.series.get(index).cloned() else { return (None, &[]) };
         let blocks = self.places.get(blocks.start as usize..blocks.end as usize).unwrap_or_default();
         ((head != NONE).then_some(head as usize), blocks)
@@ -183,9 +195,10 @@ impl Merged {
     /// The samples of all series that blocks have, fetched once.
     fn pages(&self) -> Result<&[BlockPages], SelectError> {
         let fetch = || {
-            let (blocks, range) = (Arc::clone(&self.blocks), self.range);
+            let (blocks, range, raw) = (Arc::clone(&self.blocks), self.range, self.tiers.raw_blocks());
             let fetch = async move {
-                try_join_all(blocks.iter().map(|series| series.fetch(0..series.len(), range, What::ALL))).await
+                let raw = blocks.iter().take(raw);
+                try_join_all(raw.map(|series| series.fetch(0..series.len(), range, What::ALL))).await
             };
             self.io.wait(fetch)
         };
@@ -197,7 +210,7 @@ impl Merged {
     }
 
     pub(crate) fn labels(&self, index: usize) -> Result<Labels, SelectError> {
-        match self.places(index) {
+        match self.all_places(index) {
             (Some(head), _) => Ok(self.head.labels(head)),
             (None, [(block, row), ..]) => Ok(self.block_labels()?[usize::from(*block)].of(*row as usize)?),
             (None, []) => Ok(Labels::empty()),
@@ -205,7 +218,7 @@ impl Merged {
     }
 
     pub(crate) fn labels_among(&self, index: usize, names: &[&str]) -> Result<Labels, SelectError> {
-        match self.places(index) {
+        match self.all_places(index) {
             (Some(head), _) => Ok(self.head.labels_among(head, names)),
             (None, [(block, row), ..]) => Ok(self.block_labels()?[usize::from(*block)].among(*row as usize, names)?),
             (None, []) => Ok(Labels::empty()),
@@ -243,6 +256,7 @@ impl Merged {
         into: &mut SampleColumns,
     ) -> Result<Option<u64>, SelectError> {
         into.clear();
+        let range = self.tiers.unexpired(range);
         let (head, blocks) = self.places(index);
         let mut token = Token::default();
         let mut merge = Merge::default();
@@ -266,6 +280,7 @@ impl Merged {
     }
 
     pub(crate) fn latest(&self, index: usize, range: TimeRange) -> Result<Option<Sample>, SelectError> {
+        let range = self.tiers.unexpired(range);
         if self.hidden.contains_key(&(index as u32)) {
             let mut columns = SampleColumns::default();
             self.read(index, range, &mut columns)?;
@@ -307,6 +322,7 @@ impl Merged {
         into: &mut HistogramColumns,
     ) -> Result<(), SelectError> {
         into.clear();
+        let range = self.tiers.unexpired(range);
         let (head, blocks) = self.places(index);
         let mut found: Vec<(i64, Arc<Histogram>)> = Vec::new();
         let mut part = HistogramColumns::default();
@@ -380,6 +396,7 @@ impl Merged {
         into: &mut Vec<i64>,
     ) -> Result<(), SelectError> {
         into.clear();
+        let range = self.tiers.unexpired(range);
         let (head, blocks) = self.places(index);
         let mut found: Vec<(i64, i64)> = Vec::new();
         let mut part = Part::default();
@@ -404,6 +421,43 @@ impl Merged {
         }
         if found.iter().any(|(_, start_ms)| *start_ms != 0) {
             into.extend(found.into_iter().map(|(_, start_ms)| start_ms));
+        }
+        Ok(())
+    }
+}
+
+impl Merged {
+    /// Which time is served from buckets.
+    pub(crate) fn coverage(&self) -> Option<&Coverage> {
+        self.tiers.coverage()
+    }
+
+    /// As [`Selection::read_buckets`](super::Selection::read_buckets).
+    pub(crate) fn read_buckets(
+        &self,
+        index: usize,
+        segment: &Segment,
+        range: (i64, i64),
+        fields: BucketFields,
+        into: &mut BucketColumns,
+    ) -> Result<(), SelectError> {
+        into.clear();
+        let resolution_ms = segment.resolution_ms;
+        let (_, all) = self.all_places(index);
+        let in_tiers = all.iter().filter(|(number, _)| usize::from(*number) >= self.tiers.raw_blocks());
+        let mut pages = None;
+        for (number, row) in in_tiers.filter(|(number, _)| self.block(*number).resolution_ms() == resolution_ms) {
+            let pages = match &pages {
+                Some(pages) => pages,
+                None => pages.insert(self.tiers.pages(&self.io, &self.blocks, resolution_ms, fields)?),
+            };
+            if let Some(pages) = pages.get(number) {
+                self.block(*number).read_buckets(pages, *row as usize, range, fields, into)?;
+            }
+        }
+        if let Some(hidden) = self.hidden.get(&(index as u32)) {
+            let keep = |bucket: &Bucket| !hidden.touch(bucket.end_ms - resolution_ms + 1, bucket.end_ms);
+            retain_buckets(into, fields, keep);
         }
         Ok(())
     }

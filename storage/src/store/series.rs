@@ -2,6 +2,7 @@
 
 use super::selection::Merged;
 use crate::select::{SelectError, Selection as HeadSelection, TimeRange};
+use model::bucket::{BucketColumns, BucketFields, Coverage, Segment};
 use model::histogram::{Histogram, HistogramColumns};
 use model::labels::Labels;
 use model::sample::{Sample, SampleColumns};
@@ -151,6 +152,37 @@ impl Selection {
         match self {
             Self::Head(head) => head.latest_histogram(index, after_ms, at_ms),
             Self::Merged(merged) => merged.latest_histogram(index, TimeRange { after_ms, until_ms: at_ms }),
+        }
+    }
+
+    /// Which time is served from buckets; `None` when none is and nothing has expired.
+    #[must_use]
+    pub fn coverage(&self) -> Option<&Coverage> {
+        match self {
+            Self::Head(_) => None,
+            Self::Merged(merged) => merged.coverage(),
+        }
+    }
+
+    /// Replaces the content of `into` by the buckets of one series that end in a range, open at its start, of a segment of
+    /// [`Selection::coverage`].
+    ///
+    /// # Errors
+    /// A block cannot be read.
+    pub fn read_buckets(
+        &self,
+        index: usize,
+        segment: &Segment,
+        range: (i64, i64),
+        fields: BucketFields,
+        into: &mut BucketColumns,
+    ) -> Result<(), SelectError> {
+        match self {
+            Self::Head(_) => {
+                into.clear();
+                Ok(())
+            }
+            Self::Merged(merged) => merged.read_buckets(index, segment, range, fields, into),
         }
     }
 

@@ -6,6 +6,7 @@ use crate::block::read::{Block, BlockCaches, ReadError};
 use crate::bucket::Bucket;
 use crate::manifest::Manifest;
 use crate::select::TimeRange;
+use crate::tiers::days::TierCoverage;
 use crate::tombstone::Deletion;
 use hashbrown::HashMap;
 use std::sync::Arc;
@@ -19,6 +20,8 @@ pub(crate) struct BlockView {
     /// Blocks that this version cannot read, and why: whoever asks for their time is told.
     unreadable: Vec<(Arc<BlockMeta>, ReadError)>,
     pub(crate) deletions: Vec<Deletion>,
+    /// What of tiers can be read.
+    pub(crate) tiers: TierCoverage,
 }
 
 impl BlockView {
@@ -53,7 +56,8 @@ impl BlockView {
             (a.resolution_ms, a.oldest_origin(), &a.ulid).cmp(&(b.resolution_ms, b.oldest_origin(), &b.ulid))
         });
         let deletions = manifest.tombstones.iter().map(Deletion::of).collect::<Result<_, _>>()?;
-        Ok(Self { manifest, blocks, unreadable, deletions })
+        let tiers = TierCoverage::of(blocks.iter().map(|block| block.meta().as_ref()));
+        Ok(Self { manifest, blocks, unreadable, deletions, tiers })
     }
 
     /// The blocks of raw samples that may have some in a range, by precedence.
@@ -74,6 +78,29 @@ impl BlockView {
             Some((_, error)) => Err(error.clone()),
             None => Ok(()),
         }
+    }
+
+    /// The blocks of tiers that have buckets of a range. `expired`: all of those whose samples are gone; otherwise those that
+    /// may be read.
+    pub(crate) fn tiers_within(&self, range: TimeRange, expired: bool) -> impl Iterator<Item = &Block> {
+        let overlapping = self.blocks.iter().filter(move |block| {
+            let meta = block.meta();
+            meta.resolution_ms > 0 && meta.max_ms > range.after_ms && meta.min_ms <= range.until_ms
+        });
+        overlapping.filter(move |block| {
+            let meta = block.meta();
+            match expired {
+                true => self.tiers.expired_until_ms.is_some_and(|expired_ms| meta.min_ms <= expired_ms),
+                false => self.tiers.ulids.contains(&meta.ulid),
+            }
+        })
+    }
+
+    /// The blocks that know the series of a range: those of samples, and where they have expired those of the finest tier.
+    pub(crate) fn known_within(&self, range: TimeRange) -> impl Iterator<Item = &Block> {
+        let expired = self.tiers_within(range, true);
+        let finest = expired.filter(|block| self.tiers.expired_ulids.contains(&block.meta().ulid));
+        self.raw_within(range).chain(finest.filter(|block| block.meta().series > 0))
     }
 
     /// The newest sample of all blocks.

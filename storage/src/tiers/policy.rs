@@ -1,10 +1,11 @@
 //! Which tiers there are and how long samples and each of them are kept.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// How old data becomes coarser.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TierPolicy {
     /// How long samples are kept as they came.
@@ -12,20 +13,23 @@ pub struct TierPolicy {
     /// Afterwards queries are answered from tiers: exactly where step, range and start are multiples of a tier's resolution
     /// and the function allows it, else approximately and with a warning. Since 0.1.
     #[serde(with = "duration")]
+    #[schemars(schema_with = "duration::schema")]
     pub raw_keep: Duration,
     /// The tiers, finest first. Without any, data is gone when `raw_keep` is over. Since 0.1.
     pub tiers: Vec<TierOptions>,
 }
 
 /// One tier.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TierOptions {
     /// The length of its buckets: whole seconds, a divisor of 24 h and of the next tier's resolution.
     #[serde(with = "duration")]
+    #[schemars(schema_with = "duration::schema")]
     pub resolution: Duration,
     /// How long its buckets are kept, at least as long as what is finer.
     #[serde(with = "duration")]
+    #[schemars(schema_with = "duration::schema")]
     pub keep: Duration,
 }
 
@@ -117,6 +121,10 @@ mod duration {
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
         let millis = model::time::parse_duration(&String::deserialize(deserializer)?).map_err(D::Error::custom)?;
         Ok(Duration::from_millis(millis.unsigned_abs()))
+    }
+
+    pub(super) fn schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({"type": "string", "title": "duration"})
     }
 }
 

@@ -33,6 +33,7 @@ mod sums;
 mod tests;
 mod text;
 mod thrift;
+mod tiers;
 mod unpack;
 
 pub use block::Block;
@@ -40,3 +41,4 @@ pub use cache::{BlockCaches, CacheCounts, CacheFigures, CacheKind};
 pub use error::ReadError;
 pub use fetch::Fetched;
 pub use selection::{BlockLabels, BlockPages, BlockSeries, What};
+pub(crate) use tiers::retain_buckets;

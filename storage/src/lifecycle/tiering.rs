@@ -1,0 +1,188 @@
+//! Makes blocks of tiers, from samples or from finer buckets. What is deleted or expired is left out: of samples exactly, of
+//! buckets all that have any of it.
+
+use super::compaction::{SERIES_AT_ONCE, Wanted, visit};
+use super::flush::StagedBlock;
+use super::publish::Change;
+use super::tiering_plan::{TierBuild, TierStep, plan};
+use super::window::DAY_MS;
+use super::worker::{Lifecycle, now_ms};
+use crate::append::LabelHash;
+use crate::block::meta::ulid;
+use crate::block::read::{Block, retain_buckets};
+use crate::block::writer::{BlockSpec, Layout, TierWriter};
+use crate::manifest::Role;
+use crate::select::TimeRange;
+use crate::store::selection::Hide;
+use crate::store::{Io, StoreError};
+use hashbrown::HashSet;
+use model::bucket::{BucketColumns, BucketFields, aggregate, coarsen};
+use model::labels::Labels;
+use model::metadata::MetricType;
+use model::sample::SampleColumns;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Level of the blocks of tiers: they are written for the long term.
+const LEVEL: u8 = 1;
+
+impl Lifecycle {
+    /// Makes or drops one thing; returns whether there may be more to do. Without a policy nothing is due.
+    pub(super) fn tier(&mut self, now_ms: i64) -> Result<bool, StoreError> {
+        let (view, retention) = (self.shared.view(), self.shared.retention());
+        let Some(policy) = &retention.tiers else { return Ok(false) };
+        let floor_ms = self.shared.engine.head().read_floor_ms();
+        let metas = view.blocks.iter().map(|block| block.meta().as_ref());
+        match plan(metas, policy, now_ms, floor_ms) {
+            None => Ok(false),
+            Some(TierStep::Drop(remove)) => {
+                let count = remove.len() as u64;
+                self.publish(Role::Compactor, &[], &Change { remove, ..Change::default() })?;
+                self.shared.counters.expired_blocks.fetch_add(count, std::sync::atomic::Ordering::Relaxed);
+                self.shared.follow()?;
+                Ok(true)
+            }
+            Some(TierStep::Build(build)) => {
+                self.build(&build, &view.blocks, now_ms)?;
+                Ok(true)
+            }
+        }
+    }
+
+    /// Writes a block of a tier anew, without what is deleted by now.
+    pub(super) fn rewrite_tier(&mut self, block: &Block) -> Result<(), StoreError> {
+        let meta = block.meta();
+        let build = TierBuild {
+            day: super::window::day_of(meta.min_ms.saturating_sub(1)),
+            resolution_ms: i64::try_from(meta.resolution_ms).unwrap_or(i64::MAX),
+            finer: Some(meta.ulid.clone()),
+            replaces: vec![meta.ulid.clone()],
+            created_ms: now_ms().max(crate::block::meta::created_ms(&meta.ulid).saturating_add(1)),
+            sources: meta.sources.clone(),
+        };
+        self.build(&build, std::slice::from_ref(block), now_ms())
+    }
+
+    fn build(&mut self, build: &TierBuild, blocks: &[Block], now_ms: i64) -> Result<(), StoreError> {
+        let started = Instant::now();
+        let (view, retention) = (self.shared.view(), self.shared.retention());
+        let hide = |labels: &Labels| retention.hidden_by_class(labels, &view.deletions, now_ms);
+        let (io, tenant) = (self.shared.io.clone(), self.shared.options.tenant.clone());
+        let staged = match &build.finer {
+            Some(finer) => {
+                let finer: Vec<_> = blocks.iter().filter(|block| block.meta().ulid == *finer).cloned().collect();
+                from_tier(&io, &finer, build, &self.staging, &tenant, &hide)?
+            }
+            None => {
+                let range = range_of(build.day);
+                let raw: Vec<_> = view.raw_within(range).cloned().collect();
+                from_samples(&io, &raw, build, &self.staging, &tenant, &hide)?
+            }
+        };
+        fail::fail_point!("tier-written");
+        let rows = staged.meta.samples;
+        let staged = [staged];
+        let change = Change { remove: build.replaces.clone(), ..Change::default() };
+        let published = self.publish(Role::Compactor, &staged, &change);
+        self.unstage(&staged);
+        published?;
+        self.shared.follow()?;
+        self.shared.counters.compaction.succeeded(rows, started.elapsed());
+        Ok(())
+    }
+}
+
+/// What the buckets of a day hold.
+fn range_of(day: i64) -> TimeRange {
+    let after_ms = day.saturating_mul(DAY_MS);
+    TimeRange { after_ms, until_ms: after_ms.saturating_add(DAY_MS) }
+}
+
+fn create(
+    inputs: &[Block],
+    build: &TierBuild,
+    staging: &Path,
+    tenant: &str,
+) -> Result<(std::path::PathBuf, TierWriter), StoreError> {
+    let mut known = HashSet::new();
+    let names = inputs.iter().flat_map(|block| &block.meta().label_columns);
+    let label_names = names.filter(|name| known.insert(name.as_str())).cloned().collect();
+    let spec = BlockSpec {
+        ulid: ulid(build.created_ms.max(0).unsigned_abs(), rand::random()),
+        tenant: tenant.to_owned(),
+        level: LEVEL,
+        resolution_ms: build.resolution_ms.unsigned_abs(),
+        sources: build.sources.clone(),
+        label_names,
+        layout: Layout::of_level(LEVEL),
+    };
+    let dir = staging.join(&spec.ulid);
+    let writer = TierWriter::create(&dir, spec, build.day)?;
+    Ok((dir, writer))
+}
+
+fn from_samples(
+    io: &Io,
+    inputs: &[Block],
+    build: &TierBuild,
+    staging: &Path,
+    tenant: &str,
+    hide: Hide<'_>,
+) -> Result<StagedBlock, StoreError> {
+    let (dir, mut writer) = create(inputs, build, staging, tenant)?;
+    let range = range_of(build.day);
+    let wanted = Wanted { matchers: &[], range, all: false, hide };
+    let (mut samples, mut buckets) = (SampleColumns::default(), BucketColumns::default());
+    visit(io, inputs, &wanted, |series| {
+        samples.clear();
+        buckets.clear();
+        let inside = |(time_ms, _): &(&i64, &f64)| **time_ms > range.after_ms && **time_ms <= range.until_ms;
+        let all = series.floats.timestamps_ms.iter().zip(&series.floats.values);
+        all.filter(inside).for_each(|(time_ms, value)| samples.push(*time_ms, *value));
+        aggregate(&samples, build.resolution_ms, &mut buckets);
+        Ok(writer.push(&series.labels, series.hash, series.metric_type, &buckets)?)
+    })?;
+    Ok(StagedBlock { dir, meta: writer.finish()? })
+}
+
+fn from_tier(
+    io: &Io,
+    inputs: &[Block],
+    build: &TierBuild,
+    staging: &Path,
+    tenant: &str,
+    hide: Hide<'_>,
+) -> Result<StagedBlock, StoreError> {
+    let (dir, mut writer) = create(inputs, build, staging, tenant)?;
+    for block in inputs.iter().filter(|block| block.meta().series > 0) {
+        let finer_ms = i64::try_from(block.meta().resolution_ms).unwrap_or(i64::MAX);
+        let opened = block.clone();
+        let (series, labels, hashes, types) = io.wait(async move {
+            let series = opened.select_all(&[]).await?;
+            let (labels, hashes) = (series.labels(None).await?, series.hashes().await?);
+            let types = series.metric_types().await?;
+            Ok::<_, StoreError>((Arc::new(series), labels, hashes, types))
+        })?;
+        let (mut finer, mut buckets) = (BucketColumns::default(), BucketColumns::default());
+        for first in (0..series.len()).step_by(SERIES_AT_ONCE) {
+            let some = first..first.saturating_add(SERIES_AT_ONCE).min(series.len());
+            let (of, indices) = (Arc::clone(&series), some.clone());
+            let pages = io.wait(async move { of.fetch_buckets(indices, BucketFields::ALL).await })?;
+            for index in some {
+                let labels = labels.of(index)?;
+                finer.clear();
+                buckets.clear();
+                series.read_buckets(&pages, index, (i64::MIN, i64::MAX), BucketFields::ALL, &mut finer)?;
+                let hidden = hide(&labels);
+                let keep = |end_ms: i64| !hidden.touch(end_ms - finer_ms + 1, end_ms);
+                retain_buckets(&mut finer, BucketFields::ALL, |bucket| keep(bucket.end_ms));
+                coarsen(&finer, build.resolution_ms, &mut buckets);
+                let hash = hashes.get(index).copied().unwrap_or(LabelHash::default());
+                let metric_type = types.get(index).copied().unwrap_or(MetricType::Unknown);
+                writer.push(&labels, hash, metric_type, &buckets)?;
+            }
+        }
+    }
+    Ok(StagedBlock { dir, meta: writer.finish()? })
+}

@@ -1,0 +1,195 @@
+//! Chooses which tier of which day to make, and what has had its time.
+//!
+//! Pure. A day is looked at when it has been over for a while and its samples, and those of the next day, whose first moment
+//! belongs to it, are merged: one block each. The finest tier is made of samples, others of the next finer one. Samples are
+//! dropped only when every tier that they should outlive them is there and holds what they say.
+
+use super::window::{DAY_MS, day_of};
+use crate::block::meta::BlockMeta;
+use crate::tiers::days::{Day, days};
+use crate::tiers::policy::TierPolicy;
+use std::collections::BTreeMap;
+
+/// How long after its end a day is looked at, in milliseconds.
+pub(crate) const TIER_DELAY_MS: i64 = 3 * 3_600_000;
+
+/// What to do next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum TierStep {
+    /// These blocks have had their time.
+    Drop(Vec<String>),
+    /// A block of a tier is missing or out of date.
+    Build(TierBuild),
+}
+
+/// A block of a tier to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TierBuild {
+    /// Counted from the epoch.
+    pub(crate) day: i64,
+    pub(crate) resolution_ms: i64,
+    /// The block of a finer tier; `None` when it is made of samples.
+    pub(crate) finer: Option<String>,
+    /// The blocks that it takes the place of.
+    pub(crate) replaces: Vec<String>,
+    /// Its name is of this time or a later one.
+    pub(crate) created_ms: i64,
+    /// The flushed blocks that it is made from.
+    pub(crate) sources: Vec<String>,
+}
+
+/// The next step, or `None` when nothing is due. The head holds nothing before `floor_ms` but late samples.
+pub(crate) fn plan<'m>(
+    blocks: impl Iterator<Item = &'m BlockMeta> + Clone,
+    policy: &TierPolicy,
+    now_ms: i64,
+    floor_ms: i64,
+) -> Option<TierStep> {
+    let days = days(blocks.clone());
+    let expired = expired(blocks, &days, policy, now_ms);
+    if !expired.is_empty() {
+        return Some(TierStep::Drop(expired));
+    }
+    days.iter().find_map(|(number, day)| {
+        let end_ms = end_of(*number);
+        let is_over = now_ms >= end_ms.saturating_add(TIER_DELAY_MS) && floor_ms > end_ms;
+        let next = days.get(&(number + 1));
+        let is_settled = is_merged(day, *number) && next.is_none_or(|next| is_merged(next, number + 1));
+        (is_over && is_settled).then(|| missing(*number, day, policy, now_ms)).flatten().map(TierStep::Build)
+    })
+}
+
+fn end_of(day: i64) -> i64 {
+    day.saturating_add(1).saturating_mul(DAY_MS)
+}
+
+/// Whether the samples of a day are in one block that was merged.
+fn is_merged(day: &Day<'_>, number: i64) -> bool {
+    let mut own = day.raw.iter().filter(|block| day_of(block.min_ms) == number);
+    own.next().is_none_or(|block| block.level > 0) && own.next().is_none()
+}
+
+fn is_kept(day: i64, keep: std::time::Duration, now_ms: i64) -> bool {
+    end_of(day) >= now_ms.saturating_sub(i64::try_from(keep.as_millis()).unwrap_or(i64::MAX))
+}
+
+fn missing(number: i64, day: &Day<'_>, policy: &TierPolicy, now_ms: i64) -> Option<TierBuild> {
+    let wanted = policy.tiers.iter().filter(|tier| is_kept(number, tier.keep, now_ms));
+    let resolution_ms = wanted.map(|tier| tier.resolution_ms()).find(|resolution_ms| !day.is_fresh(*resolution_ms))?;
+    let divides = |finer: &i64| day.is_fresh(*finer) && resolution_ms % finer == 0;
+    let finer = day.tiers.range(..resolution_ms).map(|(finer, _)| *finer).rfind(divides);
+    let finer = finer.and_then(|finer| day.tier(finer));
+    if finer.is_none() && !day.has_samples_of_tiers() {
+        return None;
+    }
+    let mut sources: Vec<String> = match finer {
+        Some(finer) => finer.sources.clone(),
+        None => day.raw.iter().flat_map(|block| block.origins()).map(str::to_owned).collect(),
+    };
+    sources.sort_unstable();
+    sources.dedup();
+    Some(TierBuild {
+        day: number,
+        resolution_ms,
+        finer: finer.map(|finer| finer.ulid.clone()),
+        replaces: day.tiers.get(&resolution_ms).into_iter().flatten().map(|block| block.ulid.clone()).collect(),
+        created_ms: day.after_all_ms().max(now_ms),
+        sources,
+    })
+}
+
+fn expired<'m>(
+    blocks: impl Iterator<Item = &'m BlockMeta>,
+    days: &BTreeMap<i64, Day<'_>>,
+    policy: &TierPolicy,
+    now_ms: i64,
+) -> Vec<String> {
+    let has_tiers = |number: i64| {
+        let wanted = policy.tiers.iter().filter(|tier| is_kept(number, tier.keep, now_ms));
+        let day = days.get(&number);
+        wanted.map(|tier| tier.resolution_ms()).all(|tier| day.is_some_and(|day| day.is_fresh(tier)))
+    };
+    let is_over = |block: &&BlockMeta| {
+        let (first, last) = (day_of(block.min_ms.saturating_sub(1)), day_of(block.max_ms.saturating_sub(1)));
+        if block.resolution_ms == 0 {
+            return !is_kept(last, policy.raw_keep, now_ms) && (first..=last).all(has_tiers);
+        }
+        let configured = |tier: &&crate::tiers::policy::TierOptions| tier.resolution_ms() == block.resolution_ms as i64;
+        // What is no longer configured goes with the coarsest.
+        let tier = policy.tiers.iter().find(configured).or(policy.tiers.last());
+        tier.is_some_and(|tier| !is_kept(first, tier.keep, now_ms))
+    };
+    blocks.filter(is_over).map(|block| block.ulid.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::block::meta::ulid;
+
+    const NOW: i64 = 100 * DAY_MS;
+
+    fn block(resolution_ms: u64, day: i64, level: u8, created_ms: u64) -> BlockMeta {
+        BlockMeta {
+            format_version: 1,
+            ulid: ulid(created_ms, u128::from(resolution_ms) + day as u128),
+            tenant: "t".into(),
+            level,
+            resolution_ms,
+            min_ms: day * DAY_MS + 1,
+            max_ms: (day + 1) * DAY_MS - i64::from(resolution_ms == 0),
+            series: 1,
+            samples: 1,
+            histograms: 0,
+            exemplars: 0,
+            files: Vec::new(),
+            sources: vec![format!("of {day}")],
+            label_columns: Vec::new(),
+            labels_overflow: false,
+        }
+    }
+
+    /// What is made next, as day, resolution in minutes, and whether from a tier; or how many blocks are dropped.
+    fn next(blocks: &[BlockMeta]) -> Result<(i64, i64, bool), usize> {
+        match plan(blocks.iter(), &TierPolicy::default(), NOW, NOW) {
+            Some(TierStep::Build(build)) => Ok((build.day, build.resolution_ms / 60_000, build.finer.is_some())),
+            Some(TierStep::Drop(blocks)) => Err(blocks.len()),
+            None => Err(0),
+        }
+    }
+
+    #[test]
+    fn the_finest_tier_comes_first_and_the_next_is_made_of_it() {
+        let raw = block(0, 96, 1, 1);
+        let (five, hour) = (block(300_000, 96, 1, 2), block(3_600_000, 96, 1, 3));
+        assert_eq!(next(std::slice::from_ref(&raw)), Ok((96, 5, false)));
+        assert_eq!(next(&[raw.clone(), five.clone()]), Ok((96, 60, true)));
+        assert_eq!(next(&[raw, five.clone(), hour.clone()]), Err(0));
+        let later = block(0, 96, 1, 9);
+        assert_eq!(next(&[later.clone(), five, hour.clone()]), Ok((96, 5, false)));
+        assert_eq!(next(&[later, block(300_000, 96, 1, 10), hour]), Ok((96, 60, true)));
+    }
+
+    #[test]
+    fn a_day_waits_until_it_and_the_next_are_merged() {
+        assert_eq!(next(&[block(0, 96, 0, 1)]), Err(0));
+        assert_eq!(next(&[block(0, 96, 1, 1), block(0, 97, 0, 1)]), Err(0));
+        assert_eq!(next(&[block(0, 99, 1, 1)]), Err(0));
+    }
+
+    #[test]
+    fn samples_go_when_all_tiers_are_there() {
+        let raw = block(0, 90, 1, 1);
+        let (five, hour) = (block(300_000, 90, 1, 2), block(3_600_000, 90, 1, 3));
+        assert_eq!(next(&[raw.clone(), five.clone()]), Ok((90, 60, true)));
+        assert_eq!(next(&[raw, five.clone(), hour.clone()]), Err(1));
+        assert_eq!(next(&[five, hour]), Err(0));
+    }
+
+    #[test]
+    fn tiers_go_in_their_turn_and_those_too_old_are_not_made() {
+        let old = |resolution_ms| block(resolution_ms, 50, 1, 1);
+        assert_eq!(next(&[old(300_000), old(3_600_000)]), Err(1));
+        assert_eq!(next(&[old(0)]), Ok((50, 60, false)));
+    }
+}

@@ -1,0 +1,154 @@
+//! What of a selection comes from tiers: which time, which blocks, and their pages.
+
+use super::io::Io;
+use super::selection::Wanted;
+use super::view::BlockView;
+use super::{Selection, Store, StoreView};
+use crate::block::read::{Block, BlockPages, BlockSeries, ReadError};
+use crate::select::{SelectError, TimeRange};
+use futures::future::try_join_all;
+use hashbrown::HashMap;
+use model::bucket::{BucketFields, BucketUse, Coverage};
+use model::matcher::Matcher;
+use parking_lot::Mutex;
+use std::sync::Arc;
+
+/// Pages of blocks, by the number of the block.
+pub(crate) type TierPages = Arc<HashMap<u16, BlockPages>>;
+
+/// The part that tiers have in a selection.
+#[derive(Debug, Default)]
+pub(crate) struct Tiered {
+    /// Blocks of samples, which come before those of tiers.
+    raw_blocks: usize,
+    coverage: Option<Coverage>,
+    /// What was fetched, by resolution and columns: few, as one selection is read for one function.
+    pages: Mutex<Vec<(i64, BucketFields, TierPages)>>,
+}
+
+impl Tiered {
+    /// Samples alone.
+    pub(crate) fn none(view: &BlockView, range: TimeRange) -> (Vec<Block>, Self) {
+        let blocks: Vec<Block> = view.raw_within(range).cloned().collect();
+        let raw_blocks = blocks.len();
+        (blocks, Self { raw_blocks, ..Self::default() })
+    }
+
+    /// Samples, and where they have expired the names of series.
+    pub(crate) fn known(view: &BlockView, range: TimeRange) -> (Vec<Block>, Self) {
+        let raw_blocks = view.raw_within(range).count();
+        (view.known_within(range).cloned().collect(), Self { raw_blocks, ..Self::default() })
+    }
+
+    /// Samples and, where `coverage` says so, buckets.
+    fn covering(view: &BlockView, range: TimeRange, coverage: Coverage) -> (Vec<Block>, Self) {
+        let mut blocks: Vec<Block> = view.raw_within(range).cloned().collect();
+        let raw_blocks = blocks.len();
+        let is_read = |block: &&Block| {
+            let meta = block.meta();
+            coverage.segments.iter().any(|segment| {
+                segment.resolution_ms.unsigned_abs() == meta.resolution_ms
+                    && segment.after_ms < meta.max_ms
+                    && segment.until_ms >= meta.min_ms
+                    && meta.series > 0
+            })
+        };
+        let mut tiers: Vec<Block> = view.tiers_within(range, false).filter(is_read).cloned().collect();
+        tiers.sort_by_key(|block| (block.meta().resolution_ms, block.meta().min_ms));
+        blocks.extend(tiers);
+        (blocks, Self { raw_blocks, coverage: Some(coverage), pages: Mutex::default() })
+    }
+
+    /// How many of the blocks are of samples.
+    pub(crate) fn raw_blocks(&self) -> usize {
+        self.raw_blocks
+    }
+
+    pub(crate) fn coverage(&self) -> Option<&Coverage> {
+        self.coverage.as_ref()
+    }
+
+    /// The part of a range of which samples can be complete.
+    pub(crate) fn unexpired(&self, range: TimeRange) -> TimeRange {
+        let expired_ms = self.coverage.as_ref().and_then(|coverage| coverage.expired_until_ms);
+        TimeRange { after_ms: range.after_ms.max(expired_ms.unwrap_or(i64::MIN)), ..range }
+    }
+
+    /// The pages of all selected series of one tier, fetched once.
+    pub(crate) fn pages(
+        &self,
+        io: &Io,
+        blocks: &Arc<Vec<BlockSeries>>,
+        resolution_ms: i64,
+        fields: BucketFields,
+    ) -> Result<TierPages, SelectError> {
+        // Whoever comes meanwhile waits for the same pages.
+        let mut known = self.pages.lock();
+        if let Some((.., pages)) = known.iter().find(|(ms, of, _)| (*ms, *of) == (resolution_ms, fields)) {
+            return Ok(Arc::clone(pages));
+        }
+        let (blocks, raw_blocks) = (Arc::clone(blocks), self.raw_blocks);
+        let fetched = io.wait(async move {
+            let tiers = (0u16..).zip(blocks.iter()).skip(raw_blocks);
+            let wanted = tiers.filter(|(_, series)| series.resolution_ms() == resolution_ms);
+            try_join_all(wanted.map(|(number, series)| async move {
+                Ok::<_, ReadError>((number, series.fetch_buckets(0..series.len(), fields).await?))
+            }))
+            .await
+        })?;
+        let pages: TierPages = Arc::new(fetched.into_iter().collect());
+        known.push((resolution_ms, fields, Arc::clone(&pages)));
+        Ok(pages)
+    }
+}
+
+/// How a range is divided, and the range of which parts may be read: windows over buckets begin and end at bounds of these.
+fn divide(view: &BlockView, buckets: &BucketUse, range: TimeRange) -> Option<(Coverage, TimeRange)> {
+    let tiers = &view.tiers;
+    let coverage = Coverage::choose(&tiers.spans, tiers.expired_until_ms, buckets, (range.after_ms, range.until_ms));
+    let expired = tiers.expired_until_ms.is_some_and(|expired_ms| expired_ms > range.after_ms);
+    if !expired && !coverage.refused && coverage.segments.is_empty() {
+        return None;
+    }
+    let coarsest_ms = coverage.segments.iter().map(|segment| segment.resolution_ms).max().unwrap_or(0);
+    let after_ms = range.after_ms.saturating_sub(coarsest_ms.saturating_mul(2));
+    Some((coverage, TimeRange { after_ms, ..range }))
+}
+
+impl Store {
+    /// As [`Store::select`], for a reader that understands [`Selection::coverage`]: where `buckets` allows it, buckets stand for
+    /// samples.
+    ///
+    /// # Errors
+    /// As [`Store::select`].
+    pub fn select_with_buckets(
+        &self,
+        matchers: &[Matcher],
+        range: TimeRange,
+        series_max: usize,
+        buckets: &BucketUse,
+    ) -> Result<Selection, SelectError> {
+        self.view().select_with_buckets(matchers, range, series_max, buckets)
+    }
+}
+
+impl StoreView {
+    /// As [`Store::select_with_buckets`].
+    ///
+    /// # Errors
+    /// As [`Store::select`].
+    pub fn select_with_buckets(
+        &self,
+        matchers: &[Matcher],
+        range: TimeRange,
+        series_max: usize,
+        buckets: &BucketUse,
+    ) -> Result<Selection, SelectError> {
+        let Some((coverage, range)) = divide(&self.blocks, buckets, range) else {
+            return self.select(matchers, range.after_ms, range.until_ms, series_max);
+        };
+        let head = self.head.select(matchers, range.after_ms, range.until_ms, series_max)?;
+        let tiers = Tiered::covering(&self.blocks, range, coverage);
+        self.shared.merge(&self.blocks, head, tiers, &Wanted { matchers, range, series_max, first: false })
+    }
+}
