@@ -45,7 +45,8 @@ impl BlockStore {
     fn columns_of(&self, meta: &BlockMeta, file: &BlockFile) -> Result<FileColumns, StoreError> {
         let key = format!("{}{}", meta.prefix(), file.name);
         let start = file.bytes.saturating_sub(file.footer_bytes);
-        let tail = self.io.wait(self.bucket.get_ranges(&key, &[start..file.bytes]))?.pop().unwrap_or_default();
+        let range = start..file.bytes;
+        let tail = self.io.wait(self.bucket.get_ranges(&key, &[range]))?.pop().unwrap_or_default();
         let mut reader = ParquetMetaDataReader::new();
         let parsed = reader.try_parse_sized(&tail, file.bytes).and_then(|()| reader.finish());
         let metadata = parsed.map_err(|error| ReadError::unreadable(&key.as_str().into(), error.to_string()))?;

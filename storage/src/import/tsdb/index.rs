@@ -98,7 +98,8 @@ impl Index {
         let mut reader = Reader::new(&bytes);
         let read = |reader: &mut Reader<'_>| {
             for _ in 0..reader.uvarint()? {
-                (reader.uvarint()?, reader.uvarint()?);
+                reader.uvarint()?;
+                reader.uvarint()?;
             }
             parse_chunks(reader)
         };
