@@ -325,7 +325,7 @@ impl Lifecycle {
         self.idled = Some(started);
         let before_ms = now_ms().saturating_sub(duration_ms(self.shared.options.idle_after));
         let left = self.shared.engine.collect_idle(before_ms);
-        self.shared.counters.series_left.fetch_add(left.freed as u64, Ordering::Relaxed);
+        self.shared.counters.series_left.fetch_add(left.freed, Ordering::Relaxed);
     }
 
     /// Merges, rewrites and drops what is due, one block at a time.

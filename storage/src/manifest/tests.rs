@@ -203,7 +203,7 @@ async fn an_outage_of_the_store_is_an_error_and_passes() {
     assert!(matches!(add(&chain, epoch, "b1").await, Err(ManifestError::Bucket(_))));
     assert!(chain.refresh().await.is_err());
     store.set_outage(false);
-    assert_eq!(ulids(&*add(&chain, epoch, "b1").await.unwrap()), ["b1"]);
+    assert_eq!(ulids(&add(&chain, epoch, "b1").await.unwrap()), ["b1"]);
 }
 
 #[tokio::test]
@@ -228,7 +228,7 @@ async fn garbage_is_collected_when_nobody_can_need_it_any_more() {
     let epoch = chain.claim(Role::Compactor).await.unwrap();
     add(&chain, epoch, &replaced).await.unwrap();
     chain
-        .commit(epoch, |manifest| manifest.replace_blocks(&[replaced.clone()], vec![block(&kept, 1, 0)]))
+        .commit(epoch, |manifest| manifest.replace_blocks(std::slice::from_ref(&replaced), vec![block(&kept, 1, 0)]))
         .await
         .unwrap();
     assert_eq!(collect(&now).await, Collected::default());
