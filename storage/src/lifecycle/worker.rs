@@ -83,6 +83,7 @@ impl Worker {
             collected: None,
             idled: None,
             seen: None,
+            clean: HashMap::new(),
             damaged: HashMap::new(),
         };
         let builder = std::thread::Builder::new().name("lifecycle".into());
@@ -129,6 +130,8 @@ pub(super) struct Lifecycle {
     idled: Option<Instant>,
     /// How often anything was appended, and since when that has not changed.
     seen: Option<(u64, Instant)>,
+    /// Blocks that nothing more is to be left out of, by the classes of retention that this is known of.
+    clean: HashMap<String, Vec<String>>,
     /// Blocks that could not be read, and when: merges leave them out for a while.
     damaged: HashMap<String, Instant>,
 }
@@ -370,8 +373,13 @@ impl Lifecycle {
         Ok(true)
     }
 
-    /// Writes one block in place of others.
-    fn rewrite(&mut self, inputs: &[Block], level: u8, done_tombstones: Vec<String>) -> Result<(), StoreError> {
+    /// Writes one block in place of others; returns its identity, if there is anything left to write.
+    fn rewrite(
+        &mut self,
+        inputs: &[Block],
+        level: u8,
+        done_tombstones: Vec<String>,
+    ) -> Result<Option<String>, StoreError> {
         let started = Instant::now();
         let (view, retention, now_ms) = (self.shared.view(), self.shared.retention(), now_ms());
         let hide = |labels: &Labels| retention.hidden_by_class(labels, &view.deletions, now_ms);
@@ -390,7 +398,7 @@ impl Lifecycle {
         self.shared.follow()?;
         let samples = inputs.iter().map(|block| block.meta().samples + block.meta().histograms).sum();
         self.shared.counters.compaction.succeeded(samples, started.elapsed());
-        Ok(())
+        Ok(staged.first().map(|block| block.meta.ulid.clone()))
     }
 
     /// Drops blocks that are past their time.
@@ -409,16 +417,31 @@ impl Lifecycle {
 
     /// Writes a block anew that holds series whose class keeps them for a shorter time.
     fn carry_out_class(&mut self) -> Result<bool, StoreError> {
-        let (view, retention) = (self.shared.view(), self.shared.retention());
+        let (view, retention, now_ms) = (self.shared.view(), self.shared.retention(), now_ms());
+        self.clean.retain(|ulid, _| view.manifest.block(ulid).is_some());
         let raw = view.blocks.iter().filter(|block| block.meta().resolution_ms == 0);
-        let blocks: Vec<_> = raw.map(|block| retention_candidate(block.meta())).collect();
-        let Some(found) = retention.to_rewrite(&blocks, now_ms()) else { return Ok(false) };
+        let with_classes = |block: &Block| {
+            let classes = self.clean.get(&block.meta().ulid).cloned().unwrap_or_default();
+            retention::Candidate { classes, ..retention_candidate(block.meta()) }
+        };
+        let blocks: Vec<_> = raw.map(with_classes).collect();
+        let Some(found) = retention.to_rewrite(&blocks, now_ms) else { return Ok(false) };
         let Some(block) = view.blocks.iter().find(|block| block.meta().ulid == found.ulid).cloned() else {
             return Ok(false);
         };
-        let level = block.meta().level;
-        self.rewrite(&[block], level, Vec::new())?;
-        Ok(true)
+        let due = retention.carried_out(found.max_ms, now_ms);
+        let mut holds = false;
+        for class in retention.classes.iter().filter(|class| due.contains(&class.name)) {
+            let deletion = Deletion { matchers: class.matchers.clone(), min_ms: i64::MIN, max_ms: i64::MAX };
+            holds = holds || self.holds(&block, &deletion, TimeRange::ALL)?;
+        }
+        let mut clean = Some(found.ulid.clone());
+        if holds {
+            // Series that an earlier class keeps for longer stay in it.
+            clean = self.rewrite(std::slice::from_ref(&block), block.meta().level, Vec::new())?;
+        }
+        self.clean.extend(clean.map(|ulid| (ulid, due)));
+        Ok(holds)
     }
 
     /// Takes deletions down in the manifest.

@@ -1,5 +1,6 @@
 use super::*;
 use crate::append::{LabelHash, Rows};
+use crate::lifecycle::retention::RetentionClass;
 use model::sample::SampleColumns;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -264,4 +265,26 @@ fn a_view_outlives_flush_and_departure_of_its_series() {
         selection.read(0, i64::MIN, i64::MAX, &mut columns).unwrap();
         assert_eq!((selection.len(), columns.values), (1, vec![1.0, 2.0]));
     }
+}
+
+#[test]
+fn a_class_of_retention_is_carried_out_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = options(dir.path());
+    options.check_interval = Duration::from_millis(20);
+    let matchers = vec![Matcher::equal("n", "1")];
+    options.retention.classes.push(RetentionClass { name: "one".into(), matchers, keep_ms: 24 * HOUR });
+    let store = Store::open(options, &ReplayProgress::default()).unwrap();
+    append(&store, &[(1, BASE_MS, 1.0), (2, BASE_MS, 2.0)]);
+    store.flush(false).unwrap();
+    assert_eq!(everything(&store, TimeRange::ALL).into_keys().collect::<Vec<_>>(), [2], "hidden at once");
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    while store.manifest().blocks.iter().any(|block| block.series > 1) {
+        assert!(std::time::Instant::now() < deadline, "the series is still in a block");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    std::thread::sleep(Duration::from_millis(100));
+    let done = store.stats().compaction.done;
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(store.stats().compaction.done, done, "nothing is written again and again");
 }

@@ -34,7 +34,7 @@ impl BlockSeries {
                 want_rows(&self.samples, path, &rows, &mut wanted)?;
             }
         }
-        let fetched = fetch::fetch(&self.block.bucket, &self.block.cache, CacheKind::Page, wanted).await?;
+        let fetched = fetch::fetch(&self.block.source, CacheKind::Page, wanted).await?;
         Ok(BlockPages { fetched, histograms: Vec::new(), hist_buckets: Vec::new() })
     }
 
@@ -81,7 +81,7 @@ impl BlockSeries {
         let schema = tier_samples();
         let names = columns_of(fields);
         let kept = schema.fields().iter().filter(|field| names.contains(field.name())).cloned().collect::<Vec<_>>();
-        open_pages::with(&self.block.cache, |open| {
+        open_pages::with(&self.block.source.cache, |open| {
             let mut read = |path: &str| numbers(open, pages, &self.samples, path, rows.clone());
             let mut columns: Vec<ArrayRef> = Vec::with_capacity(kept.len());
             for field in &kept {
