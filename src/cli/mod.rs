@@ -19,7 +19,7 @@ pub fn run() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {
         None => serve(cli.serve),
-        Some(Command::Serve(flags)) => serve(flags),
+        Some(Command::Serve(flags)) => serve(*flags),
         Some(Command::Query(arguments)) => crate::cli::query::run(&arguments),
         Some(Command::Sql(arguments)) => crate::cli::sql::run(&arguments),
         Some(Command::Blocks { command }) => blocks::run(&command),
@@ -55,7 +55,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Take samples, answer queries, evaluate rules (what `hearth` alone does)
-    Serve(ServeFlags),
+    Serve(Box<ServeFlags>),
     /// Ask a running server and print the answer
     Query(crate::cli::query::QueryArguments),
     /// Run a statement of SQL on a running server and print the rows

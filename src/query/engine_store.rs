@@ -179,11 +179,11 @@ impl SeriesSet for SelectedSeries {
     }
 
     fn labels(&self, index: usize) -> Labels {
-        self.selection.labels(index).unwrap_or_else(|error| unreadable(error))
+        self.selection.labels(index).unwrap_or_else(unreadable)
     }
 
     fn labels_among(&self, index: usize, names: &[&str]) -> Labels {
-        self.selection.labels_among(index, names).unwrap_or_else(|error| unreadable(error))
+        self.selection.labels_among(index, names).unwrap_or_else(unreadable)
     }
 
     fn label_numbers(&self, indices: Range<usize>, names: &[&str], into: &mut Vec<u32>) -> bool {

@@ -6,8 +6,8 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use std::fmt;
-use storage::bucket::SECONDS_BOUNDS;
-use storage::store::{Store, StoreStats};
+use storage::bucket::{OperationSnapshot, SECONDS_BOUNDS};
+use storage::store::{BlockGroup, Store, StoreStats};
 
 /// Collects `hearth_blocks*`, `hearth_flush_*`, `hearth_compaction_*`, `hearth_object_store_*` and `hearth_block_cache_*`.
 pub struct BlockCollector {
@@ -59,8 +59,11 @@ impl Collector for BlockCollector {
     }
 }
 
+/// Name, help, and how to get it.
+type Figure<S> = (&'static str, &'static str, fn(&S) -> u64);
+
 fn blocks(stats: &StoreStats, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-    let figures: [(&str, &str, fn(&storage::store::BlockGroup) -> u64); 3] = [
+    let figures: [Figure<BlockGroup>; 3] = [
         ("hearth_blocks", "Blocks that queries read.", |group| group.blocks),
         ("hearth_block_bytes", "Bytes of their files.", |group| group.bytes),
         ("hearth_block_samples", "Samples in them.", |group| group.samples),
@@ -102,7 +105,7 @@ fn work(stats: &StoreStats, encoder: &mut DescriptorEncoder<'_>) -> Result<(), f
 }
 
 fn requests(stats: &StoreStats, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-    let figures: [(&str, &str, fn(&storage::bucket::OperationSnapshot) -> u64); 4] = [
+    let figures: [Figure<OperationSnapshot>; 4] = [
         ("hearth_object_store_requests", "Requests to the object store, repetitions included.", |o| o.requests),
         ("hearth_object_store_request_failures", "Requests that failed.", |o| o.request_failures),
         ("hearth_object_store_failures", "Operations that failed in spite of repetitions.", |o| o.failures),

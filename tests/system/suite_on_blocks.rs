@@ -1,6 +1,8 @@
 //! Prometheus' own acceptance suite on the store of head and blocks: what is in the head, in blocks as flushed, and in merged
 //! blocks must give the same answers.
 
+#![allow(clippy::print_stdout, reason = "says loudly what it leaves out")]
+
 use hearth::query::engine_store::EngineStore;
 use model::histogram::Histogram;
 use promql::testing::memory::{Appended, MemorySource};

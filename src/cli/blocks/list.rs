@@ -7,7 +7,7 @@ use storage::block::meta::{BlockMeta, resolution_name};
 pub(super) fn run(store: &StoreArguments, json: bool) -> Result<(String, ExitCode), String> {
     let manifest = store.open()?.manifest();
     if json {
-        let blocks: Vec<_> = manifest.blocks.iter().map(|block| as_json(block)).collect();
+        let blocks: Vec<_> = manifest.blocks.iter().map(as_json).collect();
         let text = serde_json::to_string_pretty(&blocks).map_err(|error| error.to_string())?;
         return Ok((text + "\n", ExitCode::SUCCESS));
     }
