@@ -1,5 +1,7 @@
 //! Reading blocks: nanoseconds per sample from fetched pages to timestamps and values, and matchers over a million series.
 
+#![allow(clippy::print_stdout, reason = "sizes beside the times")]
+
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use model::labels::Labels;
 use model::matcher::{MatchOp, Matcher};
