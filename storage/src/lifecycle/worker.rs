@@ -490,6 +490,9 @@ impl Lifecycle {
     }
 
     fn holds(&self, block: &Block, deletion: &Deletion, range: TimeRange) -> Result<bool, StoreError> {
+        if block.meta().series == 0 {
+            return Ok(false);
+        }
         let (block, matchers) = (block.clone(), deletion.matchers.clone());
         Ok(self.wait(async move { block.count(&matchers, range).await })? > 0)
     }

@@ -103,7 +103,8 @@ impl Block {
                 File { object, footer_bytes: file.footer_bytes, has_bounds, first_row: first, rows: file.rows }
             };
             // A file without rows has no pages either: where all series have histograms only, that of the floats is one.
-            meta.files_of(name).map(file).filter(|file| file.rows > 0).collect::<Vec<_>>()
+            let counts = |file: &File| file.rows > 0 || name == schema::SERIES_FILE;
+            meta.files_of(name).map(file).filter(counts).collect::<Vec<_>>()
         };
         let missing = || ReadError::unreadable(&prefix.as_str().into(), "the block has no series file");
         let sums = meta.file(schema::CHECKSUMS_FILE);
