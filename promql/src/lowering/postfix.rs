@@ -218,6 +218,7 @@ impl Walker<'_> {
             Some(Item::Group(group)) if !group.subqueries.is_empty() => {
                 return refuse("is not supported for subqueries");
             }
+            // Prometheus' words for what is neither a selector nor a subquery.
             _ => return refuse("not implemented"),
         };
         selector.anchored |= keyword == Keyword::Anchored;
