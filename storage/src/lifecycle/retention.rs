@@ -91,6 +91,12 @@ impl Retention {
         past.map(|class| class.name.clone()).collect()
     }
 
+    /// Whether any class may hide samples that are as old as `first_ms`.
+    #[must_use]
+    pub fn hides_by_class(&self, first_ms: i64, now_ms: i64) -> bool {
+        self.classes.iter().any(|class| first_ms < now_ms.saturating_sub(class.keep_ms))
+    }
+
     /// How long the class of a series keeps it; `None` when it has none.
     fn class_of(&self, labels: &Labels) -> Option<i64> {
         let named = |class: &&RetentionClass| {
@@ -159,6 +165,7 @@ mod tests {
         assert_eq!(hidden_until(&labels("debug")), Some(7));
         assert_eq!(hidden_until(&Labels::empty()), Some(5));
         assert_eq!(hidden_until(&labels("other")), Some(0));
+        assert!(retention.hides_by_class(7 * DAY - 1, 10 * DAY) && !retention.hides_by_class(7 * DAY, 10 * DAY));
     }
 
     #[test]

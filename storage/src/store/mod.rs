@@ -128,7 +128,7 @@ impl Store {
     /// Nothing older than this needs the object store to be answered, in milliseconds since the Unix epoch.
     #[must_use]
     pub fn resident_from_ms(&self) -> i64 {
-        self.inner.shared.view().newest_ms().saturating_add(1)
+        self.inner.shared.view().newest_ms.saturating_add(1)
     }
 
     /// The series that satisfy all `matchers` and may have samples with `after_ms < t <= until_ms`. Without matchers, all of
@@ -243,13 +243,13 @@ impl Shared {
         let first_ms = range.after_ms.saturating_add(1);
         let deletions: Vec<_> =
             view.deletions.iter().filter(|deletion| deletion.overlaps(first_ms, range.until_ms)).cloned().collect();
-        let hides = !deletions.is_empty() || !retention.classes.is_empty();
+        let now_ms = now_ms();
+        let hides = !deletions.is_empty() || retention.hides_by_class(first_ms, now_ms);
         if blocks.is_empty() && !hides && tiers.coverage().is_none() {
             return Ok(Selection::Head(head));
         }
         let mut merged = Merged::new(&self.io, &self.engine, head, blocks, tiers, wanted)?;
         if hides {
-            let now_ms = state::now_ms();
             merged.hide(&|labels: &Labels| retention.hidden_by_class(labels, &deletions, now_ms))?;
         }
         Ok(Selection::Merged(Box::new(merged)))

@@ -22,6 +22,8 @@ pub(crate) struct BlockView {
     pub(crate) deletions: Vec<Deletion>,
     /// What of tiers can be read.
     pub(crate) tiers: TierCoverage,
+    /// The newest sample of all blocks: asked for by every query.
+    pub(crate) newest_ms: i64,
 }
 
 impl BlockView {
@@ -57,7 +59,8 @@ impl BlockView {
         });
         let deletions = manifest.tombstones.iter().map(Deletion::of).collect::<Result<_, _>>()?;
         let tiers = TierCoverage::of(blocks.iter().map(|block| block.meta().as_ref()));
-        Ok(Self { manifest, blocks, unreadable, deletions, tiers })
+        let newest_ms = manifest.blocks.iter().map(|meta| meta.max_ms).max().unwrap_or(i64::MIN);
+        Ok(Self { manifest, blocks, unreadable, deletions, tiers, newest_ms })
     }
 
     /// The blocks of raw samples that may have some in a range, by precedence.
@@ -101,10 +104,5 @@ impl BlockView {
         let expired = self.tiers_within(range, true);
         let finest = expired.filter(|block| self.tiers.expired_ulids.contains(&block.meta().ulid));
         self.raw_within(range).chain(finest.filter(|block| block.meta().series > 0))
-    }
-
-    /// The newest sample of all blocks.
-    pub(crate) fn newest_ms(&self) -> i64 {
-        self.manifest.blocks.iter().map(|meta| meta.max_ms).max().unwrap_or(i64::MIN)
     }
 }
