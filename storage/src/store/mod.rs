@@ -123,6 +123,8 @@ impl Store {
     /// What expires from now on.
     pub fn set_retention(&self, retention: Retention) {
         *self.inner.shared.retention.write() = Arc::new(retention);
+        // Kept results may show what is hidden now.
+        self.engine().head().note_all_changed();
     }
 
     /// Nothing older than this needs the object store to be answered, in milliseconds since the Unix epoch.
