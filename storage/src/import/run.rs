@@ -7,7 +7,8 @@ use crate::lifecycle::window::DAY_MS;
 use crate::lifecycle::{Change, publish};
 use crate::manifest::{Epoch, Manifest, ManifestError, Role};
 use crate::offline::BlockStore;
-use crate::store::{StoreError, now_ms};
+use crate::store::StoreError;
+use crate::wal::pool::now_ms;
 use std::path::Path;
 
 /// How often an import claims the right to publish again when a server took it back in between.

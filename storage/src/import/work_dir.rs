@@ -2,7 +2,7 @@
 
 use super::ImportError;
 use crate::block::meta::ulid;
-use crate::store::now_ms;
+use crate::wal::pool::now_ms;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 

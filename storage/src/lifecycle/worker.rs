@@ -18,6 +18,7 @@ use crate::manifest::{Epoch, ManifestError, Role, collect_garbage};
 use crate::select::TimeRange;
 use crate::store::{Shared, StoreError};
 use crate::tombstone::{Deletion, Tombstone};
+use crate::wal::pool::now_ms;
 use hashbrown::HashMap;
 use model::labels::Labels;
 use std::path::PathBuf;
@@ -25,7 +26,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 /// Directory of blocks that are being written, below that of all data.
@@ -134,11 +135,6 @@ pub(super) struct Lifecycle {
     clean: HashMap<String, Vec<String>>,
     /// Blocks that could not be read, and when: merges leave them out for a while.
     damaged: HashMap<String, Instant>,
-}
-
-pub(super) fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 impl Lifecycle {

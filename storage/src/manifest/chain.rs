@@ -7,10 +7,11 @@
 use super::change::{self, Publication};
 use super::{Conflict, Epoch, Manifest, ManifestError, Role, names};
 use crate::bucket::{Bucket, BucketError, Creation};
+use crate::wal::pool::now_ms;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// Says what time it is, in milliseconds since the Unix epoch.
@@ -26,10 +27,7 @@ const COMMITS_MAX: u32 = 100;
 /// The system's clock.
 #[must_use]
 pub fn system_clock() -> Clock {
-    Arc::new(|| {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-    })
+    Arc::new(now_ms)
 }
 
 /// The manifests of one tenant. One process has one of these per tenant and shares it.

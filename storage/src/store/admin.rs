@@ -1,11 +1,12 @@
 //! What operators ask for.
 
-use super::{Store, StoreError, state};
+use super::{Store, StoreError};
 use crate::block::meta::{BlockMeta, ulid};
 use crate::block::schema::META_FILE;
 use crate::bucket::Bucket;
 use crate::lifecycle::worker::Request;
 use crate::tombstone::{StoredMatcher, Tombstone};
+use crate::wal::pool::now_ms;
 use model::matcher::Matcher;
 use std::fs::File;
 use std::io::Write;
@@ -33,7 +34,7 @@ impl Store {
     /// # Errors
     /// The deletion could not be taken down.
     pub fn delete_series(&self, sets: &[Vec<Matcher>], start_ms: i64, end_ms: i64) -> Result<(), StoreError> {
-        let created_ms = state::now_ms();
+        let created_ms = now_ms();
         let tombstone = |matchers: &Vec<Matcher>| Tombstone {
             id: ulid(created_ms.max(0).unsigned_abs(), rand::random()),
             matchers: matchers.iter().map(StoredMatcher::from).collect(),
@@ -65,7 +66,7 @@ impl Store {
             self.flush(false)?;
         }
         let shared = &self.inner.shared;
-        let now_ms = state::now_ms();
+        let now_ms = now_ms();
         let name = ulid(now_ms.max(0).unsigned_abs(), rand::random());
         let unfinished = shared.options.engine.path.join(SNAPSHOTS).join(format!("{name}.tmp"));
         let view = shared.view();

@@ -5,12 +5,7 @@ use crate::block::read::CacheFigures;
 use crate::bucket::BucketSnapshot;
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-pub(crate) fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-}
+use std::time::Duration;
 
 /// What the lifecycle counts.
 #[derive(Debug, Default)]

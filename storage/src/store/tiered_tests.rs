@@ -26,7 +26,7 @@ fn open(path: &std::path::Path) -> Store {
 
 /// The first of the days: past what samples are kept for, not past what buckets are.
 fn base_ms() -> i64 {
-    (state::now_ms().div_euclid(DAY) - 12) * DAY
+    (now_ms().div_euclid(DAY) - 12) * DAY
 }
 
 fn series(store: &Store, number: usize) -> crate::append::SeriesRef {
