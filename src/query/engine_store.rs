@@ -52,8 +52,7 @@ impl SeriesSource for EngineStore {
 
     fn select(&self, request: &SelectRequest<'_>) -> Result<Box<dyn SeriesSet>, SourceError> {
         let SelectRequest { matchers, after_ms, until_ms, series_max } = *request;
-        let selection = self.store.select(matchers, after_ms, until_ms, series_max).map_err(source_error)?;
-        Ok(Box::new(SelectedSeries { selection }))
+        selected(self.store.select(matchers, after_ms, until_ms, series_max))
     }
 
     fn select_with_buckets(
@@ -63,8 +62,7 @@ impl SeriesSource for EngineStore {
     ) -> Result<Box<dyn SeriesSet>, SourceError> {
         let SelectRequest { matchers, after_ms, until_ms, series_max } = *request;
         let range = TimeRange { after_ms, until_ms };
-        let selected = self.store.select_with_buckets(matchers, range, series_max, buckets);
-        Ok(Box::new(SelectedSeries { selection: selected.map_err(source_error)? }))
+        selected(self.store.select_with_buckets(matchers, range, series_max, buckets))
     }
 }
 
@@ -81,8 +79,7 @@ impl SeriesSource for Viewed {
 
     fn select(&self, request: &SelectRequest<'_>) -> Result<Box<dyn SeriesSet>, SourceError> {
         let SelectRequest { matchers, after_ms, until_ms, series_max } = *request;
-        let selection = self.view.select(matchers, after_ms, until_ms, series_max).map_err(source_error)?;
-        Ok(Box::new(SelectedSeries { selection }))
+        selected(self.view.select(matchers, after_ms, until_ms, series_max))
     }
 
     fn select_with_buckets(
@@ -92,16 +89,13 @@ impl SeriesSource for Viewed {
     ) -> Result<Box<dyn SeriesSet>, SourceError> {
         let SelectRequest { matchers, after_ms, until_ms, series_max } = *request;
         let range = TimeRange { after_ms, until_ms };
-        let selected = self.view.select_with_buckets(matchers, range, series_max, buckets);
-        Ok(Box::new(SelectedSeries { selection: selected.map_err(source_error)? }))
+        selected(self.view.select_with_buckets(matchers, range, series_max, buckets))
     }
 }
 
 impl SeriesStore for EngineStore {
     fn select_first(&self, request: &LookupRequest<'_>) -> Result<Box<dyn SeriesSet>, SourceError> {
-        let found = self.store.select_first(request.matchers, range(request), request.limit);
-        let selection = found.map_err(source_error)?;
-        Ok(Box::new(SelectedSeries { selection }))
+        selected(self.store.select_first(request.matchers, range(request), request.limit))
     }
 
     fn list_at_a_glance(&self, label: Option<&str>, request: &LookupRequest<'_>) -> Option<Listing> {
@@ -171,6 +165,10 @@ impl ChangeLog for EngineStore {
 
 struct SelectedSeries {
     selection: Selection,
+}
+
+fn selected(found: Result<Selection, SelectError>) -> Result<Box<dyn SeriesSet>, SourceError> {
+    Ok(Box::new(SelectedSeries { selection: found.map_err(source_error)? }))
 }
 
 impl SeriesSet for SelectedSeries {
