@@ -37,15 +37,11 @@ pub struct Candidate {
     pub max_ms: i64,
     /// When the block was written.
     pub created_ms: i64,
-    /// Samples of all kinds.
-    pub samples: u64,
 }
 
 /// Which blocks become one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CompactionPlan {
-    /// The day that they are of, counted from the epoch.
-    pub day: i64,
     /// At least one; what was published earlier first.
     pub inputs: Vec<String>,
     /// Level of the result.
@@ -61,11 +57,8 @@ pub fn plan(blocks: &[Candidate], now_ms: i64, options: CompactionOptions, force
     days.dedup();
     days.into_iter().find_map(|day| {
         let of_day: Vec<&Candidate> = blocks.iter().filter(|block| day_of(block.min_ms) == day).collect();
-        is_due(&of_day, day, now_ms, options, force).then(|| CompactionPlan {
-            day,
-            inputs: of_day.iter().map(|block| block.ulid.clone()).collect(),
-            level: 1,
-        })
+        is_due(&of_day, day, now_ms, options, force)
+            .then(|| CompactionPlan { inputs: of_day.iter().map(|block| block.ulid.clone()).collect(), level: 1 })
     })
 }
 
@@ -99,7 +92,6 @@ mod tests {
             min_ms: begin * HOUR,
             max_ms: (begin + if *level == 0 { 2 } else { 24 }) * HOUR - 1,
             created_ms: created * HOUR,
-            samples: 100,
         };
         of.iter().enumerate().map(block).collect()
     }

@@ -520,7 +520,6 @@ fn candidate(meta: &BlockMeta) -> compaction_plan::Candidate {
         min_ms: meta.min_ms,
         max_ms: meta.max_ms,
         created_ms: created_ms(&meta.ulid),
-        samples: meta.samples + meta.histograms,
     }
 }
 
