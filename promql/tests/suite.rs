@@ -5,6 +5,7 @@ use promql::testing::runner::{Outcome, run, run_on, suite_engine};
 use promql::testing::tiered::TieredSource;
 use promql::{Engine, EngineOptions};
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::PathBuf;
 
 /// How many evals the suite of Prometheus 3.14 has, so that none goes missing unseen.
@@ -37,7 +38,11 @@ fn outcomes(directory: &std::path::Path, engine: &Engine) -> BTreeMap<String, Ou
 fn every_eval_passes() {
     let Some(directory) = directory() else {
         assert!(std::env::var_os("CI").is_none(), "set HEARTH_PROMQLTEST_DIR: the suite must run in CI");
-        println!("SKIPPED: the acceptance suite is not here; set HEARTH_PROMQLTEST_DIR to its directory");
+        // Not by the macro, whose output a passing test keeps to itself.
+        let _ = writeln!(
+            std::io::stderr(),
+            "SKIPPED: the acceptance suite is not here; set HEARTH_PROMQLTEST_DIR to its directory"
+        );
         return;
     };
     let outcomes = outcomes(&directory, &suite_engine());

@@ -1,13 +1,12 @@
 //! Prometheus' own acceptance suite on the store of head and blocks: what is in the head, in blocks as flushed, and in merged
 //! blocks must give the same answers.
 
-#![allow(clippy::print_stdout, reason = "says loudly what it leaves out")]
-
 use hearth::query::engine_store::EngineStore;
 use model::histogram::Histogram;
 use promql::testing::memory::{Appended, MemorySource};
 use promql::testing::runner::{run_on, suite_engine};
 use std::cell::RefCell;
+use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 use storage::append::{Batch, HistogramRow, LabelHash, Rows};
@@ -109,7 +108,11 @@ fn append(store: &Store, source: &MemorySource, wanted: impl Fn(i64, i64) -> boo
 fn passes(place: Place) {
     let Some(directory) = directory() else {
         assert!(std::env::var_os("CI").is_none(), "set HEARTH_PROMQLTEST_DIR: the suite must run in CI");
-        println!("SKIPPED: the acceptance suite is not here; set HEARTH_PROMQLTEST_DIR to its directory");
+        // Not by the macro, whose output a passing test keeps to itself.
+        let _ = writeln!(
+            std::io::stderr(),
+            "SKIPPED: the acceptance suite is not here; set HEARTH_PROMQLTEST_DIR to its directory"
+        );
         return;
     };
     let (mut passed, mut failing) = (0, Vec::new());
