@@ -229,6 +229,14 @@ impl Server {
         (self.status_bytes("VmRSS:"), self.status_bytes("VmHWM:"))
     }
 
+    /// Makes the peak of [`Server::resident_bytes`] begin anew at what is resident now.
+    ///
+    /// # Errors
+    /// The system does not allow it.
+    pub fn reset_peak(&self) -> std::io::Result<()> {
+        std::fs::write(format!("/proc/{}/clear_refs", self.pid()), "5")
+    }
+
     /// Resident memory that is no mapped file, in bytes: what the system cannot take back.
     #[must_use]
     pub fn anonymous_bytes(&self) -> u64 {

@@ -9,6 +9,8 @@
 mod alerts;
 #[path = "side-by-side/measure.rs"]
 mod measure;
+#[path = "side-by-side/memory.rs"]
+mod memory;
 #[path = "side-by-side/report.rs"]
 mod report;
 
@@ -44,6 +46,9 @@ struct Arguments {
     /// Have Hearth write everything to blocks before it is asked, as it does with what is older than two hours
     #[arg(long)]
     blocks: bool,
+    /// Take the peak of memory of queries over every series, each asked of a server that has just started
+    #[arg(long)]
+    memory: bool,
     /// Leave one out: hearth, victoria-metrics or prometheus
     #[arg(long, value_delimiter = ',')]
     without: Vec<String>,
@@ -86,6 +91,10 @@ async fn main() -> anyhow::Result<()> {
     }
     measure::restart_and_query(&mut results, &root.join("warm"), &warm, arguments.rounds, launch).await?;
     println!("{}", report::markdown(&results, &warm, &cold));
+    if arguments.memory {
+        let names: Vec<_> = results.iter().map(|r| r.name).collect();
+        println!("{}", report::memory(&names, &memory::measure(&names, &root.join("warm"), &warm, launch).await?));
+    }
     if arguments.alerts > 0 {
         let delays = alerts::delays_ms(&root.join("alerts"), arguments.alerts).await?;
         println!("{}", report::alert_delays(&delays));

@@ -155,7 +155,7 @@ async fn send_part(url: String, mut sender: compat_tests::load::Sender) -> anyho
 }
 
 /// Waits until the server used less than 3 % of a core for two seconds, at most a minute.
-async fn settle(server: &Server) {
+pub(crate) async fn settle(server: &Server) {
     for _ in 0..30 {
         let before = server.cpu_seconds();
         tokio::time::sleep(Duration::from_secs(2)).await;
@@ -191,7 +191,7 @@ pub(crate) async fn restart_and_query(
     Ok(())
 }
 
-async fn restart(launch: &Launch, fleet: &Fleet) -> anyhow::Result<(Server, f64)> {
+pub(crate) async fn restart(launch: &Launch, fleet: &Fleet) -> anyhow::Result<(Server, f64)> {
     let started = Instant::now();
     let server = launch.spawn()?;
     let api = Api::new(launch.url());

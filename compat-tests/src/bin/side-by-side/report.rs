@@ -1,6 +1,7 @@
 //! The tables.
 
 use crate::measure::{Load, Measured};
+use crate::memory::QUERIES;
 use compat_tests::load::Fleet;
 use compat_tests::questions::{self, Ask};
 use compat_tests::table::{Table, short};
@@ -126,6 +127,18 @@ fn queries(results: &[Measured], fleet: &Fleet) -> String {
         questions::list(fleet).len(),
         first.join(", "),
     )
+}
+
+/// By how much each query of [`QUERIES`] made each server grow.
+pub(crate) fn memory(names: &[&str], rises: &[Vec<u64>]) -> String {
+    let titles: Vec<_> =
+        std::iter::once("MiB that a query over every series needs").chain(names.iter().copied()).collect();
+    let mut table = Table::new(&titles);
+    for (i, query) in QUERIES.iter().enumerate() {
+        let rise = |of: &Vec<u64>| short(of.get(i).map_or(f64::NAN, |bytes| *bytes as f64 / 1_048_576.0));
+        table.row(std::iter::once(format!("`{query}`")).chain(rises.iter().map(rise)));
+    }
+    table.markdown()
 }
 
 /// One sentence about the way from a sample to its alert.
