@@ -10,6 +10,7 @@ pub mod cluster;
 pub mod config;
 pub mod http;
 pub mod ingest;
+pub mod notify;
 pub mod query;
 pub mod rules;
 pub mod runtime;

@@ -14,7 +14,6 @@ pub mod manager;
 
 // What groups need from the process.
 pub mod event_log;
-pub mod notify;
 pub mod query_port;
 pub mod sample_sink;
 

@@ -1,6 +1,6 @@
 //! Metrics of the delivery of alerts, by Alertmanager.
 
-use crate::rules::notify::{LATENCY_BUCKETS, Notifier, TargetStats};
+use crate::notify::{LATENCY_BUCKETS, Notifier, TargetStats};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
 use prometheus_client::metrics::MetricType;

@@ -1,27 +1,30 @@
 //! Delivers alerts to every configured Alertmanager.
 //!
-//! Each Alertmanager has a queue and a task of its own; what to send and when to try again is decided by
+//! Each Alertmanager has a queue and a task of its own (`target.rs`); what to send and when to try again is decided by
 //! [`alertmanager_compat::client::DeliveryQueue`]. A reload keeps the queues of targets that stay.
 
-use crate::config::{AlertingConfig, AlertmanagerConfig, AlertmanagerScheme, BasicAuth};
+mod http;
+mod latency;
+mod target;
+
+pub use latency::{LATENCY_BUCKETS, Latency};
+
+use crate::config::{AlertingConfig, AlertmanagerConfig, AlertmanagerScheme};
 use crate::http::state::AlertmanagersSource;
 use alertmanager_compat::alert::PostableAlert;
-use alertmanager_compat::client::{Batch, DeliveryQueue, QueueOptions, QueueStats};
+use alertmanager_compat::client::{QueueOptions, QueueStats};
 use model::labels::Labels;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use ruler::ports::{AlertMessage, NotifyPort};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::Notify;
+use target::Target;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// How long alerts that still wait may take to leave when the process stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Upper bounds of the buckets of delivery times, in seconds.
-pub const LATENCY_BUCKETS: [f64; 9] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
 
 /// The notifier. Cheap to clone.
 #[derive(Clone)]
@@ -44,42 +47,6 @@ struct State {
     external_url: Arc<str>,
     /// By URL.
     targets: BTreeMap<String, Arc<Target>>,
-}
-
-/// One Alertmanager.
-struct Target {
-    url: String,
-    timeout: Duration,
-    basic_auth: Option<BasicAuth>,
-    outbox: Mutex<Outbox>,
-    /// Rings when something was pushed.
-    news: Notify,
-    /// Cancelled when a reload takes the target away.
-    gone: CancellationToken,
-}
-
-#[derive(Default)]
-struct Outbox {
-    queue: DeliveryQueue,
-    latency: Latency,
-}
-
-/// Delivery times.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Latency {
-    /// Not cumulative, bounds in [`LATENCY_BUCKETS`].
-    pub buckets: [u64; LATENCY_BUCKETS.len() + 1],
-    /// Sum of all.
-    pub seconds: f64,
-}
-
-impl Latency {
-    fn observe(&mut self, took: Duration) {
-        let seconds = took.as_secs_f64();
-        let bucket = LATENCY_BUCKETS.iter().position(|bound| seconds <= *bound).unwrap_or(LATENCY_BUCKETS.len());
-        self.buckets[bucket] += 1;
-        self.seconds += seconds;
-    }
 }
 
 /// What is known about one Alertmanager.
@@ -125,20 +92,12 @@ impl Notifier {
                 state.targets.insert(url, target);
             }
         }
-        before.values().for_each(|target| target.gone.cancel());
+        before.values().for_each(|target| target.end());
     }
 
     fn start(&self, url: &str, group: &AlertmanagerConfig) -> Arc<Target> {
-        let outbox = Outbox { queue: DeliveryQueue::new(self.shared.queue_options), latency: Latency::default() };
-        let target = Arc::new(Target {
-            url: url.to_owned(),
-            timeout: group.timeout.as_std(),
-            basic_auth: group.basic_auth.clone(),
-            outbox: Mutex::new(outbox),
-            news: Notify::new(),
-            gone: CancellationToken::new(),
-        });
-        self.shared.tasks.spawn(deliver(Arc::clone(&self.shared), Arc::clone(&target)));
+        let target = Arc::new(Target::new(url, group, self.shared.queue_options));
+        self.shared.tasks.spawn(target::deliver(Arc::clone(&self.shared), Arc::clone(&target)));
         target
     }
 
@@ -147,8 +106,8 @@ impl Notifier {
     pub fn stats(&self) -> Vec<TargetStats> {
         let state = self.shared.state();
         let of_target = |target: &Arc<Target>| {
-            let outbox = lock(&target.outbox);
-            TargetStats { url: target.url.clone(), queue: outbox.queue.stats(), latency: outbox.latency }
+            let outbox = target.outbox();
+            TargetStats { url: target.url().to_owned(), queue: outbox.queue.stats(), latency: outbox.latency }
         };
         state.targets.values().map(of_target).collect()
     }
@@ -174,16 +133,6 @@ impl Shared {
     }
 }
 
-impl Target {
-    fn has_settings_of(&self, group: &AlertmanagerConfig) -> bool {
-        self.timeout == group.timeout.as_std() && self.basic_auth == group.basic_auth
-    }
-}
-
-fn lock(outbox: &Mutex<Outbox>) -> MutexGuard<'_, Outbox> {
-    outbox.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl NotifyPort for Notifier {
     async fn send(&self, alerts: Vec<AlertMessage>) {
         let state = self.shared.state();
@@ -193,8 +142,8 @@ impl NotifyPort for Notifier {
         let post = |alert: AlertMessage| postable(alert, &state.external_labels, &state.external_url);
         let alerts: Vec<_> = alerts.into_iter().map(post).collect();
         for target in state.targets.values() {
-            lock(&target.outbox).queue.push(alerts.iter().cloned());
-            target.news.notify_one();
+            target.outbox().queue.push(alerts.iter().cloned());
+            target.ring();
         }
     }
 }
@@ -228,64 +177,6 @@ fn target_url(group: &AlertmanagerConfig, address: &str) -> String {
     let prefix = group.path_prefix.trim_matches('/');
     let slash = if prefix.is_empty() { "" } else { "/" };
     format!("{scheme}://{address}{slash}{prefix}/api/v2/alerts")
-}
-
-/// Sends what is in the queue of one target until the target is gone, or the process stops and the queue is empty.
-async fn deliver(shared: Arc<Shared>, target: Arc<Target>) {
-    loop {
-        let next = lock(&target.outbox).queue.next_batch(shared.now());
-        match next {
-            Ok(batch) => {
-                let started = Instant::now();
-                let outcome = post(&shared.client, &target, &batch).await;
-                let mut outbox = lock(&target.outbox);
-                outbox.latency.observe(started.elapsed());
-                outbox.queue.handle_outcome(&batch, outcome.is_ok(), shared.now());
-                drop(outbox);
-                if let Err(problem) = outcome {
-                    let alerts = batch.alerts.len();
-                    tracing::warn!(
-                        alertmanager = target.url,
-                        alerts,
-                        problem,
-                        "alerts were not accepted; they are sent again"
-                    );
-                }
-            }
-            Err(None) if shared.stop.is_cancelled() => return,
-            Err(wait) => {
-                let stopping = shared.stop.is_cancelled();
-                tokio::select! {
-                    () = until(wait, &shared) => {}
-                    () = target.news.notified() => {}
-                    () = target.gone.cancelled() => return,
-                    () = shared.stop.cancelled(), if !stopping => {}
-                }
-            }
-        }
-    }
-}
-
-async fn until(time: Option<Duration>, shared: &Shared) {
-    match time {
-        Some(time) => tokio::time::sleep(time.saturating_sub(shared.now())).await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn post(client: &reqwest::Client, target: &Target, batch: &Batch) -> Result<(), String> {
-    let request = client.post(&target.url).timeout(target.timeout).json(&batch.alerts);
-    let request = match &target.basic_auth {
-        Some(auth) => request.basic_auth(&auth.username, Some(&auth.password)),
-        None => request,
-    };
-    let answer = request.send().await.map_err(|error| crate::app::load::with_causes(&error))?;
-    let status = answer.status();
-    if status.is_success() {
-        return Ok(());
-    }
-    let text = answer.text().await.unwrap_or_default();
-    Err(format!("{status}: {}", text.chars().take(500).collect::<String>()))
 }
 
 #[cfg(test)]
