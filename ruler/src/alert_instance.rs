@@ -75,19 +75,21 @@ pub struct AlertInstance {
     pub annotations: Annotations,
     /// The slot in which it was last sent.
     pub last_sent_at: Option<Timestamp>,
+    /// Counts the changes between pending, firing and resolved, from 1; starts again when it is forgotten.
+    pub seq: u64,
 }
 
 impl AlertInstance {
     /// An alert that is returned for the first time.
     #[must_use]
     pub fn new(now: Timestamp, value: f64, annotations: Annotations) -> Self {
-        Self { state: AlertState::Pending, active_at: now, value, annotations, last_sent_at: None }
+        Self { state: AlertState::Pending, active_at: now, value, annotations, last_sent_at: None, seq: 1 }
     }
 
     /// Notes that the expression returned it at `now`. A resolved alert that comes back is a new alert.
     pub fn observe(&mut self, now: Timestamp, value: f64, annotations: Annotations) {
         match &mut self.state {
-            AlertState::Resolved { .. } => *self = Self::new(now, value, annotations),
+            AlertState::Resolved { .. } => *self = Self { seq: self.seq + 1, ..Self::new(now, value, annotations) },
             AlertState::Pending => (self.value, self.annotations) = (value, annotations),
             AlertState::Firing { keep_firing_since, .. } => {
                 *keep_firing_since = None;
@@ -109,6 +111,7 @@ impl AlertInstance {
                     let since = keep_firing_since.unwrap_or(now);
                     if elapsed(since, now) >= timing.keep_firing_ms {
                         self.state = AlertState::Resolved { fired_at, resolved_at: now };
+                        self.seq += 1;
                         return Fate::Resolved;
                     }
                     self.state = AlertState::Firing { fired_at, keep_firing_since: Some(since) };
@@ -125,10 +128,12 @@ impl AlertInstance {
         match self.state {
             AlertState::Pending if held => {
                 self.state = AlertState::Firing { fired_at: now, keep_firing_since: None };
+                self.seq += 1;
             }
             AlertState::Firing { .. } if !held => {
                 self.state = AlertState::Pending;
                 self.last_sent_at = None;
+                self.seq += 1;
             }
             AlertState::Pending | AlertState::Firing { .. } | AlertState::Resolved { .. } => {}
         }

@@ -6,13 +6,13 @@ use crate::alert_instance::{AlertInstance, AlertState, Fate, Timing};
 use crate::error::RuleError;
 use crate::evaluation::SeenAlert;
 use crate::overlay::overlay;
-use crate::ports::{AlertMessage, RuleSample};
+use crate::ports::RuleSample;
+use crate::state::Change;
 use model::labels::{Labels, METRIC_NAME};
 use model::time::Timestamp;
 use promql::value::SampleValue;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::sync::Arc;
 
 /// The series that says which alerts are pending and which are firing.
 pub const ALERTS: &str = "ALERTS";
@@ -27,6 +27,37 @@ pub struct RuleAlerts {
     tracked: BTreeMap<Labels, Tracked>,
     /// Counts evaluations, to know which alerts the current one returned.
     generation: u64,
+    /// Alerts that were forgotten and of which somebody else may still know.
+    forgotten: Vec<Labels>,
+}
+
+/// Which alerts leave, and how often.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sending {
+    /// Which of them may leave.
+    pub due: Due,
+    /// How long to wait before an alert is sent again, in milliseconds.
+    pub resend_delay_ms: i64,
+    /// A firing alert is to be believed for four times as long, so that it survives the loss of a few messages.
+    pub lasting_ms: i64,
+}
+
+/// Which alerts may leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Due {
+    /// All that fire or resolved.
+    All,
+    /// None: nothing is known of them.
+    Nothing,
+}
+
+impl Due {
+    fn includes(self, state: AlertState) -> bool {
+        match self {
+            Self::All => state != AlertState::Pending,
+            Self::Nothing => false,
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -36,6 +67,18 @@ struct Tracked {
     returned_in: u64,
     /// The names of its two series, as long as its state stays the same.
     series: Option<AlertSeries>,
+    /// What was last told by [`RuleAlerts::depart`].
+    told: Option<Told>,
+}
+
+/// Everything in an alert whose change has to be remembered. Value and annotations alone do not: the next evaluation
+/// brings them anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Told {
+    state: AlertState,
+    active_at: Timestamp,
+    last_sent_at: Option<Timestamp>,
+    seq: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -72,21 +115,28 @@ impl RuleAlerts {
                 }
                 Entry::Vacant(vacant) => {
                     let instance = AlertInstance::new(now, value, annotations);
-                    vacant.insert(Tracked { instance, returned_in: generation, series: None });
+                    vacant.insert(Tracked { instance, returned_in: generation, series: None, told: None });
                 }
             }
         }
         let mut active = 0usize;
-        self.tracked.retain(|_, tracked| {
+        let forgotten = &mut self.forgotten;
+        self.tracked.retain(|labels, tracked| {
             match tracked.instance.advance(now, tracked.returned_in == generation, timing) {
                 Fate::Active => active += 1,
                 Fate::Resolved => tracked.series = None,
-                Fate::Forgotten => return false,
+                Fate::Forgotten => {
+                    if tracked.told.is_some() {
+                        forgotten.push(labels.clone());
+                    }
+                    return false;
+                }
             }
             true
         });
         if limit > 0 && u64::try_from(active).is_ok_and(|active| active > limit) {
-            self.tracked.clear();
+            let told = std::mem::take(&mut self.tracked).into_iter().filter(|(_, tracked)| tracked.told.is_some());
+            self.forgotten.extend(told.map(|(labels, _)| labels));
             return Err(RuleError::TooManyAlerts { limit, alerts: active });
         }
         Ok(())
@@ -112,32 +162,47 @@ impl RuleAlerts {
         samples
     }
 
-    /// The alerts to send at `now`; they count as sent. A firing alert is to be believed for four times `lasting_ms`, so
-    /// that it survives the loss of a few messages.
-    pub fn take_due(
-        &mut self,
-        now: Timestamp,
-        resend_delay_ms: i64,
-        lasting_ms: i64,
-        expr: &Arc<str>,
-    ) -> Vec<AlertMessage> {
-        let mut due = Vec::new();
-        for (labels, Tracked { instance, .. }) in &mut self.tracked {
-            if !instance.needs_sending(now, resend_delay_ms) {
-                continue;
+    /// What changed since the last call, and the alerts to send at `now`; they count as sent.
+    pub fn depart(&mut self, now: Timestamp, sending: Sending) -> Vec<Change> {
+        let Sending { due, resend_delay_ms, lasting_ms } = sending;
+        let gone = self.forgotten.drain(..).map(|labels| Change { labels, instance: None, leaves_until: None });
+        let mut changes: Vec<Change> = gone.collect();
+        for (labels, Tracked { instance, told, .. }) in &mut self.tracked {
+            let leaves_until =
+                (due.includes(instance.state) && instance.needs_sending(now, resend_delay_ms)).then(|| match instance
+                    .state
+                {
+                    AlertState::Resolved { resolved_at, .. } => resolved_at,
+                    AlertState::Pending | AlertState::Firing { .. } => {
+                        Timestamp(now.0.saturating_add(lasting_ms.saturating_mul(4)))
+                    }
+                });
+            if leaves_until.is_some() {
+                instance.last_sent_at = Some(now);
             }
-            let (starts_at, ends_at) = match instance.state {
-                AlertState::Pending => continue,
-                AlertState::Firing { fired_at, .. } => {
-                    (fired_at, Timestamp(now.0.saturating_add(lasting_ms.saturating_mul(4))))
-                }
-                AlertState::Resolved { fired_at, resolved_at } => (fired_at, resolved_at),
-            };
-            instance.last_sent_at = Some(now);
-            let annotations = instance.annotations.clone();
-            due.push(AlertMessage { labels: labels.clone(), annotations, starts_at, ends_at, expr: expr.clone() });
+            let current = Told::of(instance);
+            if *told != Some(current) {
+                *told = Some(current);
+                changes.push(Change { labels: labels.clone(), instance: Some(instance.clone()), leaves_until });
+            }
         }
-        due
+        changes
+    }
+
+    /// Continues with alerts that [`RuleAlerts::depart`] told of before, in another process; labels are distinct.
+    pub fn restore(&mut self, alerts: impl IntoIterator<Item = (Labels, AlertInstance)>) {
+        for (labels, instance) in alerts {
+            let told = Some(Told::of(&instance));
+            // No evaluation has the number 0: it was not returned yet.
+            self.tracked.insert(labels, Tracked { instance, returned_in: 0, series: None, told });
+        }
+    }
+}
+
+impl Told {
+    fn of(instance: &AlertInstance) -> Self {
+        let AlertInstance { state, active_at, last_sent_at, seq, .. } = *instance;
+        Self { state, active_at, last_sent_at, seq }
     }
 }
 

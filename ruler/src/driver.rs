@@ -53,10 +53,10 @@ impl<Q: QueryPort, A: AppendPort, N: NotifyPort, E: EventPort, C: Clock> Ports<Q
             let request = lock(group).next_request(self.clock.now());
             let Some(request) = request else { break };
             let evaluation = self.queries.evaluate(request).await;
-            let Outcome { alerts, samples, events } = lock(group).handle_evaluation(evaluation);
+            let Outcome { departure, samples, events } = lock(group).handle_evaluation(evaluation);
             self.report(events);
-            if !alerts.is_empty() {
-                self.alerts.send(alerts).await;
+            if let Some(departure) = departure {
+                self.alerts.send(departure).await;
             }
             let appended = self.append(samples).await;
             let events = lock(group).handle_append(self.clock.now(), appended);
@@ -68,7 +68,13 @@ impl<Q: QueryPort, A: AppendPort, N: NotifyPort, E: EventPort, C: Clock> Ports<Q
             let events = lock(group).handle_farewell(appended);
             self.report(events);
         }
-        lock(group).finish(self.clock.now());
+        let (complete, id) = {
+            let mut group = lock(group);
+            (group.finish(self.clock.now()), group.id().clone())
+        };
+        if let Some(slot) = complete {
+            self.alerts.evaluated(&id, slot);
+        }
     }
 
     async fn append(&self, samples: Vec<RuleSample>) -> Result<Vec<(usize, Discard)>, String> {

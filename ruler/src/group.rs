@@ -10,15 +10,16 @@
 //! Invariants: an evaluation that failed changes neither alerts nor the set of series that may get stale markers. A series
 //! gets a marker in the first successful evaluation that no longer returns it.
 //!
-//! State from before a restart will come in the way state from before a reload does, by [`Group::copy_state`].
+//! State from before a reload comes by [`Group::copy_state`], state from before a restart by [`Group::restore`].
 
 use crate::annotate::TemplateContext;
 use crate::error::RuleError;
 use crate::evaluation::{Evaluation, Request};
-use crate::ports::{AlertMessage, Discard, Moment, RuleSample};
+use crate::ports::{Discard, Moment, RuleSample};
 use crate::rule::Rule;
 use crate::rule_state::{Health, RuleState, markers};
 use crate::schedule::{Schedule, Slot};
+use crate::state::{Departure, GroupId, GroupMemory, RuleId};
 use crate::stats::GroupStats;
 use hashbrown::{HashMap, HashSet};
 use model::labels::Labels;
@@ -64,8 +65,8 @@ pub struct GroupSettings {
 /// What follows from the evaluation of a rule. The alerts go out first: a stuck store must not silence them.
 #[derive(Debug, Default, PartialEq)]
 pub struct Outcome {
-    /// To the Alertmanagers.
-    pub alerts: Vec<AlertMessage>,
+    /// To be remembered, and to the Alertmanagers.
+    pub departure: Option<Departure>,
     /// To storage, stale markers included. [`Group::handle_append`] is told what became of them, even if there are none.
     pub samples: Vec<RuleSample>,
     /// To whoever keeps logs.
@@ -119,6 +120,7 @@ pub enum GroupEvent {
 /// The group.
 #[derive(Debug)]
 pub struct Group {
+    id: Arc<GroupId>,
     spec: GroupSpec,
     settings: GroupSettings,
     rules: Vec<RuleState>,
@@ -127,6 +129,8 @@ pub struct Group {
     orphans: Vec<Labels>,
     schedule: Schedule,
     iteration: Option<Iteration>,
+    /// The last slot in which all rules were evaluated.
+    last_slot: Option<Timestamp>,
     /// Wall clock time of the last evaluation.
     last_evaluation: Option<Timestamp>,
     last_duration: Duration,
@@ -151,18 +155,27 @@ impl Group {
     #[must_use]
     pub fn new(spec: GroupSpec, settings: GroupSettings) -> Self {
         let schedule = Schedule::new(&spec.file, &spec.name, spec.interval_ms);
-        let rules = spec.rules.iter().cloned().map(RuleState::new).collect();
+        let ids = RuleId::all_of(&spec);
+        let rules = spec.rules.iter().cloned().zip(ids).map(|(rule, id)| RuleState::new(rule, id)).collect();
         Self {
+            id: Arc::new(GroupId::of(&spec)),
             spec,
             settings,
             rules,
             orphans: Vec::new(),
             schedule,
             iteration: None,
+            last_slot: None,
             last_evaluation: None,
             last_duration: Duration::ZERO,
             stats: GroupStats::default(),
         }
+    }
+
+    /// Which group it is.
+    #[must_use]
+    pub fn id(&self) -> &Arc<GroupId> {
+        &self.id
     }
 
     /// How it was configured.
@@ -181,6 +194,12 @@ impl Group {
     #[must_use]
     pub fn rules(&self) -> &[RuleState] {
         &self.rules
+    }
+
+    /// The last slot in which all rules were evaluated, perhaps by an earlier process.
+    #[must_use]
+    pub fn last_slot(&self) -> Option<Timestamp> {
+        self.last_slot
     }
 
     /// When the last evaluation began.
@@ -247,9 +266,9 @@ impl Group {
         match samples {
             Ok(samples) => {
                 state.health = Health::Good;
+                state.last_good = Some(iteration.slot);
                 iteration.samples += samples.len() as u64;
                 iteration.writing = samples.iter().map(|sample| sample.labels.clone()).collect();
-                outcome.alerts = state.due(iteration.slot, &self.settings, self.spec.interval_ms);
                 let markers = state.markers(&samples, at);
                 outcome.samples = samples;
                 outcome.samples.extend(markers);
@@ -261,6 +280,7 @@ impl Group {
                 outcome.events.push(GroupEvent::RuleFailed { index, rule, error });
             }
         }
+        outcome.departure = state.depart(iteration.slot, &self.settings, self.spec.interval_ms);
         outcome
     }
 
@@ -314,9 +334,11 @@ impl Group {
         }
     }
 
-    /// Ends the slot, also when the group is told to stop in the middle of it.
-    pub fn finish(&mut self, now: Moment) {
-        let Some(iteration) = self.iteration.take() else { return };
+    /// Ends the slot, also when the group is told to stop in the middle of it. Returns the slot if all rules were evaluated.
+    pub fn finish(&mut self, now: Moment) -> Option<Timestamp> {
+        let iteration = self.iteration.take()?;
+        let complete = (iteration.index == self.rules.len()).then_some(iteration.slot);
+        self.last_slot = complete.or(self.last_slot);
         self.last_duration = now.monotonic.saturating_sub(iteration.started.monotonic);
         self.last_evaluation = Some(iteration.started.wall);
         self.stats.shared.group_durations.observe(self.last_duration);
@@ -324,11 +346,29 @@ impl Group {
         self.stats.last_duration_secs = self.last_duration.as_secs_f64();
         self.stats.last_rule_durations_secs = self.rules.iter().map(|state| state.last_duration.as_secs_f64()).sum();
         self.stats.last_samples = iteration.samples;
+        complete
+    }
+
+    /// Continues where another process stopped.
+    pub fn restore(&mut self, mut memory: GroupMemory) {
+        self.last_slot = memory.last_slot;
+        for state in &mut self.rules {
+            if let Some(memory) = memory.rules.remove(&state.id) {
+                state.restore(memory);
+            }
+        }
+    }
+
+    /// Under which its rules are remembered, in their order.
+    #[must_use]
+    pub fn rule_ids(&self) -> Vec<Arc<RuleId>> {
+        self.rules.iter().map(|state| state.id.clone()).collect()
     }
 
     /// Continues where `old`, the same group before a reload, stopped. Rules are found again by name and labels, the first
     /// of several alike by the first. Series of rules that are gone get their markers in the next iteration.
     pub fn copy_state(&mut self, old: &Self) {
+        self.last_slot = old.last_slot;
         self.last_evaluation = old.last_evaluation;
         self.last_duration = old.last_duration;
         self.stats = old.stats.clone();

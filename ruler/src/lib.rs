@@ -14,6 +14,7 @@ pub mod rule_file;
 pub mod group;
 pub mod rule_state;
 pub mod schedule;
+pub mod state;
 
 pub mod alert_instance;
 pub mod alerting;

@@ -5,6 +5,7 @@ use crate::alert_instance::Annotations;
 use crate::error::QueryError;
 use crate::evaluation::{Evaluation, Request};
 use crate::group::GroupEvent;
+use crate::state::{Departure, GroupId, GroupMemory, RuleId};
 use model::labels::Labels;
 use model::time::Timestamp;
 use promql::ast::Expr;
@@ -92,14 +93,28 @@ pub struct AlertMessage {
     pub starts_at: Timestamp,
     /// When it resolved, or for a firing alert until when to believe it without hearing more.
     pub ends_at: Timestamp,
+    /// Whether it resolved.
+    pub resolved: bool,
+    /// Counts the changes of its state; what is sent again has the number of what was sent first.
+    pub seq: u64,
     /// The rule's expression, for a link to it.
     pub expr: Arc<str>,
 }
 
-/// Takes alerts to the Alertmanagers.
+/// Remembers alerts and takes them to the Alertmanagers.
 pub trait NotifyPort: Send + Sync {
-    /// Hands `alerts` over; returns as soon as they are queued, whatever becomes of them later.
-    fn send(&self, alerts: Vec<AlertMessage>) -> impl Future<Output = ()> + Send;
+    /// Makes what an evaluation changed durable, then queues the alerts that leave; returns when both are done, whatever
+    /// becomes of the alerts later. If nothing can be made durable, they leave all the same.
+    fn send(&self, departure: Departure) -> impl Future<Output = ()> + Send;
+
+    /// Notes that all rules of a group were evaluated in `slot`. The process may end before this is durable.
+    fn evaluated(&self, group: &Arc<GroupId>, slot: Timestamp);
+
+    /// A group of these rules begins: what is remembered of it.
+    fn begin(&self, group: &Arc<GroupId>, rules: &[Arc<RuleId>]) -> GroupMemory;
+
+    /// A group is gone. It is remembered for a while, since it may come back.
+    fn end(&self, group: &GroupId);
 }
 
 /// A moment on two clocks.

@@ -1,11 +1,12 @@
 //! One rule of a group with everything it remembers from one evaluation to the next.
 
-use crate::alerting::RuleAlerts;
+use crate::alerting::{Due, RuleAlerts, Sending};
 use crate::error::RuleError;
 use crate::evaluation::Evaluated;
 use crate::group::{GroupEvent, GroupSettings};
-use crate::ports::{AlertMessage, Discard, RuleSample};
+use crate::ports::{Discard, RuleSample};
 use crate::rule::Rule;
+use crate::state::{Departure, RuleId, RuleMemory};
 use hashbrown::HashSet;
 use model::labels::Labels;
 use model::sample::stale_marker;
@@ -19,10 +20,14 @@ use std::time::Duration;
 pub struct RuleState {
     /// What is evaluated.
     pub rule: Arc<Rule>,
+    /// Under which it is remembered.
+    pub id: Arc<RuleId>,
     /// Its alerts; none for a recording rule.
     pub alerts: RuleAlerts,
     /// How the last evaluation went.
     pub health: Health,
+    /// The slot of the last evaluation that did not fail.
+    pub last_good: Option<Timestamp>,
     /// When the last evaluation began.
     pub last_evaluation: Option<Timestamp>,
     /// How long it took.
@@ -44,11 +49,13 @@ pub enum Health {
 }
 
 impl RuleState {
-    pub(crate) fn new(rule: Arc<Rule>) -> Self {
+    pub(crate) fn new(rule: Arc<Rule>, id: Arc<RuleId>) -> Self {
         Self {
             rule,
+            id,
             alerts: RuleAlerts::default(),
             health: Health::Unknown,
+            last_good: None,
             last_evaluation: None,
             last_duration: Duration::ZERO,
             written: Vec::new(),
@@ -73,9 +80,22 @@ impl RuleState {
         }
     }
 
-    pub(crate) fn due(&mut self, slot: Timestamp, settings: &GroupSettings, interval_ms: i64) -> Vec<AlertMessage> {
+    /// What the evaluation in `slot` changed and which alerts leave, if anything did.
+    pub(crate) fn depart(&mut self, slot: Timestamp, settings: &GroupSettings, interval_ms: i64) -> Option<Departure> {
         let resend_delay_ms = settings.resend_delay_ms;
-        self.alerts.take_due(slot, resend_delay_ms, interval_ms.max(resend_delay_ms), self.rule.query.text())
+        let due = if self.last_good == Some(slot) { Due::All } else { Due::Nothing };
+        let sending = Sending { due, resend_delay_ms, lasting_ms: interval_ms.max(resend_delay_ms) };
+        let changes = self.alerts.depart(slot, sending);
+        let (rule, expr) = (self.id.clone(), self.rule.query.text().clone());
+        (!changes.is_empty()).then_some(Departure { rule, expr, slot, last_good: self.last_good, changes })
+    }
+
+    /// Continues where another process stopped.
+    pub(crate) fn restore(&mut self, memory: RuleMemory) {
+        if self.rule.alerting().is_some() {
+            self.last_good = memory.last_good;
+            self.alerts.restore(memory.alerts);
+        }
     }
 
     /// Markers for the series that were written before and are not among `samples`.
@@ -123,6 +143,7 @@ impl RuleState {
     pub(crate) fn copy(&mut self, old: &Self) {
         self.written = old.written.clone();
         self.health = old.health.clone();
+        self.last_good = old.last_good;
         self.last_evaluation = old.last_evaluation;
         self.last_duration = old.last_duration;
         if self.rule.alerting().is_some() {

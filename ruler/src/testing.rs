@@ -12,6 +12,7 @@ use crate::ports::{
 };
 use crate::rule::Query;
 use crate::rule_file::{GroupDefaults, RuleFile};
+use crate::state::{Departure, GroupId, GroupMemory, RuleId};
 use model::labels::Labels;
 use model::sample::is_stale_marker;
 use model::time::Timestamp;
@@ -277,13 +278,25 @@ impl AppendPort for World {
 }
 
 impl NotifyPort for World {
-    async fn send(&self, alerts: Vec<AlertMessage>) {
+    async fn send(&self, departure: Departure) {
+        let alerts: Vec<AlertMessage> = departure.messages().collect();
+        if alerts.is_empty() {
+            return;
+        }
         self.with(|state| {
             state.log.push("send".into());
             let now_ms = state.now_ms;
             state.sent.extend(alerts.into_iter().map(|alert| (now_ms, alert)));
         });
     }
+
+    fn evaluated(&self, _: &Arc<GroupId>, _: Timestamp) {}
+
+    fn begin(&self, _: &Arc<GroupId>, _: &[Arc<RuleId>]) -> GroupMemory {
+        GroupMemory::default()
+    }
+
+    fn end(&self, _: &GroupId) {}
 }
 
 impl EventPort for World {

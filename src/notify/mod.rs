@@ -14,8 +14,10 @@ use crate::http::state::AlertmanagersSource;
 use alertmanager_compat::alert::PostableAlert;
 use alertmanager_compat::client::{QueueOptions, QueueStats};
 use model::labels::Labels;
+use model::time::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use ruler::ports::{AlertMessage, NotifyPort};
+use ruler::state::{Departure, GroupId, GroupMemory, RuleId};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -134,18 +136,26 @@ impl Shared {
 }
 
 impl NotifyPort for Notifier {
-    async fn send(&self, alerts: Vec<AlertMessage>) {
+    async fn send(&self, departure: Departure) {
         let state = self.shared.state();
-        if state.targets.is_empty() || alerts.is_empty() {
+        let post = |alert: AlertMessage| postable(alert, &state.external_labels, &state.external_url);
+        let alerts: Vec<_> = departure.messages().map(post).collect();
+        if alerts.is_empty() {
             return;
         }
-        let post = |alert: AlertMessage| postable(alert, &state.external_labels, &state.external_url);
-        let alerts: Vec<_> = alerts.into_iter().map(post).collect();
         for target in state.targets.values() {
             target.outbox().queue.push(alerts.iter().cloned());
             target.ring();
         }
     }
+
+    fn evaluated(&self, _: &Arc<GroupId>, _: Timestamp) {}
+
+    fn begin(&self, _: &Arc<GroupId>, _: &[Arc<RuleId>]) -> GroupMemory {
+        GroupMemory::default()
+    }
+
+    fn end(&self, _: &GroupId) {}
 }
 
 impl AlertmanagersSource for Notifier {

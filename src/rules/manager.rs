@@ -118,9 +118,13 @@ where
 
     async fn start(&self, spec: GroupSpec, settings: &GroupSettings, replaced: Option<Running>) {
         let mut group = Group::new(spec, settings.clone());
-        if let Some(Running { group: old, stopped, .. }) = replaced {
+        if let Some(Running { stopped, .. }) = &replaced {
             stopped.cancelled().await;
-            group.copy_state(&lock(&old));
+        }
+        let memory = self.shared.alerts.begin(group.id(), &group.rule_ids());
+        match replaced {
+            Some(Running { group: old, .. }) => group.copy_state(&lock(&old)),
+            None => group.restore(memory),
         }
         self.spawn(group);
     }
@@ -151,6 +155,7 @@ where
         let (key, farewell, log) = {
             let group = lock(&running.group);
             self.shared.retired().add(&group.stats().shared);
+            self.shared.alerts.end(group.id());
             (key(group.spec()), Farewell::of(&group, wall_clock()), EventLog::new(group.spec()))
         };
         self.shared.running().remove(&key);

@@ -16,6 +16,7 @@ use model::histogram::{CounterResetHint, Histogram, Span};
 use model::labels::Labels;
 use model::sample::stale_marker;
 use model::tenant::TenantId;
+use model::time::Timestamp;
 use promql::budget::BudgetLimits;
 use promql::parse::ParseOptions;
 use promql::resolution::SourceResolution;
@@ -24,6 +25,7 @@ use ruler::annotate::TemplateContext;
 use ruler::group::GroupSettings;
 use ruler::ports::{AlertMessage, NotifyPort};
 use ruler::rule_file::{GroupDefaults, RuleFile};
+use ruler::state::{Departure, GroupId, GroupMemory, RuleId};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use storage::engine::Engine;
@@ -34,9 +36,17 @@ use storage::wal::replay::ReplayProgress;
 struct Sent(Arc<Mutex<Vec<AlertMessage>>>);
 
 impl NotifyPort for Sent {
-    async fn send(&self, alerts: Vec<AlertMessage>) {
-        self.0.lock().unwrap().extend(alerts);
+    async fn send(&self, departure: Departure) {
+        self.0.lock().unwrap().extend(departure.messages());
     }
+
+    fn evaluated(&self, _: &Arc<GroupId>, _: Timestamp) {}
+
+    fn begin(&self, _: &Arc<GroupId>, _: &[Arc<RuleId>]) -> GroupMemory {
+        GroupMemory::default()
+    }
+
+    fn end(&self, _: &GroupId) {}
 }
 
 /// A process in small: a store on disk, queries, rules.

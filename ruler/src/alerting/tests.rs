@@ -5,6 +5,7 @@ use super::*;
 use crate::testing::labels;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 #[derive(Clone, Copy, PartialEq)]
 enum TwinState {
@@ -142,6 +143,10 @@ fn timing_minutes((hold, keep): (i64, i64)) -> Timing {
     Timing { hold_ms: hold * 60_000, keep_firing_ms: keep * 60_000 }
 }
 
+fn sending(resend_delay_ms: i64) -> Sending {
+    Sending { due: Due::All, resend_delay_ms, lasting_ms: resend_delay_ms.max(60_000) }
+}
+
 proptest! {
     #[test]
     fn alerts_do_what_the_naive_twin_does(
@@ -183,8 +188,9 @@ proptest! {
                     }).collect();
                     prop_assert_eq!(alerts.samples(Timestamp(ts)), expected);
                     let delay = resend_delay_secs * 1_000;
-                    let sent = alerts.take_due(Timestamp(ts), delay, delay.max(60_000), &expr);
-                    let sent: Vec<_> = sent.into_iter().map(|m| (m.labels, m.starts_at.0, m.ends_at.0)).collect();
+                    let changes = alerts.depart(Timestamp(ts), sending(delay));
+                    let sent = changes.iter().filter_map(|change| change.message(&expr));
+                    let sent: Vec<_> = sent.map(|m| (m.labels, m.starts_at.0, m.ends_at.0)).collect();
                     let expected: Vec<_> = twin.send(ts, delay, delay.max(60_000)).into_iter()
                         .map(|(id, starts_at, ends_at)| (alert_labels(id), starts_at, ends_at)).collect();
                     prop_assert_eq!(sent, expected);

@@ -1,13 +1,16 @@
 use super::*;
 use model::labels::Labels;
 use model::sample::is_stale_marker;
+use model::time::Timestamp;
 use promql::parse::ParseOptions;
 use promql::value::SampleValue;
+use ruler::alert_instance::{AlertInstance, AlertState};
 use ruler::annotate::TemplateContext;
 use ruler::error::QueryError;
 use ruler::evaluation::{Evaluation, Request};
 use ruler::ports::{AlertMessage, Discard, Element, Queries, QueryValue, RuleSample};
 use ruler::rule_file::{GroupDefaults, RuleFile};
+use ruler::state::{Departure, GroupId, GroupMemory, RuleId, RuleMemory};
 use std::time::Duration;
 
 /// A world in which every query returns one element, and which remembers what was stored and sent.
@@ -15,6 +18,9 @@ use std::time::Duration;
 struct World {
     stored: Arc<Mutex<Vec<RuleSample>>>,
     sent: Arc<Mutex<Vec<AlertMessage>>>,
+    /// What groups that begin remember.
+    memory: Arc<Mutex<GroupMemory>>,
+    ended: Arc<Mutex<Vec<GroupId>>>,
     /// Evaluations wait until this is cancelled, if there is one.
     gate: Option<CancellationToken>,
 }
@@ -22,7 +28,7 @@ struct World {
 struct One;
 
 impl Queries for One {
-    fn instant(&self, _: &promql::ast::Expr, _: model::time::Timestamp) -> Result<QueryValue, QueryError> {
+    fn instant(&self, _: &promql::ast::Expr, _: Timestamp) -> Result<QueryValue, QueryError> {
         Ok(QueryValue::Vector(vec![Element { labels: Labels::empty(), value: SampleValue::Float(1.0) }]))
     }
 }
@@ -44,8 +50,18 @@ impl AppendPort for World {
 }
 
 impl NotifyPort for World {
-    async fn send(&self, alerts: Vec<AlertMessage>) {
-        self.sent.lock().unwrap().extend(alerts);
+    async fn send(&self, departure: Departure) {
+        self.sent.lock().unwrap().extend(departure.messages());
+    }
+
+    fn evaluated(&self, _: &Arc<GroupId>, _: Timestamp) {}
+
+    fn begin(&self, _: &Arc<GroupId>, _: &[Arc<RuleId>]) -> GroupMemory {
+        self.memory.lock().unwrap().clone()
+    }
+
+    fn end(&self, group: &GroupId) {
+        self.ended.lock().unwrap().push(group.clone());
     }
 }
 
@@ -187,4 +203,25 @@ async fn after_the_shutdown_nothing_starts() {
     manager.shutdown().await;
     manager.apply(specs("groups: [{name: g}]"), settings()).await;
     assert!(manager.groups().is_empty());
+}
+
+#[tokio::test]
+async fn a_group_that_begins_continues_with_the_alerts_that_are_remembered_of_it() {
+    let world = World::default();
+    let text = "groups: [{name: g, rules: [{alert: A, expr: up}]}]";
+    let manager = world.manager();
+    let spec = specs(text).remove(0);
+    let mut instance = AlertInstance::new(Timestamp(1_000), 1.0, Arc::from([]));
+    instance.state = AlertState::Firing { fired_at: Timestamp(2_000), keep_firing_since: None };
+    let labels = Labels::from_pairs([("alertname", "A")]).unwrap();
+    let alerts = vec![(labels, instance)];
+    let rules = [(RuleId::all_of(&spec).remove(0), RuleMemory { last_good: None, alerts })];
+    *world.memory.lock().unwrap() = GroupMemory { last_slot: None, rules: rules.into_iter().collect() };
+    manager.apply(vec![spec], settings()).await;
+    world.until_stored("ALERTS_FOR_STATE", |value| value == 1.0).await;
+    let sent = world.sent.lock().unwrap().first().map(|alert| alert.starts_at);
+    assert_eq!(sent, Some(Timestamp(2_000)), "it fires since then");
+    manager.apply(Vec::new(), settings()).await;
+    assert_eq!(*world.ended.lock().unwrap(), [GroupId { file: "r.yml".into(), name: "g".into() }]);
+    manager.shutdown().await;
 }
