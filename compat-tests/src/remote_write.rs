@@ -115,6 +115,46 @@ fn varint_len(n: u64) -> usize {
     ((u64::BITS - (n | 1).leading_zeros()).div_ceil(7)) as usize
 }
 
+/// The value that ends a series.
+#[must_use]
+pub fn stale_marker() -> f64 {
+    f64::from_bits(0x7ff0_0000_0000_0002)
+}
+
+/// Writes samples to one server.
+#[derive(Debug)]
+pub struct Writer {
+    client: reqwest::Client,
+    url: String,
+    body: RequestBody,
+}
+
+impl Writer {
+    /// A writer to the server at `url`.
+    #[must_use]
+    pub fn new(url: &str) -> Self {
+        Self { client: reqwest::Client::new(), url: format!("{url}/api/v1/write"), body: RequestBody::default() }
+    }
+
+    /// Adds one sample of a series; its labels may come in any order.
+    pub fn push(&mut self, name: &str, labels: &[(&str, &str)], timestamp_ms: i64, value: f64) {
+        let mut labels = labels.to_vec();
+        labels.push(("__name__", name));
+        labels.sort_unstable();
+        self.body.push(&encode_labels(&labels), timestamp_ms, value);
+    }
+
+    /// Sends what was added.
+    ///
+    /// # Errors
+    /// It was not accepted.
+    pub async fn send(&mut self) -> anyhow::Result<()> {
+        let (status, text) = send(&self.client, &self.url, self.body.take_compressed()).await?;
+        anyhow::ensure!((200..300).contains(&status), "{} answered {status}: {text}", self.url);
+        Ok(())
+    }
+}
+
 /// Sends one compressed body and returns the status code and the answer's text.
 ///
 /// # Errors

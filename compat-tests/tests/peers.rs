@@ -5,25 +5,10 @@ use compat_tests::api::{Api, difference};
 use compat_tests::peer::{Launch, Server};
 use compat_tests::queries;
 use compat_tests::remote_write::{RequestBody, encode_labels, send};
+use compat_tests::wait::{eventually, now_ms};
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-
-fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is after 1970").as_millis() as i64
-}
-
-/// Asks until `check` says yes; fails with its last problem after `seconds`.
-async fn eventually<F: Future<Output = anyhow::Result<()>>>(seconds: u64, check: impl Fn() -> F) -> anyhow::Result<()> {
-    let deadline = Instant::now() + Duration::from_secs(seconds);
-    loop {
-        match check().await {
-            Ok(()) => return Ok(()),
-            Err(problem) if Instant::now() > deadline => return Err(problem),
-            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
-        }
-    }
-}
+use std::time::Duration;
 
 fn output(program: &str, arguments: &[&str], input: Option<&Path>) -> anyhow::Result<(bool, String)> {
     let mut command = Command::new(program);
