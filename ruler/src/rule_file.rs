@@ -6,6 +6,9 @@
 
 mod check; // one problem after the other
 mod document; // the YAML
+mod text; // one group of it
+
+pub use text::{GroupText, RuleText, namespaces_to_yaml};
 
 use crate::group::GroupSpec;
 use crate::rule::Rule;

@@ -8,6 +8,7 @@ pub mod cardinality;
 pub mod chunk;
 pub mod crc32c;
 pub mod disk;
+pub mod documents;
 pub mod engine;
 pub mod error;
 mod exemplars;

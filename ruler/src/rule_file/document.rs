@@ -2,7 +2,7 @@
 
 use super::{FILE_BYTES_MAX, Place, Problem};
 use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::de::{DeserializeOwned, Deserializer, MapAccess, Visitor};
 use serde_yaml::{Location, Spanned};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -91,7 +91,10 @@ pub(super) fn place(location: Location) -> Place {
 }
 
 /// Reads the first document of `text`; the flag says whether more follow.
-pub(super) fn read(file: &str, text: &str) -> Result<(Document, bool), (Option<Place>, Problem)> {
+pub(super) fn read<D: DeserializeOwned + Default>(
+    file: &str,
+    text: &str,
+) -> Result<(D, bool), (Option<Place>, Problem)> {
     if text.len() > FILE_BYTES_MAX {
         return Err((None, Problem::TooLarge(text.len())));
     }
@@ -99,7 +102,7 @@ pub(super) fn read(file: &str, text: &str) -> Result<(Document, bool), (Option<P
         Ok(document) => Ok((document, false)),
         Err(error) if matches!(error.without_snippet(), serde_yaml::Error::MultipleDocuments { .. }) => {
             let mut bytes = text.as_bytes();
-            let mut documents = serde_yaml::read_with_options::<_, Document>(&mut bytes, options(text));
+            let mut documents = serde_yaml::read_with_options::<_, D>(&mut bytes, options(text));
             let first = documents.next().transpose().map_err(|error| describe(file, &error))?;
             Ok((first.unwrap_or_default(), true))
         }
