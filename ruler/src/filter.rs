@@ -18,6 +18,10 @@ pub struct RulesFilter {
     pub files: BTreeSet<String>,
     /// Only rules whose configured labels satisfy all matchers of one of these; empty means all.
     pub selectors: Vec<Vec<Matcher>>,
+    /// Only alerting rules whose gravest alert is in this state (`unknown`, `inactive`, `pending`, `firing`); as in Cortex.
+    pub state: Option<&'static str>,
+    /// Only rules whose last evaluation went like this (`unknown`, `ok`, `err`); as in Cortex.
+    pub health: Option<&'static str>,
     /// Leave the alerts out.
     pub exclude_alerts: bool,
     /// One page of the groups.
@@ -78,6 +82,8 @@ impl RulesFilter {
             group_names: all("rule_group[]").collect(),
             files: all("file[]").collect(),
             kind: kind(first("type"))?,
+            state: one_of("state", first("state"), &["unknown", "inactive", "pending", "firing"])?,
+            health: one_of("health", first("health"), &["unknown", "ok", "err"])?,
             exclude_alerts: boolean("exclude_alerts", first("exclude_alerts"))?,
             page: page(first("group_limit"), first("group_next_token"))?,
         })
@@ -88,6 +94,13 @@ impl RulesFilter {
     pub fn admits_group(&self, file: &str, name: &str) -> bool {
         let admits = |set: &BTreeSet<String>, value| set.is_empty() || set.contains(value);
         admits(&self.group_names, name) && admits(&self.files, file)
+    }
+
+    /// Whether a rule whose alerts are in `state` (`None` for a recording rule) and whose last evaluation was `health` is
+    /// to be shown.
+    #[must_use]
+    pub fn admits_outcome(&self, state: Option<&str>, health: &str) -> bool {
+        self.state.is_none_or(|wanted| state == Some(wanted)) && self.health.is_none_or(|wanted| health == wanted)
     }
 
     /// Whether `rule` is to be shown.
@@ -121,6 +134,17 @@ fn kind(text: &str) -> Result<Option<KindFilter>, FilterError> {
         "alert" => Ok(Some(KindFilter::Alerting)),
         "record" => Ok(Some(KindFilter::Recording)),
         other => Err(invalid("type", format!("not supported value {}", model::text::quote(other)))),
+    }
+}
+
+/// The value among `known`, in any case; absent means any.
+fn one_of(name: &'static str, text: &str, known: &[&'static str]) -> Result<Option<&'static str>, FilterError> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    match known.iter().find(|known| known.eq_ignore_ascii_case(text)) {
+        Some(known) => Ok(Some(known)),
+        None => Err(invalid(name, format!("not supported value {}", model::text::quote(text)))),
     }
 }
 

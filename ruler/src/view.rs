@@ -236,7 +236,10 @@ fn page_token(file: &str, name: &str) -> String {
 impl GroupView {
     fn of(group: &Group, filter: &RulesFilter) -> Self {
         let spec = group.spec();
-        let admitted = group.rules().iter().filter(|state| filter.admits_rule(&state.rule));
+        let admitted = group.rules().iter().filter(|rule| {
+            let state = rule.rule.alerting().map(|_| gravest_state(rule));
+            filter.admits_rule(&rule.rule) && filter.admits_outcome(state, health_name(&rule.health))
+        });
         Self {
             name: spec.name.clone(),
             file: spec.file.clone(),
@@ -274,13 +277,12 @@ impl RuleView {
 
 impl OutcomeView {
     fn of(state: &RuleState) -> Self {
-        let (health, last_error) = match &state.health {
-            Health::Unknown => ("unknown", String::new()),
-            Health::Good => ("ok", String::new()),
-            Health::Bad(error) => ("err", error.to_string()),
+        let last_error = match &state.health {
+            Health::Unknown | Health::Good => String::new(),
+            Health::Bad(error) => error.to_string(),
         };
         let (evaluation_time, last_evaluation) = (state.last_duration, state.last_evaluation);
-        Self { health, last_error, evaluation_time, last_evaluation }
+        Self { health: health_name(&state.health), last_error, evaluation_time, last_evaluation }
     }
 }
 
@@ -315,6 +317,14 @@ fn gravest_state(state: &RuleState) -> &'static str {
         Some("firing") => "firing",
         Some(_) if names.any(|name| name == "firing") => "firing",
         Some(_) => "pending",
+    }
+}
+
+fn health_name(health: &Health) -> &'static str {
+    match health {
+        Health::Unknown => "unknown",
+        Health::Good => "ok",
+        Health::Bad(_) => "err",
     }
 }
 

@@ -31,6 +31,8 @@ fn parameters_that_cannot_be_understood_are_named() {
             "group_limit=2147483648",
             r#"invalid parameter "group_limit": group_limit needs to be a valid number: strconv.ParseInt: parsing "2147483648": value out of range"#,
         ),
+        ("state=on", r#"invalid parameter "state": not supported value "on""#),
+        ("health=bad", r#"invalid parameter "health": not supported value "bad""#),
         (r#"match[]={a=~".*"}"#, "match[] must contain at least one non-empty matcher"),
     ] {
         assert_eq!(filter(url).unwrap_err(), message, "{url}");
@@ -72,4 +74,12 @@ fn groups_are_selected_by_name_and_file() {
     let admits = |url: &str| filter(url).expect("valid").admits_group("rules.yml", "g");
     assert!(admits("") && admits("rule_group[]=g") && admits("file[]=rules.yml&rule_group[]=g"));
     assert!(!admits("rule_group[]=h") && !admits("file[]=other.yml&rule_group[]=g"));
+}
+
+#[test]
+fn rules_are_selected_by_the_state_of_their_alerts_and_by_health() {
+    let admits = |url: &str, state, health| filter(url).expect("valid").admits_outcome(state, health);
+    assert!(admits("state=Firing", Some("firing"), "ok") && !admits("state=firing", Some("pending"), "ok"));
+    assert!(!admits("state=firing", None, "ok"), "recording rules have no state");
+    assert!(admits("health=err", None, "err") && !admits("health=err&state=firing", Some("firing"), "ok"));
 }
