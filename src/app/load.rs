@@ -25,16 +25,21 @@ pub fn config(flags: &ServeFlags) -> Result<Config, String> {
 /// # Errors
 /// A rule file is not valid; the text names every problem.
 pub fn rules(config: &Config, file: Option<&Path>, parse: &ParseOptions) -> Result<Loaded, String> {
-    let defaults = GroupDefaults {
-        interval_ms: config.global.evaluation_interval.as_millis(),
-        query_offset_ms: config.global.rule_query_offset.as_millis(),
-    };
-    let options = LoadOptions { defaults, parse: parse.clone() };
+    let options = LoadOptions { defaults: group_defaults(config), parse: parse.clone() };
     let loaded = match file {
         Some(file) => load(&config.rule_files, file.parent().unwrap_or(Path::new("")), &options),
         None => load_embedded(&options),
     };
     loaded.map_err(|error| error.to_string())
+}
+
+/// What holds for rule groups that do not say it themselves.
+#[must_use]
+pub fn group_defaults(config: &Config) -> GroupDefaults {
+    GroupDefaults {
+        interval_ms: config.global.evaluation_interval.as_millis(),
+        query_offset_ms: config.global.rule_query_offset.as_millis(),
+    }
 }
 
 /// Which parts of the language and the engine `--enable-feature` switches on.

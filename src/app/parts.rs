@@ -3,8 +3,9 @@
 use super::load::{self, Features};
 use super::reload::{Reloader, Rules};
 use super::retention;
+use super::rule_groups::RuleGroups;
 use crate::cluster::ring::{NodeId, Ring};
-use crate::config::{Config, ServeFlags};
+use crate::config::{Config, RuleConfigApi, ServeFlags};
 use crate::http::cors::AllowedOrigins;
 use crate::http::readiness::{Phase, Readiness};
 use crate::http::remote_write::{self, RemoteWriteState};
@@ -19,6 +20,7 @@ use crate::query::executor::QueryExecutor;
 use crate::query::journal::Journal;
 use crate::query::metrics::QueryMetrics;
 use crate::query::request::QueryOptions;
+use crate::rules::config::{RuleConfig, RuleConfigCollector, RuleLimits};
 use crate::rules::load::Loaded;
 use crate::rules::manager::RuleManager;
 use crate::rules::metrics::RuleCollector;
@@ -46,6 +48,7 @@ use promql::value::SampleValue;
 use ruler::driver::SharedGroup;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 #[cfg(feature = "sql")]
 use storage::engine::Engine;
 use storage::lifecycle::retention::Retention;
@@ -53,6 +56,9 @@ use storage::store::Store;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+/// How long the start waits for configured rules.
+const CONFIGURED_RULES_WAIT: Duration = Duration::from_secs(5);
 
 /// What the user asked for, checked.
 pub(super) struct Plan {
@@ -152,11 +158,13 @@ impl Parts {
         let rule_queries = RuleQueries::new(queries.clone(), TenantId::anonymous());
         let rules = RuleManager::new(rule_queries, ingest.clone(), notifier.clone());
         let config = Arc::new(ArcSwap::from_pointee(plan.config.clone()));
+        let groups = Arc::new(RuleGroups::new(rules.clone()));
+        let rule_config = rule_config(flags, &plan.features, &store, groups.clone());
         let reloader = Arc::new(Reloader {
             flags: flags.clone(),
             parse: plan.features.parse.clone(),
             config: Arc::clone(&config),
-            rules: rules.clone(),
+            rules: groups,
             notifier: notifier.clone(),
             store: store.clone(),
             status: Mutex::new(ReloadStatus { successful: true, last_success: jiff::Timestamp::now() }),
@@ -171,6 +179,9 @@ impl Parts {
         registry.register_collector(Box::new(ReloadCollector::new(reloader.clone())));
         registry.register_collector(Box::new(ProcessCollector::new()));
         registry.register_collector(Box::new(MemoryCollector::new(memory.clone())));
+        if let Some(config) = &rule_config {
+            registry.register_collector(Box::new(RuleConfigCollector::new(config.clone())));
+        }
         let registry = Arc::new(registry);
 
         let scrape = &plan.config.self_scrape;
@@ -183,6 +194,7 @@ impl Parts {
             queries,
             metadata: Arc::new(engine.clone()),
             rules: Arc::new(RunningRules(rules.clone())),
+            rule_config: rule_config.clone(),
             admin: flags.enable_admin_api.then(|| store.clone()),
             alertmanagers: Arc::new(notifier.clone()),
             self_scrape: status.clone(),
@@ -198,6 +210,10 @@ impl Parts {
             tasks.spawn(SelfScrape::new(OwnSamples(ingest.clone()), page, status).run(stop.clone()));
         }
         state.early.readiness.set(Phase::Ready);
+        if let Some(config) = rule_config {
+            load_configured(&config).await;
+            tasks.spawn(config.run(stop.clone()));
+        }
         reloader.apply(plan.config, plan.loaded).await;
         Ok(Self { state, ingest, store, reloader, rules, notifier, tasks, stop })
     }
@@ -279,6 +295,28 @@ async fn watch_memory(memory: Memory, queries: QueryExecutor, stop: Cancellation
     }
 }
 
+/// The rule groups that come by API, unless that is off.
+fn rule_config(flags: &ServeFlags, features: &Features, store: &Store, groups: Arc<RuleGroups>) -> Option<RuleConfig> {
+    if flags.rules_config_api == RuleConfigApi::Off {
+        return None;
+    }
+    let limits = RuleLimits { groups_max: flags.rules_config_groups_max, rules_max: flags.rules_config_rules_max };
+    Some(RuleConfig::new(store.documents("rules"), limits, features.parse.clone(), groups))
+}
+
+/// Reads configured rules before the first evaluation, so that they begin together with those of files. A store that does not
+/// answer keeps nobody waiting: the groups of files begin, the others follow.
+async fn load_configured(config: &RuleConfig) {
+    match tokio::time::timeout(CONFIGURED_RULES_WAIT, config.load()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            let problem = load::with_causes(&error);
+            tracing::warn!(problem, "configured rules could not be read; rules of files begin without them");
+        }
+        Err(_) => tracing::warn!("configured rules could not be read in time; rules of files begin without them"),
+    }
+}
+
 fn query_options(flags: &ServeFlags, features: &Features) -> QueryOptions {
     QueryOptions {
         parse: features.parse.clone(),
@@ -343,6 +381,7 @@ fn process_info(flags: &ServeFlags) -> ProcessInfo {
         hostname: hostname.trim().to_owned(),
         storage_retention: retention::describe(flags),
         lookback: flags.query_lookback.as_std(),
+        announces_rule_config: flags.rules_config_api == RuleConfigApi::Announced,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Loads the configuration again while the process runs: all of it or nothing.
 
+use super::rule_groups::{RuleGroups, Terms};
 use super::{load, retention};
 use crate::config::{Config, ServeFlags};
 use crate::http::state::{ConfigReload, ReloadStatus};
@@ -26,7 +27,7 @@ pub(super) struct Reloader {
     pub(super) flags: ServeFlags,
     pub(super) parse: ParseOptions,
     pub(super) config: Arc<ArcSwap<Config>>,
-    pub(super) rules: Rules,
+    pub(super) rules: Arc<RuleGroups>,
     pub(super) notifier: Notifier,
     pub(super) store: Store,
     pub(super) status: Mutex<ReloadStatus>,
@@ -51,8 +52,9 @@ impl Reloader {
         let context = TemplateContext { external_labels, external_url: external_url.into(), parse: self.parse.clone() };
         let settings =
             GroupSettings { context: Arc::new(context), resend_delay_ms: self.flags.resend_delay.as_millis() };
+        let defaults = load::group_defaults(&config);
         self.config.store(Arc::new(config));
-        self.rules.apply(loaded.groups, settings).await;
+        self.rules.apply_files(loaded.groups, Terms { defaults, settings }).await;
     }
 
     async fn try_reload(&self) -> Result<(), String> {

@@ -124,6 +124,18 @@ pub struct ServeFlags {
     #[arg(long = "rules.alert.resend-delay", value_name = "DURATION", default_value = "1m")]
     pub resend_delay: PromDuration,
 
+    /// Whether rule groups may be read and changed below /config/v1/rules, as mimirtool, cortextool and Grafana do
+    #[arg(long = "rules.config-api", value_name = "WHEN", default_value = "on", env = "HEARTH_RULES_CONFIG_API")]
+    pub rules_config_api: RuleConfigApi,
+
+    /// How many rule groups the configuration API takes; 0: any number
+    #[arg(long = "rules.config-api.max-groups", value_name = "N", default_value_t = 20_000)]
+    pub rules_config_groups_max: usize,
+
+    /// How many rules one group of the configuration API may have; 0: any number
+    #[arg(long = "rules.config-api.max-rules-per-group", value_name = "N", default_value_t = 2_000)]
+    pub rules_config_rules_max: usize,
+
     /// How many alerts may wait for each Alertmanager; the oldest are dropped beyond that
     #[arg(long = "alertmanager.notification-queue-capacity", value_name = "N", default_value_t = 10_000)]
     pub notification_queue_capacity: usize,
@@ -152,6 +164,17 @@ pub struct ServeFlags {
 pub enum Target {
     /// Everything
     All,
+}
+
+/// Whether rules may be configured by API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RuleConfigApi {
+    /// No
+    Off,
+    /// Yes
+    On,
+    /// Yes, and status/buildinfo says so: Grafana then takes Hearth for Mimir and edits its rules
+    Announced,
 }
 
 /// Severity of a log message.

@@ -11,5 +11,5 @@ pub use file::{
     AlertingConfig, AlertmanagerConfig, AlertmanagerScheme, BasicAuth, Config, ConfigError, ConfigProblem,
     GlobalConfig, RetentionConfig, SelfScrapeConfig, StaticConfig,
 };
-pub use flags::{LogFormat, LogLevel, ServeFlags, Target};
+pub use flags::{LogFormat, LogLevel, RuleConfigApi, ServeFlags, Target};
 pub use prom_duration::PromDuration;

@@ -75,6 +75,7 @@ fn furnish(routes: Router, early: &EarlyState) -> Router {
 fn conditional_routes() -> Router<AppState> {
     Router::new()
         .nest("/api/v1", api_routes())
+        .merge(api::rule_config::routes())
         .route("/federate", get(federate::federate))
         .route("/-/ready", get(lifecycle::ready))
         .route("/ready", get(lifecycle::ready_plain))

@@ -7,6 +7,7 @@ use crate::config::Config;
 use crate::query::executor::QueryExecutor;
 pub use crate::query::store::MetadataSource;
 use crate::query::store::SeriesStore;
+use crate::rules::config::RuleConfig;
 use crate::scrape::self_scrape::TargetStatus;
 #[cfg(feature = "sql")]
 use crate::sql::Sql;
@@ -58,6 +59,8 @@ pub struct AppParts {
     pub metadata: Arc<dyn MetadataSource>,
     /// The rule groups that run.
     pub rules: Arc<dyn RulesSource>,
+    /// The rule groups that come by API; `None` while that is off.
+    pub rule_config: Option<RuleConfig>,
     /// What operators may change stored samples by; `None` while that is not enabled.
     pub admin: Option<Store>,
     /// Where alerts go.
@@ -105,6 +108,8 @@ pub struct ProcessInfo {
     pub storage_retention: String,
     /// How far back an instant selector looks when the query does not say.
     pub lookback: Duration,
+    /// Whether `status/buildinfo` tells that rules can be edited.
+    pub announces_rule_config: bool,
 }
 
 /// The rule groups that run.

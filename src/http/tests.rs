@@ -2,6 +2,7 @@
 mod fixture;
 mod pairs;
 mod remote_read;
+mod rule_config;
 mod rules;
 mod search;
 #[cfg(feature = "sql")]

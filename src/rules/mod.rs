@@ -8,6 +8,9 @@ pub mod check;
 mod glob;
 pub mod load;
 
+// From the API to groups.
+pub mod config;
+
 // Groups that run.
 mod clock;
 pub mod manager;

@@ -119,7 +119,7 @@ fn map(entries: &Option<Entries>) -> BTreeMap<String, String> {
 
 /// Groups by the name of their file or namespace, as YAML.
 #[must_use]
-pub fn namespaces_to_yaml(namespaces: &BTreeMap<&str, Vec<&GroupText>>) -> String {
+pub fn namespaces_to_yaml(namespaces: &BTreeMap<String, Vec<GroupText>>) -> String {
     to_yaml(namespaces)
 }
 
@@ -225,7 +225,7 @@ rules:
     #[test]
     fn namespaces_are_a_map_of_lists() {
         let (group, _) = parse("name: g\nrules: [{record: r, expr: up}]").unwrap();
-        let yaml = namespaces_to_yaml(&BTreeMap::from([("a/b", vec![&group])]));
+        let yaml = namespaces_to_yaml(&BTreeMap::from([("a/b".to_owned(), vec![group])]));
         assert_eq!(yaml, "a/b:\n- name: g\n  rules:\n  - record: r\n    expr: up\n");
     }
 }

@@ -9,6 +9,7 @@ use axum::extract::State;
 use axum::response::Response;
 use serde::Serialize;
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use storage::select::{Cardinality, Count};
 
@@ -19,6 +20,9 @@ const PROMETHEUS_VERSION: &str = "3.14.0";
 /// Lines of a cardinality table unless the client says otherwise, and at most.
 const TABLE_LINES: usize = 10;
 const TABLE_LINES_MAX: usize = 10_000;
+
+/// What a server whose rules Grafana may edit says of itself, by Mimir's name.
+const FEATURES: [(&str, &str); 1] = [("ruler_config_api", "true")];
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -31,10 +35,13 @@ struct BuildInfo {
     go_version: &'static str,
     application: &'static str,
     application_version: &'static str,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    features: BTreeMap<&'static str, &'static str>,
 }
 
 /// What was built.
-pub async fn build_info() -> Response {
+pub async fn build_info(State(state): State<AppState>) -> Response {
+    let features: &[_] = if state.process.announces_rule_config { &FEATURES } else { &[] };
     success_value(&BuildInfo {
         version: PROMETHEUS_VERSION,
         revision: option_env!("HEARTH_REVISION").unwrap_or(""),
@@ -44,6 +51,7 @@ pub async fn build_info() -> Response {
         go_version: "",
         application: "Hearth",
         application_version: env!("CARGO_PKG_VERSION"),
+        features: features.iter().copied().collect(),
     })
 }
 

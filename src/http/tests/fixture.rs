@@ -12,6 +12,7 @@ use crate::query::executor::QueryExecutor;
 use crate::query::metrics::QueryMetrics;
 use crate::query::request::QueryOptions;
 use crate::query::testing::{MemoryStore, ReadLog};
+use crate::rules::config::RuleConfig;
 use crate::runtime::cpu::CpuPool;
 use crate::scrape::self_scrape::TargetStatus;
 #[cfg(feature = "sql")]
@@ -42,6 +43,7 @@ pub(super) struct App {
     pub(super) readiness: Readiness,
     pub(super) queries: QueryExecutor,
     pub(super) reads: ReadLog,
+    pub(super) rule_config: RuleConfig,
     config: Arc<FixedConfig>,
 }
 
@@ -120,6 +122,7 @@ impl App {
             blocks: Arc::new(NoBlocks),
             lookback_ms: 300_000,
         };
+        let rule_config = super::rule_config::rule_config();
         let parts = AppParts {
             early: early.clone(),
             store,
@@ -128,6 +131,7 @@ impl App {
             queries: queries.clone(),
             metadata: Arc::new(KnownMetadata),
             rules: Arc::new(super::rules::FixedRules::new()),
+            rule_config: Some(rule_config.clone()),
             admin: None,
             alertmanagers: Arc::new(OneAlertmanager),
             self_scrape: Some(Arc::new(Mutex::new(target()))),
@@ -136,7 +140,7 @@ impl App {
             process: process(),
         };
         let router = crate::http::app(&AppState::new(parts), Router::new());
-        Self { router, early, readiness, queries, reads, config }
+        Self { router, early, readiness, queries, reads, rule_config, config }
     }
 }
 
@@ -186,6 +190,7 @@ fn process() -> ProcessInfo {
         hostname: "lab".into(),
         storage_retention: "unlimited".into(),
         lookback: Duration::from_secs(300),
+        announces_rule_config: false,
     }
 }
 

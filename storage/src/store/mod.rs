@@ -27,6 +27,7 @@ pub use state::{BlockGroup, StoreStats, WorkStats};
 
 use crate::block::read::{Block, BlockCaches};
 use crate::bucket::Bucket;
+use crate::documents::Documents;
 use crate::engine::Engine;
 use crate::lifecycle::retention::Retention;
 use crate::lifecycle::worker::Worker;
@@ -119,6 +120,13 @@ impl Store {
     #[must_use]
     pub fn manifest(&self) -> Arc<Manifest> {
         Arc::clone(&self.inner.shared.view().manifest)
+    }
+
+    /// Documents of one kind beside the blocks; `kind` is a word.
+    #[must_use]
+    pub fn documents(&self, kind: &str) -> Documents {
+        let Shared { bucket, options, .. } = &*self.inner.shared;
+        Documents::new(bucket.clone(), &options.tenant, kind, system_clock())
     }
 
     /// What expires from now on.
