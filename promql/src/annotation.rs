@@ -80,9 +80,24 @@ enum Detail {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Annotations {
     by_message: BTreeMap<(Severity, String), Place>,
+    /// What is missing from the answer; the first of several.
+    incomplete: Option<String>,
 }
 
 impl Annotations {
+    /// Notes that the answer lacks something that was stored once; a warning tells it, too.
+    pub(crate) fn note_incomplete(&mut self, missing: &str) {
+        if self.incomplete.as_deref().is_none_or(|known| missing < known) {
+            self.incomplete = Some(missing.to_owned());
+        }
+    }
+
+    /// What is missing from the answer, if something is.
+    #[must_use]
+    pub fn incomplete(&self) -> Option<&str> {
+        self.incomplete.as_deref()
+    }
+
     pub(crate) fn add(&mut self, severity: Severity, message: String, ordinal: u32, span: Span) {
         self.insert(severity, message, Place { ordinal, start: span.start, detail: Detail::Nothing });
     }
@@ -98,6 +113,9 @@ impl Annotations {
 
     /// Adds what was remarked later.
     pub(crate) fn absorb(&mut self, later: Self) {
+        if let Some(missing) = later.incomplete {
+            self.note_incomplete(&missing);
+        }
         for ((severity, message), place) in later.by_message {
             self.insert(severity, message, place);
         }

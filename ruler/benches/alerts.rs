@@ -10,7 +10,7 @@ use promql::parse::ParseOptions;
 use promql::value::SampleValue;
 use ruler::annotate::TemplateContext;
 use ruler::error::QueryError;
-use ruler::group::{Group, GroupSettings};
+use ruler::group::{Group, GroupSettings, Work};
 use ruler::ports::{Element, Moment, Queries, QueryValue};
 use ruler::rule_file::{GroupDefaults, RuleFile};
 use std::sync::Arc;
@@ -58,7 +58,7 @@ fn group() -> Group {
         external_url: "http://localhost:9009".into(),
         parse: ParseOptions::default(),
     };
-    let settings = GroupSettings { context: Arc::new(context), resend_delay_ms: 60_000 };
+    let settings = GroupSettings { context: Arc::new(context), resend_delay_ms: 60_000, repair_window_ms: 0 };
     Group::new(spec.expect("one group"), settings)
 }
 
@@ -74,7 +74,9 @@ fn slot(criterion: &mut Criterion) {
     let mut next = |group: &mut Group| {
         minute += 1;
         group.begin(at(minute)).expect("a slot is due every minute");
-        (group.next_request(at(minute)).expect("a rule"), at(minute))
+        assert_eq!(group.next_batch(), Some(vec![0]));
+        let Work::Evaluate(request) = group.begin_rule(0, at(minute)) else { panic!("a rule to evaluate") };
+        (request, at(minute))
     };
     let _ = group.begin(at(0));
     let (request, _) = next(&mut group);
@@ -86,8 +88,8 @@ fn slot(criterion: &mut Criterion) {
                 let (request, now) = next(&mut group);
                 let evaluation = request.evaluate(&queries);
                 let started = Instant::now();
-                let outcome = group.handle_evaluation(evaluation);
-                let _ = group.handle_append(now, Ok(Vec::new()));
+                let outcome = group.handle_evaluation(0, evaluation);
+                let _ = group.handle_append(0, now, Ok(Vec::new()));
                 spent += started.elapsed();
                 drop(outcome);
             }

@@ -1,12 +1,32 @@
 //! The driver of a rule group: all of the waiting, none of the deciding.
 
-use crate::group::{Group, GroupEvent, Outcome};
+use crate::group::{Group, GroupEvent, Outcome, Work};
 use crate::ports::{AppendPort, Clock, Discard, EventPort, NotifyPort, QueryPort, RuleSample};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// A group that its driver and its readers share. Nobody holds the lock while waiting.
 pub type SharedGroup = Arc<Mutex<Group>>;
+
+/// Samples that are stored together, about: waiting for storage costs more than most rules.
+const STORED_TOGETHER: usize = 5_000;
+
+/// What rules produced and nobody has stored yet.
+#[derive(Default)]
+struct Unstored {
+    samples: Vec<RuleSample>,
+    /// Which rule has how many of the samples, in their order.
+    counts: Vec<(usize, usize)>,
+}
+
+impl Unstored {
+    fn add(&mut self, rule: usize, mut samples: Vec<RuleSample>) {
+        self.counts.push((rule, samples.len()));
+        self.samples.append(&mut samples);
+    }
+}
 
 /// Everything a group needs from the world.
 #[derive(Debug, Clone)]
@@ -50,21 +70,13 @@ impl<Q: QueryPort, A: AppendPort, N: NotifyPort, E: EventPort, C: Clock> Ports<Q
     /// Evaluates the rules of the slot that [`Group::begin`] began.
     async fn iterate(&self, group: &SharedGroup) {
         while !self.clock.is_stopped() {
-            let request = lock(group).next_request(self.clock.now());
-            let Some(request) = request else { break };
-            let evaluation = self.queries.evaluate(request).await;
-            let Outcome { departure, samples, events } = lock(group).handle_evaluation(evaluation);
-            self.report(events);
-            if let Some(departure) = departure {
-                self.alerts.send(departure).await;
-            }
-            let appended = self.append(samples).await;
-            let events = lock(group).handle_append(self.clock.now(), appended);
-            self.report(events);
+            let batch = lock(group).next_batch();
+            let Some(batch) = batch else { break };
+            self.evaluate_batch(group, batch).await;
         }
         let farewell = lock(group).next_farewell();
         if !farewell.is_empty() {
-            let appended = self.append(farewell).await;
+            let appended = self.append(&farewell).await;
             let events = lock(group).handle_farewell(appended);
             self.report(events);
         }
@@ -77,7 +89,77 @@ impl<Q: QueryPort, A: AppendPort, N: NotifyPort, E: EventPort, C: Clock> Ports<Q
         }
     }
 
-    async fn append(&self, samples: Vec<RuleSample>) -> Result<Vec<(usize, Discard)>, String> {
+    /// Evaluates rules that have nothing to do with each other: as many at once as there are places, and stores what they
+    /// produce together.
+    async fn evaluate_batch(&self, group: &SharedGroup, batch: Vec<usize>) {
+        let mut waiting = batch.into_iter();
+        let mut running = FuturesUnordered::new();
+        let mut unstored = Unstored::default();
+        loop {
+            while !self.clock.is_stopped() {
+                let place = if running.is_empty() { None } else { self.queries.another_place() };
+                if place.is_none() && !running.is_empty() {
+                    break;
+                }
+                let Some(rule) = waiting.next() else { break };
+                running.push(self.evaluate_rule(group, rule, place));
+            }
+            let Some(evaluated) = running.next().await else { break };
+            if let Some((rule, samples)) = evaluated {
+                unstored.add(rule, samples);
+            }
+            if unstored.samples.len() >= STORED_TOGETHER {
+                self.store(group, std::mem::take(&mut unstored)).await;
+            }
+        }
+        self.store(group, unstored).await;
+    }
+
+    /// The samples of a rule, unless there is nothing to do for it; its alerts have left.
+    async fn evaluate_rule(
+        &self,
+        group: &SharedGroup,
+        rule: usize,
+        _place: Option<Q::Place>,
+    ) -> Option<(usize, Vec<RuleSample>)> {
+        let work = lock(group).begin_rule(rule, self.clock.now());
+        let evaluation = match work {
+            Work::Evaluate(request) => self.queries.evaluate(request).await,
+            Work::Known(evaluation) => evaluation,
+            Work::Store(samples) => return Some((rule, samples)),
+            Work::Nothing => return None,
+        };
+        let Outcome { departure, samples, events } = lock(group).handle_evaluation(rule, evaluation);
+        self.report(events);
+        if let Some(departure) = departure {
+            self.alerts.send(departure).await;
+        }
+        Some((rule, samples))
+    }
+
+    async fn store(&self, group: &SharedGroup, unstored: Unstored) {
+        let Unstored { mut samples, counts } = unstored;
+        let mut appended = self.append(&samples).await;
+        if let Ok(discarded) = &mut appended {
+            discarded.sort_unstable_by_key(|(row, _)| std::cmp::Reverse(*row));
+        }
+        let mut first = 0;
+        for (rule, count) in counts {
+            let of_rule = match &mut appended {
+                Ok(discarded) => {
+                    let own = discarded.split_off(discarded.partition_point(|(row, _)| *row >= first + count));
+                    Ok(own.into_iter().rev().map(|(row, why)| (row - first, why)).collect())
+                }
+                Err(_) if count == 0 => Ok(Vec::new()),
+                Err(error) => Err((error.clone(), samples.drain(..count).collect())),
+            };
+            first += count;
+            let events = lock(group).handle_append(rule, self.clock.now(), of_rule);
+            self.report(events);
+        }
+    }
+
+    async fn append(&self, samples: &[RuleSample]) -> Result<Vec<(usize, Discard)>, String> {
         if samples.is_empty() { Ok(Vec::new()) } else { self.samples.append(samples).await }
     }
 

@@ -16,6 +16,7 @@ use model::time::Timestamp;
 use promql::value::SampleValue;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The label that names an alert.
 pub const ALERT_NAME: &str = "alertname";
@@ -42,6 +43,29 @@ pub struct Evaluation {
     pub result: Result<Evaluated, RuleError>,
     /// What became of the templates.
     pub templates: TemplateReport,
+    /// What it cost, if somebody counted.
+    pub cost: Option<Cost>,
+}
+
+/// What an evaluation took, queries of templates included.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// Series that selectors matched.
+    pub series: u64,
+    /// Samples that were read.
+    pub samples: u64,
+    /// Time that it took to compute, waiting for its turn not included.
+    pub cpu: Duration,
+    /// Whether the expression has selectors and none of them matched anything: probably a mistake.
+    pub matched_nothing: bool,
+}
+
+impl Evaluation {
+    /// One that came to nothing.
+    #[must_use]
+    pub fn failed(error: RuleError) -> Self {
+        Self { result: Err(error), templates: TemplateReport::default(), cost: None }
+    }
 }
 
 /// The results of a rule, ready to be applied.
@@ -86,7 +110,7 @@ impl Request {
                 self.alerts(alerting, results, queries, &mut templates).map(Evaluated::Seen)
             }
         });
-        Evaluation { result, templates }
+        Evaluation { result, templates, cost: None }
     }
 
     fn results(&self, queries: &dyn Queries) -> Result<Vec<Element>, RuleError> {

@@ -1,32 +1,42 @@
 //! A rule group: which rule is evaluated when, and what follows.
 //!
-//! A state machine without waiting. In each slot the rules run one after the other; each one's alerts and samples leave
-//! before the next is asked, so that a rule reads what earlier ones wrote:
+//! A state machine without waiting. The rules of a slot come in batches that have nothing to do with each other
+//! (`dependency.rs`). Each rule's alerts leave at once; the samples of a batch are stored before the next batch begins, so that a
+//! rule reads what earlier ones wrote:
 //!
 //! ```text
-//! begin ─▶ next_request ─▶ handle_evaluation ─▶ handle_append ─▶ next_request … ─▶ next_farewell ─▶ handle_farewell ─▶ finish
+//! begin ─▶ next_batch ─▶ begin_rule ─▶ handle_evaluation ─▶ handle_append ─▶ next_batch … ─▶ next_farewell ─▶ handle_farewell ─▶ finish
 //! ```
 //!
+//! Slots that were missed or failed are evaluated afterwards, before the newest one if that does not make it late
+//! (`repair.rs`).
+//!
 //! Invariants: an evaluation that failed changes neither alerts nor the set of series that may get stale markers. A series
-//! gets a marker in the first successful evaluation that no longer returns it.
+//! gets a marker in the first successful evaluation that no longer returns it. Alerts go through slots in ascending order.
 //!
 //! State from before a reload comes by [`Group::copy_state`], state from before a restart by [`Group::restore`].
 
+mod slot; // evaluates one
+
 use crate::annotate::TemplateContext;
+use crate::dependency::Dependencies;
 use crate::error::RuleError;
-use crate::evaluation::{Evaluation, Request};
-use crate::ports::{Discard, Moment, RuleSample};
+use crate::ports::{Moment, RuleSample};
+use crate::repair::{Backlog, RepairTally, comes_first, fits_before};
 use crate::rule::Rule;
-use crate::rule_state::{Health, RuleState, markers};
+use crate::rule_state::RuleState;
 use crate::schedule::{Schedule, Slot};
 use crate::state::{Departure, GroupId, GroupMemory, RuleId};
 use crate::stats::GroupStats;
 use hashbrown::{HashMap, HashSet};
 use model::labels::Labels;
 use model::time::Timestamp;
-use std::collections::VecDeque;
+use slot::{Iteration, Unsent};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
+
+pub use slot::Work;
 
 /// A group as it was configured.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,6 +70,8 @@ pub struct GroupSettings {
     pub context: Arc<TemplateContext>,
     /// How long to wait before an alert is sent again.
     pub resend_delay_ms: i64,
+    /// How far back slots that were missed or failed are evaluated afterwards; 0 and less: not at all.
+    pub repair_window_ms: i64,
 }
 
 /// What follows from the evaluation of a rule. The alerts go out first: a stuck store must not silence them.
@@ -80,6 +92,11 @@ pub enum GroupEvent {
     IterationsMissed {
         /// How many.
         missed: u64,
+    },
+    /// Slots that were missed or failed are too old to be evaluated afterwards.
+    SlotsLost {
+        /// How many.
+        lost: u64,
     },
     /// A rule could not be evaluated, or nothing it returned could be stored.
     RuleFailed {
@@ -128,8 +145,24 @@ pub struct Group {
     /// at the end of the iteration.
     orphans: Vec<Labels>,
     schedule: Schedule,
+    dependencies: Dependencies,
     iteration: Option<Iteration>,
-    /// The last slot in which all rules were evaluated.
+    /// The slot that is to be evaluated when what comes before it is.
+    due: Option<Due>,
+    backlog: Backlog,
+    /// How many lost slots were told of.
+    told_lost: u64,
+    /// Rules that failed in an older slot of this round: newer slots wait for it.
+    stuck: BTreeSet<usize>,
+    /// Samples of alerts that could not be stored.
+    unsent: Unsent,
+    /// Whether a slot was looked for yet.
+    has_begun: bool,
+    /// Slots before this one may have been evaluated by an earlier process.
+    first_own_slot: Timestamp,
+    /// The newest slot that was evaluated.
+    newest: Option<Timestamp>,
+    /// The last slot up to which all rules were evaluated.
     last_slot: Option<Timestamp>,
     /// Wall clock time of the last evaluation.
     last_evaluation: Option<Timestamp>,
@@ -137,17 +170,11 @@ pub struct Group {
     stats: GroupStats,
 }
 
-/// The slot that is being evaluated.
-#[derive(Debug)]
-struct Iteration {
+/// A slot that has to wait for older ones.
+#[derive(Debug, Clone, Copy)]
+struct Due {
     slot: Timestamp,
-    started: Moment,
-    rule_started: Moment,
-    /// The rule that comes next.
-    index: usize,
-    /// What a successful append of the current rule makes of its set of series, in the order of the samples.
-    writing: Vec<Labels>,
-    samples: u64,
+    since: Moment,
 }
 
 impl Group {
@@ -155,6 +182,7 @@ impl Group {
     #[must_use]
     pub fn new(spec: GroupSpec, settings: GroupSettings) -> Self {
         let schedule = Schedule::new(&spec.file, &spec.name, spec.interval_ms);
+        let dependencies = Dependencies::of(&spec.rules);
         let ids = RuleId::all_of(&spec);
         let rules = spec.rules.iter().cloned().zip(ids).map(|(rule, id)| RuleState::new(rule, id)).collect();
         Self {
@@ -163,8 +191,17 @@ impl Group {
             settings,
             rules,
             orphans: Vec::new(),
+            dependencies,
             schedule,
             iteration: None,
+            due: None,
+            backlog: Backlog::default(),
+            told_lost: 0,
+            stuck: BTreeSet::new(),
+            unsent: Unsent::default(),
+            has_begun: false,
+            first_own_slot: Timestamp(i64::MIN),
+            newest: None,
             last_slot: None,
             last_evaluation: None,
             last_duration: Duration::ZERO,
@@ -196,7 +233,7 @@ impl Group {
         &self.rules
     }
 
-    /// The last slot in which all rules were evaluated, perhaps by an earlier process.
+    /// The last slot up to which all rules were evaluated, perhaps by an earlier process.
     #[must_use]
     pub fn last_slot(&self) -> Option<Timestamp> {
         self.last_slot
@@ -220,133 +257,98 @@ impl Group {
         &self.stats
     }
 
+    /// What became of the slots that were missed or failed.
+    #[must_use]
+    pub fn repairs(&self) -> RepairTally {
+        self.backlog.tally()
+    }
+
+    /// How many slots were missed or failed and are to be evaluated yet.
+    #[must_use]
+    pub fn backlog_len(&self) -> usize {
+        self.backlog.len()
+    }
+
     /// How long to sleep before [`Group::begin`]; at most one interval.
     pub fn wait(&mut self, now: Timestamp) -> Duration {
-        Duration::from_millis(self.schedule.wait_ms(now))
+        let next = Duration::from_millis(self.schedule.wait_ms(now));
+        let has_work = self.due.is_some() || self.backlog.has_untried() && fits_before(self.last_duration, next);
+        if has_work { Duration::ZERO } else { next }
     }
 
-    /// Begins the slot that is due, if one is.
+    /// Begins the slot that is due, or one that was missed or failed, if there is one.
     pub fn begin(&mut self, now: Moment) -> Option<Vec<GroupEvent>> {
-        let Slot { at, missed } = self.schedule.wake(now.wall)?;
+        self.resume(now.wall);
+        let missed = self.look_for_slot(now);
+        let (slot, rules) = self.next_slot(now)?;
+        self.begin_slot(slot, rules, now);
+        let missed = (missed > 0).then_some(GroupEvent::IterationsMissed { missed });
+        let lost = self.backlog.tally().lost;
+        let told = std::mem::replace(&mut self.told_lost, lost);
+        let lost = (lost > told).then(|| GroupEvent::SlotsLost { lost: lost - told });
+        Some(missed.into_iter().chain(lost).collect())
+    }
+
+    /// Slots that passed since an earlier process evaluated the last one are missed, too.
+    fn resume(&mut self, now: Timestamp) {
+        if self.has_begun {
+            return;
+        }
+        self.has_begun = true;
+        let next = self.schedule.next_slot(now);
+        self.first_own_slot = next;
+        if let Some(last) = self.last_slot {
+            self.miss(self.schedule.slot_after(last), next, now);
+        }
+    }
+
+    /// Wakes the schedule; returns how many slots passed while the group was busy.
+    fn look_for_slot(&mut self, now: Moment) -> u64 {
+        let Some(Slot { at, missed }) = self.schedule.wake(now.wall) else { return 0 };
         self.stats.iterations += 1 + missed;
-        self.stats.iterations_missed += missed;
-        self.iteration =
-            Some(Iteration { slot: at, started: now, rule_started: now, index: 0, writing: Vec::new(), samples: 0 });
-        Some(if missed > 0 { vec![GroupEvent::IterationsMissed { missed }] } else { Vec::new() })
+        self.stuck.clear();
+        let oldest = self.oldest_repaired(at);
+        self.backlog.begin_round(oldest);
+        // What came before the older slots took so long that their turn never came.
+        let waiting = self.due.replace(Due { slot: at, since: now });
+        let skipped = missed + u64::from(waiting.is_some());
+        self.stats.iterations_missed += skipped;
+        let interval_ms = self.spec.interval_ms;
+        let first = match waiting {
+            Some(Due { slot, .. }) => slot.0,
+            None => at.0.saturating_sub(i64::try_from(missed).unwrap_or(i64::MAX).saturating_mul(interval_ms)),
+        };
+        self.miss(Timestamp(first), at, at);
+        skipped
     }
 
-    /// The next rule to evaluate in this slot.
-    pub fn next_request(&mut self, now: Moment) -> Option<Request> {
-        let iteration = self.iteration.as_mut()?;
-        let rule = &self.rules.get(iteration.index)?.rule;
-        iteration.rule_started = now;
-        self.stats.evaluations += 1;
-        Some(Request {
-            rule: rule.clone(),
-            slot: iteration.slot,
-            query_at: query_at(iteration.slot, &self.spec),
-            limit: self.spec.limit.max(0).unsigned_abs(),
-            context: self.settings.context.clone(),
-        })
+    fn miss(&mut self, first: Timestamp, end: Timestamp, now: Timestamp) {
+        let oldest = self.oldest_repaired(now);
+        self.backlog.miss(first, end, self.spec.interval_ms, oldest);
     }
 
-    /// Takes in what the evaluation of the last [`Group::next_request`] came to. [`Group::handle_append`] comes next.
-    pub fn handle_evaluation(&mut self, evaluation: Evaluation) -> Outcome {
-        let Evaluation { result, templates } = evaluation;
-        let (iteration, state) = current(&mut self.iteration, &mut self.rules);
-        let mut outcome = Outcome::default();
-        self.stats.shared.template_expansions += templates.expansions;
-        self.stats.shared.template_failures += templates.failures;
-        if let Some(error) = templates.first_error {
-            let (rule, count) = (state.rule.clone(), templates.failures);
-            outcome.events.push(GroupEvent::TemplatesFailed { rule, count, error });
-        }
-        let at = query_at(iteration.slot, &self.spec);
-        let samples = result.and_then(|evaluated| state.apply(iteration.slot, at, evaluated, self.spec.limit));
-        match samples {
-            Ok(samples) => {
-                state.health = Health::Good;
-                state.last_good = Some(iteration.slot);
-                iteration.samples += samples.len() as u64;
-                iteration.writing = samples.iter().map(|sample| sample.labels.clone()).collect();
-                let markers = state.markers(&samples, at);
-                outcome.samples = samples;
-                outcome.samples.extend(markers);
-            }
-            Err(error) => {
-                self.stats.evaluation_failures += 1;
-                state.health = Health::Bad(error.clone());
-                let (index, rule) = (iteration.index, state.rule.clone());
-                outcome.events.push(GroupEvent::RuleFailed { index, rule, error });
-            }
-        }
-        outcome.departure = state.depart(iteration.slot, &self.settings, self.spec.interval_ms);
-        outcome
-    }
-
-    /// Takes in what became of the samples of the last [`Outcome`]: index and reason of each refused one, or why none could
-    /// be stored. Ends the evaluation of the rule.
-    pub fn handle_append(&mut self, now: Moment, result: Result<Vec<(usize, Discard)>, String>) -> Vec<GroupEvent> {
-        let (iteration, state) = current(&mut self.iteration, &mut self.rules);
-        let index = iteration.index;
-        iteration.index += 1;
-        let duration = now.monotonic.saturating_sub(iteration.rule_started.monotonic);
-        self.stats.shared.rule_durations.observe(duration);
-        state.last_duration = duration;
-        state.last_evaluation = Some(iteration.rule_started.wall);
-        if matches!(state.health, Health::Bad(_)) {
-            return Vec::new();
-        }
-        let writing = std::mem::take(&mut iteration.writing);
-        match result {
-            Ok(discarded) => {
-                self.orphans.extend(state.unstorable(&writing, &discarded));
-                state.wrote(index, writing, &discarded).into_iter().collect()
-            }
-            Err(error) => {
-                self.stats.evaluation_failures += 1;
-                let error = RuleError::Append(error);
-                state.health = Health::Bad(error.clone());
-                vec![GroupEvent::RuleFailed { index, rule: state.rule.clone(), error }]
-            }
+    /// The oldest slot that is evaluated afterwards at `now`.
+    fn oldest_repaired(&self, now: Timestamp) -> Timestamp {
+        match self.settings.repair_window_ms {
+            ..=0 => Timestamp(i64::MAX),
+            window_ms => Timestamp(now.0.saturating_sub(window_ms)),
         }
     }
 
-    /// Markers for the series that no rule ends by not returning them, once every rule of the slot has run.
-    #[must_use]
-    pub fn next_farewell(&self) -> Vec<RuleSample> {
-        match &self.iteration {
-            Some(iteration) if iteration.index == self.rules.len() => {
-                markers(self.orphans.iter(), query_at(iteration.slot, &self.spec))
+    /// The slot to evaluate now, and its rules if it is one that was missed or failed.
+    fn next_slot(&mut self, now: Moment) -> Option<(Timestamp, Option<Vec<usize>>)> {
+        let has_time = match self.due {
+            Some(Due { since, .. }) => {
+                let waited = now.monotonic.saturating_sub(since.monotonic);
+                let interval = Duration::from_millis(self.spec.interval_ms.unsigned_abs());
+                comes_first(self.backlog.untried(), self.last_duration, waited, interval)
             }
-            _ => Vec::new(),
+            None => fits_before(self.last_duration, Duration::from_millis(self.schedule.wait_ms(now.wall))),
+        };
+        if has_time && let Some((slot, rules)) = self.backlog.next(self.rules.len()) {
+            return Some((slot, Some(rules)));
         }
-    }
-
-    /// Takes in what became of [`Group::next_farewell`]. Refused markers are not missed: another rule writes the series.
-    pub fn handle_farewell(&mut self, result: Result<Vec<(usize, Discard)>, String>) -> Vec<GroupEvent> {
-        match result {
-            Ok(_) => {
-                self.orphans = Vec::new();
-                Vec::new()
-            }
-            Err(error) => vec![GroupEvent::FarewellFailed { error }],
-        }
-    }
-
-    /// Ends the slot, also when the group is told to stop in the middle of it. Returns the slot if all rules were evaluated.
-    pub fn finish(&mut self, now: Moment) -> Option<Timestamp> {
-        let iteration = self.iteration.take()?;
-        let complete = (iteration.index == self.rules.len()).then_some(iteration.slot);
-        self.last_slot = complete.or(self.last_slot);
-        self.last_duration = now.monotonic.saturating_sub(iteration.started.monotonic);
-        self.last_evaluation = Some(iteration.started.wall);
-        self.stats.shared.group_durations.observe(self.last_duration);
-        self.stats.last_evaluation_secs = iteration.started.wall.0 as f64 / 1000.0;
-        self.stats.last_duration_secs = self.last_duration.as_secs_f64();
-        self.stats.last_rule_durations_secs = self.rules.iter().map(|state| state.last_duration.as_secs_f64()).sum();
-        self.stats.last_samples = iteration.samples;
-        complete
+        self.due.take().map(|due| (due.slot, None))
     }
 
     /// Continues where another process stopped.
@@ -368,22 +370,40 @@ impl Group {
     /// Continues where `old`, the same group before a reload, stopped. Rules are found again by name and labels, the first
     /// of several alike by the first. Series of rules that are gone get their markers in the next iteration.
     pub fn copy_state(&mut self, old: &Self) {
-        self.last_slot = old.last_slot;
+        self.copy_slots(old);
         self.last_evaluation = old.last_evaluation;
         self.last_duration = old.last_duration;
         self.stats = old.stats.clone();
         self.orphans = old.orphans.clone();
         let rules: Vec<Arc<Rule>> = self.rules.iter().map(|state| state.rule.clone()).collect();
-        let mut unclaimed: HashMap<_, VecDeque<&RuleState>> = HashMap::new();
-        for state in &old.rules {
-            unclaimed.entry((&state.rule.name, &state.rule.labels)).or_default().push_back(state);
+        let mut unclaimed: HashMap<_, VecDeque<(usize, &RuleState)>> = HashMap::new();
+        for (number, state) in old.rules.iter().enumerate() {
+            unclaimed.entry((&state.rule.name, &state.rule.labels)).or_default().push_back((number, state));
         }
-        for (state, rule) in self.rules.iter_mut().zip(&rules) {
-            if let Some(old) = unclaimed.get_mut(&(&rule.name, &rule.labels)).and_then(VecDeque::pop_front) {
+        let mut numbers = HashMap::new();
+        for (new_number, (state, rule)) in self.rules.iter_mut().zip(&rules).enumerate() {
+            let claimed = unclaimed.get_mut(&(&rule.name, &rule.labels)).and_then(VecDeque::pop_front);
+            if let Some((number, old)) = claimed {
                 state.copy(old);
+                numbers.insert(number, new_number);
             }
         }
-        self.orphans.extend(unclaimed.into_values().flatten().flat_map(|state| state.written.iter().cloned()));
+        self.backlog.renumber(|old| numbers.get(&old).copied(), old.rules.len());
+        self.orphans.extend(unclaimed.into_values().flatten().flat_map(|(_, state)| state.written.iter().cloned()));
+    }
+
+    /// Goes on with the slots of `old`. Where the distance changed, what `old` missed is left alone.
+    fn copy_slots(&mut self, old: &Self) {
+        self.last_slot = old.last_slot;
+        self.newest = old.newest;
+        self.has_begun = old.has_begun;
+        self.first_own_slot = old.first_own_slot;
+        self.told_lost = old.told_lost;
+        if self.spec.interval_ms == old.spec.interval_ms {
+            (self.schedule, self.backlog, self.due) = (old.schedule.clone(), old.backlog.clone(), old.due);
+        } else {
+            self.backlog = old.backlog.counted_only();
+        }
     }
 
     /// The series that the group wrote, for markers when it is gone.
@@ -399,21 +419,6 @@ impl Group {
             series.remove(labels);
         }
     }
-}
-
-/// When queries of `slot` look and samples are written.
-fn query_at(slot: Timestamp, spec: &GroupSpec) -> Timestamp {
-    Timestamp(slot.0.saturating_sub(spec.query_offset_ms))
-}
-
-/// The rule that is being evaluated.
-fn current<'a>(
-    iteration: &'a mut Option<Iteration>,
-    rules: &'a mut [RuleState],
-) -> (&'a mut Iteration, &'a mut RuleState) {
-    let iteration = iteration.as_mut().expect("evaluations are handled between begin and finish");
-    let state = rules.get_mut(iteration.index).expect("evaluations are handled after a request");
-    (iteration, state)
 }
 
 #[cfg(test)]

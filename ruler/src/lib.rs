@@ -11,7 +11,9 @@ pub mod rule;
 pub mod rule_file;
 
 // What an evaluation does, from the outside in.
+pub mod dependency;
 pub mod group;
+pub mod repair;
 pub mod rule_state;
 pub mod schedule;
 pub mod state;

@@ -44,6 +44,12 @@ pub struct Element {
 
 /// Evaluates a rule where CPU time may be spent.
 pub trait QueryPort: Send + Sync {
+    /// Lets a group evaluate one more rule at once while it is held.
+    type Place: Send;
+
+    /// Another place, if one is free: each group may evaluate one rule at any time, and more with as many places.
+    fn another_place(&self) -> Option<Self::Place>;
+
     /// Runs [`Request::evaluate`] on a thread of the CPU pool, with [`Queries`] that read what was appended before.
     fn evaluate(&self, request: Request) -> impl Future<Output = Evaluation> + Send;
 }
@@ -79,7 +85,7 @@ pub trait AppendPort: Send + Sync {
     ///
     /// # Errors
     /// Nothing was stored; the message says why.
-    fn append(&self, samples: Vec<RuleSample>) -> impl Future<Output = Result<Vec<(usize, Discard)>, String>> + Send;
+    fn append(&self, samples: &[RuleSample]) -> impl Future<Output = Result<Vec<(usize, Discard)>, String>> + Send;
 }
 
 /// A firing or resolved alert on its way to the Alertmanagers.

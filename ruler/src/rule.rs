@@ -56,6 +56,15 @@ impl AlertingRule {
 }
 
 impl Rule {
+    /// Whether a template may ask a query.
+    #[must_use]
+    pub fn asks_queries(&self) -> bool {
+        let asks = |templates: &Templates| {
+            templates.iter().any(|(_, text)| text.source().contains("{{") && text.source().contains("query"))
+        };
+        self.alerting().is_some_and(|alerting| asks(&alerting.label_templates) || asks(&alerting.annotations))
+    }
+
     /// What only alerting rules have.
     #[must_use]
     pub fn alerting(&self) -> Option<&AlertingRule> {

@@ -2,7 +2,7 @@
 
 use crate::alerting::{Due, RuleAlerts, Sending};
 use crate::error::RuleError;
-use crate::evaluation::Evaluated;
+use crate::evaluation::{Cost, Evaluated};
 use crate::group::{GroupEvent, GroupSettings};
 use crate::ports::{Discard, RuleSample};
 use crate::rule::Rule;
@@ -32,6 +32,8 @@ pub struct RuleState {
     pub last_evaluation: Option<Timestamp>,
     /// How long it took.
     pub last_duration: Duration,
+    /// What the last one cost that was not prevented.
+    pub cost: Cost,
     /// The series that the last successful evaluation wrote, distinct and in its order.
     pub(crate) written: Vec<Labels>,
 }
@@ -58,6 +60,7 @@ impl RuleState {
             last_good: None,
             last_evaluation: None,
             last_duration: Duration::ZERO,
+            cost: Cost::default(),
             written: Vec::new(),
         }
     }
@@ -81,9 +84,16 @@ impl RuleState {
     }
 
     /// What the evaluation in `slot` changed and which alerts leave, if anything did.
-    pub(crate) fn depart(&mut self, slot: Timestamp, settings: &GroupSettings, interval_ms: i64) -> Option<Departure> {
+    /// No alert leaves unless it `may_send`.
+    pub(crate) fn depart(
+        &mut self,
+        slot: Timestamp,
+        settings: &GroupSettings,
+        interval_ms: i64,
+        may_send: bool,
+    ) -> Option<Departure> {
         let resend_delay_ms = settings.resend_delay_ms;
-        let due = if self.last_good == Some(slot) { Due::All } else { Due::Nothing };
+        let due = if may_send && self.last_good == Some(slot) { Due::All } else { Due::Nothing };
         let sending = Sending { due, resend_delay_ms, lasting_ms: interval_ms.max(resend_delay_ms) };
         let changes = self.alerts.depart(slot, sending);
         let (rule, expr) = (self.id.clone(), self.rule.query.text().clone());
@@ -146,6 +156,7 @@ impl RuleState {
         self.last_good = old.last_good;
         self.last_evaluation = old.last_evaluation;
         self.last_duration = old.last_duration;
+        self.cost = old.cost;
         if self.rule.alerting().is_some() {
             self.alerts = old.alerts.clone();
         }

@@ -2,7 +2,7 @@
 //!
 //! Evaluations happen at slots: `k * interval + phase`, where the phase is derived from the group's file and name, so that
 //! groups spread over the interval and every restart and every replica finds the same slots. A slot that passed while the
-//! group was busy is skipped and counted, never made up for. All times are wall clock milliseconds.
+//! group was busy is skipped and counted; `repair.rs` says what becomes of it. All times are wall clock milliseconds.
 
 use model::time::Timestamp;
 use xxhash_rust::xxh64::xxh64;
@@ -48,6 +48,11 @@ impl Schedule {
     pub fn slot_after(&self, now: Timestamp) -> Timestamp {
         let since_slot = now.0.saturating_sub(self.phase_ms).rem_euclid(self.interval_ms);
         Timestamp(now.0.saturating_sub(since_slot).saturating_add(self.interval_ms))
+    }
+
+    /// The slot that [`Schedule::wake`] returns next, unless it is skipped.
+    pub fn next_slot(&mut self, now: Timestamp) -> Timestamp {
+        self.plan(now)
     }
 
     /// Milliseconds to sleep before asking [`Schedule::wake`] again; at most one interval, whatever the clock does.

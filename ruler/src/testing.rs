@@ -20,6 +20,7 @@ use promql::ast::Expr;
 use promql::parse::ParseOptions;
 use promql::value::SampleValue;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -35,6 +36,8 @@ pub(crate) type WorldPorts = Ports<World, World, World, World, World>;
 #[derive(Clone, Default)]
 pub(crate) struct World {
     state: Arc<Mutex<WorldState>>,
+    /// When the last query was asked.
+    asked_ms: Arc<AtomicI64>,
 }
 
 #[derive(Default)]
@@ -50,6 +53,8 @@ struct WorldState {
     append_error: Option<String>,
     /// How long each query takes.
     query_ms: i64,
+    /// Whether rules of a group run at once.
+    is_concurrent: bool,
 }
 
 /// Polls a future whose waiting is done by turning the clock, so that it is always ready.
@@ -80,7 +85,7 @@ pub(crate) fn settings() -> GroupSettings {
         external_url: "http://hearth.example/base".into(),
         parse: ParseOptions::default(),
     };
-    GroupSettings { context: Arc::new(context), resend_delay_ms: MINUTE }
+    GroupSettings { context: Arc::new(context), resend_delay_ms: MINUTE, repair_window_ms: 10 * MINUTE }
 }
 
 /// The groups of a rule file; the interval is one minute unless the file says otherwise.
@@ -124,13 +129,14 @@ impl World {
         self.with(|state| state.answers.insert(query.expr().to_string(), Box::new(answer)));
     }
 
-    /// Answers `expr` by script: one letter per evaluation, `.` for nothing, `!` for a failure, `x` for one element without
-    /// labels; the last letter stays.
+    /// Answers `expr` by script: one letter per time that is asked for, `.` for nothing, `!` for a failure, `x` for one element
+    /// without labels; the last letter stays.
     pub(crate) fn script(&self, expr: &str, letters: &str) {
         let mut letters: Vec<char> = letters.chars().rev().collect();
-        self.answer(expr, move |_, _| {
-            let letter = if letters.len() > 1 { letters.pop() } else { letters.last().copied() };
-            match letter {
+        let mut known = BTreeMap::new();
+        self.answer(expr, move |at, _| {
+            let next = || if letters.len() > 1 { letters.pop() } else { letters.last().copied() };
+            match *known.entry(at.0).or_insert_with(next) {
                 Some('.') => Ok(QueryValue::Vector(Vec::new())),
                 Some('!') => Err(QueryError::Unavailable("storage is away".into())),
                 _ => Ok(vector(&[(&[], 1.0)])),
@@ -144,6 +150,21 @@ impl World {
 
     pub(crate) fn slow_queries(&self, query_ms: i64) {
         self.with(|state| state.query_ms = query_ms);
+    }
+
+    /// Lets the rules of a group run at once.
+    pub(crate) fn run_at_once(&self) {
+        self.with(|state| state.is_concurrent = true);
+    }
+
+    /// What time it is, for answers, which are given while the world is locked.
+    pub(crate) fn asked_ms(&self) -> i64 {
+        self.asked_ms.load(Ordering::Relaxed)
+    }
+
+    /// All samples of one series.
+    pub(crate) fn series_of(&self, labels: &Labels) -> BTreeMap<i64, SampleValue> {
+        self.with(|state| state.store.get(labels).cloned().unwrap_or_default())
     }
 
     pub(crate) fn set_clock(&self, now_ms: i64) {
@@ -242,6 +263,7 @@ impl Queries for World {
             let text = expr.to_string();
             state.log.push(format!("query {text}"));
             state.now_ms += state.query_ms;
+            self.asked_ms.store(state.now_ms, Ordering::Relaxed);
             let answer = state.answers.get_mut(&text);
             answer.unwrap_or_else(|| panic!("no answer to {text}"))(at, &state.store)
         })
@@ -249,20 +271,26 @@ impl Queries for World {
 }
 
 impl QueryPort for World {
+    type Place = ();
+
+    fn another_place(&self) -> Option<()> {
+        self.with(|state| state.is_concurrent).then_some(())
+    }
+
     async fn evaluate(&self, request: Request) -> Evaluation {
         request.evaluate(self)
     }
 }
 
 impl AppendPort for World {
-    async fn append(&self, samples: Vec<RuleSample>) -> Result<Vec<(usize, Discard)>, String> {
+    async fn append(&self, samples: &[RuleSample]) -> Result<Vec<(usize, Discard)>, String> {
         self.with(|state| {
             state.log.push("append".into());
             if let Some(error) = &state.append_error {
                 return Err(error.clone());
             }
             let mut discarded = Vec::new();
-            for (row, RuleSample { labels, at, value }) in samples.into_iter().enumerate() {
+            for (row, RuleSample { labels, at, value }) in samples.iter().cloned().enumerate() {
                 if matches!(&value, SampleValue::Histogram(histogram) if histogram.count < 0.0) {
                     discarded.push((row, Discard::Other("negative".into())));
                     continue;

@@ -53,6 +53,8 @@ pub struct Features {
     pub start_timestamps: bool,
     /// For the engine.
     pub type_and_unit_labels: bool,
+    /// Rules of a group that have nothing to do with each other run at once.
+    pub concurrent_rule_eval: bool,
     /// What is wrong with the names that were given; the process starts all the same, as Prometheus does.
     pub warnings: Vec<String>,
 }
@@ -61,13 +63,14 @@ pub struct Features {
 type Enable = fn(&mut Features);
 
 /// The features by the names that Prometheus 3.14 has for them.
-const FEATURES: [(&str, Enable); 6] = [
+const FEATURES: [(&str, Enable); 7] = [
     ("promql-experimental-functions", |features| features.parse.experimental_functions = true),
     ("promql-delayed-name-removal", |features| features.delayed_name_removal = true),
     ("promql-extended-range-selectors", |features| features.parse.extended_range_selectors = true),
     ("promql-binop-fill-modifiers", |features| features.parse.fill_modifiers = true),
     ("use-start-timestamps", |features| features.start_timestamps = true),
     ("type-and-unit-labels", |features| features.type_and_unit_labels = true),
+    ("concurrent-rule-eval", |features| features.concurrent_rule_eval = true),
 ];
 
 /// Names that switched something on in earlier versions of Prometheus and now always have it.
@@ -132,7 +135,13 @@ mod tests {
         let all = features(&names);
         assert_eq!(all.parse, ParseOptions::all());
         let on = all.engine_options();
-        assert!(on.delayed_name_removal && on.start_timestamps && on.type_and_unit_labels && all.warnings.is_empty());
+        assert!(
+            on.delayed_name_removal
+                && on.start_timestamps
+                && on.type_and_unit_labels
+                && all.concurrent_rule_eval
+                && all.warnings.is_empty()
+        );
     }
 
     #[test]

@@ -155,7 +155,10 @@ impl Parts {
         ingest.bound_by(memory.clone());
 
         let notifier = Notifier::new(flags.notification_queue_capacity).map_err(|error| load::with_causes(&error))?;
-        let rule_queries = RuleQueries::new(queries.clone(), TenantId::anonymous());
+        let mut rule_queries = RuleQueries::new(queries.clone(), TenantId::anonymous());
+        if plan.features.concurrent_rule_eval {
+            rule_queries = rule_queries.at_once(flags.rules_concurrent_max);
+        }
         let rules = RuleManager::new(rule_queries, ingest.clone(), notifier.clone());
         let config = Arc::new(ArcSwap::from_pointee(plan.config.clone()));
         let groups = Arc::new(RuleGroups::new(rules.clone()));

@@ -50,8 +50,11 @@ impl Reloader {
         let external_url = self.flags.external_url();
         self.notifier.apply(&config.alerting, external_labels.clone(), &external_url);
         let context = TemplateContext { external_labels, external_url: external_url.into(), parse: self.parse.clone() };
-        let settings =
-            GroupSettings { context: Arc::new(context), resend_delay_ms: self.flags.resend_delay.as_millis() };
+        let settings = GroupSettings {
+            context: Arc::new(context),
+            resend_delay_ms: self.flags.resend_delay.as_millis(),
+            repair_window_ms: self.flags.rules_repair_window.as_millis(),
+        };
         let defaults = load::group_defaults(&config);
         self.config.store(Arc::new(config));
         self.rules.apply_files(loaded.groups, Terms { defaults, settings }).await;

@@ -136,13 +136,21 @@ pub struct ServeFlags {
     #[arg(long = "rules.config-api.max-rules-per-group", value_name = "N", default_value_t = 2_000)]
     pub rules_config_rules_max: usize,
 
+    /// How many rules may be evaluated at once beside the first of each group, with the feature concurrent-rule-eval
+    #[arg(long = "rules.max-concurrent-evals", value_name = "N", default_value_t = 4)]
+    pub rules_concurrent_max: usize,
+
+    /// How far back evaluations of rules that were missed or failed are made up for, at their own times. `0s`: not at all
+    #[arg(long = "rules.repair-window", value_name = "DURATION", default_value = "10m")]
+    pub rules_repair_window: PromDuration,
+
     /// How many alerts may wait for each Alertmanager; the oldest are dropped beyond that
     #[arg(long = "alertmanager.notification-queue-capacity", value_name = "N", default_value_t = 10_000)]
     pub notification_queue_capacity: usize,
 
-    /// PromQL features to switch on, by Prometheus' names, separated by commas: promql-experimental-functions,
+    /// Features to switch on, by Prometheus' names, separated by commas: promql-experimental-functions,
     /// promql-delayed-name-removal, promql-extended-range-selectors, promql-binop-fill-modifiers, use-start-timestamps,
-    /// type-and-unit-labels; other names only cause a warning
+    /// type-and-unit-labels, concurrent-rule-eval; other names only cause a warning
     #[arg(long = "enable-feature", value_name = "NAME", value_delimiter = ',')]
     pub enable_feature: Vec<String>,
 

@@ -12,6 +12,7 @@ use super::results_cache::dependence::Dependence;
 use super::results_cache::{self, ChangeLog, ResultsCache};
 use crate::runtime::cpu::CpuPool;
 use crate::runtime::memory::Memory;
+use futures::FutureExt;
 use model::tenant::TenantId;
 use promql::ast::Expr;
 use promql::budget::Budget;
@@ -31,6 +32,9 @@ pub use reading::{Pieces, Reading};
 
 /// Queries that look at up to so many samples are evaluated where they arrive: a tenth of a millisecond.
 const LIGHT_SAMPLES_MAX: u64 = 4096;
+
+/// The same for rules, whose results become labels and texts as well.
+const LIGHT_RULE_SAMPLES_MAX: u64 = 1024;
 
 /// Queries that may look at so many samples are estimated before they are evaluated, to refuse what cannot fit.
 const HEAVY_SAMPLES_MIN: u64 = 5_000_000;
@@ -60,9 +64,13 @@ struct Shared {
 
 impl Shared {
     /// The account of a new query.
-    fn budget(&self) -> Arc<Budget> {
-        Arc::new(match self.memory.get() {
-            Some(memory) => Budget::sharing(self.options.limits, Arc::clone(memory.queries())),
+    fn budget(&self, class: QueryClass) -> Arc<Budget> {
+        let shared = self.memory.get().map(|memory| match class {
+            QueryClass::Interactive | QueryClass::Light => memory.queries(),
+            QueryClass::Rule => memory.rules(),
+        });
+        Arc::new(match shared {
+            Some(shared) => Budget::sharing(self.options.limits, Arc::clone(shared)),
             None => Budget::new(self.options.limits),
         })
     }
@@ -122,7 +130,7 @@ impl QueryExecutor {
     /// It is no query, cannot be evaluated, needs more than it may use, took too long or was cancelled.
     pub async fn run(&self, request: QueryRequest) -> Result<QueryAnswer, QueryFailure> {
         let started = Instant::now();
-        let budget = self.shared.budget();
+        let budget = self.shared.budget(QueryClass::Interactive);
         let outcome = self.run_untold(&request, started, Arc::clone(&budget)).await;
         let failure = outcome.as_ref().err();
         self.shared.metrics.count(QueryClass::Interactive, failure.map(QueryFailure::kind));
@@ -174,7 +182,7 @@ impl QueryExecutor {
         let expr = self.parse(&request.text).await?;
         let how = Evaluation::asked_by(request);
         let started = Instant::now();
-        let budget = self.shared.budget();
+        let budget = self.shared.budget(QueryClass::Interactive);
         let (text, tenant) = (&request.text, &request.tenant);
         let job = Job { text, tenant, class: QueryClass::Interactive, started, budget };
         let timeout = request.timeout.unwrap_or(Duration::MAX).min(self.shared.options.timeout);
@@ -217,22 +225,29 @@ impl QueryExecutor {
         query
     }
 
-    /// Runs the evaluation of a rule: `work` may ask any number of queries of one budget. `text` names it in the list of
-    /// queries in flight.
+    /// Runs the evaluation of a rule: `work` may ask any number of queries of one budget. Rules have places, threads and
+    /// memory of their own; one that looks at next to nothing is evaluated at once, where it is asked for.
     ///
     /// # Errors
     /// No place was free in time, it took too long, was cancelled or panicked. What its queries say is up to `work`.
     pub async fn run_rule<T: Send + 'static>(
         &self,
-        text: &str,
-        tenant: &TenantId,
+        job: RuleJob<'_>,
         work: impl FnOnce(&LocalQueries<'_>) -> T + Send + 'static,
     ) -> Result<T, QueryFailure> {
-        let budget = self.shared.budget();
-        let job = Job { text, tenant, class: QueryClass::Rule, started: Instant::now(), budget };
-        let outcome = self.run_job(job, self.shared.options.timeout, Thread::OfPool, work).await;
+        let RuleJob { text, expr, at_ms, tenant } = job;
+        let budget = self.shared.budget(QueryClass::Rule);
+        let weight = expr.and_then(|expr| self.weight(expr, Window::Instant(at_ms), None));
+        let outcome = if weight.is_some_and(|weight| weight <= LIGHT_RULE_SAMPLES_MAX) {
+            let local = LocalQueries { shared: &self.shared, budget: &budget, threads: None, view: None };
+            CpuPool::run_here(|| work(&local)).map_err(QueryFailure::from)
+        } else {
+            let job = Job { text, tenant, class: QueryClass::Rule, started: Instant::now(), budget };
+            let ran = self.run_job(job, self.shared.options.timeout, Thread::Reserved, work).await;
+            ran.map(|(value, _)| value)
+        };
         self.shared.metrics.count(QueryClass::Rule, outcome.as_ref().err().map(QueryFailure::kind));
-        outcome.map(|(value, _)| value)
+        outcome
     }
 
     /// Runs a look-up that is no query, such as of label names, on the CPU pool.
@@ -296,7 +311,10 @@ impl QueryExecutor {
         if thread == Thread::Here {
             return Ok((CpuPool::run_here(|| run(None))?, queue));
         }
-        let running = self.shared.pool.run(move |threads| run(Some(threads)));
+        let running = match thread {
+            Thread::Reserved => self.shared.pool.run_reserved(move |threads| run(Some(threads))).left_future(),
+            Thread::Here | Thread::OfPool => self.shared.pool.run(move |threads| run(Some(threads))).right_future(),
+        };
         tokio::select! {
             outcome = running => Ok((outcome?, queue)),
             () = tokio::time::sleep_until(deadline) => {
@@ -314,6 +332,8 @@ enum Thread {
     Here,
     /// One of the CPU pool.
     OfPool,
+    /// One of the CPU pool that queries of people never take.
+    Reserved,
 }
 
 /// A job that has its place.
@@ -324,6 +344,19 @@ struct Admitted {
     /// Time that it waited.
     queue: Duration,
     abandon: CancelOnDrop,
+}
+
+/// A rule to evaluate.
+#[derive(Debug, Clone, Copy)]
+pub struct RuleJob<'a> {
+    /// Names it in the list of queries in flight.
+    pub text: &'a str,
+    /// All that it asks, if that is known.
+    pub expr: Option<&'a Expr>,
+    /// The time that it asks for, in milliseconds since the Unix epoch.
+    pub at_ms: i64,
+    /// Whose data it reads.
+    pub tenant: &'a TenantId,
 }
 
 /// Who asks for what since when.

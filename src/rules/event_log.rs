@@ -28,7 +28,15 @@ impl EventPort for EventLog {
                     file,
                     group,
                     missed,
-                    "a rule group is slower than its interval, evaluations were skipped"
+                    "a rule group is slower than its interval: evaluations were skipped and come later"
+                );
+            }
+            GroupEvent::SlotsLost { lost } => {
+                tracing::warn!(
+                    file,
+                    group,
+                    lost,
+                    "evaluations that were missed or failed are too old to be made up for"
                 );
             }
             // Happens when the process stops.

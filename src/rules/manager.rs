@@ -167,7 +167,7 @@ where
             }
             let markers = farewell.markers(&manager.groups());
             if !markers.is_empty()
-                && let Err(error) = manager.shared.samples.append(markers).await
+                && let Err(error) = manager.shared.samples.append(&markers).await
             {
                 log.event(&GroupEvent::FarewellFailed { error });
             }

@@ -55,16 +55,22 @@ impl<M> fmt::Debug for RuleCollector<M> {
 /// One metric per group.
 type PerGroup<T> = (&'static str, &'static str, fn(&Group) -> T);
 
-const COUNTERS: [PerGroup<u64>; 4] = [
+const COUNTERS: [PerGroup<u64>; 6] = [
     ("hearth_rule_evaluations", "Evaluations of rules", |group| group.stats().evaluations),
     ("hearth_rule_evaluation_failures", "Evaluations of rules that failed", |group| group.stats().evaluation_failures),
     ("hearth_rule_group_iterations", "Slots that were due, evaluated or missed", |group| group.stats().iterations),
     ("hearth_rule_group_iterations_missed", "Slots that passed while the group was busy", |group| {
         group.stats().iterations_missed
     }),
+    ("hearth_rule_group_slots_repaired", "Slots that were missed or failed and evaluated afterwards", |group| {
+        group.repairs().repaired
+    }),
+    ("hearth_rule_group_slots_lost", "Slots that were missed or failed and became too old to be evaluated", |group| {
+        group.repairs().lost
+    }),
 ];
 
-const GAUGES: [PerGroup<f64>; 6] = [
+const GAUGES: [PerGroup<f64>; 11] = [
     ("hearth_rule_group_interval_seconds", "Distance of evaluations", |group| group.spec().interval_ms as f64 / 1000.0),
     ("hearth_rule_group_last_evaluation_timestamp_seconds", "When the last evaluation began", |group| {
         group.stats().last_evaluation_secs
@@ -79,6 +85,21 @@ const GAUGES: [PerGroup<f64>; 6] = [
         group.stats().last_samples as f64
     }),
     ("hearth_rule_group_rules", "Rules of the group", |group| group.rules().len() as f64),
+    ("hearth_rule_group_slots_waiting", "Slots that were missed or failed and are to be evaluated yet", |group| {
+        group.backlog_len() as f64
+    }),
+    ("hearth_rule_group_last_series_matched", "Series that the rules matched when they were last evaluated", |group| {
+        group.rules().iter().map(|rule| rule.cost.series).sum::<u64>() as f64
+    }),
+    ("hearth_rule_group_last_samples_read", "Samples that the rules read when they were last evaluated", |group| {
+        group.rules().iter().map(|rule| rule.cost.samples).sum::<u64>() as f64
+    }),
+    ("hearth_rule_group_last_cpu_seconds", "Time of computing the rules when they were last evaluated", |group| {
+        group.rules().iter().map(|rule| rule.cost.cpu.as_secs_f64()).sum()
+    }),
+    ("hearth_rule_group_rules_matching_nothing", "Rules whose selectors matched no series", |group| {
+        group.rules().iter().filter(|rule| rule.cost.matched_nothing).count() as f64
+    }),
 ];
 
 impl<M: RuleStats> Collector for RuleCollector<M> {

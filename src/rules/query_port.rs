@@ -1,50 +1,88 @@
-//! Evaluates rules by the query executor that users' queries go through, with the same bounds.
+//! Evaluates rules by the query executor that users' queries go through, with bounds, threads and memory of their own.
 
 use crate::query::error::{FailureKind, QueryFailure};
-use crate::query::executor::{LocalQueries, QueryExecutor};
+use crate::query::executor::{LocalQueries, QueryExecutor, RuleJob};
 use model::tenant::TenantId;
 use model::time::Timestamp;
 use promql::ast::Expr;
 use promql::query_error::{QueryError as EvaluationError, QueryErrorKind};
 use promql::value::{QueryValue as Answer, VectorSample};
 use ruler::error::{QueryError, RuleError};
-use ruler::evaluation::{Evaluation, Request, TemplateReport};
+use ruler::evaluation::{Cost, Evaluation, Request};
 use ruler::ports::{Element, Queries, QueryPort, QueryValue};
+use std::cell::Cell;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The query executor as rules see it.
 #[derive(Clone)]
 pub struct RuleQueries {
     executor: QueryExecutor,
     tenant: TenantId,
+    /// Places for rules that groups evaluate at once, beyond one for each group.
+    places: Option<Arc<Semaphore>>,
 }
 
 impl RuleQueries {
     /// Queries of the rules of `tenant`.
     #[must_use]
     pub fn new(executor: QueryExecutor, tenant: TenantId) -> Self {
-        Self { executor, tenant }
+        Self { executor, tenant, places: None }
+    }
+
+    /// Lets groups evaluate up to `places` more rules at once, all groups together.
+    #[must_use]
+    pub fn at_once(self, places: usize) -> Self {
+        Self { places: Some(Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS)))), ..self }
     }
 }
 
 impl QueryPort for RuleQueries {
+    type Place = OwnedSemaphorePermit;
+
+    fn another_place(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(self.places.as_ref()?).try_acquire_owned().ok()
+    }
+
     async fn evaluate(&self, request: Request) -> Evaluation {
         let rule = request.rule.clone();
-        let work = move |local: &LocalQueries<'_>| request.evaluate(&Local(local));
-        match self.executor.run_rule(rule.query.text(), &self.tenant, work).await {
+        // What templates ask is not known before they are expanded.
+        let expr = (!rule.asks_queries()).then(|| rule.query.expr());
+        let job = RuleJob { text: rule.query.text(), expr, at_ms: request.query_at.0, tenant: &self.tenant };
+        let work = move |local: &LocalQueries<'_>| {
+            let local = Local { queries: local, cost: Cell::default() };
+            let started = Instant::now();
+            let mut evaluation = request.evaluate(&local);
+            let has_selectors = request.rule.query.expr().selectors().next().is_some();
+            let cost = local.cost.get();
+            let matched_nothing = has_selectors && cost.series == 0 && evaluation.result.is_ok();
+            evaluation.cost = Some(Cost { cpu: started.elapsed(), matched_nothing, ..cost });
+            evaluation
+        };
+        match self.executor.run_rule(job, work).await {
             Ok(evaluation) => evaluation,
-            Err(failure) => {
-                let error = RuleError::Query(no_answer(&failure));
-                Evaluation { result: Err(error), templates: TemplateReport::default() }
-            }
+            Err(failure) => Evaluation::failed(RuleError::Query(no_answer(&failure))),
         }
     }
 }
 
-struct Local<'a>(&'a LocalQueries<'a>);
+/// Answers the queries of one rule and counts.
+struct Local<'a> {
+    queries: &'a LocalQueries<'a>,
+    cost: Cell<Cost>,
+}
 
 impl Queries for Local<'_> {
     fn instant(&self, expr: &Expr, at: Timestamp) -> Result<QueryValue, QueryError> {
-        let result = self.0.instant(expr, at.0).map_err(|error| failed(&error))?;
+        let result = self.queries.instant(expr, at.0).map_err(|error| failed(&error))?;
+        let Cost { series, samples, .. } = self.cost.get();
+        let (series, samples) = (series + result.stats.series as u64, samples + result.stats.samples_total);
+        self.cost.set(Cost { series, samples, ..Cost::default() });
+        // A rule must not take what is there for all there is.
+        if let Some(missing) = result.annotations.incomplete() {
+            return Err(QueryError::Unavailable(format!("the answer is not complete: {missing}")));
+        }
         Ok(match result.value {
             Answer::Scalar { value, .. } => QueryValue::Scalar(value),
             Answer::Vector { samples, .. } => {
@@ -78,6 +116,8 @@ fn is_bound(error: &EvaluationError) -> bool {
 fn no_answer(failure: &QueryFailure) -> QueryError {
     let message = failure.to_string();
     match failure.kind() {
+        // It has not begun: nothing is known about the rule.
+        _ if matches!(failure, QueryFailure::TimedOutInQueue) => QueryError::Unavailable(message),
         FailureKind::BadQuery | FailureKind::Execution => QueryError::Invalid(message),
         FailureKind::Canceled => QueryError::Canceled,
         FailureKind::Timeout => QueryError::Limited(message),

@@ -5,15 +5,15 @@ use crate::ingest::{Ingest, OwnRefusal, OwnSample, Reason};
 use ruler::ports::{AppendPort, Discard, RuleSample};
 
 impl AppendPort for Ingest {
-    async fn append(&self, samples: Vec<RuleSample>) -> Result<Vec<(usize, Discard)>, String> {
-        let samples: Vec<OwnSample> = samples.into_iter().map(own).collect();
+    async fn append(&self, samples: &[RuleSample]) -> Result<Vec<(usize, Discard)>, String> {
+        let samples: Vec<OwnSample> = samples.iter().map(own).collect();
         let outcome = self.write_own(&samples).await.map_err(|error| error.to_string())?;
         Ok(outcome.refused.iter().map(|refusal| (refusal.index, discard(refusal))).collect())
     }
 }
 
-fn own(RuleSample { labels, at, value }: RuleSample) -> OwnSample {
-    OwnSample { labels, timestamp_ms: at.0, value }
+fn own(RuleSample { labels, at, value }: &RuleSample) -> OwnSample {
+    OwnSample { labels: labels.clone(), timestamp_ms: at.0, value: value.clone() }
 }
 
 fn discard(refusal: &OwnRefusal) -> Discard {
@@ -57,19 +57,19 @@ mod tests {
     #[tokio::test]
     async fn samples_are_stored_and_refusals_are_told_one_by_one() {
         let (ingest, store) = world();
-        assert_eq!(ingest.append(vec![sample("a", 1.0), sample("b", 2.0)]).await, Ok(vec![]));
+        assert_eq!(ingest.append(&[sample("a", 1.0), sample("b", 2.0)]).await, Ok(vec![]));
         assert_eq!(store.samples(&[("__name__", "b")]), [(5, 2.0)]);
-        let refused = ingest.append(vec![sample("a", 1.0), sample("b", 3.0), sample("c", 4.0)]).await;
+        let refused = ingest.append(&[sample("a", 1.0), sample("b", 3.0), sample("c", 4.0)]).await;
         assert_eq!(refused, Ok(vec![(1, Discard::Duplicate)]));
         store.fail_appends(Some(AppendError::unavailable("disk full")));
-        assert_eq!(ingest.append(vec![sample("a", 1.0)]).await, Err("disk full".into()));
+        assert_eq!(ingest.append(&[sample("a", 1.0)]).await, Err("disk full".into()));
     }
 
     #[tokio::test]
     async fn refused_histograms_are_told_among_the_floats_and_say_what_is_wrong() {
         let (ingest, store) = world();
         let samples = vec![histogram("h", 1.0), histogram("bad", -1.0), sample("h", 1.0), sample("f", 2.0)];
-        let refused = ingest.append(samples).await.expect("the store is there");
+        let refused = ingest.append(&samples).await.expect("the store is there");
         let negative =
             "the native histogram is not valid: a bucket, or the histogram, has a negative number of observations";
         // Floats of a request are stored before its histograms.

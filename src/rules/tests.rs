@@ -93,7 +93,12 @@ impl World {
             external_url: "".into(),
             parse: ParseOptions::default(),
         };
-        self.rules.apply(specs, GroupSettings { context: Arc::new(context), resend_delay_ms: 60_000 }).await;
+        self.rules
+            .apply(
+                specs,
+                GroupSettings { context: Arc::new(context), resend_delay_ms: 60_000, repair_window_ms: 600_000 },
+            )
+            .await;
     }
 
     async fn write(&self, labels: &[(&str, &str)], value: f64) {

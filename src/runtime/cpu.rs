@@ -2,7 +2,8 @@
 //!
 //! Jobs are spread over a few lanes, each a thread pool as wide as the machine, and a job splits itself within its lane.
 //! So one heavy job uses all cores when it is alone, and a light job beside it gets its share from the operating system
-//! instead of waiting until the heavy one has nothing left to split. Invariant: a job that panics ends as
+//! instead of waiting until the heavy one has nothing left to split. One more lane is reserved for rules: heavy jobs in all others
+//! do not delay them. Invariant: a job that panics ends as
 //! [`JobPanicked`], never as the end of the process.
 
 use std::any::Any;
@@ -34,6 +35,8 @@ pub struct CpuPoolError(#[from] rayon::ThreadPoolBuildError);
 #[derive(Clone, Debug)]
 pub struct CpuPool {
     lanes: Arc<[Lane]>,
+    /// For jobs that must not wait for those of the others.
+    reserved: Option<Arc<[Lane]>>,
 }
 
 #[derive(Debug)]
@@ -49,7 +52,15 @@ impl CpuPool {
     /// The system refuses the threads.
     pub fn new() -> Result<Self, CpuPoolError> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Self::with_size(LANES, cores)
+        Self::with_reserve(LANES, cores)
+    }
+
+    /// A pool of `lanes` times `threads` threads, at least one each, and as many as one lane has for [`CpuPool::run_reserved`].
+    ///
+    /// # Errors
+    /// The system refuses the threads.
+    pub fn with_reserve(lanes: usize, threads: usize) -> Result<Self, CpuPoolError> {
+        Ok(Self { reserved: Some(self::lanes(1, threads, "reserved")?), ..Self::with_size(lanes, threads)? })
     }
 
     /// A pool of `lanes` times `threads` threads, at least one each.
@@ -57,16 +68,7 @@ impl CpuPool {
     /// # Errors
     /// The system refuses the threads.
     pub fn with_size(lanes: usize, threads: usize) -> Result<Self, CpuPoolError> {
-        let lanes: Result<Vec<Lane>, CpuPoolError> = (0..lanes.max(1))
-            .map(|lane| {
-                let builder = rayon::ThreadPoolBuilder::new()
-                    .num_threads(threads.max(1))
-                    .stack_size(STACK_BYTES)
-                    .thread_name(move |thread| format!("cpu-{lane}-{thread}"));
-                Ok(Lane { threads: builder.build()?, running: AtomicUsize::new(0) })
-            })
-            .collect();
-        Ok(Self { lanes: lanes?.into() })
+        Ok(Self { lanes: self::lanes(lanes, threads, "cpu")?, reserved: None })
     }
 
     /// Runs `job` on the pool and lends it the threads of its lane for splitting. Dropping the future does not stop the job,
@@ -79,10 +81,37 @@ impl CpuPool {
         T: Send + 'static,
         J: FnOnce(&rayon::ThreadPool) -> T + Send + 'static,
     {
+        Self::run_in(&self.lanes, job)
+    }
+
+    /// As [`CpuPool::run`], on threads that those jobs never take: only the cores are shared with them. A pool without such threads
+    /// runs it beside the others.
+    ///
+    /// # Errors
+    /// The job panicked.
+    pub fn run_reserved<T, J>(
+        &self,
+        job: J,
+    ) -> impl Future<Output = Result<T, JobPanicked>> + Send + 'static + use<T, J>
+    where
+        T: Send + 'static,
+        J: FnOnce(&rayon::ThreadPool) -> T + Send + 'static,
+    {
+        Self::run_in(self.reserved.as_ref().unwrap_or(&self.lanes), job)
+    }
+
+    fn run_in<T, J>(
+        lanes: &Arc<[Lane]>,
+        job: J,
+    ) -> impl Future<Output = Result<T, JobPanicked>> + Send + 'static + use<T, J>
+    where
+        T: Send + 'static,
+        J: FnOnce(&rayon::ThreadPool) -> T + Send + 'static,
+    {
         let (reply, result) = tokio::sync::oneshot::channel();
-        let lanes = Arc::clone(&self.lanes);
+        let lanes = Arc::clone(lanes);
         let index = least_busy(&lanes);
-        if let Some(lane) = self.lanes.get(index) {
+        if let Some(lane) = Arc::clone(&lanes).get(index) {
             lane.running.fetch_add(1, Ordering::Relaxed);
             lane.threads.spawn(move || {
                 let Some(lane) = lanes.get(index) else { return };
@@ -107,8 +136,20 @@ impl CpuPool {
     /// How many jobs are running or waiting for a thread.
     #[must_use]
     pub fn jobs(&self) -> usize {
-        self.lanes.iter().map(|lane| lane.running.load(Ordering::Relaxed)).sum()
+        let lanes = self.lanes.iter().chain(self.reserved.iter().flat_map(|lanes| lanes.iter()));
+        lanes.map(|lane| lane.running.load(Ordering::Relaxed)).sum()
     }
+}
+
+fn lanes(lanes: usize, threads: usize, name: &'static str) -> Result<Arc<[Lane]>, CpuPoolError> {
+    let lane = |lane| {
+        let builder = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads.max(1))
+            .stack_size(STACK_BYTES)
+            .thread_name(move |thread| format!("{name}-{lane}-{thread}"));
+        Ok(Lane { threads: builder.build()?, running: AtomicUsize::new(0) })
+    };
+    (0..lanes.max(1)).map(lane).collect()
 }
 
 fn least_busy(lanes: &[Lane]) -> usize {
@@ -145,6 +186,19 @@ mod tests {
         assert_eq!(pool.run(|_| 2).await, Ok(2));
         go.send(()).unwrap();
         assert_eq!(heavy.await, Ok(true));
+    }
+
+    #[tokio::test]
+    async fn a_reserved_thread_is_free_whatever_the_others_do() {
+        let pool = CpuPool::with_reserve(2, 1).unwrap();
+        let gate = Arc::new(std::sync::Barrier::new(3));
+        let heavy = [(); 2].map(|()| {
+            let gate = Arc::clone(&gate);
+            pool.run(move |_| gate.wait().is_leader())
+        });
+        assert_eq!(pool.run_reserved(|_| 7).await, Ok(7));
+        gate.wait();
+        assert!(futures::future::join_all(heavy).await.iter().all(Result::is_ok));
     }
 
     #[tokio::test]

@@ -20,6 +20,8 @@ pub const MEASURE_EVERY: Duration = Duration::from_millis(100);
 const SHARE_PERCENT: u64 = 80;
 /// Of the limit, what all queries may hold together.
 const QUERIES_PERCENT: u64 = 40;
+/// And rules besides, so that no dashboard takes what an alert needs.
+const RULES_PERCENT: u64 = 10;
 /// The marks, in percent of the limit.
 const HIGH_PERCENT: u64 = 80;
 const FULL_PERCENT: u64 = 92;
@@ -48,6 +50,7 @@ struct Inner {
     shed_writes: AtomicU64,
     shed_queries: AtomicU64,
     queries: Arc<SharedBytes>,
+    rules: Arc<SharedBytes>,
 }
 
 /// There is no room now.
@@ -64,14 +67,15 @@ impl Memory {
     /// A bound of `limit` bytes.
     #[must_use]
     pub fn new(limit: u64) -> Self {
-        let queries = usize::try_from(limit / 100 * QUERIES_PERCENT).unwrap_or(usize::MAX);
+        let share = |percent| usize::try_from(limit / 100 * percent).unwrap_or(usize::MAX);
         Self {
             inner: Arc::new(Inner {
                 limit,
                 used: AtomicU64::new(0),
                 shed_writes: AtomicU64::new(0),
                 shed_queries: AtomicU64::new(0),
-                queries: Arc::new(SharedBytes::new(queries)),
+                queries: Arc::new(SharedBytes::new(share(QUERIES_PERCENT))),
+                rules: Arc::new(SharedBytes::new(share(RULES_PERCENT))),
             }),
         }
     }
@@ -94,10 +98,16 @@ impl Memory {
         self.inner.used.load(Ordering::Relaxed)
     }
 
-    /// What all queries hold together.
+    /// What all queries hold together, but for those of rules.
     #[must_use]
     pub fn queries(&self) -> &Arc<SharedBytes> {
         &self.inner.queries
+    }
+
+    /// What all rules hold together while they are evaluated.
+    #[must_use]
+    pub fn rules(&self) -> &Arc<SharedBytes> {
+        &self.inner.rules
     }
 
     /// Requests that were turned away for lack of memory: writes, queries.

@@ -1,11 +1,13 @@
 //! The behaviour of groups in virtual time: what the alert generator compliance suite checks of one process, and more.
 
 mod histograms;
+mod repair;
 
 use super::*;
 use crate::alerting::{ALERT_STATE, ALERTS, ALERTS_FOR_STATE};
 use crate::error::QueryError;
 use crate::ports::QueryValue;
+use crate::repair::RepairTally;
 use crate::rule_state::Health;
 use crate::testing::{MINUTE, SECOND, World, alerts_in, group, vector};
 use crate::view::AlertsView;

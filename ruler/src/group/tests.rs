@@ -1,5 +1,6 @@
 use super::*;
 use crate::driver::lock;
+use crate::rule_state::Health;
 use crate::testing::{MINUTE, World, group, settings, spec, vector};
 
 const START: i64 = 1_000_000_000;

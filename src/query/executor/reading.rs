@@ -53,7 +53,7 @@ impl QueryExecutor {
         tenant: &TenantId,
         timeout: Duration,
     ) -> Result<Reading, QueryFailure> {
-        let budget = self.shared.budget();
+        let budget = self.shared.budget(QueryClass::Interactive);
         let job = Job { text, tenant, class: QueryClass::Interactive, started: Instant::now(), budget };
         let Admitted { budget, held, deadline, queue: _, abandon } = self
             .admit(job, timeout.min(self.shared.options.timeout))

@@ -149,9 +149,58 @@ async fn rules_ask_many_queries_of_one_budget() {
     let expr = parse("time()", &ParseOptions::default()).unwrap();
     let work =
         move |queries: &LocalQueries<'_>| [7000, 8000].map(|at| queries.instant(&expr, at).map(|result| result.value));
-    let asked = executor.run_rule("time()", &TenantId::anonymous(), work).await;
+    let tenant = TenantId::anonymous();
+    let job = RuleJob { text: "time()", expr: None, at_ms: 7000, tenant: &tenant };
+    let asked = executor.run_rule(job, work).await;
     let scalar = |timestamp_ms, value| QueryValue::Scalar { timestamp_ms, value };
     assert_eq!(asked.unwrap().map(Result::unwrap), [scalar(7000, 7.0), scalar(8000, 8.0)]);
+}
+
+/// A rule, evaluated where heavy ones are.
+async fn run_heavy_rule(executor: &QueryExecutor, text: &'static str) -> Result<QueryValue, QueryFailure> {
+    let expr = parse(text, &ParseOptions::default()).unwrap();
+    let tenant = TenantId::anonymous();
+    let job = RuleJob { text, expr: None, at_ms: 5000, tenant: &tenant };
+    let work = move |queries: &LocalQueries<'_>| queries.instant(&expr, 5000).map(|result| result.value);
+    Ok(executor.run_rule(job, work).await??)
+}
+
+#[tokio::test]
+async fn dashboards_at_full_load_delay_no_rule_and_rules_no_dashboard() {
+    let executor = {
+        let options = executor(one_series(), LONG).options().clone();
+        let admission = AdmissionOptions { interactive_max: 6, rules_max: 2, waiting_max: 4 };
+        let mut store = MemoryStore::slow();
+        store.add(&[("__name__", "up")], [(4000, 7.0)]);
+        let pool = CpuPool::with_reserve(2, 1).unwrap();
+        let options = QueryOptions { admission, ..options };
+        QueryExecutor::new(options, Engine::default(), Arc::new(store), pool, QueryMetrics::default())
+    };
+    let running = || executor.active().list().iter().filter(|query| query.state == "evaluating").count();
+    let heavy: Vec<_> = (0..6)
+        .map(|_| {
+            let executor = executor.clone();
+            tokio::spawn(async move { executor.run(request(SLOW)).await.map(|_| ()) })
+        })
+        .collect();
+    until(|| running() == 6).await;
+    let answer = run_heavy_rule(&executor, "sum(up)").await.unwrap();
+    assert!(matches!(&answer, QueryValue::Vector { samples, .. } if samples[0].value == SampleValue::Float(7.0)));
+    assert_eq!(running(), 6, "they are still at it");
+    heavy.iter().for_each(tokio::task::JoinHandle::abort);
+    until(|| executor.active().is_empty()).await;
+
+    let rules: Vec<_> = (0..2)
+        .map(|_| {
+            let executor = executor.clone();
+            tokio::spawn(async move { run_heavy_rule(&executor, SLOW).await.map(|_| ()) })
+        })
+        .collect();
+    until(|| running() == 2).await;
+    assert!(executor.run(request("sum(up)")).await.is_ok());
+    assert_eq!(running(), 2);
+    rules.iter().for_each(tokio::task::JoinHandle::abort);
+    until(|| executor.active().is_empty() && executor.shared.pool.jobs() == 0).await;
 }
 
 /// Storage with a bug.

@@ -34,6 +34,12 @@ impl Queries for One {
 }
 
 impl QueryPort for World {
+    type Place = ();
+
+    fn another_place(&self) -> Option<()> {
+        None
+    }
+
     async fn evaluate(&self, request: Request) -> Evaluation {
         if let Some(gate) = &self.gate {
             gate.cancelled().await;
@@ -43,8 +49,8 @@ impl QueryPort for World {
 }
 
 impl AppendPort for World {
-    async fn append(&self, samples: Vec<RuleSample>) -> Result<Vec<(usize, Discard)>, String> {
-        self.stored.lock().unwrap().extend(samples);
+    async fn append(&self, samples: &[RuleSample]) -> Result<Vec<(usize, Discard)>, String> {
+        self.stored.lock().unwrap().extend_from_slice(samples);
         Ok(Vec::new())
     }
 }
@@ -106,7 +112,7 @@ fn specs(text: &str) -> Vec<GroupSpec> {
 fn settings() -> GroupSettings {
     let context =
         TemplateContext { external_labels: Labels::empty(), external_url: "".into(), parse: ParseOptions::default() };
-    GroupSettings { context: Arc::new(context), resend_delay_ms: 60_000 }
+    GroupSettings { context: Arc::new(context), resend_delay_ms: 60_000, repair_window_ms: 600_000 }
 }
 
 fn names<Q, A, N>(manager: &RuleManager<Q, A, N>) -> Vec<String> {

@@ -111,6 +111,7 @@ impl Wanted {
         let expired = format!("raw samples until {} have expired", format_second(expired_ms));
         let warn = |message| exec.annotate(Severity::Warning, message, self.place.ordinal, self.place.span);
         if coverage.refused {
+            exec.with_annotations(|annotations| annotations.note_incomplete(&expired));
             warn(format!("{expired}: what is kept of older ones cannot answer this exactly and was left out"));
         }
         let mut approximate: Vec<i64> = coverage
