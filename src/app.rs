@@ -53,7 +53,7 @@ async fn serve(flags: ServeFlags) -> Result<(), String> {
     let plan = parts::plan(&flags)?;
     let address = flags.listen_address;
     let listener = TcpListener::bind(address).await.map_err(|error| format!("listen on {address}: {error}"))?;
-    let early = plan.early();
+    let early = plan.early(&flags);
     let switch = RouterSwitch::new(starting_app(&early));
     let stop = CancellationToken::new();
     let options = ServerOptions { connections_max: CONNECTIONS_MAX, drain_timeout: flags.drain_timeout.as_std() };

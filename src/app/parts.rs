@@ -94,7 +94,7 @@ impl Plan {
     }
 
     /// What can be asked while storage opens. The metrics then are those of the process alone.
-    pub(super) fn early(&self) -> EarlyState {
+    pub(super) fn early(&self, flags: &ServeFlags) -> EarlyState {
         let mut registry = Registry::default();
         let request_metrics = RequestMetrics::default();
         request_metrics.register(&mut registry);
@@ -103,6 +103,7 @@ impl Plan {
             readiness: Readiness::default(),
             replay: Arc::default(),
             registry: Arc::new(registry),
+            prometheus_names: flags.prometheus_metric_names,
             request_metrics,
             cors: self.cors.clone(),
         }
@@ -128,6 +129,7 @@ impl Parts {
         let mut registry = Registry::default();
         let query_metrics = QueryMetrics::default();
         query_metrics.register(&mut registry);
+        query_metrics.allow(flags.query_concurrency_max);
         let pool = CpuPool::new().map_err(|error| format!("cannot start threads: {error}"))?;
         let source = Arc::new(EngineStore::new(store.clone()));
         let options = query_options(flags, &plan.features);
@@ -178,7 +180,8 @@ impl Parts {
         let counted = engine.clone();
         registry.register_collector(Box::new(StorageCollector::new(move || counted.stats())));
         registry.register_collector(Box::new(RuleCollector::new(rules.clone())));
-        registry.register_collector(Box::new(NotifierCollector::new(notifier.clone())));
+        registry
+            .register_collector(Box::new(NotifierCollector::new(notifier.clone(), flags.notification_queue_capacity)));
         registry.register_collector(Box::new(ReloadCollector::new(reloader.clone())));
         registry.register_collector(Box::new(ProcessCollector::new()));
         registry.register_collector(Box::new(MemoryCollector::new(memory.clone())));
@@ -209,7 +212,8 @@ impl Parts {
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         tasks.spawn(watch_memory(memory, state.queries.clone(), stop.clone()));
         if let Some(status) = status {
-            let page = Arc::new(move || exposition::encode(&registry).unwrap_or_default());
+            let prometheus_names = flags.prometheus_metric_names;
+            let page = Arc::new(move || exposition::page(&registry, prometheus_names).unwrap_or_default());
             tasks.spawn(SelfScrape::new(OwnSamples(ingest.clone()), page, status).run(stop.clone()));
         }
         state.early.readiness.set(Phase::Ready);

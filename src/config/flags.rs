@@ -37,6 +37,10 @@ pub struct ServeFlags {
     #[arg(long = "web.drain-timeout", value_name = "DURATION", default_value = "30s")]
     pub drain_timeout: PromDuration,
 
+    /// Show metrics under the names that Prometheus servers have for the same, too, for rules and dashboards made for these
+    #[arg(long = "web.prometheus-metric-names")]
+    pub prometheus_metric_names: bool,
+
     /// Directory of all data
     #[arg(long = "storage.path", value_name = "DIR", default_value = "./data", env = "HEARTH_STORAGE_PATH")]
     pub storage_path: PathBuf,

@@ -4,11 +4,21 @@
 //! has no room for. Every scraper reads 0.0.4, so this one form is what `/metrics` serves; nothing is negotiated.
 //! Format: <https://prometheus.io/docs/instrumenting/exposition_formats/>.
 
+use crate::telemetry::prometheus_names::with_prometheus_names;
 use prometheus_client::registry::Registry;
 use std::fmt::{self, Write as _};
 
 /// Media type of the text format.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// The page: all metrics of a registry and, if `prometheus_names`, what Prometheus has a name for under that name too.
+///
+/// # Errors
+/// A metric fails to print itself.
+pub fn page(registry: &Registry, prometheus_names: bool) -> Result<String, fmt::Error> {
+    let page = encode(registry)?;
+    Ok(if prometheus_names { with_prometheus_names(page) } else { page })
+}
 
 /// Prints all metrics of a registry.
 ///

@@ -32,6 +32,8 @@ pub struct EarlyState {
     pub replay: Arc<ReplayProgress>,
     /// The own metrics.
     pub registry: Arc<Registry>,
+    /// Whether metrics are shown under Prometheus' names too.
+    pub prometheus_names: bool,
     /// Counts requests; registered in `registry`.
     pub request_metrics: RequestMetrics,
     /// Which pages in a browser may read our answers.

@@ -36,6 +36,8 @@ pub struct QueryMetrics {
     pub(super) seconds: Family<StageLabels, Histogram>,
     /// Queries being evaluated.
     pub(super) evaluating: Gauge,
+    /// How many may be evaluated at once.
+    evaluating_max: Gauge,
     /// Queries that wait for a place.
     pub(super) waiting: Gauge,
     /// Samples handed to expressions.
@@ -52,6 +54,7 @@ impl Default for QueryMetrics {
             queries: Family::default(),
             seconds: Family::new_with_constructor(|| Histogram::new(SECONDS_BUCKETS)),
             evaluating: Gauge::default(),
+            evaluating_max: Gauge::default(),
             waiting: Gauge::default(),
             samples: Counter::default(),
             series: Counter::default(),
@@ -68,11 +71,18 @@ impl QueryMetrics {
         let seconds = "Time of queries per stage: queue, evaluation";
         registry.register("hearth_query_duration_seconds", seconds, self.seconds.clone());
         registry.register("hearth_queries_evaluating", "Queries that are being evaluated", self.evaluating.clone());
+        let places = "Queries that may be evaluated at once";
+        registry.register("hearth_queries_evaluating_max", places, self.evaluating_max.clone());
         registry.register("hearth_queries_waiting", "Queries that wait for a place", self.waiting.clone());
         let samples = "Samples that selectors handed to expressions, once per step that used them";
         registry.register("hearth_query_samples", samples, self.samples.clone());
         registry.register("hearth_query_series", "Series that selectors matched", self.series.clone());
         self.results_cache.register(registry);
+    }
+
+    /// Notes how many queries may be evaluated at once.
+    pub fn allow(&self, evaluating_max: usize) {
+        self.evaluating_max.set(i64::try_from(evaluating_max).unwrap_or(i64::MAX));
     }
 
     /// Counts a query that ended.

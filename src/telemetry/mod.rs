@@ -4,5 +4,6 @@ pub mod log;
 pub mod memory;
 pub mod notifier;
 pub mod process;
+pub mod prometheus_names;
 pub mod reload;
 pub mod storage;

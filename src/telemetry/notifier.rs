@@ -11,13 +11,14 @@ use std::fmt;
 /// Collects `hearth_notifications_*`.
 pub struct NotifierCollector {
     notifier: Notifier,
+    queue_capacity: usize,
 }
 
 impl NotifierCollector {
-    /// The figures of `notifier`.
+    /// The figures of `notifier`, whose queues each hold `queue_capacity` alerts.
     #[must_use]
-    pub fn new(notifier: Notifier) -> Self {
-        Self { notifier }
+    pub fn new(notifier: Notifier, queue_capacity: usize) -> Self {
+        Self { notifier, queue_capacity }
     }
 }
 
@@ -35,8 +36,11 @@ impl TargetStats {
 
 type Counted = (&'static str, &'static str, fn(&TargetStats) -> u64);
 
-const COUNTERS: [Counted; 3] = [
-    ("hearth_notifications_sent", "Alerts that an Alertmanager accepted.", |target| target.queue.sent),
+const COUNTERS: [Counted; 4] = [
+    ("hearth_notifications_sent", "Alerts sent, accepted or not; each attempt counts.", |target| {
+        target.queue.sent + target.queue.failed
+    }),
+    ("hearth_notifications_accepted", "Alerts that an Alertmanager accepted.", |target| target.queue.sent),
     ("hearth_notifications_errors", "Alerts in deliveries that failed.", |target| target.queue.failed),
     ("hearth_notifications_dropped", "Alerts dropped because too many waited.", |target| target.queue.dropped),
 ];
@@ -48,6 +52,10 @@ impl Collector for NotifierCollector {
         let help = "Alertmanagers that alerts are sent to.";
         let name = "hearth_notifications_alertmanagers_discovered";
         discovered.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
+        let capacity = ConstGauge::new(self.queue_capacity as u64);
+        let help = "Alerts that may wait for each Alertmanager.";
+        let name = "hearth_notifications_queue_capacity";
+        capacity.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
         for (name, help, of) in COUNTERS {
             let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
             for target in &targets {

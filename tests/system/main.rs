@@ -4,5 +4,6 @@
 
 mod binary;
 mod blocks;
+mod mixin;
 mod pages;
 mod suite_on_blocks;

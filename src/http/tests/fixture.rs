@@ -111,6 +111,7 @@ impl App {
             readiness: readiness.clone(),
             replay: Arc::default(),
             registry: Arc::new(registry),
+            prometheus_names: false,
             request_metrics,
             cors: AllowedOrigins::new(".*").unwrap(),
         };

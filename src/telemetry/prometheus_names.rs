@@ -1,0 +1,263 @@
+//! Our own metrics once more under the names of Prometheus, so that rules and dashboards that were made for Prometheus
+//! servers find them.
+//!
+//! Only what means the same has a second name; nothing is invented. Works on the text of `/metrics`, behind everything that
+//! counts.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Write as _};
+
+/// One metric of Prometheus and what it is made of.
+struct Alias {
+    name: &'static str,
+    /// Labels of ours that are left out, and one that is added, such as `type="float"`.
+    labels: Labels,
+    /// Families of ours; samples with equal labels are added up. Never empty.
+    from: &'static [&'static str],
+    form: Form,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Labels {
+    Same,
+    /// All samples become one, whatever their labels.
+    None,
+    /// This one, before those that are there.
+    With(&'static str),
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Form {
+    Same,
+    /// Of a histogram: sum and count, without quantiles.
+    Summary,
+}
+
+const fn same(name: &'static str, from: &'static [&'static str]) -> Alias {
+    Alias { name, labels: Labels::Same, from, form: Form::Same }
+}
+
+const fn total(name: &'static str, from: &'static [&'static str]) -> Alias {
+    Alias { name, labels: Labels::None, from, form: Form::Same }
+}
+
+const fn with(name: &'static str, label: &'static str, from: &'static [&'static str]) -> Alias {
+    Alias { name, labels: Labels::With(label), from, form: Form::Same }
+}
+
+const fn summary(name: &'static str, from: &'static [&'static str]) -> Alias {
+    Alias { name, labels: Labels::Same, from, form: Form::Summary }
+}
+
+const ALIASES: &[Alias] = &[
+    // Rules.
+    same("prometheus_rule_evaluations_total", &["hearth_rule_evaluations_total"]),
+    same("prometheus_rule_evaluation_failures_total", &["hearth_rule_evaluation_failures_total"]),
+    same("prometheus_rule_evaluation_duration_histogram_seconds", &["hearth_rule_evaluation_duration_seconds"]),
+    summary("prometheus_rule_evaluation_duration_seconds", &["hearth_rule_evaluation_duration_seconds"]),
+    same("prometheus_rule_group_duration_histogram_seconds", &["hearth_rule_group_duration_seconds"]),
+    summary("prometheus_rule_group_duration_seconds", &["hearth_rule_group_duration_seconds"]),
+    same("prometheus_rule_group_iterations_total", &["hearth_rule_group_iterations_total"]),
+    same("prometheus_rule_group_iterations_missed_total", &["hearth_rule_group_iterations_missed_total"]),
+    same("prometheus_rule_group_interval_seconds", &["hearth_rule_group_interval_seconds"]),
+    same(
+        "prometheus_rule_group_last_evaluation_timestamp_seconds",
+        &["hearth_rule_group_last_evaluation_timestamp_seconds"],
+    ),
+    same("prometheus_rule_group_last_duration_seconds", &["hearth_rule_group_last_duration_seconds"]),
+    same("prometheus_rule_group_last_rule_duration_sum_seconds", &["hearth_rule_group_last_rule_duration_sum_seconds"]),
+    same("prometheus_rule_group_last_evaluation_samples", &["hearth_rule_group_last_evaluation_samples"]),
+    same("prometheus_rule_group_rules", &["hearth_rule_group_rules"]),
+    same("prometheus_template_text_expansions_total", &["hearth_rule_template_expansions_total"]),
+    same("prometheus_template_text_expansion_failures_total", &["hearth_rule_template_failures_total"]),
+    // Notifications.
+    same("prometheus_notifications_sent_total", &["hearth_notifications_sent_total"]),
+    same("prometheus_notifications_errors_total", &["hearth_notifications_errors_total"]),
+    same("prometheus_notifications_dropped_total", &["hearth_notifications_dropped_total"]),
+    same("prometheus_notifications_queue_length", &["hearth_notifications_queue_length"]),
+    same("prometheus_notifications_queue_capacity", &["hearth_notifications_queue_capacity"]),
+    same("prometheus_notifications_alertmanagers_discovered", &["hearth_notifications_alertmanagers_discovered"]),
+    same("prometheus_notifications_latency_histogram_seconds", &["hearth_notifications_latency_seconds"]),
+    summary("prometheus_notifications_latency_seconds", &["hearth_notifications_latency_seconds"]),
+    // The process.
+    same("prometheus_build_info", &["hearth_build_info"]),
+    same("prometheus_config_last_reload_successful", &["hearth_config_last_reload_successful"]),
+    same(
+        "prometheus_config_last_reload_success_timestamp_seconds",
+        &["hearth_config_last_reload_success_timestamp_seconds"],
+    ),
+    same("prometheus_http_requests_total", &["hearth_http_requests_total"]),
+    same("prometheus_http_request_duration_seconds", &["hearth_http_request_duration_seconds"]),
+    same("prometheus_engine_queries", &["hearth_queries_evaluating", "hearth_queries_waiting"]),
+    same("prometheus_engine_queries_concurrent_max", &["hearth_queries_evaluating_max"]),
+    // Storage.
+    same("prometheus_tsdb_head_series", &["hearth_head_series"]),
+    same("prometheus_tsdb_head_series_created_total", &["hearth_head_series_created_total"]),
+    same("prometheus_tsdb_head_min_time_seconds", &["hearth_head_min_time_seconds"]),
+    same("prometheus_tsdb_head_max_time_seconds", &["hearth_head_max_time_seconds"]),
+    with(
+        "prometheus_tsdb_head_samples_appended_total",
+        "type=\"float\"",
+        &["hearth_head_samples_in_order_total", "hearth_head_samples_out_of_order_total"],
+    ),
+    with(
+        "prometheus_tsdb_head_samples_appended_total",
+        "type=\"histogram\"",
+        &["hearth_head_histograms_in_order_total", "hearth_head_histograms_out_of_order_total"],
+    ),
+    with(
+        "prometheus_tsdb_head_out_of_order_samples_appended_total",
+        "type=\"float\"",
+        &["hearth_head_samples_out_of_order_total"],
+    ),
+    with(
+        "prometheus_tsdb_head_out_of_order_samples_appended_total",
+        "type=\"histogram\"",
+        &["hearth_head_histograms_out_of_order_total"],
+    ),
+    same("prometheus_tsdb_exemplar_exemplars_in_storage", &["hearth_head_exemplars"]),
+    same("prometheus_tsdb_compactions_total", &["hearth_compaction_runs_total", "hearth_flush_runs_total"]),
+    same(
+        "prometheus_tsdb_compactions_failed_total",
+        &["hearth_compaction_failures_total", "hearth_flush_failures_total"],
+    ),
+    total("prometheus_tsdb_blocks_loaded", &["hearth_blocks"]),
+    total("prometheus_tsdb_storage_blocks_bytes", &["hearth_block_bytes"]),
+];
+
+/// A family of the page.
+#[derive(Default)]
+struct Family<'a> {
+    help: &'a str,
+    kind: &'a str,
+    samples: Vec<Sample<'a>>,
+}
+
+/// `name` is the family's, `suffix` what follows it (`_sum`), `labels` the text between the braces.
+struct Sample<'a> {
+    suffix: &'a str,
+    labels: &'a str,
+    value: &'a str,
+}
+
+/// The page `text`, in the format of `/metrics`, with what has a name in Prometheus once more under that name.
+#[must_use]
+pub fn with_prometheus_names(mut text: String) -> String {
+    let mut more = String::with_capacity(text.len() / 2);
+    let families = families(&text);
+    let mut previous = "";
+    for alias in ALIASES {
+        // Writing to a string cannot fail.
+        let _ = write_alias(&mut more, alias, previous == alias.name, &families);
+        previous = alias.name;
+    }
+    text.push_str(&more);
+    text
+}
+
+fn families(text: &str) -> BTreeMap<&str, Family<'_>> {
+    let mut families: BTreeMap<&str, Family<'_>> = BTreeMap::new();
+    let mut current = "";
+    for line in text.lines() {
+        if let Some((name, help)) = line.strip_prefix("# HELP ").and_then(|rest| rest.split_once(' ')) {
+            families.entry(name).or_default().help = help;
+        } else if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) {
+            families.entry(name).or_default().kind = kind;
+            current = name;
+        } else if let (Some(family), Some(sample)) = (families.get_mut(current), sample(current, line)) {
+            family.samples.push(sample);
+        }
+    }
+    families
+}
+
+fn sample<'a>(family: &str, line: &'a str) -> Option<Sample<'a>> {
+    let (series, value) = line.rsplit_once(' ')?;
+    let rest = series.strip_prefix(family)?;
+    match rest.split_once('{') {
+        Some((suffix, labels)) => Some(Sample { suffix, labels: labels.strip_suffix('}')?, value }),
+        None => Some(Sample { suffix: rest, labels: "", value }),
+    }
+}
+
+fn write_alias(
+    out: &mut String,
+    alias: &Alias,
+    is_continued: bool,
+    families: &BTreeMap<&str, Family<'_>>,
+) -> fmt::Result {
+    let found = || alias.from.iter().filter_map(|name| families.get(name));
+    let Some(first) = found().next() else { return Ok(()) };
+    if !is_continued {
+        let kind = if alias.form == Form::Summary { "summary" } else { first.kind };
+        writeln!(out, "# HELP {} {}\n# TYPE {} {kind}", alias.name, first.help, alias.name)?;
+    }
+    let samples = found().flat_map(|family| &family.samples);
+    let samples = samples.filter(|sample| alias.form == Form::Same || sample.suffix != "_bucket");
+    if alias.from.len() == 1 && alias.labels != Labels::None {
+        return samples.map(|sample| write_sample(out, alias, sample.suffix, sample.labels, sample.value)).collect();
+    }
+    let mut sums: BTreeMap<(&str, &str), f64> = BTreeMap::new();
+    for Sample { suffix, labels, value } in samples {
+        let labels = if alias.labels == Labels::None { "" } else { labels };
+        *sums.entry((suffix, labels)).or_default() += value.parse::<f64>().unwrap_or(0.0);
+    }
+    sums.iter().map(|((suffix, labels), value)| write_sample(out, alias, suffix, labels, &value.to_string())).collect()
+}
+
+fn write_sample(out: &mut String, alias: &Alias, suffix: &str, labels: &str, value: &str) -> fmt::Result {
+    write!(out, "{}{suffix}", alias.name)?;
+    match alias.labels {
+        Labels::With(label) if labels.is_empty() => write!(out, "{{{label}}}")?,
+        Labels::With(label) => write!(out, "{{{label},{labels}}}")?,
+        _ if labels.is_empty() => {}
+        _ => write!(out, "{{{labels}}}")?,
+    }
+    writeln!(out, " {value}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn added(page: &str) -> String {
+        with_prometheus_names(page.to_owned()).strip_prefix(page).unwrap().to_owned()
+    }
+
+    #[test]
+    fn a_family_appears_again_with_its_help_and_labels() {
+        let page = "# HELP hearth_rule_group_rules Rules.\n# TYPE hearth_rule_group_rules gauge\n\
+                    hearth_rule_group_rules{rule_group=\"a b{;\\\"x\"} 3\n";
+        assert_eq!(added(page), page.replace("hearth_", "prometheus_"));
+        assert_eq!(added("# TYPE hearth_own gauge\nhearth_own 1\n"), "", "what Prometheus does not have has one name");
+    }
+
+    #[test]
+    fn a_histogram_is_a_histogram_and_a_summary_without_quantiles() {
+        let page = "# TYPE hearth_rule_group_duration_seconds histogram\nhearth_rule_group_duration_seconds_sum 0.5\n\
+                    hearth_rule_group_duration_seconds_count 2\nhearth_rule_group_duration_seconds_bucket{le=\"+Inf\"} 2\n";
+        let summary = "# HELP prometheus_rule_group_duration_seconds \n# TYPE prometheus_rule_group_duration_seconds summary\n\
+                       prometheus_rule_group_duration_seconds_sum 0.5\nprometheus_rule_group_duration_seconds_count 2\n";
+        let histogram = "prometheus_rule_group_duration_histogram_seconds_bucket{le=\"+Inf\"} 2\n";
+        let added = added(page);
+        assert!(added.contains(summary) && added.contains(histogram), "{added}");
+    }
+
+    #[test]
+    fn parts_are_added_up_label_by_label() {
+        let page = "# TYPE hearth_head_samples_in_order_total counter\nhearth_head_samples_in_order_total 5\n\
+                    # TYPE hearth_head_samples_out_of_order_total counter\nhearth_head_samples_out_of_order_total 2\n\
+                    # TYPE hearth_head_histograms_in_order_total counter\nhearth_head_histograms_in_order_total 1\n\
+                    # TYPE hearth_blocks gauge\nhearth_blocks{level=\"0\"} 2\nhearth_blocks{level=\"1\"} 3\n";
+        let added = added(page);
+        for line in [
+            "prometheus_tsdb_head_samples_appended_total{type=\"float\"} 7",
+            "prometheus_tsdb_head_samples_appended_total{type=\"histogram\"} 1",
+            "prometheus_tsdb_head_out_of_order_samples_appended_total{type=\"float\"} 2",
+            "prometheus_tsdb_blocks_loaded 5",
+        ] {
+            assert!(added.lines().any(|found| found == line), "{line} is not in\n{added}");
+        }
+        assert_eq!(added.matches("# TYPE prometheus_tsdb_head_samples_appended_total").count(), 1, "{added}");
+    }
+}
