@@ -12,6 +12,7 @@ pub mod matcher;
 pub mod metadata;
 pub mod number;
 pub mod regex;
+pub mod relabel;
 pub mod sample;
 pub mod tenant;
 pub mod text;

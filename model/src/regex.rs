@@ -111,6 +111,12 @@ impl Regex {
     /// sign. A group that does not exist or took no part is empty.
     #[must_use]
     pub fn expand(&self, text: &str, template: &str) -> Option<String> {
+        self.expand_bounded(text, template, usize::MAX)
+    }
+
+    /// As [`Regex::expand`]; none also when the result would have more than `bytes_max` bytes.
+    #[must_use]
+    pub fn expand_bounded(&self, text: &str, template: &str, bytes_max: usize) -> Option<String> {
         let mut captures = self.shape.automaton.create_captures();
         self.shape.automaton.captures(text, &mut captures);
         if !captures.is_match() {
@@ -118,7 +124,7 @@ impl Regex {
         }
         let group = |index| captures.get_group(index).and_then(|span| text.get(span.range()));
         let mut out = String::new();
-        expand::expand(&mut out, template, &self.shape.capture_names, group, usize::MAX)?;
+        expand::expand(&mut out, template, &self.shape.capture_names, group, bytes_max)?;
         Some(out)
     }
 }
