@@ -4,9 +4,11 @@
 //! batch, posts the batch as JSON to [`ALERTS_PATH`] and tells the queue the [`Outcome`].
 mod outcome;
 mod queue;
+mod retry_after;
 
 pub use outcome::Outcome;
 pub use queue::{Batch, DeliveryQueue, QueueOptions, QueueStats};
+pub use retry_after::retry_after;
 
 /// Where an Alertmanager takes alerts, below its path prefix.
 pub const ALERTS_PATH: &str = "/api/v2/alerts";

@@ -13,7 +13,7 @@ use crate::http::request_metrics::RequestMetrics;
 use crate::http::state::{AppParts, AppState, ConfigReload, EarlyState, ProcessInfo, ReloadStatus, RulesSource};
 use crate::http::{self, exposition};
 use crate::ingest::{Ingest, IngestOptions, OwnSample};
-use crate::notify::Notifier;
+use crate::notify::{Notifier, NotifierOptions};
 use crate::query::admission::AdmissionOptions;
 use crate::query::engine_store::EngineStore;
 use crate::query::executor::QueryExecutor;
@@ -156,7 +156,7 @@ impl Parts {
         ingest.metrics().register(&mut registry);
         ingest.bound_by(memory.clone());
 
-        let notifier = Notifier::new(flags.notification_queue_capacity).map_err(|error| load::with_causes(&error))?;
+        let notifier = Notifier::new(notifier_options(flags));
         let mut rule_queries = RuleQueries::new(queries.clone(), TenantId::anonymous());
         if plan.features.concurrent_rule_eval {
             rule_queries = rule_queries.at_once(flags.rules_concurrent_max);
@@ -180,8 +180,7 @@ impl Parts {
         let counted = engine.clone();
         registry.register_collector(Box::new(StorageCollector::new(move || counted.stats())));
         registry.register_collector(Box::new(RuleCollector::new(rules.clone())));
-        registry
-            .register_collector(Box::new(NotifierCollector::new(notifier.clone(), flags.notification_queue_capacity)));
+        registry.register_collector(Box::new(NotifierCollector::new(notifier.clone())));
         registry.register_collector(Box::new(ReloadCollector::new(reloader.clone())));
         registry.register_collector(Box::new(ProcessCollector::new()));
         registry.register_collector(Box::new(MemoryCollector::new(memory.clone())));
@@ -357,6 +356,14 @@ fn engine_options(flags: &ServeFlags, plan: &Plan) -> EngineOptions {
         lookback_ms: flags.query_lookback.as_millis(),
         subquery_step_ms: plan.config.global.evaluation_interval.as_millis(),
         ..plan.features.engine_options()
+    }
+}
+
+fn notifier_options(flags: &ServeFlags) -> NotifierOptions {
+    NotifierOptions {
+        queue_capacity: flags.notification_queue_capacity,
+        batch_max: flags.notification_batch_size,
+        drain: flags.drain_notification_queue,
     }
 }
 

@@ -4,6 +4,7 @@
 //! never parts of it.
 
 use super::PromDuration;
+use super::alerting::AlertingConfig;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -69,85 +70,6 @@ impl Default for GlobalConfig {
     }
 }
 
-/// Where alerts go.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct AlertingConfig {
-    /// Groups of Alertmanagers; every alert goes to every one of them.
-    pub alertmanagers: Vec<AlertmanagerConfig>,
-}
-
-/// A group of Alertmanagers that are reached alike.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct AlertmanagerConfig {
-    /// `http` or `https`.
-    pub scheme: AlertmanagerScheme,
-    /// Put before `/api/v2/alerts`.
-    pub path_prefix: String,
-    /// How long one delivery may take.
-    pub timeout: PromDuration,
-    /// Version of Alertmanager's API; only `v2` exists.
-    pub api_version: String,
-    /// User and password sent with each delivery.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub basic_auth: Option<BasicAuth>,
-    /// Targets by address.
-    pub static_configs: Vec<StaticConfig>,
-}
-
-impl Default for AlertmanagerConfig {
-    fn default() -> Self {
-        Self {
-            scheme: AlertmanagerScheme::Http,
-            path_prefix: String::new(),
-            timeout: PromDuration::from_secs(10),
-            api_version: "v2".into(),
-            basic_auth: None,
-            static_configs: Vec::new(),
-        }
-    }
-}
-
-/// How to talk to an Alertmanager.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum AlertmanagerScheme {
-    /// Without encryption.
-    Http,
-    /// With TLS.
-    Https,
-}
-
-/// User and password.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct BasicAuth {
-    /// Who asks.
-    pub username: String,
-    /// Printed as `<secret>`.
-    #[serde(serialize_with = "redact")]
-    pub password: String,
-}
-
-impl std::fmt::Debug for BasicAuth {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("BasicAuth").field("username", &self.username).finish_non_exhaustive()
-    }
-}
-
-fn redact<S: serde::Serializer>(_: &str, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str("<secret>")
-}
-
-/// Targets by address.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct StaticConfig {
-    /// `host:port` of each.
-    pub targets: Vec<String>,
-}
-
 /// How Hearth collects its own metrics.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -204,14 +126,17 @@ impl std::fmt::Display for ConfigProblem {
 }
 
 impl Config {
-    /// Reads and checks a file.
+    /// Reads and checks a file. Relative paths of credentials and targets become relative to its directory.
     ///
     /// # Errors
     /// The file cannot be read, is no YAML, has an unknown key, or a value is not allowed.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let text =
             std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-        Self::parse(&text).map_err(|problem| ConfigError::Invalid { path: path.to_owned(), problem })
+        let mut config =
+            Self::parse(&text).map_err(|problem| ConfigError::Invalid { path: path.to_owned(), problem })?;
+        config.alerting.set_directory(path.parent().unwrap_or(Path::new("")));
+        Ok(config)
     }
 
     /// Reads and checks a text.
@@ -250,27 +175,6 @@ impl Config {
         if let Some(tiers) = &self.tiers {
             tiers.check().map_err(|error| format!("tiers: {error}"))?;
         }
-        for (i, group) in self.alerting.alertmanagers.iter().enumerate() {
-            group.check().map_err(|message| format!("alerting.alertmanagers[{i}]: {message}"))?;
-        }
-        Ok(())
-    }
-}
-
-impl AlertmanagerConfig {
-    fn check(&self) -> Result<(), String> {
-        if self.api_version != "v2" {
-            return Err(format!("api_version {:?} is not supported, only \"v2\" is", self.api_version));
-        }
-        if self.timeout.as_millis() == 0 {
-            return Err("timeout: must be greater than 0".into());
-        }
-        let targets = self.static_configs.iter().flat_map(|group| &group.targets);
-        for target in targets {
-            if target.is_empty() || target.contains('/') {
-                return Err(format!("{target:?} is not a valid target: expected host:port"));
-            }
-        }
         Ok(())
     }
 }
@@ -303,7 +207,6 @@ mod tests {
             "global: {evaluation_interval: 0s}",
             "global: {evaluation_interval: 1x}",
             "global: {external_labels: {\"a-b\": c}}",
-            "alerting: {alertmanagers: [{api_version: v1}]}",
             "object_store: {type: s3}",
             "object_store: {type: s3, s3: {bucket: b, endpoint: \"http://a:1\"}}",
             "object_store: {type: s3, s3: {bucket: b, access_key_id: a}}",
@@ -314,7 +217,6 @@ mod tests {
             "tiers: {tiers: [{resolution: 7m, keep: 30d}]}",
             "tiers: {raw: 7d}",
             "object_store: {prefix: \"a//b\"}",
-            "alerting: {alertmanagers: [{static_configs: [{targets: [\"http://a:1\"]}]}]}",
         ] {
             assert!(Config::parse(text).is_err(), "{text}");
         }
@@ -329,9 +231,6 @@ mod tests {
 
     #[test]
     fn secrets_are_not_printed() {
-        let text = "alerting: {alertmanagers: [{basic_auth: {username: u, password: hunter2}}]}";
-        let printed = Config::parse(text).unwrap().to_yaml();
-        assert!(printed.contains("<secret>") && !printed.contains("hunter2"), "{printed}");
         let text = "object_store: {type: s3, s3: {bucket: b, access_key_id: a, secret_access_key: hunter2}}";
         let config = Config::parse(text).unwrap();
         let printed = format!("{} {config:?}", config.to_yaml());

@@ -152,6 +152,22 @@ pub struct ServeFlags {
     #[arg(long = "alertmanager.notification-queue-capacity", value_name = "N", default_value_t = 10_000)]
     pub notification_queue_capacity: usize,
 
+    /// How many alerts one request to an Alertmanager carries at most
+    #[arg(long = "alertmanager.notification-batch-size", value_name = "N", default_value_t = 256)]
+    pub notification_batch_size: usize,
+
+    /// Whether alerts that wait are sent when the process stops; if not, they are dropped then
+    #[arg(
+        long = "alertmanager.drain-notification-queue-on-shutdown",
+        value_name = "BOOL",
+        default_value_t = true,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        action = clap::ArgAction::Set
+    )]
+    pub drain_notification_queue: bool,
+
     /// Features to switch on, by Prometheus' names, separated by commas: promql-experimental-functions,
     /// promql-delayed-name-removal, promql-extended-range-selectors, promql-binop-fill-modifiers, use-start-timestamps,
     /// type-and-unit-labels, concurrent-rule-eval; other names only cause a warning

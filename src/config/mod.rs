@@ -2,14 +2,25 @@
 //!
 //! The file keeps the meaning that `prometheus.yml` gives to `global`, `rule_files` and `alerting`; unknown keys are errors
 //! with line and column. [`reference`] renders both kinds of settings into `docs/configuration.md`.
+mod alerting;
+mod checked;
+mod discovery;
 mod file;
 mod flags;
+mod http_client;
 mod prom_duration;
 pub mod reference;
+pub mod relabel;
+mod secret;
+mod url;
 
-pub use file::{
-    AlertingConfig, AlertmanagerConfig, AlertmanagerScheme, BasicAuth, Config, ConfigError, ConfigProblem,
-    GlobalConfig, RetentionConfig, SelfScrapeConfig, StaticConfig,
-};
+pub use alerting::{AlertingConfig, AlertmanagerConfig, AlertmanagerScheme};
+pub use discovery::{DnsSdConfig, FileSdConfig, HttpSdConfig, StaticConfig};
+pub use file::{Config, ConfigError, ConfigProblem, GlobalConfig, RetentionConfig, SelfScrapeConfig};
 pub use flags::{LogFormat, LogLevel, RuleConfigApi, ServeFlags, Target};
+pub use http_client::{
+    Authorization, BasicAuth, Credentials, HttpClientConfig, HttpHeader, OAuth2, ProxyConfig, TlsConfig, TlsVersion,
+};
 pub use prom_duration::PromDuration;
+pub use secret::Secret;
+pub use url::SecretUrl;

@@ -56,11 +56,23 @@ fn push_object(page: &mut String, root: &Schema, object: &Value, path: &str, def
         let _ = writeln!(page, "| `{key}` | {} | {shown} | {meaning} |", type_name(target, items));
         if is_object {
             let key = if items.is_some() { format!("{key}[]") } else { key };
-            let element = serde_json::to_value(super::AlertmanagerConfig::default()).ok();
+            let element = element_defaults(name);
             let inner_defaults = if items.is_some() { element.as_ref() } else { default };
             push_object(page, root, inner, &key, inner_defaults);
         }
     }
+}
+
+/// The defaults of an element of the list `name`, if it has any.
+fn element_defaults(name: &str) -> Option<Value> {
+    let defaults = match name {
+        "alertmanagers" => serde_json::to_value(super::AlertmanagerConfig::default()),
+        "dns_sd_configs" => serde_json::to_value(super::DnsSdConfig::default()),
+        "file_sd_configs" => serde_json::to_value(super::FileSdConfig::default()),
+        "http_sd_configs" => serde_json::to_value(super::HttpSdConfig::default()),
+        _ => return None,
+    };
+    defaults.ok()
 }
 
 /// Follows `$ref` and the `anyOf` that stands for an option.

@@ -123,7 +123,10 @@ pub trait RulesSource: Send + Sync {
 /// Where alerts go.
 pub trait AlertmanagersSource: Send + Sync {
     /// The URLs to which alerts are posted.
-    fn urls(&self) -> Vec<String>;
+    fn active(&self) -> Vec<String>;
+
+    /// The URLs of Alertmanagers that were found and dropped by relabelling.
+    fn dropped(&self) -> Vec<String>;
 }
 
 /// Loads the configuration again.

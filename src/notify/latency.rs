@@ -21,4 +21,9 @@ impl Latency {
         self.buckets[bucket] += 1;
         self.seconds += seconds;
     }
+
+    pub(super) fn add(&mut self, other: &Self) {
+        self.buckets.iter_mut().zip(other.buckets).for_each(|(sum, count)| *sum += count);
+        self.seconds += other.seconds;
+    }
 }

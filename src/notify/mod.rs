@@ -1,32 +1,55 @@
-//! Delivers alerts to every configured Alertmanager.
+//! Delivers alerts to every Alertmanager of the configuration.
 //!
-//! Each Alertmanager has a queue and a task of its own (`target.rs`); what to send and when to try again is decided by
-//! [`alertmanager_compat::client::DeliveryQueue`]. A reload keeps the queues of targets that stay.
+//! A group of Alertmanagers (`group.rs`) looks for its targets (`discovery.rs`), which relabelling turns into URLs
+//! (`resolve.rs`). Each URL has a queue and a task of its own (`target.rs`), so that a dead one delays nobody else; what to
+//! send and when to try again is decided by [`alertmanager_compat::client::DeliveryQueue`].
+//! Invariant: what waits for a URL outlives reloads and gaps in discovery (`parking.rs`).
 
-mod http;
+mod alert;
+mod client;
+mod discovery;
+mod group;
 mod latency;
+mod oauth2;
+mod parking;
+mod post;
+mod resolve;
 mod target;
+mod url;
 
 pub use latency::{LATENCY_BUCKETS, Latency};
 
-use crate::config::{AlertingConfig, AlertmanagerConfig, AlertmanagerScheme};
+use crate::config::AlertingConfig;
 use crate::http::state::AlertmanagersSource;
-use alertmanager_compat::alert::PostableAlert;
+use alert::Outgoing;
 use alertmanager_compat::client::{QueueOptions, QueueStats};
+use discovery::Source;
+use group::Group;
 use model::labels::Labels;
 use model::time::Timestamp;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use ruler::ports::{AlertMessage, NotifyPort};
+use parking::Parking;
+use resolve::TargetGroup;
+use ruler::ports::NotifyPort;
 use ruler::state::{Departure, GroupId, GroupMemory, RuleId};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use target::Target;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// How long alerts that still wait may take to leave when the process stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Habits of a notifier.
+#[derive(Debug, Clone, Copy)]
+pub struct NotifierOptions {
+    /// How many alerts may wait for each Alertmanager.
+    pub queue_capacity: usize,
+    /// How many alerts one request carries.
+    pub batch_max: usize,
+    /// Whether alerts that wait are sent when the process stops.
+    pub drain: bool,
+}
 
 /// The notifier. Cheap to clone.
 #[derive(Clone)]
@@ -35,8 +58,7 @@ pub struct Notifier {
 }
 
 struct Shared {
-    client: reqwest::Client,
-    queue_options: QueueOptions,
+    options: NotifierOptions,
     state: Mutex<State>,
     started: Instant,
     stop: CancellationToken,
@@ -45,10 +67,11 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    external_labels: Labels,
-    external_url: Arc<str>,
-    /// By URL.
-    targets: BTreeMap<String, Arc<Target>>,
+    outgoing: Outgoing,
+    groups: Vec<Group>,
+    parking: Parking,
+    /// Groups that there have been.
+    numbers: u64,
 }
 
 /// What is known about one Alertmanager.
@@ -58,68 +81,80 @@ pub struct TargetStats {
     pub url: String,
     /// Its queue.
     pub queue: QueueStats,
-    /// Its deliveries.
+    /// Its deliveries that were accepted.
     pub latency: Latency,
 }
 
 impl Notifier {
     /// A notifier without targets.
-    ///
-    /// # Errors
-    /// TLS cannot be set up.
-    pub fn new(capacity: usize) -> Result<Self, reqwest::Error> {
-        let client = reqwest::Client::builder().user_agent(concat!("Hearth/", env!("CARGO_PKG_VERSION"))).build()?;
+    #[must_use]
+    pub fn new(options: NotifierOptions) -> Self {
         let shared = Shared {
-            client,
-            queue_options: QueueOptions { capacity, ..QueueOptions::default() },
+            options,
             state: Mutex::default(),
             started: Instant::now(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         };
-        Ok(Self { shared: Arc::new(shared) })
+        Self { shared: Arc::new(shared) }
     }
 
-    /// Makes the Alertmanagers of `config` the targets. One that was there before with the same settings keeps its queue.
+    /// Sends to the Alertmanagers of `config` from now on. Groups that stay as they are go on; of the others, what was
+    /// discovered stays known, and what waits for a URL waits on.
     pub fn apply(&self, config: &AlertingConfig, external_labels: Labels, external_url: &str) {
-        let mut state = self.shared.state();
-        state.external_labels = external_labels;
-        state.external_url = external_url.into();
-        let mut before = std::mem::take(&mut state.targets);
-        for group in &config.alertmanagers {
-            for address in group.static_configs.iter().flat_map(|group| &group.targets) {
-                let url = target_url(group, address);
-                let kept = before.remove(&url).filter(|target| target.has_settings_of(group));
-                let target = kept.unwrap_or_else(|| self.start(&url, group));
-                state.targets.insert(url, target);
-            }
+        let shared = &self.shared;
+        let mut state = shared.state();
+        let rules = crate::config::relabel::rules(&config.alert_relabel_configs);
+        state.outgoing = Outgoing { external_labels, external_url: external_url.to_owned(), rules };
+        let mut before = std::mem::take(&mut state.groups);
+        let mut take_equal =
+            |wanted| before.iter().position(|group| group.config() == wanted).map(|i| before.remove(i));
+        let kept: Vec<Option<Group>> = config.alertmanagers.iter().map(&mut take_equal).collect();
+        let mut clients: Vec<_> = kept.iter().flatten().chain(&before).map(|group| group.client().clone()).collect();
+        let mut known: Vec<(Source, Vec<TargetGroup>)> = Vec::new();
+        for group in before {
+            known.extend(group.retire(&mut state.parking, shared.now()));
         }
-        before.values().for_each(|target| target.end());
+        for (config, kept) in config.alertmanagers.iter().zip(kept) {
+            let group = kept.unwrap_or_else(|| {
+                state.numbers += 1;
+                let group = Group::start(shared, state.numbers, config, &clients, &known, &mut state.parking);
+                clients.push(group.client().clone());
+                group
+            });
+            state.groups.push(group);
+        }
     }
 
-    fn start(&self, url: &str, group: &AlertmanagerConfig) -> Arc<Target> {
-        let target = Arc::new(Target::new(url, group, self.shared.queue_options));
-        self.shared.tasks.spawn(target::deliver(Arc::clone(&self.shared), Arc::clone(&target)));
-        target
-    }
-
-    /// Figures of every target.
+    /// Figures of every target, by URL.
     #[must_use]
     pub fn stats(&self) -> Vec<TargetStats> {
         let state = self.shared.state();
-        let of_target = |target: &Arc<Target>| {
-            let outbox = target.outbox();
-            TargetStats { url: target.url().to_owned(), queue: outbox.queue.stats(), latency: outbox.latency }
-        };
-        state.targets.values().map(of_target).collect()
+        let mut by_url: BTreeMap<String, TargetStats> = BTreeMap::new();
+        for target in state.groups.iter().flat_map(Group::stats) {
+            match by_url.get_mut(&target.url) {
+                Some(sum) => sum.add(&target),
+                None => {
+                    by_url.insert(target.url.clone(), target);
+                }
+            }
+        }
+        by_url.into_values().collect()
     }
 
-    /// Sends what waits, at most for some seconds, and stops.
+    /// How many alerts may wait for each Alertmanager.
+    #[must_use]
+    pub fn queue_capacity(&self) -> usize {
+        self.shared.options.queue_capacity
+    }
+
+    /// Sends what waits, at most for some seconds and if that is wanted, and stops.
     pub async fn shutdown(&self) {
         self.shared.stop.cancel();
         self.shared.tasks.close();
-        if tokio::time::timeout(DRAIN_TIMEOUT, self.shared.tasks.wait()).await.is_err() {
-            let waiting: usize = self.stats().iter().map(|target| target.queue.waiting).sum();
+        let in_time = tokio::time::timeout(DRAIN_TIMEOUT, self.shared.tasks.wait()).await.is_ok();
+        let waiting: usize = self.stats().iter().map(|target| target.queue.waiting).sum();
+        if !in_time || waiting > 0 {
             tracing::warn!(alerts = waiting, "alerts were not delivered before the process stopped");
         }
     }
@@ -133,19 +168,46 @@ impl Shared {
     fn now(&self) -> Duration {
         self.started.elapsed()
     }
+
+    fn queue_options(&self) -> QueueOptions {
+        let NotifierOptions { queue_capacity: capacity, batch_max, .. } = self.options;
+        QueueOptions { capacity, batch_max, ..QueueOptions::default() }
+    }
+
+    /// Something else was found at the place `source` of the group `number`.
+    fn found(self: &Arc<Self>, number: u64, source: usize, found: Vec<TargetGroup>) {
+        let mut state = self.state();
+        let State { groups, parking, .. } = &mut *state;
+        if let Some(group) = groups.iter_mut().find(|group| group.number() == number) {
+            group.found(self, source, found, parking);
+        }
+    }
+}
+
+impl TargetStats {
+    /// Two groups may have a target of the same URL.
+    fn add(&mut self, other: &Self) {
+        let QueueStats { sent, failed, dropped, refused, superseded, waiting } = other.queue;
+        self.queue.sent += sent;
+        self.queue.failed += failed;
+        self.queue.dropped += dropped;
+        self.queue.refused += refused;
+        self.queue.superseded += superseded;
+        self.queue.waiting += waiting;
+        self.latency.add(&other.latency);
+    }
 }
 
 impl NotifyPort for Notifier {
     async fn send(&self, departure: Departure) {
-        let state = self.shared.state();
-        let post = |alert: AlertMessage| postable(alert, &state.external_labels, &state.external_url);
-        let alerts: Vec<_> = departure.messages().map(post).collect();
-        if alerts.is_empty() {
+        let mut state = self.shared.state();
+        state.parking.expire(self.shared.now());
+        if state.groups.is_empty() {
             return;
         }
-        for target in state.targets.values() {
-            target.outbox().queue.push(alerts.iter().cloned());
-            target.ring();
+        let prepared: Vec<_> = departure.messages().filter_map(|alert| state.outgoing.prepare(alert)).collect();
+        if !prepared.is_empty() {
+            state.groups.iter().for_each(|group| group.push(&prepared));
         }
     }
 
@@ -159,44 +221,16 @@ impl NotifyPort for Notifier {
 }
 
 impl AlertmanagersSource for Notifier {
-    fn urls(&self) -> Vec<String> {
-        self.shared.state().targets.keys().cloned().collect()
+    fn active(&self) -> Vec<String> {
+        self.shared.state().groups.iter().flat_map(Group::active).map(str::to_owned).collect()
     }
-}
 
-/// What is not escaped in the query of a URL.
-const QUERY_ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
-
-fn postable(alert: AlertMessage, external_labels: &Labels, external_url: &str) -> PostableAlert {
-    let expr = utf8_percent_encode(&alert.expr, QUERY_ESCAPED);
-    let posted = PostableAlert {
-        labels: alert.labels,
-        annotations: alert.annotations.iter().map(|(name, text)| (name.to_string(), text.to_string())).collect(),
-        starts_at_ms: alert.starts_at.0,
-        ends_at_ms: alert.ends_at.0,
-        generator_url: format!("{external_url}/graph?g0.expr={expr}&g0.tab=1").into(),
-    };
-    posted.with_external_labels(external_labels)
-}
-
-fn target_url(group: &AlertmanagerConfig, address: &str) -> String {
-    let scheme = match group.scheme {
-        AlertmanagerScheme::Http => "http",
-        AlertmanagerScheme::Https => "https",
-    };
-    let prefix = group.path_prefix.trim_matches('/');
-    let slash = if prefix.is_empty() { "" } else { "/" };
-    format!("{scheme}://{address}{slash}{prefix}/api/v2/alerts")
+    fn dropped(&self) -> Vec<String> {
+        self.shared.state().groups.iter().flat_map(Group::dropped).cloned().collect()
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_become_urls() {
-        let group = |prefix: &str| AlertmanagerConfig { path_prefix: prefix.into(), ..AlertmanagerConfig::default() };
-        assert_eq!(target_url(&group(""), "a:9093"), "http://a:9093/api/v2/alerts");
-        assert_eq!(target_url(&group("/am/"), "a:9093"), "http://a:9093/am/api/v2/alerts");
-    }
-}
+mod testing;
+#[cfg(test)]
+mod tests;

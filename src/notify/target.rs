@@ -1,107 +1,133 @@
 //! One Alertmanager: its queue, and the task that empties it.
 
-use super::{Latency, Shared, http};
-use crate::config::{AlertmanagerConfig, BasicAuth};
-use alertmanager_compat::client::{DeliveryQueue, QueueOptions};
+use super::client::HttpClient;
+use super::{Latency, Shared, TargetStats, post};
+use alertmanager_compat::alert::PostableAlert;
+use alertmanager_compat::client::{DeliveryQueue, Outcome, QueueOptions};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-/// One Alertmanager.
-pub(super) struct Target {
+/// What waits for one Alertmanager, whether or not it is a target just now.
+pub(super) struct Outbox {
     url: String,
-    pub(super) timeout: Duration,
-    pub(super) basic_auth: Option<BasicAuth>,
-    outbox: Mutex<Outbox>,
+    content: Mutex<Content>,
     /// Rings when something was pushed.
     news: Notify,
-    /// Cancelled when a reload takes the target away.
-    gone: CancellationToken,
 }
 
-/// What waits for it, and how its deliveries went.
-#[derive(Default)]
-pub(super) struct Outbox {
-    pub(super) queue: DeliveryQueue,
-    pub(super) latency: Latency,
+struct Content {
+    queue: DeliveryQueue,
+    latency: Latency,
 }
 
-impl Target {
-    pub(super) fn new(url: &str, group: &AlertmanagerConfig, options: QueueOptions) -> Self {
-        Self {
-            url: url.to_owned(),
-            timeout: group.timeout.as_std(),
-            basic_auth: group.basic_auth.clone(),
-            outbox: Mutex::new(Outbox { queue: DeliveryQueue::new(options), latency: Latency::default() }),
-            news: Notify::new(),
-            gone: CancellationToken::new(),
-        }
+impl Outbox {
+    pub(super) fn new(url: &str, options: QueueOptions) -> Self {
+        let content = Content { queue: DeliveryQueue::new(options), latency: Latency::default() };
+        Self { url: url.to_owned(), content: Mutex::new(content), news: Notify::new() }
     }
 
-    /// Where alerts are posted.
-    pub(super) fn url(&self) -> &str {
-        &self.url
+    fn content(&self) -> MutexGuard<'_, Content> {
+        self.content.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn outbox(&self) -> MutexGuard<'_, Outbox> {
-        self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Says that something was pushed.
-    pub(super) fn ring(&self) {
+    pub(super) fn push(&self, alerts: &[PostableAlert]) {
+        self.content().queue.push(alerts.iter().cloned());
         self.news.notify_one();
     }
 
-    /// Ends its task; what still waits is lost.
-    pub(super) fn end(&self) {
-        self.gone.cancel();
-    }
-
-    pub(super) fn has_settings_of(&self, group: &AlertmanagerConfig) -> bool {
-        self.timeout == group.timeout.as_std() && self.basic_auth == group.basic_auth
+    pub(super) fn stats(&self) -> TargetStats {
+        let content = self.content();
+        TargetStats { url: self.url.clone(), queue: content.queue.stats(), latency: content.latency }
     }
 }
 
-/// Sends what is in the queue of one target until the target is gone, or the process stops and the queue is empty.
-pub(super) async fn deliver(shared: Arc<Shared>, target: Arc<Target>) {
-    loop {
-        let next = target.outbox().queue.next_batch(shared.now());
-        match next {
-            Ok(batch) => {
-                let started = Instant::now();
-                let outcome = http::post(&shared.client, &target, &batch).await;
-                let mut outbox = target.outbox();
-                outbox.latency.observe(started.elapsed());
-                outbox.queue.handle_outcome(&batch, outcome.is_ok(), shared.now());
-                drop(outbox);
-                if let Err(problem) = outcome {
-                    let alerts = batch.alerts.len();
-                    tracing::warn!(
-                        alertmanager = target.url,
-                        alerts,
-                        problem,
-                        "alerts were not accepted; they are sent again"
-                    );
+/// An Alertmanager that alerts are sent to. Its task ends when this is dropped.
+pub(super) struct Target {
+    pub(super) outbox: Arc<Outbox>,
+    gone: CancellationToken,
+}
+
+impl Drop for Target {
+    fn drop(&mut self) {
+        self.gone.cancel();
+    }
+}
+
+impl Target {
+    /// Begins to empty `outbox`.
+    pub(super) fn start(shared: &Arc<Shared>, outbox: Arc<Outbox>, client: Arc<HttpClient>, timeout: Duration) -> Self {
+        let gone = CancellationToken::new();
+        let task =
+            Task { shared: Arc::clone(shared), outbox: Arc::clone(&outbox), client, timeout, gone: gone.clone() };
+        shared.tasks.spawn(task.run());
+        Self { outbox, gone }
+    }
+}
+
+struct Task {
+    shared: Arc<Shared>,
+    outbox: Arc<Outbox>,
+    client: Arc<HttpClient>,
+    timeout: Duration,
+    gone: CancellationToken,
+}
+
+impl Task {
+    /// Sends what waits until the target is gone, or the process stops and nothing waits. What is under way when the target
+    /// goes stays in the outbox.
+    async fn run(self) {
+        let mut stopping = false;
+        loop {
+            if !stopping && self.shared.stop.is_cancelled() {
+                stopping = true;
+                if !self.shared.options.drain {
+                    return;
                 }
+                self.outbox.content().queue.retry_now();
             }
-            Err(None) if shared.stop.is_cancelled() => return,
-            Err(wait) => {
-                let stopping = shared.stop.is_cancelled();
-                tokio::select! {
-                    () = until(wait, &shared) => {}
-                    () = target.news.notified() => {}
-                    () = target.gone.cancelled() => return,
-                    () = shared.stop.cancelled(), if !stopping => {}
+            let next = self.outbox.content().queue.next_batch(self.shared.now());
+            match next {
+                Ok(batch) => {
+                    let started = Instant::now();
+                    let posted = post::post(&self.client, &self.outbox.url, self.timeout, &batch);
+                    let Some((outcome, problem)) = self.gone.run_until_cancelled(posted).await else { return };
+                    let mut content = self.outbox.content();
+                    if outcome == Outcome::Accepted {
+                        content.latency.observe(started.elapsed());
+                    }
+                    content.queue.handle_outcome(&batch, outcome, self.shared.now());
+                    drop(content);
+                    if let Some(problem) = problem {
+                        let (alertmanager, alerts) = (&self.outbox.url, batch.alerts.len());
+                        let refused = outcome == Outcome::Refused;
+                        tracing::warn!(
+                            alertmanager,
+                            alerts,
+                            refused,
+                            problem,
+                            "alerts were not accepted; they are sent again, but for a single one that was refused"
+                        );
+                    }
+                }
+                Err(None) if stopping => return,
+                Err(wait) => {
+                    tokio::select! {
+                        () = self.until(wait) => {}
+                        () = self.outbox.news.notified() => {}
+                        () = self.gone.cancelled() => return,
+                        () = self.shared.stop.cancelled(), if !stopping => {}
+                    }
                 }
             }
         }
     }
-}
 
-async fn until(time: Option<Duration>, shared: &Shared) {
-    match time {
-        Some(time) => tokio::time::sleep(time.saturating_sub(shared.now())).await,
-        None => std::future::pending().await,
+    async fn until(&self, time: Option<Duration>) {
+        match time {
+            Some(time) => tokio::time::sleep(time.saturating_sub(self.shared.now())).await,
+            None => std::future::pending().await,
+        }
     }
 }

@@ -27,7 +27,7 @@ enum Token {
 }
 
 /// The paths that exist and match `pattern`, sorted within each directory. What cannot be read matches nothing.
-pub(super) fn expand(pattern: &Path) -> Result<Vec<PathBuf>, BadPattern> {
+pub(crate) fn expand(pattern: &Path) -> Result<Vec<PathBuf>, BadPattern> {
     let mut paths = vec![PathBuf::new()];
     for component in pattern.components() {
         let Component::Normal(part) = component else {

@@ -5,7 +5,7 @@
 
 // From patterns to groups.
 pub mod check;
-mod glob;
+pub(crate) mod glob;
 pub mod load;
 
 // From the API to groups.

@@ -11,14 +11,13 @@ use std::fmt;
 /// Collects `hearth_notifications_*`.
 pub struct NotifierCollector {
     notifier: Notifier,
-    queue_capacity: usize,
 }
 
 impl NotifierCollector {
-    /// The figures of `notifier`, whose queues each hold `queue_capacity` alerts.
+    /// The figures of `notifier`.
     #[must_use]
-    pub fn new(notifier: Notifier, queue_capacity: usize) -> Self {
-        Self { notifier, queue_capacity }
+    pub fn new(notifier: Notifier) -> Self {
+        Self { notifier }
     }
 }
 
@@ -36,13 +35,18 @@ impl TargetStats {
 
 type Counted = (&'static str, &'static str, fn(&TargetStats) -> u64);
 
-const COUNTERS: [Counted; 4] = [
+const COUNTERS: [Counted; 5] = [
     ("hearth_notifications_sent", "Alerts sent, accepted or not; each attempt counts.", |target| {
         target.queue.sent + target.queue.failed
     }),
     ("hearth_notifications_accepted", "Alerts that an Alertmanager accepted.", |target| target.queue.sent),
     ("hearth_notifications_errors", "Alerts in deliveries that failed.", |target| target.queue.failed),
-    ("hearth_notifications_dropped", "Alerts dropped because too many waited.", |target| target.queue.dropped),
+    ("hearth_notifications_dropped", "Alerts dropped because too many waited or they were refused.", |target| {
+        target.queue.dropped + target.queue.refused
+    }),
+    ("hearth_notifications_superseded", "Alerts replaced by news before they were accepted.", |target| {
+        target.queue.superseded
+    }),
 ];
 
 impl Collector for NotifierCollector {
@@ -52,7 +56,7 @@ impl Collector for NotifierCollector {
         let help = "Alertmanagers that alerts are sent to.";
         let name = "hearth_notifications_alertmanagers_discovered";
         discovered.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
-        let capacity = ConstGauge::new(self.queue_capacity as u64);
+        let capacity = ConstGauge::new(self.notifier.queue_capacity() as u64);
         let help = "Alerts that may wait for each Alertmanager.";
         let name = "hearth_notifications_queue_capacity";
         capacity.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
@@ -68,7 +72,7 @@ impl Collector for NotifierCollector {
         for target in &targets {
             ConstGauge::new(target.queue.waiting as u64).encode(family.encode_family(&target.labels())?)?;
         }
-        let help = "Time that one delivery takes.";
+        let help = "Time that a delivery takes that is accepted.";
         let name = "hearth_notifications_latency_seconds";
         let mut histogram = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
         for target in &targets {

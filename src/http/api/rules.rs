@@ -33,6 +33,7 @@ pub async fn alerts(State(state): State<AppState>) -> Result<Response, ApiError>
 
 /// The Alertmanagers to which alerts are sent.
 pub async fn alertmanagers(State(state): State<AppState>) -> Response {
-    let active: Vec<_> = state.alertmanagers.urls().into_iter().map(|url| json!({"url": url})).collect();
-    success_value(&json!({"activeAlertmanagers": active, "droppedAlertmanagers": []}))
+    let urls = |urls: Vec<String>| urls.into_iter().map(|url| json!({"url": url})).collect::<Vec<_>>();
+    let (active, dropped) = (urls(state.alertmanagers.active()), urls(state.alertmanagers.dropped()));
+    success_value(&json!({"activeAlertmanagers": active, "droppedAlertmanagers": dropped}))
 }

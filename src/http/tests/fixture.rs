@@ -211,8 +211,12 @@ impl MetadataSource for KnownMetadata {
 struct OneAlertmanager;
 
 impl AlertmanagersSource for OneAlertmanager {
-    fn urls(&self) -> Vec<String> {
+    fn active(&self) -> Vec<String> {
         vec!["http://127.0.0.1:9093/api/v2/alerts".to_owned()]
+    }
+
+    fn dropped(&self) -> Vec<String> {
+        Vec::new()
     }
 }
 
