@@ -12,6 +12,7 @@ use ruler::annotate::TemplateContext;
 use ruler::error::QueryError;
 use ruler::group::{Group, GroupSettings, Work};
 use ruler::ports::{Element, Moment, Queries, QueryValue};
+use ruler::restore::ForRestore;
 use ruler::rule_file::{GroupDefaults, RuleFile};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -58,7 +59,13 @@ fn group() -> Group {
         external_url: "http://localhost:9009".into(),
         parse: ParseOptions::default(),
     };
-    let settings = GroupSettings { context: Arc::new(context), resend_delay_ms: 60_000, repair_window_ms: 0 };
+    let settings = GroupSettings {
+        context: Arc::new(context),
+        resend_delay_ms: 60_000,
+        repair_window_ms: 0,
+        unknown_max_ms: 3_600_000,
+        for_restore: ForRestore::default(),
+    };
     Group::new(spec.expect("one group"), settings)
 }
 

@@ -147,7 +147,10 @@ impl AlertInstance {
         match self.state {
             AlertState::Pending => false,
             AlertState::Resolved { resolved_at, .. } if resolved_at > sent => true,
-            AlertState::Firing { .. } | AlertState::Resolved { .. } => elapsed(sent, now) > resend_delay_ms,
+            // Sent in the future: the clock was set back.
+            AlertState::Firing { .. } | AlertState::Resolved { .. } => {
+                elapsed(sent, now) > resend_delay_ms || sent > now
+            }
         }
     }
 

@@ -7,7 +7,9 @@ use crate::error::RuleError;
 use crate::evaluation::SeenAlert;
 use crate::overlay::overlay;
 use crate::ports::RuleSample;
+use crate::restore::{ForRestore, ForState};
 use crate::state::Change;
+use hashbrown::HashSet;
 use model::labels::{Labels, METRIC_NAME};
 use model::time::Timestamp;
 use promql::value::SampleValue;
@@ -42,11 +44,32 @@ pub struct Sending {
     pub lasting_ms: i64,
 }
 
+/// How many alerts of a rule may be pending or firing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Limit {
+    /// 0 means any number.
+    pub max: u64,
+    /// What becomes of the others.
+    pub mode: LimitMode,
+}
+
+/// What happens when there are more alerts than the limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum LimitMode {
+    /// The evaluation fails and every alert is forgotten, as in Prometheus.
+    #[default]
+    Error,
+    /// Those that are active stay, others take the places that are left, in ascending order of labels.
+    Truncate,
+}
+
 /// Which alerts may leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Due {
     /// All that fire or resolved.
     All,
+    /// Those that fire, to be believed for longer: whether they still do is not known.
+    Firing,
     /// None: nothing is known of them.
     Nothing,
 }
@@ -55,6 +78,7 @@ impl Due {
     fn includes(self, state: AlertState) -> bool {
         match self {
             Self::All => state != AlertState::Pending,
+            Self::Firing => matches!(state, AlertState::Firing { .. }),
             Self::Nothing => false,
         }
     }
@@ -99,11 +123,69 @@ impl RuleAlerts {
         self.iter().filter(|(_, instance)| instance.is_active())
     }
 
-    /// Moves all alerts to `now`; `seen` is what the expression returned, with distinct labels.
+    /// How many alerts fire.
+    #[must_use]
+    pub fn firing(&self) -> usize {
+        self.iter().filter(|(_, instance)| matches!(instance.state, AlertState::Firing { .. })).count()
+    }
+
+    /// `seen`, and every other active alert as it was last: whether those are gone is not believed.
+    #[must_use]
+    pub fn with_believed(&self, mut seen: Vec<SeenAlert>) -> Vec<SeenAlert> {
+        let returned: HashSet<Labels> = seen.iter().map(|alert| alert.labels.clone()).collect();
+        let others = self.active().filter(|(labels, _)| !returned.contains(*labels));
+        seen.extend(others.map(|(labels, AlertInstance { value, annotations, .. })| SeenAlert {
+            labels: labels.clone(),
+            value: *value,
+            annotations: annotations.clone(),
+        }));
+        seen
+    }
+
+    /// Since when alerts are active that another server saw before this one: the active ones of these labels.
+    pub fn continue_since(&mut self, since: impl IntoIterator<Item = (Labels, Timestamp)>) {
+        for (labels, active_at) in since {
+            if let Some(tracked) = self.tracked.get_mut(&labels).filter(|tracked| tracked.instance.is_active()) {
+                tracked.instance.active_at = active_at;
+            }
+        }
+    }
+
+    /// Continues pending alerts over a time in which nobody looked, from `last` to `next`: shifts their beginning, or forgets
+    /// them if that time was long or their hold is short.
+    pub fn bridge(&mut self, last: Timestamp, next: Timestamp, hold_ms: i64, restore: ForRestore) {
+        let gap_ms = next.0.saturating_sub(last.0);
+        let is_kept = gap_ms <= restore.outage_tolerance_ms && hold_ms >= restore.grace_period_ms;
+        let forgotten = &mut self.forgotten;
+        self.tracked.retain(|labels, Tracked { instance, told, .. }| {
+            if instance.state != AlertState::Pending {
+                return true;
+            }
+            let state = ForState { labels: labels.clone(), active_at: instance.active_at, last_at: last };
+            instance.active_at = state.continued(next, hold_ms, restore.grace_period_ms);
+            if !is_kept && told.is_some() {
+                forgotten.push(labels.clone());
+            }
+            is_kept
+        });
+    }
+
+    /// Moves all alerts to `now`; `seen` is what the expression returned, with distinct labels. Returns how many of these were
+    /// left out because of the limit.
     ///
     /// # Errors
-    /// More than `limit` are pending or firing (0 means any number). All are forgotten.
-    pub fn apply(&mut self, now: Timestamp, seen: Vec<SeenAlert>, timing: Timing, limit: u64) -> Result<(), RuleError> {
+    /// More than the limit are pending or firing, and that is an error. All are forgotten.
+    pub fn apply(
+        &mut self,
+        now: Timestamp,
+        seen: Vec<SeenAlert>,
+        timing: Timing,
+        limit: Limit,
+    ) -> Result<usize, RuleError> {
+        let (seen, left_out) = match limit.mode {
+            LimitMode::Truncate if limit.max > 0 => self.first(now, seen, timing, limit.max),
+            LimitMode::Truncate | LimitMode::Error => (seen, 0),
+        };
         self.generation += 1;
         let generation = self.generation;
         for SeenAlert { labels, value, annotations } in seen {
@@ -134,12 +216,35 @@ impl RuleAlerts {
             }
             true
         });
-        if limit > 0 && u64::try_from(active).is_ok_and(|active| active > limit) {
+        let is_over = limit.max > 0 && u64::try_from(active).is_ok_and(|active| active > limit.max);
+        if is_over && limit.mode == LimitMode::Error {
             let told = std::mem::take(&mut self.tracked).into_iter().filter(|(_, tracked)| tracked.told.is_some());
             self.forgotten.extend(told.map(|(labels, _)| labels));
-            return Err(RuleError::TooManyAlerts { limit, alerts: active });
+            return Err(RuleError::TooManyAlerts { limit: limit.max, alerts: active });
         }
-        Ok(())
+        Ok(left_out)
+    }
+
+    /// Of `seen`, the active alerts, and others as long as there is room. Returns how many are left out.
+    fn first(&self, now: Timestamp, seen: Vec<SeenAlert>, timing: Timing, max: u64) -> (Vec<SeenAlert>, usize) {
+        let active = |labels: &Labels| self.tracked.get(labels).filter(|tracked| tracked.instance.is_active());
+        let (mut first, mut others): (Vec<_>, Vec<_>) =
+            seen.into_iter().partition(|alert| active(&alert.labels).is_some());
+        let returned: HashSet<Labels> = first.iter().map(|alert| alert.labels.clone()).collect();
+        let fires_on = |(labels, tracked): &(&Labels, &Tracked)| {
+            tracked.instance.is_active()
+                && !returned.contains(*labels)
+                && tracked.instance.clone().advance(now, false, timing) == Fate::Active
+        };
+        let places_taken = first.len() + self.tracked.iter().filter(fires_on).count();
+        let room = usize::try_from(max).unwrap_or(usize::MAX).saturating_sub(places_taken);
+        let left_out = others.len().saturating_sub(room);
+        if left_out > 0 {
+            others.sort_unstable_by(|a, b| a.labels.cmp(&b.labels));
+            others.truncate(room);
+        }
+        first.append(&mut others);
+        (first, left_out)
     }
 
     /// The samples of [`ALERTS`] and [`ALERTS_FOR_STATE`] at `at`, of pending and firing alerts.

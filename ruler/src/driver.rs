@@ -60,7 +60,13 @@ impl<Q: QueryPort, A: AppendPort, N: NotifyPort, E: EventPort, C: Clock> Ports<Q
                     self.iterate(group).await;
                 }
                 None => {
-                    let wait = lock(group).wait(now.wall);
+                    let (held, wait) = {
+                        let mut group = lock(group);
+                        (group.take_held(), group.wait(now.wall))
+                    };
+                    for departure in held {
+                        self.alerts.send(departure).await;
+                    }
                     self.clock.sleep(wait.max(Duration::from_millis(1))).await;
                 }
             }

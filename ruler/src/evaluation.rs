@@ -9,6 +9,7 @@ use crate::error::RuleError;
 use crate::overlay::overlay;
 use crate::ports::{Element, Queries, QueryValue, RuleSample};
 use crate::recording::record;
+use crate::restore::{ForState, look_up};
 use crate::rule::{AlertingRule, Rule, RuleKind};
 use hashbrown::HashSet;
 use model::labels::{Labels, METRIC_NAME};
@@ -34,6 +35,8 @@ pub struct Request {
     pub limit: u64,
     /// What templates know besides the result.
     pub context: Arc<TemplateContext>,
+    /// Look up since when its alerts are active, in series that were written so long ago at most, in milliseconds.
+    pub look_back_ms: Option<i64>,
 }
 
 /// What the evaluation of one rule came to.
@@ -45,6 +48,8 @@ pub struct Evaluation {
     pub templates: TemplateReport,
     /// What it cost, if somebody counted.
     pub cost: Option<Cost>,
+    /// Since when alerts are active as far as series say, if that was looked up.
+    pub for_states: Option<Vec<ForState>>,
 }
 
 /// What an evaluation took, queries of templates included.
@@ -64,7 +69,7 @@ impl Evaluation {
     /// One that came to nothing.
     #[must_use]
     pub fn failed(error: RuleError) -> Self {
-        Self { result: Err(error), templates: TemplateReport::default(), cost: None }
+        Self { result: Err(error), templates: TemplateReport::default(), cost: None, for_states: None }
     }
 }
 
@@ -110,7 +115,10 @@ impl Request {
                 self.alerts(alerting, results, queries, &mut templates).map(Evaluated::Seen)
             }
         });
-        Evaluation { result, templates, cost: None }
+        // If that fails it is looked up again with the next evaluation.
+        let look_up = |within_ms| look_up(&self.rule, queries, self.query_at, within_ms).ok();
+        let for_states = self.look_back_ms.filter(|_| result.is_ok()).and_then(look_up);
+        Evaluation { result, templates, cost: None, for_states }
     }
 
     fn results(&self, queries: &dyn Queries) -> Result<Vec<Element>, RuleError> {

@@ -19,12 +19,14 @@
 mod slot; // evaluates one
 
 use crate::annotate::TemplateContext;
+use crate::clock_watch::ClockWatch;
 use crate::dependency::Dependencies;
 use crate::error::RuleError;
 use crate::ports::{Moment, RuleSample};
 use crate::repair::{Backlog, RepairTally, comes_first, fits_before};
+use crate::restore::ForRestore;
 use crate::rule::Rule;
-use crate::rule_state::RuleState;
+use crate::rule_state::{AlertPolicy, RuleState};
 use crate::schedule::{Schedule, Slot};
 use crate::state::{Departure, GroupId, GroupMemory, RuleId};
 use crate::stats::GroupStats;
@@ -37,6 +39,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use slot::Work;
+
+/// A clock that was set back by more was wrong before; by less, its slots come again and are left out.
+const SET_BACK_MAX_MS: i64 = 60 * 60 * 1000;
 
 /// A group as it was configured.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,6 +56,8 @@ pub struct GroupSpec {
     pub query_offset_ms: i64,
     /// Most alerts or series of one rule; 0 and negative numbers mean any number.
     pub limit: i64,
+    /// What becomes of alerts that are too many or not known.
+    pub policy: AlertPolicy,
     /// In the order of evaluation.
     pub rules: Vec<Arc<Rule>>,
 }
@@ -72,6 +79,10 @@ pub struct GroupSettings {
     pub resend_delay_ms: i64,
     /// How far back slots that were missed or failed are evaluated afterwards; 0 and less: not at all.
     pub repair_window_ms: i64,
+    /// How long firing alerts are sent on while their rule cannot be evaluated.
+    pub unknown_max_ms: i64,
+    /// How holds are continued that nobody could look after.
+    pub for_restore: ForRestore,
 }
 
 /// What follows from the evaluation of a rule. The alerts go out first: a stuck store must not silence them.
@@ -92,6 +103,11 @@ pub enum GroupEvent {
     IterationsMissed {
         /// How many.
         missed: u64,
+    },
+    /// The wall clock was set.
+    ClockSet {
+        /// By how many milliseconds, negative if it was set back.
+        by_ms: i64,
     },
     /// Slots that were missed or failed are too old to be evaluated afterwards.
     SlotsLost {
@@ -127,6 +143,13 @@ pub enum GroupEvent {
         /// Why the first of them failed.
         error: String,
     },
+    /// A rule returns more alerts than the limit of its group, and some are left out from now on.
+    AlertsLeftOut {
+        /// Which rule.
+        rule: Arc<Rule>,
+        /// How many.
+        count: usize,
+    },
     /// Stale markers at the end of an iteration could not be stored; they will be tried again.
     FarewellFailed {
         /// Why.
@@ -160,6 +183,12 @@ pub struct Group {
     has_begun: bool,
     /// Slots before this one may have been evaluated by an earlier process.
     first_own_slot: Timestamp,
+    clock: ClockWatch,
+    /// How often the clock was set, and by how much the last time, until that is told.
+    clock_steps: u64,
+    untold_step_ms: Option<i64>,
+    /// A slot that came again because the clock was set back.
+    held: Option<Timestamp>,
     /// The newest slot that was evaluated.
     newest: Option<Timestamp>,
     /// The last slot up to which all rules were evaluated.
@@ -184,7 +213,8 @@ impl Group {
         let schedule = Schedule::new(&spec.file, &spec.name, spec.interval_ms);
         let dependencies = Dependencies::of(&spec.rules);
         let ids = RuleId::all_of(&spec);
-        let rules = spec.rules.iter().cloned().zip(ids).map(|(rule, id)| RuleState::new(rule, id)).collect();
+        let rules =
+            spec.rules.iter().cloned().zip(ids).map(|(rule, id)| RuleState::new(rule, id, spec.policy)).collect();
         Self {
             id: Arc::new(GroupId::of(&spec)),
             spec,
@@ -201,6 +231,10 @@ impl Group {
             unsent: Unsent::default(),
             has_begun: false,
             first_own_slot: Timestamp(i64::MIN),
+            clock: ClockWatch::default(),
+            clock_steps: 0,
+            untold_step_ms: None,
+            held: None,
             newest: None,
             last_slot: None,
             last_evaluation: None,
@@ -279,6 +313,7 @@ impl Group {
     /// Begins the slot that is due, or one that was missed or failed, if there is one.
     pub fn begin(&mut self, now: Moment) -> Option<Vec<GroupEvent>> {
         self.resume(now.wall);
+        self.watch_clock(now);
         let missed = self.look_for_slot(now);
         let (slot, rules) = self.next_slot(now)?;
         self.begin_slot(slot, rules, now);
@@ -286,7 +321,30 @@ impl Group {
         let lost = self.backlog.tally().lost;
         let told = std::mem::replace(&mut self.told_lost, lost);
         let lost = (lost > told).then(|| GroupEvent::SlotsLost { lost: lost - told });
-        Some(missed.into_iter().chain(lost).collect())
+        let step = self.untold_step_ms.take().map(|by_ms| GroupEvent::ClockSet { by_ms });
+        Some(step.into_iter().chain(missed).chain(lost).collect())
+    }
+
+    fn watch_clock(&mut self, now: Moment) {
+        if let Some(by_ms) = self.clock.look(now) {
+            self.clock_steps += 1;
+            self.untold_step_ms = Some(by_ms);
+        }
+        let is_doubtful = self.clock.is_doubtful(now);
+        self.rules.iter_mut().for_each(|state| state.is_doubtful = is_doubtful);
+    }
+
+    /// How often the clock was set.
+    #[must_use]
+    pub fn clock_steps(&self) -> u64 {
+        self.clock_steps
+    }
+
+    /// What follows from a slot that came again because the clock was set back: what fires is sent on, nothing else is known.
+    pub fn take_held(&mut self) -> Vec<Departure> {
+        let Some(slot) = self.held.take() else { return Vec::new() };
+        let (settings, interval_ms) = (&self.settings, self.spec.interval_ms);
+        self.rules.iter_mut().filter_map(|state| state.depart(slot, settings, interval_ms, true)).collect()
     }
 
     /// Slots that passed since an earlier process evaluated the last one are missed, too.
@@ -298,6 +356,10 @@ impl Group {
         let next = self.schedule.next_slot(now);
         self.first_own_slot = next;
         if let Some(last) = self.last_slot {
+            if self.schedule.slot_after(last) < self.oldest_repaired(now) {
+                let restore = self.settings.for_restore;
+                self.rules.iter_mut().for_each(|state| state.bridge(last, next, restore));
+            }
             self.miss(self.schedule.slot_after(last), next, now);
         }
     }
@@ -305,6 +367,15 @@ impl Group {
     /// Wakes the schedule; returns how many slots passed while the group was busy.
     fn look_for_slot(&mut self, now: Moment) -> u64 {
         let Some(Slot { at, missed }) = self.schedule.wake(now.wall) else { return 0 };
+        match self.newest {
+            Some(newest) if at <= newest && newest.0.saturating_sub(at.0) <= SET_BACK_MAX_MS => {
+                self.held = Some(at);
+                return 0;
+            }
+            // The clock was wrong for long: what it said is no longer believed.
+            Some(newest) if at <= newest => self.newest = None,
+            Some(_) | None => {}
+        }
         self.stats.iterations += 1 + missed;
         self.stuck.clear();
         let oldest = self.oldest_repaired(at);
@@ -354,9 +425,12 @@ impl Group {
     /// Continues where another process stopped.
     pub fn restore(&mut self, mut memory: GroupMemory) {
         self.last_slot = memory.last_slot;
+        self.newest = memory.last_slot;
         for state in &mut self.rules {
-            if let Some(memory) = memory.rules.remove(&state.id) {
-                state.restore(memory);
+            match memory.rules.remove(&state.id) {
+                Some(memory) => state.restore(memory),
+                None if memory.last_slot.is_none() => state.continue_from_series(self.settings.for_restore),
+                None => {}
             }
         }
     }
@@ -396,6 +470,7 @@ impl Group {
     fn copy_slots(&mut self, old: &Self) {
         self.last_slot = old.last_slot;
         self.newest = old.newest;
+        (self.clock, self.clock_steps) = (old.clock, old.clock_steps);
         self.has_begun = old.has_begun;
         self.first_own_slot = old.first_own_slot;
         self.told_lost = old.told_lost;

@@ -20,9 +20,11 @@ pub mod state;
 
 pub mod alert_instance;
 pub mod alerting;
+pub mod clock_watch;
 pub mod evaluation;
 mod overlay;
 pub mod recording;
+pub mod restore;
 
 // Who turns the crank.
 pub mod driver;

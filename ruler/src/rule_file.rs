@@ -12,6 +12,7 @@ pub use text::{GroupText, RuleText, namespaces_to_yaml};
 
 use crate::group::GroupSpec;
 use crate::rule::Rule;
+use crate::rule_state::AlertPolicy;
 use promql::parse::ParseOptions;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -40,6 +41,8 @@ pub struct FileGroup {
     pub query_offset_ms: Option<i64>,
     /// Most alerts or series that one rule may have; 0 and negative numbers mean any number.
     pub limit: i64,
+    /// What becomes of alerts that are too many or not known: `limit_mode` and `on_error`, which are ours.
+    pub policy: AlertPolicy,
     /// In the order of the file; the group's labels are already merged into theirs.
     pub rules: Vec<Arc<Rule>>,
 }
@@ -92,6 +95,7 @@ impl FileGroup {
             interval_ms: self.interval_ms.filter(|interval| *interval > 0).unwrap_or(defaults.interval_ms),
             query_offset_ms: self.query_offset_ms.unwrap_or(defaults.query_offset_ms),
             limit: self.limit,
+            policy: self.policy,
             rules: self.rules,
         }
     }
@@ -163,6 +167,8 @@ pub enum Problem {
     EmptyGroupName,
     #[error("groupname: \"{0}\" is repeated in the same file")]
     RepeatedGroupName(String),
+    #[error("{field} is one of {allowed}, not {}", model::text::quote(found))]
+    Word { field: &'static str, allowed: &'static str, found: String },
     #[error("invalid label name: {0}")]
     LabelName(String),
     #[error("invalid annotation name: {0}")]

@@ -1,10 +1,11 @@
 //! One rule of a group with everything it remembers from one evaluation to the next.
 
-use crate::alerting::{Due, RuleAlerts, Sending};
-use crate::error::RuleError;
+use crate::alerting::{Due, Limit, LimitMode, RuleAlerts, Sending};
+use crate::error::{ErrorKind, RuleError};
 use crate::evaluation::{Cost, Evaluated};
 use crate::group::{GroupEvent, GroupSettings};
 use crate::ports::{Discard, RuleSample};
+use crate::restore::{ForRestore, ForState};
 use crate::rule::Rule;
 use crate::state::{Departure, RuleId, RuleMemory};
 use hashbrown::HashSet;
@@ -22,12 +23,22 @@ pub struct RuleState {
     pub rule: Arc<Rule>,
     /// Under which it is remembered.
     pub id: Arc<RuleId>,
+    /// What its group says about errors and limits.
+    pub policy: AlertPolicy,
     /// Its alerts; none for a recording rule.
     pub alerts: RuleAlerts,
     /// How the last evaluation went.
     pub health: Health,
     /// The slot of the last evaluation that did not fail.
     pub last_good: Option<Timestamp>,
+    /// The slot of the first evaluation that failed since then: what is known of the alerts is as old.
+    pub unknown_since: Option<Timestamp>,
+    /// Alerts that the last good evaluation left out because of the group's limit.
+    pub left_out: usize,
+    /// Queries may not see what is there: alerts that they do not return go on.
+    pub(crate) is_doubtful: bool,
+    /// Evaluations until series are asked since when alerts are active; 0: not at all.
+    pub(crate) looks_up_in: u8,
     /// When the last evaluation began.
     pub last_evaluation: Option<Timestamp>,
     /// How long it took.
@@ -36,6 +47,25 @@ pub struct RuleState {
     pub cost: Cost,
     /// The series that the last successful evaluation wrote, distinct and in its order.
     pub(crate) written: Vec<Labels>,
+}
+
+/// What a group says about alerts that are too many or not known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct AlertPolicy {
+    /// `on_error`.
+    pub on_error: OnError,
+    /// `limit_mode`.
+    pub limit_mode: LimitMode,
+}
+
+/// What becomes of firing alerts while their rule cannot be evaluated.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OnError {
+    /// They are sent again, for [`GroupSettings::unknown_max_ms`] at most, so that they do not end by themselves.
+    #[default]
+    Keep,
+    /// Nothing is sent, as in Prometheus: the Alertmanagers resolve them after a while.
+    Resolve,
 }
 
 /// How the last evaluation of a rule went.
@@ -51,13 +81,18 @@ pub enum Health {
 }
 
 impl RuleState {
-    pub(crate) fn new(rule: Arc<Rule>, id: Arc<RuleId>) -> Self {
+    pub(crate) fn new(rule: Arc<Rule>, id: Arc<RuleId>, policy: AlertPolicy) -> Self {
         Self {
             rule,
             id,
+            policy,
             alerts: RuleAlerts::default(),
             health: Health::Unknown,
             last_good: None,
+            unknown_since: None,
+            left_out: 0,
+            is_doubtful: false,
+            looks_up_in: 0,
             last_evaluation: None,
             last_duration: Duration::ZERO,
             cost: Cost::default(),
@@ -77,27 +112,99 @@ impl RuleState {
             (Evaluated::Recorded(samples), _) => Ok(samples),
             (Evaluated::Seen(seen), alerting) => {
                 let timing = alerting.expect("only alerting rules see alerts").timing();
-                self.alerts.apply(slot, seen, timing, limit.max(0).unsigned_abs())?;
-                Ok(self.alerts.samples(at))
+                let limit = Limit { max: limit.max(0).unsigned_abs(), mode: self.policy.limit_mode };
+                let seen = if self.is_doubtful { self.alerts.with_believed(seen) } else { seen };
+                self.left_out = self.alerts.apply(slot, seen, timing, limit)?;
+                Ok(if self.looks_up_in == 0 { self.alerts.samples(at) } else { Vec::new() })
             }
         }
     }
 
     /// What the evaluation in `slot` changed and which alerts leave, if anything did.
-    /// No alert leaves unless it `may_send`.
+    /// Alerts are sent again in the newest slot only.
     pub(crate) fn depart(
         &mut self,
         slot: Timestamp,
         settings: &GroupSettings,
         interval_ms: i64,
-        may_send: bool,
+        is_newest: bool,
     ) -> Option<Departure> {
         let resend_delay_ms = settings.resend_delay_ms;
-        let due = if may_send && self.last_good == Some(slot) { Due::All } else { Due::Nothing };
-        let sending = Sending { due, resend_delay_ms, lasting_ms: interval_ms.max(resend_delay_ms) };
+        let lasting_ms = interval_ms.max(resend_delay_ms);
+        let (due, resend_delay_ms) = match (is_newest, self.last_good == Some(slot)) {
+            (true, _) => (self.due(slot, settings), resend_delay_ms),
+            // What happened in a slot that was missed has to be told; what goes on is told with the newest.
+            (false, true) => (Due::All, i64::MAX),
+            (false, false) => (Due::Nothing, resend_delay_ms),
+        };
+        let sending = Sending { due, resend_delay_ms, lasting_ms };
         let changes = self.alerts.depart(slot, sending);
         let (rule, expr) = (self.id.clone(), self.rule.query.text().clone());
         (!changes.is_empty()).then_some(Departure { rule, expr, slot, last_good: self.last_good, changes })
+    }
+
+    /// Which alerts may leave after the evaluation in `slot`.
+    fn due(&mut self, slot: Timestamp, settings: &GroupSettings) -> Due {
+        if self.last_good == Some(slot) {
+            self.unknown_since = None;
+            return Due::All;
+        }
+        // Of an evaluation that was cut short nothing follows.
+        if matches!(&self.health, Health::Bad(error) if error.kind() == ErrorKind::Canceled) {
+            return Due::Nothing;
+        }
+        self.unknown_since.get_or_insert(slot);
+        let unknown_ms = self.last_good.map_or(i64::MAX, |good| slot.0.saturating_sub(good.0));
+        match self.policy.on_error {
+            OnError::Keep if unknown_ms <= settings.unknown_max_ms => Due::Firing,
+            OnError::Keep | OnError::Resolve => Due::Nothing,
+        }
+    }
+
+    /// No journal knows the rule: as Prometheus does after a restart, the second evaluation asks the series that another server
+    /// may have left, and until then nothing is written that would hide them.
+    pub(crate) fn continue_from_series(&mut self, restore: ForRestore) {
+        if self.hold_ms().is_some_and(|hold_ms| hold_ms >= restore.grace_period_ms && hold_ms > 0) {
+            self.looks_up_in = 2;
+        }
+    }
+
+    /// How far back the next evaluation looks for series, if it does.
+    pub(crate) fn look_back_ms(&self, restore: ForRestore) -> Option<i64> {
+        (self.looks_up_in == 1).then_some(restore.outage_tolerance_ms)
+    }
+
+    /// Takes in what was looked up, after the evaluation in `slot`.
+    pub(crate) fn look_further(&mut self, slot: Timestamp, found: Option<Vec<ForState>>, restore: ForRestore) {
+        match (self.looks_up_in, found, self.hold_ms()) {
+            (2, _, _) => self.looks_up_in = 1,
+            (1, Some(found), Some(hold_ms)) => {
+                self.looks_up_in = 0;
+                let since = |state: ForState| {
+                    let since = state.continued(slot, hold_ms, restore.grace_period_ms);
+                    (state.labels, since)
+                };
+                self.alerts.continue_since(found.into_iter().map(since));
+            }
+            _ => {}
+        }
+    }
+
+    /// Nobody looked between `last` and `next`, and nobody will: what was pending is continued as Prometheus would.
+    pub(crate) fn bridge(&mut self, last: Timestamp, next: Timestamp, restore: ForRestore) {
+        if let Some(hold_ms) = self.hold_ms() {
+            self.alerts.bridge(last, next, hold_ms, restore);
+        }
+    }
+
+    fn hold_ms(&self) -> Option<i64> {
+        self.rule.alerting().map(|alerting| alerting.hold_ms)
+    }
+
+    /// What is to be said of an evaluation that did not fail.
+    #[must_use]
+    pub fn warning(&self) -> Option<String> {
+        (self.left_out > 0).then(|| format!("{} alerts are left out because of the limit of the group", self.left_out))
     }
 
     /// Continues where another process stopped.
@@ -154,6 +261,9 @@ impl RuleState {
         self.written = old.written.clone();
         self.health = old.health.clone();
         self.last_good = old.last_good;
+        self.unknown_since = old.unknown_since;
+        self.left_out = old.left_out;
+        self.looks_up_in = old.looks_up_in;
         self.last_evaluation = old.last_evaluation;
         self.last_duration = old.last_duration;
         self.cost = old.cost;

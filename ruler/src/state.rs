@@ -3,6 +3,8 @@
 //! A rule is found again by its file, its group, its name and labels, and its number among those alike, so that editing one
 //! rule does not touch the memory of the others.
 
+pub mod codec;
+
 use crate::alert_instance::{AlertInstance, AlertState};
 use crate::group::GroupSpec;
 use crate::ports::AlertMessage;

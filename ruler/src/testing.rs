@@ -10,6 +10,7 @@ use crate::ports::{
     AlertMessage, AppendPort, Clock, Discard, Element, EventPort, Moment, NotifyPort, Queries, QueryPort, QueryValue,
     RuleSample,
 };
+use crate::restore::ForRestore;
 use crate::rule::Query;
 use crate::rule_file::{GroupDefaults, RuleFile};
 use crate::state::{Departure, GroupId, GroupMemory, RuleId};
@@ -43,6 +44,8 @@ pub(crate) struct World {
 #[derive(Default)]
 struct WorldState {
     now_ms: i64,
+    /// By how much the wall clock was set.
+    set_by_ms: i64,
     stop_at_ms: i64,
     store: Store,
     answers: BTreeMap<String, Answer>,
@@ -85,7 +88,13 @@ pub(crate) fn settings() -> GroupSettings {
         external_url: "http://hearth.example/base".into(),
         parse: ParseOptions::default(),
     };
-    GroupSettings { context: Arc::new(context), resend_delay_ms: MINUTE, repair_window_ms: 10 * MINUTE }
+    GroupSettings {
+        context: Arc::new(context),
+        resend_delay_ms: MINUTE,
+        repair_window_ms: 10 * MINUTE,
+        unknown_max_ms: 60 * MINUTE,
+        for_restore: ForRestore::default(),
+    }
 }
 
 /// The groups of a rule file; the interval is one minute unless the file says otherwise.
@@ -125,7 +134,8 @@ impl World {
         expr: &str,
         answer: impl FnMut(Timestamp, &Store) -> Result<QueryValue, QueryError> + Send + 'static,
     ) {
-        let query = Query::parse(expr, &ParseOptions::default()).expect("a valid expression");
+        let options = ParseOptions { experimental_functions: true, ..ParseOptions::default() };
+        let query = Query::parse(expr, &options).expect("a valid expression");
         self.with(|state| state.answers.insert(query.expr().to_string(), Box::new(answer)));
     }
 
@@ -169,6 +179,14 @@ impl World {
 
     pub(crate) fn set_clock(&self, now_ms: i64) {
         self.with(|state| state.now_ms = now_ms);
+    }
+
+    /// Sets the wall clock while no time passes.
+    pub(crate) fn step_clock(&self, by_ms: i64) {
+        self.with(|state| {
+            state.set_by_ms += by_ms;
+            state.now_ms += by_ms;
+        });
     }
 
     pub(crate) fn now_ms(&self) -> i64 {
@@ -335,8 +353,9 @@ impl EventPort for World {
 
 impl Clock for World {
     fn now(&self) -> Moment {
-        let now_ms = self.now_ms();
-        Moment { wall: Timestamp(now_ms), monotonic: Duration::from_millis(now_ms.unsigned_abs()) }
+        let (now_ms, set_by_ms) = self.with(|state| (state.now_ms, state.set_by_ms));
+        let monotonic = Duration::from_millis((now_ms - set_by_ms).unsigned_abs());
+        Moment { wall: Timestamp(now_ms), monotonic }
     }
 
     async fn sleep(&self, wait: Duration) {

@@ -121,7 +121,7 @@ pub struct RecordingView {
 pub struct OutcomeView {
     /// `ok`, `err` or `unknown`.
     pub health: &'static str,
-    /// Why it failed, if it did.
+    /// Why it failed, if it did; or, of a good one, what an operator should know.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub last_error: String,
     /// How long it took.
@@ -150,6 +150,9 @@ pub struct AlertView {
     /// Since when it fires only by `keep_firing_for`.
     #[serde(serialize_with = "time_or_never", skip_serializing_if = "Option::is_none")]
     pub keep_firing_since: Option<Timestamp>,
+    /// Since when its rule cannot be evaluated, so that its state is only believed; left out when that is not so.
+    #[serde(serialize_with = "time_or_never", skip_serializing_if = "Option::is_none")]
+    pub unknown_since: Option<Timestamp>,
     /// The value when it was last returned; 0 for a native histogram, as in Prometheus.
     #[serde(serialize_with = "exponent_value")]
     pub value: f64,
@@ -278,7 +281,7 @@ impl RuleView {
 impl OutcomeView {
     fn of(state: &RuleState) -> Self {
         let last_error = match &state.health {
-            Health::Unknown | Health::Good => String::new(),
+            Health::Unknown | Health::Good => state.warning().unwrap_or_default(),
             Health::Bad(error) => error.to_string(),
         };
         let (evaluation_time, last_evaluation) = (state.last_duration, state.last_evaluation);
@@ -288,10 +291,10 @@ impl OutcomeView {
 
 impl AlertView {
     fn all(state: &RuleState) -> impl Iterator<Item = Self> {
-        state.alerts.active().map(|(labels, instance)| Self::of(labels, instance))
+        state.alerts.active().map(|(labels, instance)| Self::of(labels, instance, state.unknown_since))
     }
 
-    fn of(labels: &Labels, instance: &AlertInstance) -> Self {
+    fn of(labels: &Labels, instance: &AlertInstance, unknown_since: Option<Timestamp>) -> Self {
         let keep_firing_since = match instance.state {
             AlertState::Firing { keep_firing_since, .. } => keep_firing_since,
             AlertState::Pending | AlertState::Resolved { .. } => None,
@@ -302,6 +305,7 @@ impl AlertView {
             state: state_name(instance.state),
             active_at: instance.active_at,
             keep_firing_since,
+            unknown_since,
             value: instance.value,
         }
     }

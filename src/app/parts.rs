@@ -21,6 +21,7 @@ use crate::query::journal::Journal;
 use crate::query::metrics::QueryMetrics;
 use crate::query::request::QueryOptions;
 use crate::rules::config::{RuleConfig, RuleConfigCollector, RuleLimits};
+use crate::rules::durable::{AlertDesk, AlertStore};
 use crate::rules::load::Loaded;
 use crate::rules::manager::RuleManager;
 use crate::rules::metrics::RuleCollector;
@@ -30,6 +31,7 @@ use crate::runtime::memory::{MEASURE_EVERY, Memory, Pressure};
 use crate::scrape::self_scrape::{SelfScrape, Sink, TargetStatus};
 #[cfg(feature = "sql")]
 use crate::sql::{Sql, SqlSources};
+use crate::telemetry::alert_journal::AlertJournalCollector;
 use crate::telemetry::blocks::BlockCollector;
 use crate::telemetry::memory::MemoryCollector;
 use crate::telemetry::notifier::NotifierCollector;
@@ -118,6 +120,7 @@ pub(super) struct Parts {
     reloader: Arc<Reloader>,
     rules: Rules,
     notifier: Notifier,
+    alerts: AlertStore,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -156,12 +159,17 @@ impl Parts {
         ingest.metrics().register(&mut registry);
         ingest.bound_by(memory.clone());
 
-        let notifier = Notifier::new(notifier_options(flags));
+        let directory = flags.storage_path.join("alerts");
+        let opened = tokio::task::spawn_blocking(move || AlertStore::open(&directory)).await;
+        let alerts = opened.map_err(|panic| panic.to_string())?;
+        let alerts = alerts.map_err(|error| format!("cannot start threads: {error}"))?;
+        let notifier = Notifier::new(notifier_options(flags), Arc::new(alerts.clone()));
+        let desk = AlertDesk::new(alerts.clone(), notifier.clone());
         let mut rule_queries = RuleQueries::new(queries.clone(), TenantId::anonymous());
         if plan.features.concurrent_rule_eval {
             rule_queries = rule_queries.at_once(flags.rules_concurrent_max);
         }
-        let rules = RuleManager::new(rule_queries, ingest.clone(), notifier.clone());
+        let rules = RuleManager::new(rule_queries, ingest.clone(), desk);
         let config = Arc::new(ArcSwap::from_pointee(plan.config.clone()));
         let groups = Arc::new(RuleGroups::new(rules.clone()));
         let rule_config = rule_config(flags, &plan.features, &store, groups.clone());
@@ -181,6 +189,7 @@ impl Parts {
         registry.register_collector(Box::new(StorageCollector::new(move || counted.stats())));
         registry.register_collector(Box::new(RuleCollector::new(rules.clone())));
         registry.register_collector(Box::new(NotifierCollector::new(notifier.clone())));
+        registry.register_collector(Box::new(AlertJournalCollector::new(alerts.clone())));
         registry.register_collector(Box::new(ReloadCollector::new(reloader.clone())));
         registry.register_collector(Box::new(ProcessCollector::new()));
         registry.register_collector(Box::new(MemoryCollector::new(memory.clone())));
@@ -221,7 +230,7 @@ impl Parts {
             tasks.spawn(config.run(stop.clone()));
         }
         reloader.apply(plan.config, plan.loaded).await;
-        Ok(Self { state, ingest, store, reloader, rules, notifier, tasks, stop })
+        Ok(Self { state, ingest, store, reloader, rules, notifier, alerts, tasks, stop })
     }
 
     /// All routes.
@@ -265,6 +274,10 @@ impl Parts {
         self.state.queries.active().cancel_all();
         self.rules.shutdown().await;
         self.notifier.shutdown().await;
+        let alerts = self.alerts.clone();
+        if let Err(panic) = tokio::task::spawn_blocking(move || alerts.close()).await {
+            tracing::error!(%panic, "the alert journal was not closed");
+        }
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;

@@ -6,6 +6,7 @@ use crate::config::{Config, ServeFlags};
 use crate::http::state::{ConfigReload, ReloadStatus};
 use crate::ingest::Ingest;
 use crate::notify::Notifier;
+use crate::rules::durable::AlertDesk;
 use crate::rules::load::Loaded;
 use crate::rules::manager::RuleManager;
 use crate::rules::query_port::RuleQueries;
@@ -16,11 +17,12 @@ use model::labels::Labels;
 use promql::parse::ParseOptions;
 use ruler::annotate::TemplateContext;
 use ruler::group::GroupSettings;
+use ruler::restore::ForRestore;
 use std::sync::{Arc, Mutex, PoisonError};
 use storage::store::Store;
 
 /// The rules of this process.
-pub(super) type Rules = RuleManager<RuleQueries, Ingest, Notifier>;
+pub(super) type Rules = RuleManager<RuleQueries, Ingest, AlertDesk>;
 
 /// Puts a configuration in force.
 pub(super) struct Reloader {
@@ -54,6 +56,11 @@ impl Reloader {
             context: Arc::new(context),
             resend_delay_ms: self.flags.resend_delay.as_millis(),
             repair_window_ms: self.flags.rules_repair_window.as_millis(),
+            unknown_max_ms: self.flags.on_error_max.as_millis(),
+            for_restore: ForRestore {
+                outage_tolerance_ms: self.flags.for_outage_tolerance.as_millis(),
+                grace_period_ms: self.flags.for_grace_period.as_millis(),
+            },
         };
         let defaults = load::group_defaults(&config);
         self.config.store(Arc::new(config));

@@ -128,6 +128,18 @@ pub struct ServeFlags {
     #[arg(long = "rules.alert.resend-delay", value_name = "DURATION", default_value = "1m")]
     pub resend_delay: PromDuration,
 
+    /// How long ago another server may have seen an alert whose hold (for) is continued from the series ALERTS_FOR_STATE
+    #[arg(long = "rules.alert.for-outage-tolerance", value_name = "DURATION", default_value = "1h")]
+    pub for_outage_tolerance: PromDuration,
+
+    /// Least time between such a continuation and firing; alerts with a shorter hold (for) start anew
+    #[arg(long = "rules.alert.for-grace-period", value_name = "DURATION", default_value = "10m")]
+    pub for_grace_period: PromDuration,
+
+    /// How long firing alerts are sent on while their rule cannot be evaluated, unless its group says on_error: resolve
+    #[arg(long = "rules.alert.on-error-max", value_name = "DURATION", default_value = "1h")]
+    pub on_error_max: PromDuration,
+
     /// Whether rule groups may be read and changed below /config/v1/rules, as mimirtool, cortextool and Grafana do
     #[arg(long = "rules.config-api", value_name = "WHEN", default_value = "on", env = "HEARTH_RULES_CONFIG_API")]
     pub rules_config_api: RuleConfigApi,
@@ -156,7 +168,7 @@ pub struct ServeFlags {
     #[arg(long = "alertmanager.notification-batch-size", value_name = "N", default_value_t = 256)]
     pub notification_batch_size: usize,
 
-    /// Whether alerts that wait are sent when the process stops; if not, they are dropped then
+    /// Whether alerts that wait are sent when the process stops; if not, they are sent after the next start
     #[arg(
         long = "alertmanager.drain-notification-queue-on-shutdown",
         value_name = "BOOL",

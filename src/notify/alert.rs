@@ -2,6 +2,7 @@
 
 use super::url::generator_url;
 use alertmanager_compat::alert::PostableAlert;
+use alertmanager_compat::client::Parcel;
 use model::labels::Labels;
 use model::relabel::{LabelsBuilder, RelabelRule};
 use ruler::ports::AlertMessage;
@@ -18,8 +19,13 @@ pub(super) struct Outgoing {
 }
 
 impl Outgoing {
-    /// The alert as it is posted; `None` when a rule drops it.
-    pub(super) fn prepare(&self, alert: AlertMessage) -> Option<PostableAlert> {
+    /// The alert as it is posted, with the number under which it is kept; `None` when a rule drops it.
+    pub(super) fn prepare(&self, number: u64, message: AlertMessage) -> Option<Parcel> {
+        let resolved = message.resolved;
+        Some(Parcel { number, resolved, alert: self.postable(message)? })
+    }
+
+    fn postable(&self, alert: AlertMessage) -> Option<PostableAlert> {
         let labels = self.labels(&alert.labels)?;
         let annotations = alert.annotations.iter().map(|(name, text)| (name.to_string(), text.to_string())).collect();
         Some(PostableAlert {
@@ -45,13 +51,14 @@ impl Outgoing {
     }
 }
 
-/// The alerts that `rules` let through, rewritten.
-pub(super) fn relabelled(rules: &[RelabelRule], alerts: &[PostableAlert]) -> Vec<PostableAlert> {
-    let rewrite = |alert: &PostableAlert| {
-        let labels = model::relabel::relabel(rules, LabelsBuilder::new(&alert.labels))?;
-        Some(PostableAlert { labels, ..alert.clone() })
-    };
-    alerts.iter().filter_map(rewrite).collect()
+/// The alert rewritten by `rules`, if they let it through.
+pub(super) fn relabelled(rules: &[RelabelRule], parcel: &Parcel) -> Option<Parcel> {
+    if rules.is_empty() {
+        return Some(parcel.clone());
+    }
+    let alert = &parcel.alert;
+    let labels = model::relabel::relabel(rules, LabelsBuilder::new(&alert.labels))?;
+    Some(Parcel { alert: PostableAlert { labels, ..alert.clone() }, ..*parcel })
 }
 
 #[cfg(test)]
@@ -67,7 +74,7 @@ mod tests {
             starts_at: Timestamp(1),
             ends_at: Timestamp(2),
             resolved: false,
-            seq: 1,
+            seq: 2,
             expr: "up > 0".into(),
         }
     }
@@ -85,12 +92,12 @@ mod tests {
             external_url: "http://h".into(),
             rules: vec![RelabelRule::new(drop_lab).unwrap()],
         };
-        assert_eq!(outgoing.prepare(message(&[("alertname", "a")])), None);
-        let kept = outgoing.prepare(message(&[("alertname", "a"), ("cluster", "prod")])).unwrap();
+        assert_eq!(outgoing.postable(message(&[("alertname", "a")])), None);
+        let kept = outgoing.postable(message(&[("alertname", "a"), ("cluster", "prod")])).unwrap();
         assert_eq!(kept.labels.to_string(), r#"{alertname="a", cluster="prod"}"#);
         assert_eq!(&*kept.generator_url, "http://h/graph?g0.expr=up+%3E+0&g0.tab=1");
         let open = Outgoing { rules: Vec::new(), ..outgoing };
-        let added = open.prepare(message(&[("alertname", "a")])).unwrap();
+        let added = open.postable(message(&[("alertname", "a")])).unwrap();
         assert_eq!(added.labels.to_string(), r#"{alertname="a", cluster="lab"}"#);
     }
 }

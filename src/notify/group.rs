@@ -1,6 +1,6 @@
 //! A group of Alertmanagers that are configured together.
 
-use super::alert::relabelled;
+use super::alert::{Outgoing, relabelled};
 use super::client::HttpClient;
 use super::discovery::Source;
 use super::parking::Parking;
@@ -8,7 +8,7 @@ use super::resolve::{TargetGroup, resolve};
 use super::target::{Outbox, Target};
 use super::{Shared, TargetStats};
 use crate::config::{AlertmanagerConfig, relabel};
-use alertmanager_compat::alert::PostableAlert;
+use alertmanager_compat::client::Parcel;
 use model::relabel::RelabelRule;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -40,6 +40,7 @@ impl Group {
         config: &AlertmanagerConfig,
         clients: &[Arc<HttpClient>],
         known: &[(Source, Vec<TargetGroup>)],
+        outgoing: &Outgoing,
         parking: &mut Parking,
     ) -> Self {
         let http = config.http_client();
@@ -63,7 +64,7 @@ impl Group {
             config: config.clone(),
             _search: search.clone().drop_guard(),
         };
-        group.settle(shared, parking);
+        group.settle(shared, outgoing, parking);
         group.search(shared, &search);
         group
     }
@@ -94,16 +95,17 @@ impl Group {
         shared: &Arc<Shared>,
         source: usize,
         found: Vec<TargetGroup>,
+        outgoing: &Outgoing,
         parking: &mut Parking,
     ) {
         if let Some((_, known)) = self.sources.get_mut(source) {
             *known = found;
-            self.settle(shared, parking);
+            self.settle(shared, outgoing, parking);
         }
     }
 
-    /// Makes the targets those that are listed and found.
-    fn settle(&mut self, shared: &Arc<Shared>, parking: &mut Parking) {
+    /// Makes the targets those that are listed and found. One that is new is told what was kept for it.
+    fn settle(&mut self, shared: &Arc<Shared>, outgoing: &Outgoing, parking: &mut Parking) {
         let found = self.sources.iter().flat_map(|(_, found)| found);
         let resolved = resolve(&self.config, &self.target_rules, self.listed.iter().chain(found));
         for problem in resolved.problems {
@@ -113,8 +115,15 @@ impl Group {
         let mut before = std::mem::take(&mut self.targets);
         for url in resolved.active {
             let target = before.remove(&url).unwrap_or_else(|| {
-                let outbox = parking.take(&url);
-                let outbox = outbox.unwrap_or_else(|| Arc::new(Outbox::new(&url, shared.queue_options())));
+                let outbox = parking.take(&url).unwrap_or_else(|| {
+                    let outbox = Outbox::new(&url, shared.queue_options(), shared.keeper.clone());
+                    let kept = shared.keeper.waiting(&url).into_iter().map(|(number, message)| {
+                        let parcel = outgoing.prepare(number, message).ok_or(number)?;
+                        relabelled(&self.alert_rules, &parcel).ok_or(number)
+                    });
+                    outbox.push(kept);
+                    Arc::new(outbox)
+                });
                 Target::start(shared, outbox, Arc::clone(&self.client), self.config.timeout.as_std())
             });
             self.targets.insert(url, target);
@@ -128,17 +137,12 @@ impl Group {
         self.sources
     }
 
-    /// Hands alerts to every target.
-    pub(super) fn push(&self, alerts: &[PostableAlert]) {
-        let rewritten;
-        let alerts = if self.alert_rules.is_empty() {
-            alerts
-        } else {
-            rewritten = relabelled(&self.alert_rules, alerts);
-            &rewritten
-        };
-        if !alerts.is_empty() {
-            self.targets.values().for_each(|target| target.outbox.push(alerts));
+    /// Hands messages to every target; those of the numbers `dropped` were dropped before.
+    pub(super) fn push(&self, parcels: &[Parcel], dropped: &[u64]) {
+        let rewrite = |parcel: &Parcel| relabelled(&self.alert_rules, parcel).ok_or(parcel.number);
+        let rewritten: Vec<Result<Parcel, u64>> = parcels.iter().map(rewrite).collect();
+        for target in self.targets.values() {
+            target.outbox.push(rewritten.iter().cloned().chain(dropped.iter().map(|number| Err(*number))));
         }
     }
 

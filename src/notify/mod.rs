@@ -9,6 +9,7 @@ mod alert;
 mod client;
 mod discovery;
 mod group;
+mod keeper;
 mod latency;
 mod oauth2;
 mod parking;
@@ -17,6 +18,7 @@ mod resolve;
 mod target;
 mod url;
 
+pub use keeper::Keeper;
 pub use latency::{LATENCY_BUCKETS, Latency};
 
 use crate::config::AlertingConfig;
@@ -26,11 +28,9 @@ use alertmanager_compat::client::{QueueOptions, QueueStats};
 use discovery::Source;
 use group::Group;
 use model::labels::Labels;
-use model::time::Timestamp;
 use parking::Parking;
 use resolve::TargetGroup;
-use ruler::ports::NotifyPort;
-use ruler::state::{Departure, GroupId, GroupMemory, RuleId};
+use ruler::ports::AlertMessage;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -59,6 +59,7 @@ pub struct Notifier {
 
 struct Shared {
     options: NotifierOptions,
+    keeper: Arc<dyn Keeper>,
     state: Mutex<State>,
     started: Instant,
     stop: CancellationToken,
@@ -86,11 +87,12 @@ pub struct TargetStats {
 }
 
 impl Notifier {
-    /// A notifier without targets.
+    /// A notifier without targets; `keeper` is told what became of every message.
     #[must_use]
-    pub fn new(options: NotifierOptions) -> Self {
+    pub fn new(options: NotifierOptions, keeper: Arc<dyn Keeper>) -> Self {
         let shared = Shared {
             options,
+            keeper,
             state: Mutex::default(),
             started: Instant::now(),
             stop: CancellationToken::new(),
@@ -118,12 +120,29 @@ impl Notifier {
         for (config, kept) in config.alertmanagers.iter().zip(kept) {
             let group = kept.unwrap_or_else(|| {
                 state.numbers += 1;
-                let group = Group::start(shared, state.numbers, config, &clients, &known, &mut state.parking);
+                let State { outgoing, parking, numbers, .. } = &mut *state;
+                let group = Group::start(shared, *numbers, config, &clients, &known, outgoing, parking);
                 clients.push(group.client().clone());
                 group
             });
             state.groups.push(group);
         }
+        shared.keep_for(&state.groups);
+    }
+
+    /// Hands messages to every target, with the numbers under which they are kept. Returns as soon as they are queued.
+    pub fn queue(&self, messages: Vec<(u64, AlertMessage)>) {
+        let mut state = self.shared.state();
+        state.parking.expire(self.shared.now());
+        let mut dropped = Vec::new();
+        let mut parcels = Vec::with_capacity(messages.len());
+        for (number, message) in messages {
+            match state.outgoing.prepare(number, message) {
+                Some(parcel) => parcels.push(parcel),
+                None => dropped.push(number),
+            }
+        }
+        state.groups.iter().for_each(|group| group.push(&parcels, &dropped));
     }
 
     /// Figures of every target, by URL.
@@ -174,12 +193,18 @@ impl Shared {
         QueueOptions { capacity, batch_max, ..QueueOptions::default() }
     }
 
+    /// Messages leave for the targets of these groups.
+    fn keep_for(&self, groups: &[Group]) {
+        self.keeper.set_targets(groups.iter().flat_map(Group::active).map(str::to_owned).collect());
+    }
+
     /// Something else was found at the place `source` of the group `number`.
     fn found(self: &Arc<Self>, number: u64, source: usize, found: Vec<TargetGroup>) {
         let mut state = self.state();
-        let State { groups, parking, .. } = &mut *state;
+        let State { groups, parking, outgoing, .. } = &mut *state;
         if let Some(group) = groups.iter_mut().find(|group| group.number() == number) {
-            group.found(self, source, found, parking);
+            group.found(self, source, found, outgoing, parking);
+            self.keep_for(groups);
         }
     }
 }
@@ -187,37 +212,16 @@ impl Shared {
 impl TargetStats {
     /// Two groups may have a target of the same URL.
     fn add(&mut self, other: &Self) {
-        let QueueStats { sent, failed, dropped, refused, superseded, waiting } = other.queue;
+        let QueueStats { sent, failed, dropped, refused, superseded, expired, waiting } = other.queue;
         self.queue.sent += sent;
         self.queue.failed += failed;
         self.queue.dropped += dropped;
         self.queue.refused += refused;
         self.queue.superseded += superseded;
+        self.queue.expired += expired;
         self.queue.waiting += waiting;
         self.latency.add(&other.latency);
     }
-}
-
-impl NotifyPort for Notifier {
-    async fn send(&self, departure: Departure) {
-        let mut state = self.shared.state();
-        state.parking.expire(self.shared.now());
-        if state.groups.is_empty() {
-            return;
-        }
-        let prepared: Vec<_> = departure.messages().filter_map(|alert| state.outgoing.prepare(alert)).collect();
-        if !prepared.is_empty() {
-            state.groups.iter().for_each(|group| group.push(&prepared));
-        }
-    }
-
-    fn evaluated(&self, _: &Arc<GroupId>, _: Timestamp) {}
-
-    fn begin(&self, _: &Arc<GroupId>, _: &[Arc<RuleId>]) -> GroupMemory {
-        GroupMemory::default()
-    }
-
-    fn end(&self, _: &GroupId) {}
 }
 
 impl AlertmanagersSource for Notifier {

@@ -1,9 +1,9 @@
 //! One Alertmanager: its queue, and the task that empties it.
 
 use super::client::HttpClient;
-use super::{Latency, Shared, TargetStats, post};
-use alertmanager_compat::alert::PostableAlert;
-use alertmanager_compat::client::{DeliveryQueue, Outcome, QueueOptions};
+use super::{Keeper, Latency, Shared, TargetStats, post};
+use crate::rules::clock::wall_clock;
+use alertmanager_compat::client::{Batch, DeliveryQueue, Outcome, Parcel, QueueOptions};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 pub(super) struct Outbox {
     url: String,
     content: Mutex<Content>,
+    keeper: Arc<dyn Keeper>,
     /// Rings when something was pushed.
     news: Notify,
 }
@@ -23,18 +24,49 @@ struct Content {
 }
 
 impl Outbox {
-    pub(super) fn new(url: &str, options: QueueOptions) -> Self {
+    pub(super) fn new(url: &str, options: QueueOptions, keeper: Arc<dyn Keeper>) -> Self {
         let content = Content { queue: DeliveryQueue::new(options), latency: Latency::default() };
-        Self { url: url.to_owned(), content: Mutex::new(content), news: Notify::new() }
+        Self { url: url.to_owned(), content: Mutex::new(content), keeper, news: Notify::new() }
     }
 
     fn content(&self) -> MutexGuard<'_, Content> {
         self.content.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn push(&self, alerts: &[PostableAlert]) {
-        self.content().queue.push(alerts.iter().cloned());
+    /// Adds messages to what waits. Of those that this target need not hear, there is only the number.
+    pub(super) fn push(&self, parcels: impl IntoIterator<Item = Result<Parcel, u64>>) {
+        let mut unheard = Vec::new();
+        let mut content = self.content();
+        content.queue.push(parcels.into_iter().filter_map(|parcel| parcel.map_err(|number| unheard.push(number)).ok()));
+        self.settle(content, unheard);
         self.news.notify_one();
+    }
+
+    /// Takes note of what became of a delivery.
+    fn handle_outcome(&self, batch: &Batch, outcome: Outcome, took: Duration, now: Duration) {
+        let mut content = self.content();
+        if outcome == Outcome::Accepted {
+            content.latency.observe(took);
+        }
+        content.queue.handle_outcome(batch, outcome, now);
+        self.settle(content, Vec::new());
+    }
+
+    /// What to send now.
+    fn next_batch(&self, now: Duration) -> Result<Batch, Option<Duration>> {
+        let mut content = self.content();
+        let next = content.queue.next_batch(now, wall_clock().0);
+        self.settle(content, Vec::new());
+        next
+    }
+
+    /// Tells what need not be kept any more, these numbers included.
+    fn settle(&self, mut content: MutexGuard<'_, Content>, mut numbers: Vec<u64>) {
+        numbers.append(&mut content.queue.take_settled());
+        drop(content);
+        if !numbers.is_empty() {
+            self.keeper.settled(&self.url, &numbers);
+        }
     }
 
     pub(super) fn stats(&self) -> TargetStats {
@@ -87,18 +119,13 @@ impl Task {
                 }
                 self.outbox.content().queue.retry_now();
             }
-            let next = self.outbox.content().queue.next_batch(self.shared.now());
+            let next = self.outbox.next_batch(self.shared.now());
             match next {
                 Ok(batch) => {
                     let started = Instant::now();
                     let posted = post::post(&self.client, &self.outbox.url, self.timeout, &batch);
                     let Some((outcome, problem)) = self.gone.run_until_cancelled(posted).await else { return };
-                    let mut content = self.outbox.content();
-                    if outcome == Outcome::Accepted {
-                        content.latency.observe(started.elapsed());
-                    }
-                    content.queue.handle_outcome(&batch, outcome, self.shared.now());
-                    drop(content);
+                    self.outbox.handle_outcome(&batch, outcome, started.elapsed(), self.shared.now());
                     if let Some(problem) = problem {
                         let (alertmanager, alerts) = (&self.outbox.url, batch.alerts.len());
                         let refused = outcome == Outcome::Refused;

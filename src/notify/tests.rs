@@ -1,13 +1,14 @@
 use super::testing::{Mood, Receiver, until};
 use super::*;
 use crate::config::Config;
-use ruler::alert_instance::{AlertInstance, AlertState};
-use ruler::state::Change;
+use model::time::Timestamp;
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 const OPTIONS: NotifierOptions = NotifierOptions { queue_capacity: 10_000, batch_max: 2, drain: true };
 
 fn notifier(section: &str) -> Notifier {
-    let notifier = Notifier::new(OPTIONS);
+    let notifier = Notifier::new(OPTIONS, Arc::new(Kept::default()));
     apply(&notifier, section);
     notifier
 }
@@ -23,24 +24,44 @@ fn groups(addresses: &[&str], more: &str) -> String {
     format!("alertmanagers: [{}]", addresses.iter().map(group).collect::<Vec<_>>().join(", "))
 }
 
-fn alert(name: &str, second: i64) -> Change {
-    let instance = AlertInstance {
-        state: AlertState::Firing { fired_at: Timestamp(0), keep_firing_since: None },
-        ..AlertInstance::new(Timestamp(0), 1.0, [].into())
-    };
-    Change {
+fn alert(name: &str, second: i64) -> AlertMessage {
+    AlertMessage {
         labels: Labels::from_pairs([("alertname", name)]).unwrap(),
-        instance: Some(instance),
-        leaves_until: Some(Timestamp(second * 1000)),
+        annotations: [].into(),
+        starts_at: Timestamp(0),
+        ends_at: Timestamp(second * 1000),
+        resolved: false,
+        seq: 2,
+        expr: "up".into(),
     }
 }
 
 async fn send(notifier: &Notifier, names: &[&str], second: i64) {
-    let group = Arc::new(GroupId { file: "f".into(), name: "g".into() });
-    let rule = Arc::new(RuleId { group, name: "r".into(), labels: BTreeMap::new(), nth: 0 });
-    let changes = names.iter().map(|name| alert(name, second)).collect();
-    let departure = Departure { rule, expr: "up".into(), slot: Timestamp(0), last_good: None, changes };
-    notifier.send(departure).await;
+    static NUMBERS: AtomicU64 = AtomicU64::new(1);
+    let message = |name: &&str| (NUMBERS.fetch_add(1, Ordering::Relaxed), alert(name, second));
+    notifier.queue(names.iter().map(message).collect());
+}
+
+/// Remembers what it is told, and has what a test put there.
+#[derive(Default)]
+struct Kept {
+    waiting: Mutex<Vec<(u64, AlertMessage)>>,
+    settled: Mutex<Vec<u64>>,
+    targets: Mutex<BTreeSet<String>>,
+}
+
+impl Keeper for Kept {
+    fn set_targets(&self, urls: BTreeSet<String>) {
+        *self.targets.lock().unwrap() = urls;
+    }
+
+    fn waiting(&self, _: &str) -> Vec<(u64, AlertMessage)> {
+        self.waiting.lock().unwrap().clone()
+    }
+
+    fn settled(&self, _: &str, numbers: &[u64]) {
+        self.settled.lock().unwrap().extend(numbers);
+    }
 }
 
 /// Whether `receiver` knows of each of `names` that it ends at `second`.
@@ -169,7 +190,7 @@ async fn dropped_targets_are_listed_as_such() {
 async fn alerts_that_wait_leave_when_the_process_stops_unless_that_is_not_wanted() {
     for (drain, left) in [(true, 5), (false, 0)] {
         let receiver = Receiver::start(Mood::Says("503 Service Unavailable")).await;
-        let notifier = Notifier::new(NotifierOptions { drain, ..OPTIONS });
+        let notifier = Notifier::new(NotifierOptions { drain, ..OPTIONS }, Arc::new(Kept::default()));
         apply(&notifier, &groups(&[&receiver.address], ""));
         send(&notifier, &NAMES, 1).await;
         until("it failed", || notifier.stats()[0].queue.failed > 0).await;
@@ -195,4 +216,23 @@ async fn redirects_are_followed_only_with_the_alerts() {
     }
     assert_eq!(target.received()[0].line, "POST /moved HTTP/1.1");
     assert_eq!(target.received().len(), 1);
+}
+
+/// What an earlier process could not deliver is delivered, and whoever kept it learns what became of each message.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_kept_is_delivered_and_every_message_is_settled_once() {
+    let receiver = Receiver::start(Mood::Good).await;
+    let kept = Arc::new(Kept::default());
+    kept.waiting.lock().unwrap().extend([(7, alert("a", 1)), (8, alert("secret", 1))]);
+    let notifier = Notifier::new(OPTIONS, kept.clone());
+    let drop_secret = "alert_relabel_configs: [{source_labels: [alertname], regex: secret, action: drop}]";
+    apply(&notifier, &groups(&[&receiver.address], drop_secret));
+    assert_eq!(kept.targets.lock().unwrap().len(), 1);
+    notifier.queue(vec![(9, alert("b", 2)), (10, alert("secret", 2))]);
+    until("all is settled", || kept.settled.lock().unwrap().len() == 4).await;
+    let mut settled = kept.settled.lock().unwrap().clone();
+    settled.sort_unstable();
+    assert_eq!(settled, [7, 8, 9, 10]);
+    assert!(has(&receiver, &["a"], 1) && has(&receiver, &["b"], 2) && receiver.alerts().len() == 2);
+    notifier.shutdown().await;
 }

@@ -36,7 +36,7 @@ impl Clock for TaskClock {
 }
 
 /// Now; a clock before 1970 counts as 1970.
-pub(super) fn wall_clock() -> Timestamp {
+pub(crate) fn wall_clock() -> Timestamp {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
 }

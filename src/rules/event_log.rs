@@ -53,6 +53,18 @@ impl EventPort for EventLog {
                 let name = &rule.name;
                 tracing::warn!(file, group, name, count, error, "templates of an alert could not be expanded");
             }
+            GroupEvent::ClockSet { by_ms } => {
+                tracing::warn!(
+                    file,
+                    group,
+                    by_ms,
+                    "the wall clock was set: for a while alerts go on that queries do not return"
+                );
+            }
+            GroupEvent::AlertsLeftOut { rule, count } => {
+                let name = &rule.name;
+                tracing::warn!(file, group, name, count, "a rule has more alerts than its group's limit");
+            }
             GroupEvent::FarewellFailed { error } => {
                 tracing::warn!(file, group, error, "stale markers of series that ended were not stored");
             }

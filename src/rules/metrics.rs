@@ -55,7 +55,8 @@ impl<M> fmt::Debug for RuleCollector<M> {
 /// One metric per group.
 type PerGroup<T> = (&'static str, &'static str, fn(&Group) -> T);
 
-const COUNTERS: [PerGroup<u64>; 6] = [
+const COUNTERS: [PerGroup<u64>; 7] = [
+    ("hearth_rule_group_clock_steps", "How often the wall clock was set", Group::clock_steps),
     ("hearth_rule_evaluations", "Evaluations of rules", |group| group.stats().evaluations),
     ("hearth_rule_evaluation_failures", "Evaluations of rules that failed", |group| group.stats().evaluation_failures),
     ("hearth_rule_group_iterations", "Slots that were due, evaluated or missed", |group| group.stats().iterations),
@@ -70,7 +71,7 @@ const COUNTERS: [PerGroup<u64>; 6] = [
     }),
 ];
 
-const GAUGES: [PerGroup<f64>; 11] = [
+const GAUGES: [PerGroup<f64>; 13] = [
     ("hearth_rule_group_interval_seconds", "Distance of evaluations", |group| group.spec().interval_ms as f64 / 1000.0),
     ("hearth_rule_group_last_evaluation_timestamp_seconds", "When the last evaluation began", |group| {
         group.stats().last_evaluation_secs
@@ -83,6 +84,13 @@ const GAUGES: [PerGroup<f64>; 11] = [
     }),
     ("hearth_rule_group_last_evaluation_samples", "Samples that the last evaluation returned", |group| {
         group.stats().last_samples as f64
+    }),
+    ("hearth_rule_group_alerts_unknown", "Firing alerts that are only believed, since their rule fails", |group| {
+        let unknown = group.rules().iter().filter(|rule| rule.unknown_since.is_some());
+        unknown.map(|rule| rule.alerts.firing()).sum::<usize>() as f64
+    }),
+    ("hearth_rule_group_alerts_left_out", "Alerts beyond the limit of a group that truncates", |group| {
+        group.rules().iter().map(|rule| rule.left_out).sum::<usize>() as f64
     }),
     ("hearth_rule_group_rules", "Rules of the group", |group| group.rules().len() as f64),
     ("hearth_rule_group_slots_waiting", "Slots that were missed or failed and are to be evaluated yet", |group| {

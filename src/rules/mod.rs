@@ -12,10 +12,11 @@ pub mod load;
 pub mod config;
 
 // Groups that run.
-mod clock;
+pub(crate) mod clock;
 pub mod manager;
 
 // What groups need from the process.
+pub mod durable;
 pub mod event_log;
 pub mod query_port;
 pub mod sample_sink;

@@ -24,6 +24,7 @@ use promql::value::{QueryValue, SampleValue, VectorSample};
 use ruler::annotate::TemplateContext;
 use ruler::group::GroupSettings;
 use ruler::ports::{AlertMessage, NotifyPort};
+use ruler::restore::ForRestore;
 use ruler::rule_file::{GroupDefaults, RuleFile};
 use ruler::state::{Departure, GroupId, GroupMemory, RuleId};
 use std::sync::{Arc, Mutex};
@@ -96,7 +97,13 @@ impl World {
         self.rules
             .apply(
                 specs,
-                GroupSettings { context: Arc::new(context), resend_delay_ms: 60_000, repair_window_ms: 600_000 },
+                GroupSettings {
+                    context: Arc::new(context),
+                    resend_delay_ms: 60_000,
+                    repair_window_ms: 600_000,
+                    unknown_max_ms: 3_600_000,
+                    for_restore: ForRestore::default(),
+                },
             )
             .await;
     }

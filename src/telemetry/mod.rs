@@ -1,4 +1,5 @@
 //! How Hearth tells about itself: its log and its own metrics.
+pub mod alert_journal;
 pub mod blocks;
 pub mod log;
 pub mod memory;

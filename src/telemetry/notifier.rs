@@ -35,12 +35,17 @@ impl TargetStats {
 
 type Counted = (&'static str, &'static str, fn(&TargetStats) -> u64);
 
-const COUNTERS: [Counted; 5] = [
+const COUNTERS: [Counted; 6] = [
     ("hearth_notifications_sent", "Alerts sent, accepted or not; each attempt counts.", |target| {
         target.queue.sent + target.queue.failed
     }),
     ("hearth_notifications_accepted", "Alerts that an Alertmanager accepted.", |target| target.queue.sent),
     ("hearth_notifications_errors", "Alerts in deliveries that failed.", |target| target.queue.failed),
+    (
+        "hearth_notifications_expired",
+        "Firing alerts dropped because nobody would believe them any more and something newer waited.",
+        |target| target.queue.expired,
+    ),
     ("hearth_notifications_dropped", "Alerts dropped because too many waited or they were refused.", |target| {
         target.queue.dropped + target.queue.refused
     }),

@@ -32,13 +32,6 @@ impl Outcome {
     }
 }
 
-/// Whether the alerts were accepted, from a caller that knows no more.
-impl From<bool> for Outcome {
-    fn from(accepted: bool) -> Self {
-        if accepted { Self::Accepted } else { Self::Unavailable { retry_after: None } }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -168,14 +168,15 @@ proptest! {
                 value: 1.0,
                 annotations: Arc::from([]),
             });
-            let result = alerts.apply(Timestamp(ts), seen.collect(), timing, step.limit as u64);
+            let limit = Limit { max: step.limit as u64, mode: LimitMode::Error };
+            let result = alerts.apply(Timestamp(ts), seen.collect(), timing, limit);
             match expected {
                 Err(active) => {
                     let error = RuleError::TooManyAlerts { limit: step.limit as u64, alerts: active };
                     prop_assert_eq!(result, Err(error));
                 }
                 Ok(expected) => {
-                    prop_assert_eq!(result, Ok(()));
+                    prop_assert_eq!(result, Ok(0));
                     let expected: Vec<RuleSample> = expected.iter().flat_map(|(id, firing, active_at)| {
                         let state = if *firing { "firing" } else { "pending" };
                         let named = alert_labels(*id).with("__name__", "ALERTS").with("alertstate", state);
@@ -206,7 +207,7 @@ fn labels_of_the_alert_cannot_forge_the_names_of_its_series() {
     let forged = labels(&[("__name__", "x"), ("alertname", "A"), ("alertstate", "very_critical")]);
     let seen = SeenAlert { labels: forged, value: 1.0, annotations: Arc::from([]) };
     let timing = Timing { hold_ms: 0, keep_firing_ms: 0 };
-    alerts.apply(Timestamp(5_999), vec![seen], timing, 0).expect("no limit");
+    alerts.apply(Timestamp(5_999), vec![seen], timing, Limit::default()).expect("no limit");
     let at = Timestamp(6_000);
     let expected = [
         RuleSample {
@@ -221,4 +222,46 @@ fn labels_of_the_alert_cannot_forge_the_names_of_its_series() {
         },
     ];
     assert_eq!(alerts.samples(at), expected);
+}
+
+fn seen(ids: &[usize]) -> Vec<SeenAlert> {
+    let alert = |id: &usize| SeenAlert { labels: alert_labels(*id), value: 1.0, annotations: Arc::from([]) };
+    ids.iter().map(alert).collect()
+}
+
+/// The numbers of the active alerts after each step, and how many were left out.
+fn truncated(keep_minutes: i64, max: u64, steps: &[&[usize]]) -> Vec<(Vec<usize>, usize)> {
+    let mut alerts = RuleAlerts::default();
+    let timing = timing_minutes((0, keep_minutes));
+    let step = |(minute, ids): (i64, &&[usize])| {
+        let limit = Limit { max, mode: LimitMode::Truncate };
+        let left_out = alerts.apply(Timestamp(minute * 60_000), seen(ids), timing, limit).expect("never an error");
+        let number = |labels: &Labels| labels.get("id").expect("all have one").parse().expect("a number");
+        (alerts.active().map(|(labels, _)| number(labels)).collect(), left_out)
+    };
+    (1..).zip(steps).map(step).collect()
+}
+
+#[test]
+fn a_limit_that_truncates_keeps_what_is_active_and_then_the_first() {
+    let steps: [&[usize]; 4] = [&[5, 3, 4], &[5, 4, 3, 1], &[1, 2, 5, 6], &[6]];
+    let expected = [(vec![3, 4], 1), (vec![3, 4], 2), (vec![1, 2], 2), (vec![6], 0)];
+    assert_eq!(truncated(0, 2, &steps), expected);
+}
+
+#[test]
+fn an_alert_that_only_fires_on_keeps_its_place() {
+    let steps: [&[usize]; 3] = [&[7, 8], &[1, 8], &[1, 2]];
+    assert_eq!(truncated(1, 2, &steps), [(vec![7, 8], 0), (vec![7, 8], 1), (vec![1, 8], 1)]);
+}
+
+#[test]
+fn a_limit_that_was_lowered_drops_nothing_that_is_active() {
+    let mut alerts = RuleAlerts::default();
+    let timing = timing_minutes((0, 0));
+    for (max, left_out) in [(0, 0), (2, 1)] {
+        let limit = Limit { max, mode: LimitMode::Truncate };
+        assert_eq!(alerts.apply(Timestamp(1), seen(&[1, 2, 3, 4][..3 + left_out]), timing, limit), Ok(left_out));
+    }
+    assert_eq!(alerts.active().count(), 3);
 }

@@ -173,17 +173,60 @@ fn alerts_leave_before_samples_are_stored() {
 }
 
 #[test]
-fn a_failed_query_changes_no_state_sends_nothing_and_ends_no_series() {
+fn a_failed_query_ends_no_series_and_firing_alerts_are_sent_on() {
     let world = World::at(START);
     let group = alert("for: 0s");
     let first = first_slot(&group, START);
     world.script("up == 0", "x!!!!x.");
     world.run(&group, 4 * MINUTE);
-    assert_eq!(sent(&world, first, 30 * SECOND), [(0, "firing"), (5, "firing"), (6, "resolved")]);
+    assert_eq!(sent(&world, first, 30 * SECOND), [(0, "firing"), (3, "firing"), (6, "resolved")]);
     let firing = [("__name__", ALERTS), ("alertname", "Down"), ("alertstate", "firing"), ("foo", "bar")];
     let slots: Vec<_> = world.samples(&firing).iter().map(|(at, v)| ((at - first) / (30 * SECOND), *v)).collect();
     assert_eq!(slots, [(0, Some(1.0)), (5, Some(1.0)), (6, None)]);
     assert_eq!(lock(&group).stats().evaluation_failures, 4);
+}
+
+/// Firing alerts are believed for four minutes; a store that is away for twenty would end them all.
+#[test]
+fn while_queries_fail_firing_alerts_are_kept_for_an_hour_and_it_is_seen() {
+    let world = World::at(START);
+    let group = alert("for: 0s");
+    let first = first_slot(&group, START);
+    world.script("up == 0", "x!");
+    world.run(&group, 30 * MINUTE);
+    let view = AlertsView::of(std::slice::from_ref(&group));
+    assert_eq!(view.alerts[0].unknown_since, Some(Timestamp(first + 30 * SECOND)));
+    world.run(&group, 120 * MINUTE);
+    let sent = world.take_sent();
+    let last = sent.last().expect("sent").1.clone();
+    assert!(sent.iter().all(|(_, alert)| !alert.resolved && alert.starts_at == Timestamp(first) && alert.seq == 2));
+    assert!(sent.windows(2).all(|pair| pair[1].0 < pair[0].1.ends_at.0), "no gap in which it ends by itself");
+    assert_eq!(last.ends_at, Timestamp(first + 60 * MINUTE + 4 * MINUTE), "the last time after an hour");
+}
+
+#[test]
+fn a_group_may_let_its_alerts_end_while_queries_fail() {
+    let world = World::at(START);
+    let text = "groups:\n- name: g\n  interval: 30s\n  on_error: resolve\n  rules:\n  - alert: A\n    expr: up\n";
+    let group = group(text);
+    world.script("up", "x!");
+    world.run(&group, 30 * MINUTE);
+    assert_eq!(world.take_sent().len(), 1);
+}
+
+#[test]
+fn a_limit_that_truncates_says_so_and_forgets_nobody() {
+    let world = World::at(START);
+    let group = group("groups:\n- name: g\n  limit: 1\n  limit_mode: truncate\n  rules:\n  - alert: A\n    expr: up\n");
+    world.answer("up", |_, _| Ok(vector(&[(&[("job", "b")], 1.0), (&[("job", "a")], 1.0)])));
+    world.run(&group, 2 * MINUTE + 1);
+    let sent: Vec<_> =
+        world.take_sent().into_iter().map(|(_, alert)| alert.labels.get("job").map(str::to_owned)).collect();
+    assert_eq!(sent, [Some("a".to_owned())]);
+    assert!(matches!(world.take_events()[..], [GroupEvent::AlertsLeftOut { count: 1, .. }]), "once");
+    let warning = lock(&group).rules()[0].warning();
+    assert_eq!(warning.as_deref(), Some("1 alerts are left out because of the limit of the group"));
+    assert_eq!(lock(&group).rules()[0].health, Health::Good);
 }
 
 #[test]
@@ -401,4 +444,94 @@ groups:
             "This Part IS TESTING the strings. ::1 127.0.0.1. 7815. replaced text. .",
         ]
     );
+}
+
+/// Slots of the alert's evaluations that a test can tell from the samples of its series.
+fn evaluated_slots(world: &World) -> Vec<i64> {
+    let series = [("__name__", ALERTS_FOR_STATE), ("alertname", "Down"), ("foo", "bar")];
+    world.samples(&series).iter().map(|(at, _)| *at).collect()
+}
+
+#[test]
+fn a_clock_that_is_set_back_evaluates_no_slot_twice_and_resolves_nothing() {
+    let world = World::at(START);
+    let group = alert("for: 1m");
+    world.script("up == 0", "x");
+    world.run(&group, 10 * MINUTE);
+    let before = evaluated_slots(&world);
+    let fired = world.take_sent();
+    world.step_clock(-5 * MINUTE);
+    world.run(&group, 4 * MINUTE);
+    assert_eq!(evaluated_slots(&world), before, "these slots were evaluated");
+    let sent = world.take_sent();
+    assert!(
+        sent.len() >= 3 && sent.iter().all(|(_, alert)| !alert.resolved && alert.starts_at == fired[0].1.starts_at)
+    );
+    world.run(&group, 5 * MINUTE);
+    let slots = evaluated_slots(&world);
+    assert_eq!(slots.len(), before.len() + 8, "it goes on where it stopped");
+    assert!(slots.windows(2).all(|pair| pair[1] - pair[0] == 30 * SECOND));
+    assert!(world.take_sent().iter().all(|(_, alert)| !alert.resolved));
+}
+
+/// The data are five minutes older than the clock says, which is just what a query does not see.
+#[test]
+fn a_clock_that_is_set_forward_resolves_nothing_for_as_long_as_data_may_be_missing() {
+    let world = World::at(START);
+    let group = alert("for: 1m");
+    world.script("up == 0", "xxxxxxxxxx.");
+    world.run(&group, 5 * MINUTE);
+    assert!(!world.take_sent().is_empty());
+    world.step_clock(5 * MINUTE);
+    world.run(&group, 4 * MINUTE);
+    let sent = world.take_sent();
+    assert!(!sent.is_empty() && sent.iter().all(|(_, alert)| !alert.resolved), "{sent:?}");
+    assert!(world.take_events().iter().any(|event| *event == GroupEvent::ClockSet { by_ms: 5 * MINUTE }));
+    world.run(&group, 2 * MINUTE);
+    assert!(world.take_sent().iter().any(|(_, alert)| alert.resolved), "in the end it is believed");
+}
+
+/// A database that a Prometheus filled by remote write until it was replaced.
+#[test]
+fn holds_that_another_server_began_are_continued() {
+    let world = World::at(START);
+    let group = group("groups:\n- name: g\n  rules:\n  - alert: A\n    expr: up\n    for: 30m\n");
+    lock(&group).restore(crate::state::GroupMemory::default());
+    let first = first_slot(&group, START);
+    world.script("up", "x");
+    let (active_at, last_at) = (START - 30 * MINUTE, START - 5 * MINUTE);
+    let series = |value: i64| Ok(vector(&[(&[("__name__", ALERTS_FOR_STATE), ("alertname", "A")], value as f64)]));
+    world.answer("last_over_time(ALERTS_FOR_STATE{alertname=\"A\"}[1h])", move |_, _| series(active_at / SECOND));
+    world.answer("ts_of_last_over_time(ALERTS_FOR_STATE{alertname=\"A\"}[1h])", move |_, _| series(last_at / SECOND));
+    world.answer("ALERTS_FOR_STATE{alertname=\"A\"}", move |_, _| series(active_at / SECOND));
+    world.run(&group, 20 * MINUTE);
+    // It was held for 25 minutes of 30; at the second evaluation it is given the grace of ten more.
+    let fired = world.take_sent().first().map(|(_, alert)| (alert.starts_at.0 - first) / MINUTE);
+    assert_eq!(fired, Some(11));
+    let own = world.samples(&[("__name__", ALERTS_FOR_STATE), ("alertname", "A")]);
+    assert_eq!((own[0].0 - first) / MINUTE, 2, "what it writes itself would hide what it looks for");
+}
+
+#[test]
+fn a_hold_over_a_long_time_in_which_nobody_looked_is_shifted() {
+    let world = World::at(START);
+    let text = "groups:\n- name: g\n  rules:\n  - alert: A\n    expr: up\n    for: 60m\n";
+    let before = group(text);
+    let first = first_slot(&before, START);
+    world.script("up", "x");
+    let pending = |minutes_ago: i64| {
+        let rule = lock(&before).rule_ids().remove(0);
+        let instance =
+            crate::alert_instance::AlertInstance::new(Timestamp(first - minutes_ago * MINUTE), 1.0, [].into());
+        let alerts = vec![(crate::testing::labels(&[("alertname", "A")]), instance)];
+        let memory = crate::state::RuleMemory { last_good: None, alerts };
+        let last_slot = Some(Timestamp(first - 40 * MINUTE));
+        crate::state::GroupMemory { last_slot, rules: [(rule, memory)].into_iter().collect() }
+    };
+    // Active for ten minutes when the process ended, 40 minutes ago; slots of that time are too old to be evaluated.
+    let memory = pending(50);
+    lock(&before).restore(memory);
+    world.run(&before, MINUTE);
+    let alerts = AlertsView::of(std::slice::from_ref(&before)).alerts;
+    assert_eq!((first - alerts[0].active_at.0) / MINUTE, 10);
 }

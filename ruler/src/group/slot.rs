@@ -155,6 +155,7 @@ impl Group {
             query_at: query_at(slot, &self.spec),
             limit: self.spec.limit.max(0).unsigned_abs(),
             context: self.settings.context.clone(),
+            look_back_ms: state.look_back_ms(self.settings.for_restore),
         })
     }
 
@@ -163,7 +164,7 @@ impl Group {
     /// # Panics
     /// If [`Group::begin_rule`] did not say that the rule is to be evaluated.
     pub fn handle_evaluation(&mut self, index: usize, evaluation: Evaluation) -> Outcome {
-        let Evaluation { result, templates, cost } = evaluation;
+        let Evaluation { result, templates, cost, for_states } = evaluation;
         let (iteration, state) = current(&mut self.iteration, &mut self.rules, index);
         let open = iteration.open.get_mut(&index).expect("evaluations are handled after a request");
         let mut outcome = Outcome::default();
@@ -177,8 +178,14 @@ impl Group {
             }
             _ => {}
         }
+        let left_out = state.left_out;
         match result.and_then(|evaluated| state.apply(iteration.slot, at, evaluated, self.spec.limit)) {
             Ok(samples) => {
+                state.look_further(iteration.slot, for_states, self.settings.for_restore);
+                if left_out == 0 && state.left_out > 0 {
+                    let (rule, count) = (state.rule.clone(), state.left_out);
+                    outcome.events.push(GroupEvent::AlertsLeftOut { rule, count });
+                }
                 state.health = Health::Good;
                 // What is recorded counts when it is stored.
                 if state.rule.alerting().is_some() {
@@ -204,9 +211,8 @@ impl Group {
                 }
             }
         }
-        // Alerts leave in the slots that are due: what was missed is told with the newest.
-        let may_send = !iteration.is_repair;
-        outcome.departure = state.depart(iteration.slot, &self.settings, self.spec.interval_ms, may_send);
+        let is_newest = !iteration.is_repair;
+        outcome.departure = state.depart(iteration.slot, &self.settings, self.spec.interval_ms, is_newest);
         outcome
     }
 

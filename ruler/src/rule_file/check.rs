@@ -4,8 +4,10 @@
 
 use super::document::{Document, Entries, GroupNode, RuleNode, place};
 use super::{FileGroup, Place, Problem, RuleFileError, RuleReference};
+use crate::alerting::LimitMode;
 use crate::annotate::TextTemplate;
 use crate::rule::{AlertingRule, Query, Rule, RuleKind, Templates};
+use crate::rule_state::{AlertPolicy, OnError};
 use model::labels::METRIC_NAME;
 use model::time::parse_duration;
 use promql::parse::ParseOptions;
@@ -64,7 +66,32 @@ impl Checker<'_> {
             rules.extend(self.rule(rule, &labels).map(Arc::new));
             self.rule = None;
         }
-        FileGroup { name, interval_ms, query_offset_ms, limit: group.limit.unwrap_or(0), rules }
+        let policy = AlertPolicy {
+            on_error: self.word(group.on_error, "on_error", "keep, resolve", &[OnError::Keep, OnError::Resolve]),
+            limit_mode: self.word(
+                group.limit_mode,
+                "limit_mode",
+                "error, truncate",
+                &[LimitMode::Error, LimitMode::Truncate],
+            ),
+        };
+        FileGroup { name, interval_ms, query_offset_ms, limit: group.limit.unwrap_or(0), policy, rules }
+    }
+
+    /// The value that a word means: words and values are in the same order, the first is the default.
+    fn word<T: Copy + Default>(
+        &mut self,
+        word: Option<Spanned<String>>,
+        field: &'static str,
+        allowed: &'static str,
+        values: &[T],
+    ) -> T {
+        let Some(word) = word.filter(|word| !word.value.is_empty()) else { return T::default() };
+        let found = allowed.split(", ").zip(values).find(|(name, _)| *name == word.value);
+        if found.is_none() {
+            self.report([place(word.referenced)], Problem::Word { field, allowed, found: word.value });
+        }
+        found.map(|(_, value)| *value).unwrap_or_default()
     }
 
     /// The rule, or `None` when it was reported to be wrong; something may also be wrong with a rule that is returned.

@@ -24,6 +24,8 @@ pub(super) struct GroupNode {
     pub(super) interval: Option<Spanned<String>>,
     pub(super) query_offset: Option<Spanned<String>>,
     pub(super) limit: Option<i64>,
+    pub(super) limit_mode: Option<Spanned<String>>,
+    pub(super) on_error: Option<Spanned<String>>,
     pub(super) labels: Option<Entries>,
     pub(super) rules: Items<RuleNode>,
 }

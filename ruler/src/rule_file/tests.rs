@@ -1,5 +1,7 @@
 use super::*;
+use crate::alerting::LimitMode;
 use crate::rule::RuleKind;
+use crate::rule_state::OnError;
 use proptest::prelude::*;
 
 fn parse(text: &str) -> Result<RuleFile, Vec<RuleFileError>> {
@@ -265,4 +267,14 @@ proptest! {
         let end = (at + cut).min(good.len());
         let _ = parse(&format!("{}{insert}{}", &good[..at], &good[end..]));
     }
+}
+
+#[test]
+fn what_becomes_of_alerts_that_are_too_many_or_not_known_is_said_in_words() {
+    let of = |text: &str| parse(&format!("groups:\n- name: g\n{text}")).map(|file| file.groups[0].policy);
+    assert_eq!(of(""), Ok(AlertPolicy { on_error: OnError::Keep, limit_mode: LimitMode::Error }));
+    let both = of("  limit_mode: truncate\n  on_error: resolve\n");
+    assert_eq!(both, Ok(AlertPolicy { on_error: OnError::Resolve, limit_mode: LimitMode::Truncate }));
+    let wrong = errors("groups:\n- name: g\n  on_error: ignore\n");
+    assert_eq!(wrong, ["f.yml: 3:13: on_error is one of keep, resolve, not \"ignore\""]);
 }

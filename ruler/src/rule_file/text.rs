@@ -23,6 +23,12 @@ pub struct GroupText {
     /// Most alerts or series of one rule; 0 means any number.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub limit: i64,
+    /// `error` or `truncate`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit_mode: Option<String>,
+    /// `keep` or `resolve`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_error: Option<String>,
     /// Labels of all rules.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
@@ -87,6 +93,8 @@ impl GroupText {
             interval: text(&group.interval),
             query_offset: text(&group.query_offset),
             limit: group.limit.unwrap_or(0),
+            limit_mode: text(&group.limit_mode),
+            on_error: text(&group.on_error),
             labels: map(&group.labels),
             rules: group.rules.iter().flatten().flatten().map(|rule| RuleText::of(&rule.value)).collect(),
         }

@@ -9,6 +9,7 @@ use ruler::annotate::TemplateContext;
 use ruler::error::QueryError;
 use ruler::evaluation::{Evaluation, Request};
 use ruler::ports::{AlertMessage, Discard, Element, Queries, QueryValue, RuleSample};
+use ruler::restore::ForRestore;
 use ruler::rule_file::{GroupDefaults, RuleFile};
 use ruler::state::{Departure, GroupId, GroupMemory, RuleId, RuleMemory};
 use std::time::Duration;
@@ -112,7 +113,13 @@ fn specs(text: &str) -> Vec<GroupSpec> {
 fn settings() -> GroupSettings {
     let context =
         TemplateContext { external_labels: Labels::empty(), external_url: "".into(), parse: ParseOptions::default() };
-    GroupSettings { context: Arc::new(context), resend_delay_ms: 60_000, repair_window_ms: 600_000 }
+    GroupSettings {
+        context: Arc::new(context),
+        resend_delay_ms: 60_000,
+        repair_window_ms: 600_000,
+        unknown_max_ms: 3_600_000,
+        for_restore: ForRestore::default(),
+    }
 }
 
 fn names<Q, A, N>(manager: &RuleManager<Q, A, N>) -> Vec<String> {

@@ -4,6 +4,7 @@ use prometheus_client::registry::Registry;
 use promql::parse::ParseOptions;
 use ruler::annotate::TemplateContext;
 use ruler::group::GroupSettings;
+use ruler::restore::ForRestore;
 use ruler::rule_file::{GroupDefaults, RuleFile};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -30,7 +31,13 @@ fn each_group_has_its_series_and_durations_include_groups_that_are_gone() {
         external_url: "".into(),
         parse: ParseOptions::default(),
     };
-    let settings = GroupSettings { context: Arc::new(context), resend_delay_ms: 60_000, repair_window_ms: 600_000 };
+    let settings = GroupSettings {
+        context: Arc::new(context),
+        resend_delay_ms: 60_000,
+        repair_window_ms: 600_000,
+        unknown_max_ms: 3_600_000,
+        for_restore: ForRestore::default(),
+    };
     let groups = file.groups.into_iter().map(|group| group.resolve("r.yml", defaults));
     let groups = groups.map(|spec| Arc::new(Mutex::new(Group::new(spec, settings.clone())))).collect();
     let mut retired = SharedStats { template_failures: 3, ..SharedStats::default() };

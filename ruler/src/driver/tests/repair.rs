@@ -150,7 +150,7 @@ proptest! {
         prop_assert_eq!(alerts, twin_alerts);
         let mut told = std::collections::BTreeSet::new();
         for (at, message) in hindered.take_sent() {
-            prop_assert!(told.insert((at, message.labels.clone())), "sent twice at {}: {:?}", at, message);
+            prop_assert!(told.insert((at, message.labels.clone(), message.seq)), "sent twice at {}: {:?}", at, message);
         }
     }
 }
