@@ -10,6 +10,7 @@ mod evaluator;
 mod lowering;
 mod plan;
 pub mod query_error;
+mod rehearsal;
 mod tokens;
 
 pub mod annotation;

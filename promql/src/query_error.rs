@@ -218,6 +218,8 @@ impl From<SourceError> for QueryError {
     fn from(error: SourceError) -> Self {
         match error {
             SourceError::TooManySeries { series_max } => Self::TooManySeries { series_max },
+            SourceError::TooManyBytes { bytes_max } => Self::TooManyBytes { bytes_max },
+            SourceError::NoMemory { held, bytes_max } => Self::NoMemory { held, bytes_max },
             SourceError::Failed(reason) => Self::Source(reason),
         }
     }

@@ -1,5 +1,7 @@
 //! Where the engine gets its series from. The engine asks; whoever embeds it answers.
 
+use crate::budget::Budget;
+pub use crate::rehearsal::Foreseen;
 use model::bucket::{BucketColumns, BucketFields, BucketUse, Coverage, Segment};
 use model::histogram::{Histogram, HistogramColumns};
 use model::labels::Labels;
@@ -30,6 +32,20 @@ pub enum SourceError {
         /// The bound that was passed.
         series_max: usize,
     },
+    /// What would be read does not fit in the memory of the query.
+    #[error("the query may hold {bytes_max} bytes, and what it reads is more")]
+    TooManyBytes {
+        /// The bound of the query.
+        bytes_max: usize,
+    },
+    /// All queries together hold too much memory for what would be read.
+    #[error("all queries together would hold {held} of {bytes_max} bytes")]
+    NoMemory {
+        /// What they would hold.
+        held: usize,
+        /// The bound.
+        bytes_max: usize,
+    },
     /// Storage failed.
     #[error("{0}")]
     Failed(String),
@@ -42,6 +58,21 @@ pub trait SeriesSource: Send + Sync {
     fn view(&self) -> Option<Box<dyn SeriesSource>> {
         None
     }
+
+    /// The same series for one query: what reading holds in memory is charged to its budget, and what it will select can be
+    /// fetched beforehand. `None` when neither makes a difference.
+    fn session(&self, _budget: &Arc<Budget>) -> Option<Box<dyn SeriesSource>> {
+        None
+    }
+
+    /// Whether samples after a time, in milliseconds, may have to be waited for.
+    fn may_wait(&self, _after_ms: i64) -> bool {
+        false
+    }
+
+    /// Fetches what these selections need, all of it together. Waits, so that whoever makes the selections need not; failures
+    /// are left to them.
+    fn prepare(&self, _selections: &[Foreseen]) {}
 
     /// No more series than this satisfy the matchers and have samples after a time, in milliseconds, as far as a glance at what is
     /// in memory tells.

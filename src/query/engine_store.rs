@@ -1,5 +1,7 @@
 //! The store as queries see it.
 
+mod session;
+
 use super::results_cache::ChangeLog;
 use super::store::{HeadSummary, LookupRequest, MetadataSource, SeriesStore};
 #[cfg(feature = "sql")]
@@ -11,17 +13,20 @@ use model::labels::Labels;
 use model::matcher::Matcher;
 use model::metadata::Metadata;
 use model::sample::{Sample, SampleColumns};
+use promql::budget::Budget;
 use promql::source::{SelectRequest, SeriesSet, SeriesSource, SourceError, TimelineToken};
+use session::{QuerySession, refusal};
 use std::error::Error;
 use std::ops::Range;
 use std::sync::Arc;
 #[cfg(feature = "sql")]
 use storage::block::meta::BlockMeta;
+use storage::block::read::ReadError;
 use storage::cardinality::HeadExtent;
 use storage::engine::Engine;
 use storage::head::Changed;
 use storage::select::{Cardinality, Listing, SelectError, TimeRange};
-use storage::store::{Selection, Store, StoreView};
+use storage::store::{Selection, Store};
 
 /// The series of a store. Cheap to clone.
 #[derive(Clone)]
@@ -38,13 +43,17 @@ impl EngineStore {
 }
 
 impl SeriesSource for EngineStore {
-    fn view(&self) -> Option<Box<dyn SeriesSource>> {
-        Some(Box::new(Viewed { view: self.store.view(), store: self.clone() }))
+    fn session(&self, budget: &Arc<Budget>) -> Option<Box<dyn SeriesSource>> {
+        Some(Box::new(QuerySession::new(self, budget)))
+    }
+
+    fn may_wait(&self, after_ms: i64) -> bool {
+        after_ms.saturating_add(1) < self.store.resident_from_ms()
     }
 
     fn series_bound(&self, matchers: &[Matcher], after_ms: i64) -> usize {
         // What is in blocks takes more than a glance.
-        if after_ms.saturating_add(1) < self.store.resident_from_ms() {
+        if self.may_wait(after_ms) {
             return usize::MAX;
         }
         self.store.engine().head().series_bound(matchers)
@@ -63,33 +72,6 @@ impl SeriesSource for EngineStore {
         let SelectRequest { matchers, after_ms, until_ms, series_max } = *request;
         let range = TimeRange { after_ms, until_ms };
         selected(self.store.select_with_buckets(matchers, range, series_max, buckets))
-    }
-}
-
-/// The series as they were at one moment.
-struct Viewed {
-    view: StoreView,
-    store: EngineStore,
-}
-
-impl SeriesSource for Viewed {
-    fn series_bound(&self, matchers: &[Matcher], after_ms: i64) -> usize {
-        self.store.series_bound(matchers, after_ms)
-    }
-
-    fn select(&self, request: &SelectRequest<'_>) -> Result<Box<dyn SeriesSet>, SourceError> {
-        let SelectRequest { matchers, after_ms, until_ms, series_max } = *request;
-        selected(self.view.select(matchers, after_ms, until_ms, series_max))
-    }
-
-    fn select_with_buckets(
-        &self,
-        request: &SelectRequest<'_>,
-        buckets: &BucketUse,
-    ) -> Result<Box<dyn SeriesSet>, SourceError> {
-        let SelectRequest { matchers, after_ms, until_ms, series_max } = *request;
-        let range = TimeRange { after_ms, until_ms };
-        selected(self.view.select_with_buckets(matchers, range, series_max, buckets))
     }
 }
 
@@ -278,6 +260,7 @@ fn range(request: &LookupRequest<'_>) -> TimeRange {
 fn source_error(error: SelectError) -> SourceError {
     match error {
         SelectError::TooManySeries { series_max } => SourceError::TooManySeries { series_max },
+        SelectError::Block(ReadError::Refused(refused)) => refusal(&refused),
         SelectError::Chunk { .. } | SelectError::Block(_) => {
             let mut text = error.to_string();
             let mut cause = error.source();

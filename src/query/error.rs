@@ -75,7 +75,10 @@ impl QueryFailure {
             Self::TimedOutInQueue => FailureKind::Timeout,
             Self::CanceledInQueue => FailureKind::Canceled,
             Self::QueueFull { .. } | Self::NoMemory(_) => FailureKind::Busy,
-            Self::Source(SourceError::TooManySeries { .. }) => FailureKind::Execution,
+            Self::Source(SourceError::TooManySeries { .. } | SourceError::TooManyBytes { .. }) => {
+                FailureKind::Execution
+            }
+            Self::Source(SourceError::NoMemory { .. }) => FailureKind::Busy,
             Self::Source(SourceError::Failed(_)) | Self::Panicked(_) => FailureKind::Internal,
         }
     }

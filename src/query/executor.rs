@@ -14,6 +14,7 @@ use crate::runtime::cpu::CpuPool;
 use crate::runtime::memory::Memory;
 use futures::FutureExt;
 use model::tenant::TenantId;
+use preparing::{Preparation, bounds};
 use promql::ast::Expr;
 use promql::budget::Budget;
 use promql::engine::{Engine, Foresight, QueryContext, QueryError};
@@ -26,6 +27,7 @@ use promql::weight::{self, Span};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+mod preparing;
 mod reading;
 
 pub use reading::{Pieces, Reading};
@@ -146,7 +148,7 @@ impl QueryExecutor {
         started: Instant,
         budget: Arc<Budget>,
     ) -> Result<QueryAnswer, QueryFailure> {
-        let expr = self.parse(&request.text).await?;
+        let expr = Arc::new(self.parse(&request.text).await?);
         let cacheable = self.cacheable(&expr, request);
         let preparation = started.elapsed();
         let window = request.window;
@@ -164,11 +166,14 @@ impl QueryExecutor {
             () => Foresight::None,
         };
         let how = Evaluation { foresight, ..Evaluation::asked_by(request) };
+        // Whatever may be in blocks has no bound.
+        let foresees = place == Thread::OfPool && weight == u64::MAX;
+        let foreseen = foresees.then(|| self.preparation(&expr, cacheable.as_ref(), how));
         let work = move |local: &LocalQueries<'_>| match &cacheable {
             Some(query) => local.answer_from_cache(query, &expr, how),
             None => local.evaluate(&expr, how),
         };
-        let (result, queue) = self.run_job(job, timeout, place, work).await?;
+        let (result, queue) = self.run_job(job, timeout, (place, foreseen), work).await?;
         let (result, total) = (result?, started.elapsed());
         let evaluation = total.saturating_sub(preparation).saturating_sub(queue);
         Ok(QueryAnswer { result, timings: Timings { preparation, queue, evaluation, total } })
@@ -187,7 +192,7 @@ impl QueryExecutor {
         let job = Job { text, tenant, class: QueryClass::Interactive, started, budget };
         let timeout = request.timeout.unwrap_or(Duration::MAX).min(self.shared.options.timeout);
         let work = move |local: &LocalQueries<'_>| local.explain(&expr, how);
-        let (explanation, _) = self.run_job(job, timeout, Thread::OfPool, work).await?;
+        let (explanation, _) = self.run_job(job, timeout, (Thread::OfPool, None), work).await?;
         Ok(explanation?)
     }
 
@@ -239,11 +244,16 @@ impl QueryExecutor {
         let budget = self.shared.budget(QueryClass::Rule);
         let weight = expr.and_then(|expr| self.weight(expr, Window::Instant(at_ms), None));
         let outcome = if weight.is_some_and(|weight| weight <= LIGHT_RULE_SAMPLES_MAX) {
-            let local = LocalQueries { shared: &self.shared, budget: &budget, threads: None, view: None };
+            let session = self.session(&budget);
+            let local =
+                LocalQueries { shared: &self.shared, session: &*session, budget: &budget, threads: None, view: None };
             CpuPool::run_here(|| work(&local)).map_err(QueryFailure::from)
         } else {
             let job = Job { text, tenant, class: QueryClass::Rule, started: Instant::now(), budget };
-            let ran = self.run_job(job, self.shared.options.timeout, Thread::Reserved, work).await;
+            let expr = expr.filter(|_| weight.is_none_or(|weight| weight == u64::MAX));
+            let how = Evaluation::of(Window::Instant(at_ms));
+            let foreseen = expr.map(|expr| self.preparation(&Arc::new(expr.clone()), None, how));
+            let ran = self.run_job(job, self.shared.options.timeout, (Thread::Reserved, foreseen), work).await;
             ran.map(|(value, _)| value)
         };
         self.shared.metrics.count(QueryClass::Rule, outcome.as_ref().err().map(QueryFailure::kind));
@@ -293,20 +303,28 @@ impl QueryExecutor {
         Ok(Admitted { budget, held, deadline, queue, abandon })
     }
 
-    /// Waits for a place, then works on the CPU pool until done, stopped or out of time. Returns the time in the queue too.
+    /// Waits for a place and for what was foreseen, then works on the CPU pool until done, stopped or out of time. Returns the
+    /// time in the queue too.
     async fn run_job<T: Send + 'static>(
         &self,
         job: Job<'_>,
         timeout: Duration,
-        thread: Thread,
+        (thread, preparation): (Thread, Option<Preparation>),
         work: impl FnOnce(&LocalQueries<'_>) -> T + Send + 'static,
     ) -> Result<(T, Duration), QueryFailure> {
         let Admitted { budget, held, deadline, queue, abandon: _abandon } = self.admit(job, timeout).await?;
+        let session = self.session(&budget);
+        let held = match preparation {
+            Some(preparation) if session.may_wait(i64::MIN) => {
+                self.prepare(preparation, (&session, &budget), held, deadline).await?
+            }
+            _ => held,
+        };
         let (shared, lent) = (Arc::clone(&self.shared), Arc::clone(&budget));
         let run = move |threads: Option<&rayon::ThreadPool>| {
             // Released when the work ends, whether or not somebody still waits for it.
             let _held = held;
-            work(&LocalQueries { shared: &shared, budget: &lent, threads, view: None })
+            work(&LocalQueries { shared: &shared, session: &*session, budget: &lent, threads, view: None })
         };
         if thread == Thread::Here {
             return Ok((CpuPool::run_here(|| run(None))?, queue));
@@ -425,6 +443,8 @@ impl Evaluation {
 /// Answers queries at once, on the calling thread of the CPU pool, all from one budget.
 pub struct LocalQueries<'a> {
     shared: &'a Shared,
+    /// The source, as far as it is read for these.
+    session: &'a dyn SeriesSource,
     budget: &'a Budget,
     threads: Option<&'a rayon::ThreadPool>,
     /// What all of them read from; without it each reads what is stored when it begins.
@@ -442,13 +462,8 @@ impl LocalQueries<'_> {
 
     fn explain(&self, expr: &Expr, how: Evaluation) -> Result<Explanation, QueryError> {
         let Evaluation { lookback_ms, source_resolution, .. } = how;
-        let source = &*self.shared.source;
-        let context = QueryContext { lookback_ms, source_resolution, ..QueryContext::new(source, self.budget) };
-        let bounds = match how.window {
-            Window::Instant(at_ms) => (at_ms, at_ms, 0),
-            Window::Range { start_ms, end_ms, step_ms } => (start_ms, end_ms, step_ms),
-        };
-        self.shared.engine.explain(expr, bounds, &context)
+        let context = QueryContext { lookback_ms, source_resolution, ..QueryContext::new(self.session, self.budget) };
+        self.shared.engine.explain(expr, bounds(how.window), &context)
     }
 
     fn answer_from_cache(
@@ -468,7 +483,7 @@ impl LocalQueries<'_> {
         let Self { shared, budget, threads, .. } = *self;
         let Evaluation { window, lookback_ms, source_resolution, per_step_stats, foresight } = how;
         // After the cache has asked what changed: what it keeps has seen everything before that.
-        let opened = if self.view.is_none() { shared.source.view() } else { None };
+        let opened = if self.view.is_none() { self.session.view() } else { None };
         let source = opened.as_deref().unwrap_or(self.source());
         let context =
             QueryContext { source, budget, pool: threads, lookback_ms, per_step_stats, foresight, source_resolution };

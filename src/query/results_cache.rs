@@ -151,6 +151,18 @@ impl ResultsCache {
         Ok(answer)
     }
 
+    /// The windows that answering a query will evaluate, as far as that can be told now.
+    #[must_use]
+    pub fn missing(&self, query: &Query) -> Vec<Window> {
+        let found = self.extents.get(&query.key);
+        let Changed { oldest_ms, .. } =
+            self.changes.changed_since(found.as_ref().map_or(u64::MAX, |found| found.number));
+        match found.and_then(|found| Known::new(found, query.dependence.valid_until(oldest_ms)?, query)) {
+            Some(known) => known.missing(query).map(|(_, window)| window).collect(),
+            None => vec![query.whole_window()],
+        }
+    }
+
     fn keep(&self, query: &Query, known: Option<&Known>, answer: &QueryResult, number: u64) {
         let QueryValue::Matrix(series) = &answer.value else { return };
         let adds_nothing = known.is_some_and(|known| known.covers(query.start_ms, query.last_ms));
@@ -194,6 +206,14 @@ impl Known {
         self.valid.0 <= first_ms && last_ms <= self.valid.1
     }
 
+    /// What has to be evaluated before and behind, and its place.
+    fn missing(&self, query: &Query) -> impl Iterator<Item = (usize, Window)> {
+        let step_ms = query.key.step_ms;
+        let missing = [(0, query.start_ms, self.used.0 - step_ms), (2, self.used.1 + step_ms, query.last_ms)];
+        let missing = missing.into_iter().filter(|(_, first_ms, last_ms)| first_ms <= last_ms);
+        missing.map(move |(place, start_ms, end_ms)| (place, Window::Range { start_ms, end_ms, step_ms }))
+    }
+
     /// Evaluates what is missing before and behind, and puts the parts together. `None` when a part has remarks: what the
     /// remarks on the whole are is known only by evaluating the whole.
     fn complete(
@@ -207,9 +227,8 @@ impl Known {
         budget.hold(middle.iter().map(sample_count).sum(), middle.iter().map(bytes).sum())?;
         let mut stats = QueryStats { samples_peak: budget.samples_peak(), ..QueryStats::default() };
         let mut parts = [Vec::new(), middle, Vec::new()];
-        let missing = [(0, query.start_ms, self.used.0 - step_ms), (2, self.used.1 + step_ms, query.last_ms)];
-        for (place, first_ms, last_ms) in missing.into_iter().filter(|(_, first_ms, last_ms)| first_ms <= last_ms) {
-            let part = evaluate(query.window(first_ms, last_ms))?;
+        for (place, window) in self.missing(query) {
+            let part = evaluate(window)?;
             let QueryValue::Matrix(series) = part.value else { return Ok(None) };
             if !part.annotations.is_empty() {
                 return Ok(None);

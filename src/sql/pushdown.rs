@@ -10,7 +10,7 @@ use super::scope::Bounds;
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
 use literal::{text_of, time_ns_of};
 use model::matcher::{MatchOp, Matcher};
-use promql::source::SelectRequest;
+use promql::source::{Foreseen, SelectRequest};
 
 /// What a column of a table is to a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,6 +80,12 @@ impl Selector {
     pub(super) fn request(&self, series_max: usize) -> SelectRequest<'_> {
         let (after_ms, until_ms) = (self.after_ms(), self.until_ms());
         SelectRequest { matchers: &self.matchers, after_ms, until_ms, series_max }
+    }
+
+    /// The same, to be told beforehand.
+    pub(super) fn foreseen(&self, series_max: usize) -> Foreseen {
+        let (after_ms, until_ms) = (self.after_ms(), self.until_ms());
+        Foreseen { matchers: self.matchers.clone(), after_ms, until_ms, series_max, buckets: None }
     }
 }
 

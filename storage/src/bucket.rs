@@ -176,6 +176,14 @@ impl Bucket {
         Ok(answers)
     }
 
+    /// The bytes of one range, by one request.
+    ///
+    /// # Errors
+    /// As [`Bucket::get_ranges`].
+    pub async fn get_part(&self, key: &str, range: Range<u64>) -> Result<Bytes, BucketError> {
+        self.get_range(key, &self.path(key)?, range).await
+    }
+
     async fn get_range(&self, key: &str, path: &Path, range: Range<u64>) -> Result<Bytes, BucketError> {
         if range.is_empty() {
             return Ok(Bytes::new());

@@ -1,6 +1,7 @@
 //! Time series storage: a write-ahead log, an in-memory head and their index.
 #![deny(unsafe_code)]
 
+pub mod account;
 pub mod append;
 pub mod block;
 pub mod bucket;

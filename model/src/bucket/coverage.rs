@@ -1,6 +1,6 @@
 //! Which resolution answers for which time.
 
-use super::{bucket_end, bucket_floor};
+use super::{BucketFields, bucket_end, bucket_floor};
 
 /// Which buckets may stand for samples in one part of a query. The default is none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub struct BucketUse {
     pub approximate_max_ms: i64,
     /// Whether any buckets may be used where samples have expired.
     pub where_expired: bool,
+    /// What will be read of them.
+    pub fields: BucketFields,
 }
 
 impl BucketUse {

@@ -11,7 +11,7 @@ mod instant;
 mod pieces;
 mod wanted;
 
-pub(crate) use wanted::{Wanted, fields};
+pub(crate) use wanted::{INSTANT_FIELDS, Wanted, fields};
 
 use super::exec::{Samples, Worker};
 use super::range::WindowInput;
@@ -146,7 +146,7 @@ impl Tiers {
             return Ok(set.read(index, window.after_ms, window.until_ms, into)?);
         }
         into.clear();
-        let fields = BucketFields::LAST.and(BucketFields::LAST_TIME).and(BucketFields::STALE_END);
+        let fields = INSTANT_FIELDS;
         let mut columns = BucketColumns::default();
         for span in spans {
             match span {

@@ -4,6 +4,7 @@
 //! Between two pieces the reader holds its place but no thread: a client that reads slowly costs a place until its deadline,
 //! and nothing else.
 
+use super::preparing::waited;
 use super::{Admitted, CancelOnDrop, Evaluation, Held, Job, LocalQueries, QueryExecutor};
 use crate::query::admission::QueryClass;
 use crate::query::error::QueryFailure;
@@ -12,7 +13,7 @@ use model::tenant::TenantId;
 use promql::ast::Expr;
 use promql::budget::Budget;
 use promql::engine::QueryError;
-use promql::source::SeriesSource;
+use promql::source::{Foreseen, SeriesSource};
 use promql::value::QueryResult;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -59,9 +60,10 @@ impl QueryExecutor {
             .admit(job, timeout.min(self.shared.options.timeout))
             .await
             .inspect_err(|failure| self.count_reading(Some(failure)))?;
-        let source = match self.shared.source.view() {
+        let session = self.session(&budget);
+        let source = match session.view() {
             Some(view) => Arc::from(view),
-            None => Arc::clone(&self.shared.source),
+            None => session,
         };
         let pieces = Pieces { executor: self.clone(), budget, source, held: Arc::new(held), deadline };
         Ok(Reading { pieces, _abandon: abandon })
@@ -105,6 +107,22 @@ impl Pieces {
         self.deadline
     }
 
+    /// Fetches what is going to be selected, on a thread that may wait.
+    ///
+    /// # Errors
+    /// The time of the whole read is over.
+    pub async fn prepare(&self, selections: Vec<Foreseen>) -> Result<(), QueryFailure> {
+        if selections.iter().all(|selection| !self.source.may_wait(selection.after_ms)) {
+            return Ok(());
+        }
+        let (source, held) = (Arc::clone(&self.source), Arc::clone(&self.held));
+        let fetching = move || {
+            let _held = held;
+            source.prepare(&selections);
+        };
+        waited(fetching, &self.budget, self.deadline).await
+    }
+
     /// Runs `work` on the CPU pool; it may ask queries from the budget of the read.
     ///
     /// # Errors
@@ -118,7 +136,8 @@ impl Pieces {
         let running = self.executor.shared.pool.run(move |threads| {
             // Released when the work ends, whether or not somebody still waits for it.
             let _held = held;
-            work(&LocalQueries { shared: &shared, budget: &budget, threads: Some(threads), view: Some(&*source) })
+            let (session, view) = (&*source, Some(&*source));
+            work(&LocalQueries { shared: &shared, session, budget: &budget, threads: Some(threads), view })
         });
         tokio::select! {
             outcome = running => Ok(outcome?),
@@ -142,7 +161,7 @@ impl LocalQueries<'_> {
     /// What they read from.
     #[must_use]
     pub fn source(&self) -> &dyn SeriesSource {
-        self.view.unwrap_or(&*self.shared.source)
+        self.view.unwrap_or(self.session)
     }
 
     /// What all queries of the read may use together.

@@ -45,6 +45,10 @@ impl Table for Exemplars {
         }
     }
 
+    fn reads_samples(&self, _columns: &[usize]) -> bool {
+        false
+    }
+
     fn open(&self, request: ScanRequest, _local: &LocalQueries<'_>, scope: &Scope) -> Result<Scan, QueryFailure> {
         let store = Arc::clone(&scope.sources.store);
         let ScanRequest { selector, columns, .. } = request;

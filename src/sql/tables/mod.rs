@@ -10,6 +10,7 @@ mod samples;
 mod selected;
 mod series;
 
+use super::failure::external;
 use super::pushdown::{Role, Selector, condition};
 use super::scan::{ScanSource, StoreScan};
 use super::scope::Scope;
@@ -59,6 +60,11 @@ pub(super) trait Table: fmt::Debug + Clone + Send + Sync + 'static {
     /// What every selection begins with, such as the name of a metric.
     fn selector(&self) -> Selector {
         Selector::default()
+    }
+
+    /// Whether samples of all selected series are read for some columns, by their place in the table.
+    fn reads_samples(&self, _columns: &[usize]) -> bool {
+        true
     }
 
     /// Finds out what is to be read.
@@ -135,6 +141,10 @@ impl<T: Table> TableProvider for Provider<T> {
         let schema: SchemaRef = Arc::new(schema.project(&columns)?);
         let partitions = state.config().target_partitions();
         let selector = self.selector(filters);
+        if self.table.selects() && self.table.reads_samples(&columns) {
+            let foreseen = selector.foreseen(self.scope.pieces.budget().series_left());
+            self.scope.pieces.prepare(vec![foreseen]).await.map_err(external)?;
+        }
         let request = ScanRequest { selector, columns, partitions };
         let table = self.table.clone();
         let Scan { source, orderings } = self.scope.run(move |local, scope| table.open(request, local, scope)).await?;

@@ -48,6 +48,10 @@ impl Table for AllSeries {
         }
     }
 
+    fn reads_samples(&self, columns: &[usize]) -> bool {
+        columns.iter().any(|column| matches!(*column, FIRST_TIME | LAST_TIME))
+    }
+
     fn open(&self, request: ScanRequest, local: &LocalQueries<'_>, scope: &Scope) -> Result<Scan, QueryFailure> {
         let selected = SelectedSeries::select(&request.selector, &Needed::default(), local, scope)?;
         let metadata = Arc::clone(&scope.sources.metadata);

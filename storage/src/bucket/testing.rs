@@ -35,6 +35,8 @@ pub struct Faults {
     pub cut_body: f64,
     /// Longest time before a request is looked at.
     pub delay_max: Duration,
+    /// Time that every request takes beside that.
+    pub latency: Duration,
 }
 
 /// One process's view of a store. Clones share it.
@@ -51,6 +53,8 @@ struct State {
     /// Requests that may still be made before nothing works any more.
     left: Option<u64>,
     requests: u64,
+    /// The longest chain of reads that ended, each begun when the one before it had ended.
+    round_trips: u64,
 }
 
 /// What happens to one request.
@@ -79,6 +83,7 @@ impl FaultyStore {
             outage: false,
             left: None,
             requests: 0,
+            round_trips: 0,
         };
         Self { inner, state: Arc::new(Mutex::new(state)) }
     }
@@ -119,11 +124,27 @@ impl FaultyStore {
         self.state.lock().requests
     }
 
+    /// How often a read was begun after the end of another one of this count, one after the other: what a reader waits for.
+    #[must_use]
+    pub fn round_trips(&self) -> u64 {
+        self.state.lock().round_trips
+    }
+
+    /// Begins to count round trips anew.
+    pub fn forget_round_trips(&self) {
+        self.state.lock().round_trips = 0;
+    }
+
+    fn end_turn(&self, turn: u64) {
+        let mut state = self.state.lock();
+        state.round_trips = state.round_trips.max(turn);
+    }
+
     fn fate(&self, write: bool) -> Fate {
         let mut state = self.state.lock();
         state.requests += 1;
         let faults = state.faults;
-        let mut delay = || faults.delay_max.mul_f64(state.random.random::<f64>());
+        let mut delay = || faults.latency + faults.delay_max.mul_f64(state.random.random::<f64>());
         let (delay, late) = (delay(), delay());
         let mut hit = |share: f64| state.random.random::<f64>() < share;
         let (slow, lost, later, cut) =
@@ -233,8 +254,10 @@ impl ObjectStore for FaultyStore {
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
         let is_head = options.head;
+        let turn = self.state.lock().round_trips + 1;
         let is_cut = self.read().await?;
         let answer = self.inner.objects.get_opts(location, options).await?;
+        self.end_turn(turn);
         if is_cut && !is_head { cut(answer).await } else { Ok(answer) }
     }
 

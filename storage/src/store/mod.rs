@@ -6,12 +6,16 @@
 //! merged.
 
 mod admin;
+mod block_part;
+#[cfg(test)]
+mod cold_tests;
 mod error;
 mod io;
 mod lookup;
 mod options;
 pub(crate) mod selection;
 mod series;
+mod session;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -23,6 +27,7 @@ pub(crate) mod view;
 pub use error::StoreError;
 pub use options::StoreOptions;
 pub use series::Selection;
+pub use session::{Foreseen, StoreSession};
 pub use state::{BlockGroup, StoreStats, WorkStats};
 
 use crate::block::read::{Block, BlockCaches};
@@ -35,11 +40,13 @@ use crate::manifest::{Manifest, ManifestChain, system_clock};
 use crate::select::{SelectError, TimeRange};
 use crate::wal::pool::now_ms;
 use crate::wal::replay::ReplayProgress;
+use block_part::Wanted;
 pub(crate) use io::Io;
 use model::labels::Labels;
 use model::matcher::Matcher;
 use parking_lot::{Mutex, RwLock};
-use selection::{Merged, Wanted};
+use selection::Merged;
+use session::Session;
 pub(crate) use state::Counters;
 use std::sync::Arc;
 use tiered::Tiered;
@@ -160,15 +167,21 @@ impl Store {
         let range = TimeRange { after_ms, until_ms };
         let view = shared.view();
         let tiers = Tiered::none(&view, range);
-        shared.merge(&view, head, tiers, &Wanted { matchers, range, series_max, first: false })
+        let wanted = Wanted { matchers, range, series_max, first: false };
+        shared.merge(&view, head, tiers, &wanted, &Session::default())
     }
 
     /// What is stored now, to be selected from while more is stored.
     #[must_use]
     pub fn view(&self) -> StoreView {
+        self.view_for(&Arc::default())
+    }
+
+    fn view_for(&self, session: &Arc<Session>) -> StoreView {
         // The head first, as always.
         let head = self.inner.shared.engine.head().view();
-        StoreView { head, blocks: self.inner.shared.view(), shared: Arc::clone(&self.inner.shared) }
+        let (shared, session) = (Arc::clone(&self.inner.shared), Arc::clone(session));
+        StoreView { head, blocks: self.inner.shared.view(), shared, session }
     }
 
     /// The first `limit` series, in no particular order but the same each time, that satisfy all `matchers` and may have samples
@@ -181,7 +194,8 @@ impl Store {
         let head = shared.engine.head().select_first(matchers, range, limit);
         let view = shared.view();
         let tiers = Tiered::known(&view, range);
-        shared.merge(&view, head, tiers, &Wanted { matchers, range, series_max: limit, first: true })
+        let wanted = Wanted { matchers, range, series_max: limit, first: true };
+        shared.merge(&view, head, tiers, &wanted, &Session::default())
     }
 
     /// Ends the lifecycle, takes nothing more, and leaves a snapshot for a fast start.
@@ -199,6 +213,7 @@ pub struct StoreView {
     head: crate::head::View,
     blocks: Arc<BlockView>,
     shared: Arc<Shared>,
+    session: Arc<Session>,
 }
 
 impl StoreView {
@@ -216,7 +231,8 @@ impl StoreView {
         let head = self.head.select(matchers, after_ms, until_ms, series_max)?;
         let range = TimeRange { after_ms, until_ms };
         let tiers = Tiered::none(&self.blocks, range);
-        self.shared.merge(&self.blocks, head, tiers, &Wanted { matchers, range, series_max, first: false })
+        let wanted = Wanted { matchers, range, series_max, first: false };
+        self.shared.merge(&self.blocks, head, tiers, &wanted, &self.session)
     }
 }
 
@@ -248,6 +264,7 @@ impl Shared {
         head: crate::select::Selection,
         (blocks, tiers): (Vec<Block>, Tiered),
         wanted: &Wanted<'_>,
+        session: &Session,
     ) -> Result<Selection, SelectError> {
         view.check(wanted.range)?;
         let (retention, range) = (self.retention(), wanted.range);
@@ -259,7 +276,7 @@ impl Shared {
         if blocks.is_empty() && !hides && tiers.coverage().is_none() {
             return Ok(Selection::Head(head));
         }
-        let mut merged = Merged::new(&self.io, &self.engine, head, blocks, tiers, wanted)?;
+        let mut merged = Merged::new((&self.io, &self.engine), head, blocks, tiers, wanted, session)?;
         if hides {
             merged.hide(&|labels: &Labels| retention.hidden_by_class(labels, &deletions, now_ms))?;
         }

@@ -3,23 +3,27 @@
 //! A series is known by the hash of its labels. What blocks hold of it comes before what the head holds, since the head gives
 //! up what it has flushed; where parts overlap nevertheless (late samples, replicas, a flush that was being published), samples are
 //! merged by time, and of two at one time that of the earlier block counts. Samples of blocks are fetched together when the
-//! first one is read.
+//! first one of their time is read, unless that was foreseen (`session.rs`).
 
+mod histograms;
+mod merge;
+mod samples;
+
+pub(crate) use histograms::Part;
+pub(crate) use merge::{Merge, Token, remove_hidden};
+
+use super::block_part::{BlockPart, Wanted};
 use super::io::Io;
+use super::session::Session;
 use super::tiered::Tiered;
 use crate::append::LabelHash;
-use crate::block::read::{Block, BlockLabels, BlockPages, BlockSeries, ReadError, What, retain_buckets};
+use crate::block::read::{Block, BlockLabels, BlockPages, BlockSeries, ReadError};
 use crate::engine::Engine;
-use crate::head::read_histograms::hint;
 use crate::select::{SelectError, Selection as HeadSelection, TimeRange};
 use crate::tombstone::DeletedSpans;
 use futures::future::try_join_all;
 use hashbrown::HashMap;
-use model::bucket::{Bucket, BucketColumns, BucketFields, Coverage, Segment};
-use model::histogram::{CounterResetHint, Histogram, HistogramColumns};
 use model::labels::Labels;
-use model::matcher::Matcher;
-use model::sample::{Sample, SampleColumns};
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
@@ -32,26 +36,14 @@ pub struct Merged {
     io: Io,
     range: TimeRange,
     head: HeadSelection,
-    blocks: Arc<Vec<BlockSeries>>,
+    blocks: Arc<Vec<Arc<BlockPart>>>,
     series: Vec<Places>,
     /// The places of all series in blocks: number of the block and index in its selection.
     places: Vec<(u16, u32)>,
     /// What is deleted or expired, for series of which something is.
     hidden: HashMap<u32, DeletedSpans>,
     labels: OnceLock<Result<Vec<BlockLabels>, ReadError>>,
-    pages: OnceLock<Result<Vec<BlockPages>, ReadError>>,
     tiers: Tiered,
-}
-
-/// Which series are wanted.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Wanted<'w> {
-    /// All must hold.
-    pub(crate) matchers: &'w [Matcher],
-    pub(crate) range: TimeRange,
-    pub(crate) series_max: usize,
-    /// More than `series_max` are no error: any so many will do.
-    pub(crate) first: bool,
 }
 
 /// Where a series is.
@@ -69,29 +61,24 @@ pub(crate) type Hide<'h> = &'h dyn Fn(&Labels) -> DeletedSpans;
 impl Merged {
     /// Merges what the head has with what `blocks`, by precedence, have. Behind those of samples may be blocks of tiers.
     pub(crate) fn new(
-        io: &Io,
-        engine: &Engine,
+        (io, engine): (&Io, &Engine),
         head: HeadSelection,
         blocks: Vec<Block>,
         tiers: Tiered,
         wanted: &Wanted<'_>,
+        session: &Session,
     ) -> Result<Self, SelectError> {
         let Wanted { range, series_max, first, .. } = *wanted;
-        let (matchers, selected) = (wanted.matchers.to_vec(), blocks);
-        let found = io.wait(async move {
-            let of_block = |block: &Block| {
-                let (block, matchers) = (block.clone(), &matchers);
-                async move {
-                    let series = match first {
-                        true => block.select_first(matchers, range, series_max).await?,
-                        false => block.select(matchers, range, series_max).await?,
-                    };
-                    let hashes = series.hashes().await?;
-                    Ok::<_, ReadError>((series, hashes))
-                }
+        let mut parts: Vec<Option<Arc<BlockPart>>> = blocks.iter().map(|block| session.part(block, wanted)).collect();
+        let missing = blocks.iter().zip(&mut parts).filter(|(_, part)| part.is_none());
+        let missing: Vec<_> = missing.map(|(block, part)| (block.charged_to(&session.account), part)).collect();
+        if !missing.is_empty() {
+            let select = async |(block, part): (Block, &mut Option<Arc<BlockPart>>)| {
+                *part = Some(Arc::new(BlockPart::select(&block, wanted).await?));
+                Ok::<_, ReadError>(())
             };
-            try_join_all(selected.iter().map(of_block)).await
-        })?;
+            io.wait(try_join_all(missing.into_iter().map(select)))?;
+        }
         let mut merged = Self {
             io: io.clone(),
             range,
@@ -101,27 +88,26 @@ impl Merged {
             places: Vec::new(),
             hidden: HashMap::new(),
             labels: OnceLock::new(),
-            pages: OnceLock::new(),
             tiers,
         };
-        let (blocks, hashes): (Vec<_>, Vec<_>) = found.into_iter().unzip();
-        merged.join(engine, &hashes);
+        let parts: Vec<_> = parts.into_iter().flatten().collect();
+        merged.join(engine, &parts);
         if !first && merged.series.len() > series_max {
             return Err(SelectError::TooManySeries { series_max });
         }
         merged.series.truncate(series_max);
-        merged.blocks = Arc::new(blocks);
+        merged.blocks = Arc::new(parts);
         Ok(merged)
     }
 
     /// Finds out which series of the blocks are one, and which of them the head has.
-    fn join(&mut self, engine: &Engine, hashes: &[Vec<LabelHash>]) {
-        let total: usize = hashes.iter().map(Vec::len).sum();
+    fn join(&mut self, engine: &Engine, parts: &[Arc<BlockPart>]) {
+        let total: usize = parts.iter().map(|part| part.hashes.len()).sum();
         let mut numbers: HashMap<LabelHash, u32> = HashMap::with_capacity(total);
         let mut found: Vec<(u32, u16, u32)> = Vec::with_capacity(total);
         let mut distinct: Vec<LabelHash> = Vec::new();
-        for (block, hashes) in (0u16..).zip(hashes) {
-            for (index, hash) in (0u32..).zip(hashes) {
+        for (block, part) in (0u16..).zip(parts) {
+            for (index, hash) in (0u32..).zip(&part.hashes) {
                 let number = *numbers.entry(*hash).or_insert_with(|| {
                     distinct.push(*hash);
                     distinct.len() as u32 - 1
@@ -180,33 +166,29 @@ impl Merged {
     }
 
     fn block(&self, number: u16) -> &BlockSeries {
-        &self.blocks[usize::from(number)]
+        &self.blocks[usize::from(number)].series
     }
 
     /// The labels of all series that blocks have, read once.
     fn block_labels(&self) -> Result<&[BlockLabels], SelectError> {
         let read = || {
             let blocks = Arc::clone(&self.blocks);
-            self.io.wait(async move { try_join_all(blocks.iter().map(|series| series.labels(None))).await })
+            self.io.wait(async move { try_join_all(blocks.iter().map(|part| part.series.labels(None))).await })
         };
         self.labels.get_or_init(read).as_deref().map_err(|error| SelectError::Block(error.clone()))
     }
 
-    /// The samples of all series that blocks have, fetched once.
-    fn pages(&self) -> Result<&[BlockPages], SelectError> {
-        let fetch = || {
-            let (blocks, range, raw) = (Arc::clone(&self.blocks), self.range, self.tiers.raw_blocks());
-            let fetch = async move {
-                let raw = blocks.iter().take(raw);
-                try_join_all(raw.map(|series| series.fetch(0..series.len(), range, What::ALL))).await
-            };
-            self.io.wait(fetch)
-        };
-        self.pages.get_or_init(fetch).as_deref().map_err(|error| SelectError::Block(error.clone()))
-    }
-
-    fn pages_of(&self, number: u16) -> Result<&BlockPages, SelectError> {
-        Ok(&self.pages()?[usize::from(number)])
+    /// The samples of all series that a block has; when they are not here, those of all blocks with any in the range are
+    /// fetched together.
+    fn pages_of(&self, number: u16, range: TimeRange) -> Result<&BlockPages, SelectError> {
+        let part = &self.blocks[usize::from(number)];
+        if let Some(pages) = part.samples_here() {
+            return Ok(pages);
+        }
+        let raw = self.blocks.iter().take(self.tiers.raw_blocks());
+        let missing = raw.filter(|part| part.series.may_hold(range) && part.samples_here().is_none());
+        self.io.wait(try_join_all(missing.map(|part| part.samples())))?;
+        Ok(self.io.wait(part.samples())?)
     }
 
     pub(crate) fn labels(&self, index: usize) -> Result<Labels, SelectError> {
@@ -225,22 +207,39 @@ impl Merged {
         }
     }
 
-    /// As [`HeadSelection::label_numbers`], as long as the head has all of them: the dictionaries of blocks know nothing of
-    /// each other.
+    /// As [`HeadSelection::label_numbers`]; `false` when a block cannot tell, and then nothing is appended. Head and blocks number
+    /// labels each for themselves, so the first number says whose the others are.
     pub(crate) fn label_numbers(&self, indices: Range<usize>, names: &[&str], into: &mut Vec<u32>) -> bool {
-        let of = self.series.get(indices).unwrap_or_default();
-        if of.iter().any(|places| places.head == NONE) {
-            return false;
-        }
-        for places in of {
-            let head = places.head as usize;
-            self.head.label_numbers(head..head + 1, names, into);
+        const OF_BLOCK: u32 = 1 << 31;
+        let start = into.len();
+        for index in indices {
+            let known = match self.all_places(index) {
+                (Some(head), _) => {
+                    self.head.label_numbers(head..head + 1, names, into);
+                    true
+                }
+                (None, [(block, row), ..]) if *block < 1 << 15 => {
+                    let labels = self.block_labels().ok().and_then(|labels| labels.get(usize::from(*block)));
+                    let at = into.len();
+                    // Whatever is wrong with labels is told when they are asked for.
+                    let known = labels.is_some_and(|of| of.numbers(*row as usize, names, into).unwrap_or(false));
+                    if let (true, Some(first)) = (known, into.get_mut(at)) {
+                        *first |= OF_BLOCK | u32::from(*block) << 16;
+                    }
+                    known
+                }
+                (None, _) => false,
+            };
+            if !known {
+                into.truncate(start);
+                return false;
+            }
         }
         true
     }
 
     pub(crate) fn may_have_label(&self, name: &str) -> bool {
-        self.head.may_have_label(name) || self.blocks.iter().any(|series| series.may_have_label(name))
+        self.head.may_have_label(name) || self.blocks.iter().any(|part| part.series.may_have_label(name))
     }
 
     pub(crate) fn prefetch(&self, indices: &[usize]) {
@@ -248,330 +247,4 @@ impl Merged {
             indices.iter().filter_map(|index| self.places(*index).0).take(8).collect();
         self.head.prefetch(&in_head);
     }
-
-    pub(crate) fn read(
-        &self,
-        index: usize,
-        range: TimeRange,
-        into: &mut SampleColumns,
-    ) -> Result<Option<u64>, SelectError> {
-        into.clear();
-        let range = self.tiers.unexpired(range);
-        let (head, blocks) = self.places(index);
-        let mut token = Token::default();
-        let mut merge = Merge::default();
-        let mut scratch = SampleColumns::default();
-        for (number, row) in blocks {
-            let series = self.block(*number);
-            let part = series.read(self.pages_of(*number)?, *row as usize, range, &mut scratch)?;
-            token.add(1 + u64::from(*number), part, scratch.is_empty());
-            merge.add(&mut scratch, into);
-        }
-        if let Some(head) = head {
-            let part = self.head.read(head, range.after_ms, range.until_ms, &mut scratch)?;
-            token.add(0, part, scratch.is_empty());
-            merge.add(&mut scratch, into);
-        }
-        let mut exact = merge.finish(into);
-        if let Some(hidden) = self.hidden.get(&(index as u32)) {
-            exact &= remove_hidden(hidden, into);
-        }
-        Ok(token.finish().filter(|_| exact))
-    }
-
-    pub(crate) fn latest(&self, index: usize, range: TimeRange) -> Result<Option<Sample>, SelectError> {
-        let range = self.tiers.unexpired(range);
-        if self.hidden.contains_key(&(index as u32)) {
-            let mut columns = SampleColumns::default();
-            self.read(index, range, &mut columns)?;
-            let newest = columns.timestamps_ms.last().zip(columns.values.last());
-            return Ok(newest.map(|(&timestamp_ms, &value)| Sample { timestamp_ms, value }));
-        }
-        let (head, blocks) = self.places(index);
-        let mut newest: Option<Sample> = None;
-        // By precedence: a later part counts only when it is newer.
-        for (number, row) in blocks {
-            let series = self.block(*number);
-            let after_ms = newest.map_or(range.after_ms, |sample| sample.timestamp_ms.max(range.after_ms));
-            let range = TimeRange { after_ms, ..range };
-            let reaches = series.time_range_ms(*row as usize)?.is_some_and(|(_, last_ms)| last_ms > after_ms);
-            if reaches && let Some(found) = series.latest(self.pages_of(*number)?, *row as usize, range)? {
-                newest = Some(found);
-            }
-        }
-        if let Some(head) = head
-            && let Some(found) = self.head.latest(head, range.after_ms, range.until_ms)?
-            && newest.is_none_or(|newest| newest.timestamp_ms < found.timestamp_ms)
-        {
-            newest = Some(found);
-        }
-        Ok(newest)
-    }
-
-    pub(crate) fn has_histograms(&self, index: usize) -> bool {
-        let (head, blocks) = self.places(index);
-        // A block that cannot be read says so when it is.
-        let in_block = |(number, row): &(u16, u32)| self.block(*number).has_histograms(*row as usize).unwrap_or(true);
-        head.is_some_and(|head| self.head.has_histograms(head)) || blocks.iter().any(in_block)
-    }
-
-    pub(crate) fn read_histograms(
-        &self,
-        index: usize,
-        range: TimeRange,
-        into: &mut HistogramColumns,
-    ) -> Result<(), SelectError> {
-        into.clear();
-        let range = self.tiers.unexpired(range);
-        let (head, blocks) = self.places(index);
-        let mut found: Vec<(i64, Arc<Histogram>)> = Vec::new();
-        let mut part = HistogramColumns::default();
-        let (mut parts, mut befores) = (0, Vec::new());
-        let mut take = |part: &mut HistogramColumns| {
-            parts += usize::from(!part.is_empty());
-            found.extend(part.timestamps_ms.drain(..).zip(part.histograms.drain(..)));
-        };
-        for (number, row) in blocks {
-            let pages = self.pages_of(*number)?;
-            befores.extend(self.block(*number).read_histograms_after(pages, *row as usize, range, &mut part)?);
-            take(&mut part);
-        }
-        if let Some(head) = head {
-            befores.extend(self.head.read_histograms_after(head, range.after_ms, range.until_ms, &mut part)?);
-            take(&mut part);
-        }
-        // Stable: of two at one time the first counts.
-        found.sort_by_key(|(timestamp_ms, _)| *timestamp_ms);
-        found.dedup_by_key(|(timestamp_ms, _)| *timestamp_ms);
-        if let Some(hidden) = self.hidden.get(&(index as u32)) {
-            found.retain(|(timestamp_ms, _)| !hidden.contains(*timestamp_ms));
-            befores.retain(|(timestamp_ms, _)| !hidden.contains(*timestamp_ms));
-            parts += 1;
-        }
-        if parts < 2 && befores.len() < 2 {
-            found.into_iter().for_each(|(timestamp_ms, histogram)| into.push(timestamp_ms, histogram));
-            return Ok(());
-        }
-        // Each part compared neighbours of its own; those of the whole may be others.
-        let newest = befores.into_iter().max_by_key(|(timestamp_ms, _)| *timestamp_ms);
-        let mut before = newest.map(|(_, histogram)| histogram);
-        for (timestamp_ms, mut histogram) in found {
-            let mut whole = histogram.counter_reset_hint;
-            if whole == CounterResetHint::NotReset {
-                whole = CounterResetHint::Unknown;
-            }
-            let known = Histogram { counter_reset_hint: whole, ..Histogram::clone(&histogram) };
-            let is = hint(&known, before.as_deref());
-            if is != histogram.counter_reset_hint {
-                histogram = Arc::new(Histogram { counter_reset_hint: is, ..known });
-            }
-            into.push(timestamp_ms, Arc::clone(&histogram));
-            before = Some(histogram);
-        }
-        Ok(())
-    }
-
-    pub(crate) fn latest_histogram(
-        &self,
-        index: usize,
-        range: TimeRange,
-    ) -> Result<Option<(i64, Arc<Histogram>)>, SelectError> {
-        let mut columns = HistogramColumns::default();
-        self.read_histograms(index, range, &mut columns)?;
-        Ok(columns.timestamps_ms.pop().zip(columns.histograms.pop()))
-    }
-
-    pub(crate) fn has_start_timestamps(&self, index: usize) -> bool {
-        let (head, blocks) = self.places(index);
-        let in_block =
-            |(number, row): &(u16, u32)| self.block(*number).has_start_timestamps(*row as usize).unwrap_or(true);
-        head.is_some_and(|head| self.head.has_start_timestamps(head)) || blocks.iter().any(in_block)
-    }
-
-    /// As [`HeadSelection::read_start_timestamps`]: one per sample of either kind, in order of time.
-    pub(crate) fn read_start_timestamps(
-        &self,
-        index: usize,
-        range: TimeRange,
-        into: &mut Vec<i64>,
-    ) -> Result<(), SelectError> {
-        into.clear();
-        let range = self.tiers.unexpired(range);
-        let (head, blocks) = self.places(index);
-        let mut found: Vec<(i64, i64)> = Vec::new();
-        let mut part = Part::default();
-        for (number, row) in blocks {
-            let (series, row, pages) = (self.block(*number), *row as usize, self.pages_of(*number)?);
-            series.read(pages, row, range, &mut part.floats)?;
-            series.read_histograms(pages, row, range, &mut part.histograms)?;
-            series.read_start_timestamps(pages, row, range, &mut part.starts_ms)?;
-            part.take(&mut found);
-        }
-        if let Some(head) = head {
-            let TimeRange { after_ms, until_ms } = range;
-            self.head.read(head, after_ms, until_ms, &mut part.floats)?;
-            self.head.read_histograms(head, after_ms, until_ms, &mut part.histograms)?;
-            self.head.read_start_timestamps(head, after_ms, until_ms, &mut part.starts_ms)?;
-            part.take(&mut found);
-        }
-        found.sort_by_key(|(timestamp_ms, _)| *timestamp_ms);
-        found.dedup_by_key(|(timestamp_ms, _)| *timestamp_ms);
-        if let Some(hidden) = self.hidden.get(&(index as u32)) {
-            found.retain(|(timestamp_ms, _)| !hidden.contains(*timestamp_ms));
-        }
-        if found.iter().any(|(_, start_ms)| *start_ms != 0) {
-            into.extend(found.into_iter().map(|(_, start_ms)| start_ms));
-        }
-        Ok(())
-    }
-}
-
-impl Merged {
-    /// Which time is served from buckets.
-    pub(crate) fn coverage(&self) -> Option<&Coverage> {
-        self.tiers.coverage()
-    }
-
-    /// As [`Selection::read_buckets`](super::Selection::read_buckets).
-    pub(crate) fn read_buckets(
-        &self,
-        index: usize,
-        segment: &Segment,
-        range: (i64, i64),
-        fields: BucketFields,
-        into: &mut BucketColumns,
-    ) -> Result<(), SelectError> {
-        into.clear();
-        let resolution_ms = segment.resolution_ms;
-        let (_, all) = self.all_places(index);
-        let in_tiers = all.iter().filter(|(number, _)| usize::from(*number) >= self.tiers.raw_blocks());
-        let mut pages = None;
-        for (number, row) in in_tiers.filter(|(number, _)| self.block(*number).resolution_ms() == resolution_ms) {
-            let pages = match &pages {
-                Some(pages) => pages,
-                None => pages.insert(self.tiers.pages(&self.io, &self.blocks, resolution_ms, fields)?),
-            };
-            if let Some(pages) = pages.get(number) {
-                self.block(*number).read_buckets(pages, *row as usize, range, fields, into)?;
-            }
-        }
-        if let Some(hidden) = self.hidden.get(&(index as u32)) {
-            let keep = |bucket: &Bucket| !hidden.touch(bucket.end_ms - resolution_ms + 1, bucket.end_ms);
-            retain_buckets(into, fields, keep);
-        }
-        Ok(())
-    }
-}
-
-/// What one source has of a series in a range.
-#[derive(Debug, Default)]
-pub(crate) struct Part {
-    pub(crate) floats: SampleColumns,
-    pub(crate) histograms: HistogramColumns,
-    pub(crate) starts_ms: Vec<i64>,
-}
-
-impl Part {
-    /// Gives out the timestamps with their start timestamps, 0 where none is known.
-    pub(crate) fn take(&mut self, found: &mut Vec<(i64, i64)>) {
-        let mut times: Vec<i64> =
-            self.floats.timestamps_ms.drain(..).chain(self.histograms.timestamps_ms.drain(..)).collect();
-        times.sort_unstable();
-        let starts = self.starts_ms.drain(..).chain(std::iter::repeat(0));
-        found.extend(times.into_iter().zip(starts));
-        self.floats.clear();
-        self.histograms.clear();
-    }
-}
-
-/// Puts parts of a series together: one behind the other as long as they are in order.
-#[derive(Debug)]
-pub(crate) struct Merge {
-    ordered: bool,
-    parts: usize,
-    /// All samples so far, once two parts overlap: time, number of the part, value.
-    overlapping: Vec<(i64, usize, f64)>,
-}
-
-impl Default for Merge {
-    fn default() -> Self {
-        Self { ordered: true, parts: 0, overlapping: Vec::new() }
-    }
-}
-
-impl Merge {
-    /// Takes what `part` has.
-    pub(crate) fn add(&mut self, part: &mut SampleColumns, into: &mut SampleColumns) {
-        let number = self.parts;
-        self.parts += 1;
-        let (Some(first), Some(_)) = (part.timestamps_ms.first(), part.values.first()) else { return };
-        if self.ordered && into.timestamps_ms.last().is_none_or(|last| last < first) {
-            if into.is_empty() {
-                std::mem::swap(part, into);
-            } else {
-                into.timestamps_ms.extend_from_slice(&part.timestamps_ms);
-                into.values.extend_from_slice(&part.values);
-            }
-            part.clear();
-            return;
-        }
-        if self.ordered {
-            self.ordered = false;
-            let so_far = into.timestamps_ms.drain(..).zip(into.values.drain(..));
-            self.overlapping.extend(so_far.map(|(timestamp_ms, value)| (timestamp_ms, 0, value)));
-        }
-        let more = part.timestamps_ms.drain(..).zip(part.values.drain(..));
-        self.overlapping.extend(more.map(|(timestamp_ms, value)| (timestamp_ms, number, value)));
-    }
-
-    /// Leaves everything in `into`; returns whether the parts were in order.
-    pub(crate) fn finish(mut self, into: &mut SampleColumns) -> bool {
-        if !self.ordered {
-            self.overlapping.sort_by_key(|(timestamp_ms, part, _)| (*timestamp_ms, *part));
-            self.overlapping.dedup_by_key(|(timestamp_ms, _, _)| *timestamp_ms);
-            self.overlapping.iter().for_each(|(timestamp_ms, _, value)| into.push(*timestamp_ms, *value));
-        }
-        self.ordered
-    }
-}
-
-/// Names a list of timestamps by those of its parts.
-#[derive(Debug, Default)]
-pub(crate) struct Token {
-    /// `None` in the end when a part has no name.
-    parts: u64,
-    hash: u64,
-    nameless: bool,
-}
-
-impl Token {
-    pub(crate) fn add(&mut self, source: u64, part: Option<u64>, empty: bool) {
-        if empty {
-            return;
-        }
-        // Tokens of blocks are equal across blocks; those of the head are another kind.
-        let kind = u64::from(source == 0);
-        match part {
-            Some(token) => self.hash = xxhash_rust::xxh3::xxh3_64_with_seed(&token.to_le_bytes(), self.hash ^ kind),
-            None => self.nameless = true,
-        }
-        self.parts += 1;
-    }
-
-    pub(crate) fn finish(&self) -> Option<u64> {
-        (!self.nameless && self.parts > 0).then_some(self.hash)
-    }
-}
-
-/// Leaves hidden samples out; returns whether there were none.
-pub(crate) fn remove_hidden(hidden: &DeletedSpans, columns: &mut SampleColumns) -> bool {
-    let keep: Vec<bool> = columns.timestamps_ms.iter().map(|timestamp_ms| !hidden.contains(*timestamp_ms)).collect();
-    if keep.iter().all(|keep| *keep) {
-        return true;
-    }
-    let mut kept = keep.iter();
-    columns.timestamps_ms.retain(|_| kept.next() == Some(&true));
-    let mut kept = keep.iter();
-    columns.values.retain(|_| kept.next() == Some(&true));
-    false
 }

@@ -1,10 +1,11 @@
 //! What of a selection comes from tiers: which time, which blocks, and their pages.
 
+use super::block_part::{BlockPart, Wanted};
 use super::io::Io;
-use super::selection::Wanted;
 use super::view::BlockView;
 use super::{Selection, Store, StoreView};
-use crate::block::read::{Block, BlockPages, BlockSeries, ReadError};
+use crate::block::meta::BlockMeta;
+use crate::block::read::{Block, BlockPages, ReadError};
 use crate::select::{SelectError, TimeRange};
 use futures::future::try_join_all;
 use hashbrown::HashMap;
@@ -14,7 +15,7 @@ use parking_lot::Mutex;
 use std::sync::Arc;
 
 /// Pages of blocks, by the number of the block.
-pub(crate) type TierPages = Arc<HashMap<u16, BlockPages>>;
+pub(crate) type TierPages = Arc<HashMap<u16, Arc<BlockPages>>>;
 
 /// The part that tiers have in a selection.
 #[derive(Debug, Default)]
@@ -41,7 +42,7 @@ impl Tiered {
     }
 
     /// Samples and, where `coverage` says so, buckets.
-    fn covering(view: &BlockView, range: TimeRange, coverage: Coverage) -> (Vec<Block>, Self) {
+    pub(crate) fn covering(view: &BlockView, range: TimeRange, coverage: Coverage) -> (Vec<Block>, Self) {
         let mut blocks: Vec<Block> = view.raw_within(range).cloned().collect();
         let raw_blocks = blocks.len();
         let is_read = |block: &&Block| {
@@ -64,6 +65,18 @@ impl Tiered {
         self.raw_blocks
     }
 
+    /// Whether samples of a block are read in a range although there are buckets.
+    pub(crate) fn leaves_samples(&self, range: TimeRange, meta: &BlockMeta) -> bool {
+        let mut next_ms = range.after_ms.max(meta.min_ms.saturating_sub(1));
+        let until_ms = range.until_ms.min(meta.max_ms);
+        for segment in self.coverage.iter().flat_map(|coverage| &coverage.segments) {
+            if segment.after_ms <= next_ms {
+                next_ms = next_ms.max(segment.until_ms);
+            }
+        }
+        next_ms < until_ms
+    }
+
     pub(crate) fn coverage(&self) -> Option<&Coverage> {
         self.coverage.as_ref()
     }
@@ -74,11 +87,11 @@ impl Tiered {
         TimeRange { after_ms: range.after_ms.max(expired_ms.unwrap_or(i64::MIN)), ..range }
     }
 
-    /// The pages of all selected series of one tier, fetched once.
+    /// The pages of all selected series of one tier.
     pub(crate) fn pages(
         &self,
         io: &Io,
-        blocks: &Arc<Vec<BlockSeries>>,
+        blocks: &Arc<Vec<Arc<BlockPart>>>,
         resolution_ms: i64,
         fields: BucketFields,
     ) -> Result<TierPages, SelectError> {
@@ -90,11 +103,11 @@ impl Tiered {
         let (blocks, raw_blocks) = (Arc::clone(blocks), self.raw_blocks);
         let fetched = io.wait(async move {
             let tiers = (0u16..).zip(blocks.iter()).skip(raw_blocks);
-            let wanted = tiers.filter(|(_, series)| series.resolution_ms() == resolution_ms);
-            try_join_all(wanted.map(|(number, series)| async move {
-                Ok::<_, ReadError>((number, series.fetch_buckets(0..series.len(), fields).await?))
-            }))
-            .await
+            let wanted = tiers.filter(|(_, part)| part.series.resolution_ms() == resolution_ms);
+            let fetch = async |(number, part): (u16, &Arc<BlockPart>)| {
+                Ok::<_, ReadError>((number, part.buckets(fields).await?))
+            };
+            try_join_all(wanted.map(fetch)).await
         })?;
         let pages: TierPages = Arc::new(fetched.into_iter().collect());
         known.push((resolution_ms, fields, Arc::clone(&pages)));
@@ -103,7 +116,7 @@ impl Tiered {
 }
 
 /// How a range is divided, and the range of which parts may be read: windows over buckets begin and end at bounds of these.
-fn divide(view: &BlockView, buckets: &BucketUse, range: TimeRange) -> Option<(Coverage, TimeRange)> {
+pub(crate) fn divide(view: &BlockView, buckets: &BucketUse, range: TimeRange) -> Option<(Coverage, TimeRange)> {
     let tiers = &view.tiers;
     let coverage = Coverage::choose(&tiers.spans, tiers.expired_until_ms, buckets, (range.after_ms, range.until_ms));
     let expired = tiers.expired_until_ms.is_some_and(|expired_ms| expired_ms > range.after_ms);
@@ -149,6 +162,7 @@ impl StoreView {
         };
         let head = self.head.select(matchers, range.after_ms, range.until_ms, series_max)?;
         let tiers = Tiered::covering(&self.blocks, range, coverage);
-        self.shared.merge(&self.blocks, head, tiers, &Wanted { matchers, range, series_max, first: false })
+        let wanted = Wanted { matchers, range, series_max, first: false };
+        self.shared.merge(&self.blocks, head, tiers, &wanted, &self.session)
     }
 }

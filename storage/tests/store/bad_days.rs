@@ -104,6 +104,7 @@ fn nothing_is_lost_on_bad_days() {
             late_write: 0.1,
             cut_body: 0.2,
             delay_max: Duration::from_millis(3),
+            latency: Duration::ZERO,
         };
         faulty.set_faults(bad);
         let (mut flushed, mut wrong) = (0, 0);

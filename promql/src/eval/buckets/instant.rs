@@ -1,12 +1,11 @@
 //! Instant selectors over samples and buckets.
 
 use super::pieces::{Part, Pieces};
-use super::{SAMPLES_PER_BUCKET, Tiers};
+use super::{INSTANT_FIELDS, SAMPLES_PER_BUCKET, Tiers};
 use crate::eval::exec::Worker;
 use crate::eval::row::Row;
 use crate::eval::select::InstantSelector;
 use crate::query_error::QueryError;
-use model::bucket::BucketFields;
 use model::sample::is_stale_marker;
 
 impl Tiers {
@@ -24,8 +23,7 @@ impl Tiers {
         let read = self.span_read((look.first(), look.last()), lookback_ms);
         let mut samples = worker.take_columns();
         self.read_samples(set, index, read, &mut samples)?;
-        let fields = BucketFields::LAST.and(BucketFields::LAST_TIME).and(BucketFields::STALE_END);
-        let runs = self.read_buckets(set, index, read, fields)?;
+        let runs = self.read_buckets(set, index, read, INSTANT_FIELDS)?;
         let buckets: usize = runs.iter().map(|run| run.columns.len()).sum();
         worker.hold_samples(samples.len() + buckets * SAMPLES_PER_BUCKET)?;
         let pieces = Pieces { samples: &samples, runs: &runs, segments: &self.coverage.segments };

@@ -11,6 +11,10 @@ use crate::eval::steps::LookTimes;
 use crate::resolution::SourceResolution;
 use model::bucket::{BucketFields, BucketUse, Coverage};
 
+/// What instant selectors need of buckets, and whoever takes one sample of each.
+pub(crate) const INSTANT_FIELDS: BucketFields =
+    BucketFields::LAST.and(BucketFields::LAST_TIME).and(BucketFields::STALE_END);
+
 /// What a function needs of buckets; `None` when it needs the samples.
 pub(crate) fn fields(function: RangeFunction) -> Option<BucketFields> {
     use RangeFunction as F;
@@ -58,7 +62,7 @@ impl Wanted {
     /// Of something that needs samples.
     pub(crate) fn samples(settings: &Settings, place: Place) -> Self {
         let where_expired = settings.source_resolution != SourceResolution::Exact;
-        Self { buckets: BucketUse { where_expired, ..BucketUse::default() }, place }
+        Self { buckets: BucketUse { where_expired, fields: INSTANT_FIELDS, ..BucketUse::default() }, place }
     }
 
     /// Of an instant selector: whatever the length of buckets, they have to end where it looks.
@@ -75,9 +79,8 @@ impl Wanted {
         place: Place,
     ) -> Self {
         let samples = Self::samples(settings, place);
-        if extension.is_some() || fields(function).is_none() {
-            return samples;
-        }
+        let (None, Some(fields)) = (extension, fields(function)) else { return samples };
+        let samples = Self { buckets: BucketUse { fields, ..samples.buckets }, ..samples };
         let mut wanted = samples.aligned(look, Some(range_ms), settings);
         if look.is_fixed() {
             wanted.buckets.inside_max_ms = range_ms / BUCKETS_INSIDE_MIN;

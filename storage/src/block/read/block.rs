@@ -1,13 +1,15 @@
 //! A block that can be read: which files it has, and what of them is in memory.
 
 use super::cache::{BlockCaches, CacheKey, CacheKind};
-use super::column::Numbers;
-use super::columns::{Column, ColumnBytes, Decode};
+use super::columns::ColumnBytes;
 use super::error::{PageError, ReadError};
-use super::fetch::{self, Fetched, Object, Wanted};
+use super::fetch::{self, Fetched, Object};
 use super::layout::{ColumnLayout, Layout};
 use super::overflow::{KEYS, Overflow, VALUES};
+use super::rows::RowRanges;
+use super::series_file::{NumberColumns, SeriesColumns, SeriesFile};
 use super::sums::Source;
+use crate::account::Account;
 use crate::block::meta::BlockMeta;
 use crate::block::schema::{self, column};
 use crate::bucket::Bucket;
@@ -15,24 +17,29 @@ use bytes::Bytes;
 use futures::future::{try_join, try_join_all};
 use hashbrown::HashSet;
 use model::labels::METRIC_NAME;
-use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 /// A series file up to this size is read as a whole.
 const WHOLE_MAX: u64 = 8 << 20;
+/// Bytes of columns that are fetched before it is known which of their rows are needed, to save a round trip.
+const ALONG_MAX: u64 = 4 << 20;
 
 /// An immutable block. Cheap to clone; making one costs no request.
 #[derive(Debug, Clone)]
 pub struct Block {
     pub(super) inner: Arc<Inner>,
+    /// Who is charged for what is read of it.
+    pub(super) account: Account,
 }
 
 #[derive(Debug)]
 pub(super) struct Inner {
     pub(super) meta: Arc<BlockMeta>,
-    pub(super) source: Source,
+    pub(super) source: Arc<Source>,
     /// A series file up to this size is read as a whole.
     whole_max: u64,
+    /// Its bytes; held while they are fetched, so that readers at the same time fetch them once.
+    whole: tokio::sync::Mutex<Weak<Bytes>>,
     pub(super) series: File,
     pub(super) timelines: Vec<File>,
     pub(super) samples: Vec<File>,
@@ -46,8 +53,10 @@ pub(super) struct Inner {
 pub(super) struct File {
     pub(super) object: Arc<Object>,
     footer_bytes: u64,
-    /// Whether readers want to know the bounds of timestamps of each page.
-    has_bounds: bool,
+    /// The column of which readers want to know the bounds of each page.
+    bounds_of: Option<&'static str>,
+    /// Held while its pages are looked for, so that readers at the same time ask once.
+    opened: tokio::sync::Mutex<Weak<Layout>>,
     /// Its first row, counted through all files of its kind.
     pub(super) first_row: u64,
     pub(super) rows: u64,
@@ -99,8 +108,13 @@ impl Block {
                 let object = Arc::new(Object::new(format!("{prefix}{}", file.name), file.bytes, file.crc32));
                 let first = first_row;
                 first_row += file.rows;
-                let has_bounds = name == schema::TIMELINES_FILE;
-                File { object, footer_bytes: file.footer_bytes, has_bounds, first_row: first, rows: file.rows }
+                let bounds_of = match name {
+                    schema::TIMELINES_FILE => Some(column::TIMESTAMP),
+                    schema::SERIES_FILE => Some(column::METRIC),
+                    _ => None,
+                };
+                let (footer_bytes, opened) = (file.footer_bytes, tokio::sync::Mutex::default());
+                File { object, footer_bytes, bounds_of, opened, first_row: first, rows: file.rows }
             };
             // A file without rows has no pages either: where all series have histograms only, that of the floats is one.
             let counts = |file: &File| file.rows > 0 || name == schema::SERIES_FILE;
@@ -116,11 +130,23 @@ impl Block {
             histograms: files(schema::HISTOGRAMS_FILE),
             hist_buckets: files(schema::HIST_BUCKETS_FILE),
             exemplars: files(schema::EXEMPLARS_FILE),
-            source: Source::new(bucket, caches.of_tenant(&meta.tenant), sums),
+            source: Arc::new(Source::new(bucket, caches.of_tenant(&meta.tenant), sums)),
+            whole: tokio::sync::Mutex::default(),
             whole_max,
             meta,
         };
-        Ok(Self { inner: Arc::new(inner) })
+        Ok(Self { inner: Arc::new(inner), account: Account::default() })
+    }
+
+    /// The same block; what is read of it is charged to `account`.
+    #[must_use]
+    pub fn charged_to(&self, account: &Account) -> Self {
+        Self { inner: Arc::clone(&self.inner), account: account.clone() }
+    }
+
+    /// Tells it from other blocks.
+    pub(crate) fn id(&self) -> u64 {
+        self.inner.series.object.id
     }
 
     /// What is known about it.
@@ -137,9 +163,17 @@ impl Inner {
         let layout = match self.source.cache.get::<Layout>(&key) {
             Some(layout) => layout,
             None => {
-                let start = file.object.bytes.saturating_sub(file.footer_bytes);
-                let tail = fetch::get_checked(&self.source, &file.object, start..file.object.bytes).await?;
-                self.keep_layout(file, &tail)?
+                let mut opened = file.opened.lock().await;
+                match opened.upgrade() {
+                    Some(layout) => layout,
+                    None => {
+                        let start = file.object.bytes.saturating_sub(file.footer_bytes);
+                        let tail = fetch::get_checked(&self.source, &file.object, start..file.object.bytes).await?;
+                        let layout = self.keep_layout(file, &tail)?;
+                        *opened = Arc::downgrade(&layout);
+                        layout
+                    }
+                }
             }
         };
         Ok(OpenFile { object: Arc::clone(&file.object), first_row: file.first_row, layout })
@@ -150,8 +184,7 @@ impl Inner {
     }
 
     fn keep_layout(&self, file: &File, tail: &Bytes) -> Result<Arc<Layout>, ReadError> {
-        let bounds_of = file.has_bounds.then_some(column::TIMESTAMP);
-        let layout = Arc::new(Layout::read(&file.object.key, file.object.bytes, tail, bounds_of)?);
+        let layout = Arc::new(Layout::read(&file.object.key, file.object.bytes, tail, file.bounds_of)?);
         if layout.rows != file.rows {
             return Err(PageError("the file has more or fewer rows than its block says").at(&file.object.key, 0));
         }
@@ -161,45 +194,55 @@ impl Inner {
     }
 
     /// The series file: all of it when it is small, its pages' places otherwise.
-    pub(super) async fn open_series(&self) -> Result<SeriesFile, ReadError> {
+    pub(super) async fn open_series(&self, account: &Account) -> Result<SeriesFile, ReadError> {
         let object = &self.series.object;
         if object.bytes > self.whole_max {
             let file = self.open(&self.series).await?;
-            return Ok(SeriesFile { file, whole: None });
+            return Ok(SeriesFile { file, whole: None, parts: Fetched::default(), _held: None });
         }
-        let key = CacheKey { object: object.id, kind: CacheKind::Column, place: u64::MAX };
-        let whole = match self.source.cache.get::<Bytes>(&key) {
-            Some(whole) => Bytes::clone(&whole),
-            None => {
-                let whole = fetch::get_checked(&self.source, object, 0..object.bytes).await?;
-                self.source.cache.insert(key, Arc::new(whole.clone()), whole.len());
-                whole
-            }
-        };
-        let key = CacheKey { kind: CacheKind::Layout, place: 0, ..key };
+        let held = Some(Arc::new(account.hold(object.bytes as usize)?));
+        let whole = self.whole_series().await?;
+        let key = CacheKey { object: object.id, kind: CacheKind::Layout, place: 0 };
         let layout = match self.source.cache.get::<Layout>(&key) {
             Some(layout) => layout,
             None => self.keep_layout(&self.series, &whole)?,
         };
         let file = OpenFile { object: Arc::clone(object), first_row: 0, layout };
-        Ok(SeriesFile { file, whole: Some(whole) })
+        Ok(SeriesFile { file, whole: Some(whole), parts: Fetched::default(), _held: held })
     }
 
-    /// The series file with the bytes of some columns.
+    /// All bytes of the series file.
+    async fn whole_series(&self) -> Result<Arc<Bytes>, ReadError> {
+        let object = &self.series.object;
+        let key = CacheKey { object: object.id, kind: CacheKind::Column, place: u64::MAX };
+        if let Some(whole) = self.source.cache.get::<Bytes>(&key) {
+            return Ok(whole);
+        }
+        let mut known = self.whole.lock().await;
+        if let Some(whole) = known.upgrade() {
+            return Ok(whole);
+        }
+        let whole = Arc::new(fetch::get_checked(&self.source, object, 0..object.bytes).await?);
+        self.source.cache.insert(key, Arc::clone(&whole), whole.len());
+        *known = Arc::downgrade(&whole);
+        Ok(whole)
+    }
+
+    /// The series file with the bytes of some columns: of their pages that have some of the rows.
     pub(super) async fn with_columns(
-        self: &Arc<Self>,
+        &self,
         series: &SeriesFile,
         paths: impl IntoIterator<Item = String>,
+        rows: &RowRanges,
+        account: &Account,
     ) -> Result<SeriesColumns, ReadError> {
-        let mut parts = Fetched::default();
+        let mut parts = series.parts.clone();
         if series.whole.is_none() {
             let mut wanted = Vec::new();
             for path in paths {
-                let Some(column) = series.file.layout.column(&path) else { continue };
-                let groups = column.groups.iter().filter(|group| !group.bytes.is_empty());
-                wanted.extend(groups.map(|group| self.wanted(&series.file.object, group.bytes.clone())));
+                series.want(&path, rows, &mut wanted);
             }
-            parts = fetch::fetch(&self.source, CacheKind::Column, wanted).await?;
+            parts.extend(fetch::fetch(&self.source, CacheKind::Column, wanted, account).await?);
         }
         let bytes = ColumnBytes {
             object: Arc::clone(&series.file.object),
@@ -210,8 +253,32 @@ impl Inner {
         Ok(SeriesColumns { file: series.file.clone(), bytes: Arc::new(bytes) })
     }
 
-    pub(super) fn wanted(&self, object: &Arc<Object>, range: Range<u64>) -> Wanted {
-        Wanted { object: Arc::clone(object), range }
+    /// The same series file; the bytes of some columns are kept with it, and those of others unless they are many.
+    pub(super) async fn keep_columns(
+        &self,
+        mut series: SeriesFile,
+        paths: impl IntoIterator<Item = String>,
+        others: impl IntoIterator<Item = String>,
+        rows: &RowRanges,
+        account: &Account,
+    ) -> Result<SeriesFile, ReadError> {
+        if series.is_large() {
+            let (mut wanted, mut along) = (Vec::new(), Vec::new());
+            paths.into_iter().for_each(|path| series.want(&path, rows, &mut wanted));
+            others.into_iter().for_each(|path| series.want(&path, rows, &mut along));
+            if fetch::bytes(&along) <= ALONG_MAX {
+                wanted.extend(along);
+            }
+            series.parts.extend(fetch::fetch(&self.source, CacheKind::Column, wanted, account).await?);
+        }
+        Ok(series)
+    }
+
+    /// The columns that reading series takes: where their samples are, who they are, and their labels.
+    pub(super) fn series_columns(&self) -> impl Iterator<Item = String> {
+        let labels = self.meta.label_columns.iter().map(String::as_str).chain([METRIC_NAME]).map(label_path);
+        let hashes = [column::FINGERPRINT, column::FINGERPRINT_HIGH].map(str::to_owned);
+        NumberColumns::paths().chain(hashes).chain(labels)
     }
 
     /// Whether a label has a column.
@@ -220,7 +287,11 @@ impl Inner {
     }
 
     /// The labels without a column, `None` if there are none.
-    pub(super) async fn overflow(self: &Arc<Self>, series: &SeriesFile) -> Result<Option<Arc<Overflow>>, ReadError> {
+    pub(super) async fn overflow(
+        &self,
+        series: &SeriesFile,
+        account: &Account,
+    ) -> Result<Option<Arc<Overflow>>, ReadError> {
         if !self.meta.labels_overflow {
             return Ok(None);
         }
@@ -229,7 +300,8 @@ impl Inner {
         if let Some(found) = self.source.cache.get::<Overflow>(&key) {
             return Ok(Some(found));
         }
-        let columns = self.with_columns(series, [KEYS.to_owned(), VALUES.to_owned()]).await?;
+        let all = RowRanges::all(series.file.layout.rows as u32);
+        let columns = self.with_columns(series, [KEYS.to_owned(), VALUES.to_owned()], &all, account).await?;
         let mut known: HashSet<&str> = self.meta.label_columns.iter().map(String::as_str).collect();
         known.insert(METRIC_NAME);
         let (keys, values) = (series.file.column(KEYS)?, series.file.column(VALUES)?);
@@ -244,114 +316,10 @@ pub(super) fn label_path(label: &str) -> String {
     if label == METRIC_NAME { column::METRIC.to_owned() } else { column::label(label) }
 }
 
-/// The series file, as far as it was fetched.
-#[derive(Debug, Clone)]
-pub(super) struct SeriesFile {
-    pub(super) file: OpenFile,
-    whole: Option<Bytes>,
-}
-
-/// Columns of the series file that can be read.
-#[derive(Debug, Clone)]
-pub(super) struct SeriesColumns {
-    pub(super) file: OpenFile,
-    pub(super) bytes: Arc<ColumnBytes>,
-}
-
-impl SeriesColumns {
-    pub(super) fn column<P: Decode>(&self, path: &str) -> Result<Column<P>, ReadError> {
-        Ok(Column::new(&self.bytes, self.file.column(path)?))
-    }
-}
-
-/// The numbers that say where the samples of a series are.
-#[derive(Debug)]
-pub(super) struct NumberColumns {
-    columns: [Column<Numbers>; NUMBERS.len()],
-}
-
-const NUMBERS: [&str; 17] = [
-    column::ROW_START,
-    column::ROW_COUNT,
-    column::RAW_COUNT,
-    column::STALE_COUNT,
-    column::HAS_STARTS,
-    column::TS_ROW_FIRST,
-    column::TS_ROW_LAST,
-    column::DIVISOR,
-    column::STEP_MS,
-    column::MIN_TS,
-    column::MAX_TS,
-    column::HISTOGRAM_START,
-    column::HISTOGRAM_COUNT,
-    column::BUCKET_START,
-    column::BUCKET_COUNT,
-    column::EXEMPLAR_START,
-    column::EXEMPLAR_COUNT,
-];
-
-/// Where the samples of one series are.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Entry {
-    pub(super) rows: Range<u64>,
-    pub(super) raw_count: u64,
-    pub(super) stale_count: u64,
-    pub(super) has_starts: bool,
-    /// Rows of the first and the last float sample in the timelines file.
-    pub(super) ts_rows: Option<(u64, u64)>,
-    /// `None` when it changes.
-    pub(super) divisor: Option<f64>,
-    /// 0 when it varies.
-    pub(super) step_ms: u64,
-    pub(super) min_ms: i64,
-    pub(super) max_ms: i64,
-    pub(super) histograms: Range<u64>,
-    pub(super) buckets: Range<u64>,
-    pub(super) exemplars: Range<u64>,
-}
-
-impl NumberColumns {
-    pub(super) fn paths() -> impl Iterator<Item = String> {
-        NUMBERS.into_iter().map(str::to_owned)
-    }
-
-    pub(super) fn new(series: &SeriesColumns) -> Result<Self, ReadError> {
-        let columns = NUMBERS.iter().map(|path| series.column(path)).collect::<Result<Vec<_>, _>>()?;
-        let missing = |_| ReadError::unreadable(&series.file.object.key, "it lacks columns");
-        Ok(Self { columns: columns.try_into().map_err(missing)? })
-    }
-
-    pub(super) fn entry(&self, row: u32) -> Result<Entry, ReadError> {
-        let mut numbers = [None; NUMBERS.len()];
-        for (number, column) in numbers.iter_mut().zip(&self.columns) {
-            *number = column.number(row)?;
-        }
-        let [start, count, raw, stale, starts, ts_first, ts_last, divisor, step, min, max, rest @ ..] = numbers;
-        let range = |start: Option<u64>, count: Option<u64>| {
-            let start = start.unwrap_or(0);
-            start..start.saturating_add(count.unwrap_or(0))
-        };
-        let [histogram, histograms, bucket, buckets, exemplar, exemplars] = rest;
-        Ok(Entry {
-            rows: range(start, count),
-            raw_count: raw.unwrap_or(0),
-            stale_count: stale.unwrap_or(0),
-            has_starts: starts == Some(1),
-            ts_rows: ts_first.zip(ts_last),
-            divisor: divisor.map(f64::from_bits),
-            step_ms: step.unwrap_or(0),
-            min_ms: min.map_or(i64::MAX, |ms| ms as i64),
-            max_ms: max.map_or(i64::MIN, |ms| ms as i64),
-            histograms: range(histogram, histograms),
-            buckets: range(bucket, buckets),
-            exemplars: range(exemplar, exemplars),
-        })
-    }
-}
-
 /// Opens what reading samples needs, all at once.
-pub(super) async fn open_for_samples(block: &Inner) -> Result<(SeriesFile, Vec<OpenFile>, Vec<OpenFile>), ReadError> {
-    let files = try_join(block.open_all(&block.samples), block.open_all(&block.timelines));
-    let (series, (samples, timelines)) = try_join(block.open_series(), files).await?;
+pub(super) async fn open_for_samples(block: &Block) -> Result<(SeriesFile, Vec<OpenFile>, Vec<OpenFile>), ReadError> {
+    let inner = &block.inner;
+    let files = try_join(inner.open_all(&inner.samples), inner.open_all(&inner.timelines));
+    let (series, (samples, timelines)) = try_join(inner.open_series(&block.account), files).await?;
     Ok((series, samples, timelines))
 }

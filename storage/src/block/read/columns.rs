@@ -11,31 +11,28 @@ use bytes::Bytes;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-/// Bytes of a file that are here: all of it, or all pages of some columns.
+/// Bytes of a file that are here: all of it, or some pages of some columns.
 #[derive(Debug)]
 pub(crate) struct ColumnBytes {
     pub(crate) object: Arc<Object>,
     pub(crate) cache: TenantCache,
-    pub(crate) whole: Option<Bytes>,
-    /// Pages of a column in a row group, by where they start.
+    pub(crate) whole: Option<Arc<Bytes>>,
+    /// Pages and dictionaries, by where they start.
     pub(crate) parts: Fetched,
 }
 
 impl ColumnBytes {
-    /// The bytes of a range that is part of a column's pages in a row group.
-    fn get(&self, group: &GroupPlace, range: Range<u64>) -> Result<&[u8], ReadError> {
+    /// The bytes of a page or a dictionary.
+    fn get(&self, range: Range<u64>) -> Result<&[u8], ReadError> {
         let missing = || ReadError::NotFetched { key: Arc::clone(&self.object.key), offset: range.start };
-        let (bytes, start) = match &self.whole {
-            Some(whole) => (whole, 0),
-            // All pages of the column in its row group, or this one alone.
-            None => match self.parts.get(&self.object, range.start) {
-                Some(page) if page.len() as u64 == range.end - range.start => (page, range.start),
-                _ => (self.parts.get(&self.object, group.bytes.start).ok_or_else(missing)?, group.bytes.start),
-            },
-        };
-        let from = range.start.checked_sub(start).ok_or_else(missing)? as usize;
-        let to = range.end.checked_sub(start).ok_or_else(missing)? as usize;
-        bytes.get(from..to).ok_or_else(missing)
+        match &self.whole {
+            Some(whole) => whole.get(range.start as usize..range.end as usize),
+            None => {
+                let part = self.parts.get(&self.object, range.start);
+                part.filter(|part| part.len() as u64 == range.end.saturating_sub(range.start)).map(|part| &**part)
+            }
+        }
+        .ok_or_else(missing)
     }
 }
 
@@ -125,7 +122,7 @@ impl Decode for TextPage {
     fn decode(bytes: &ColumnBytes, column: &ColumnLayout, page: &PagePlace) -> Result<Self, ReadError> {
         let at = |error: PageError| error.at(&bytes.object.key, page.offset);
         let group = group_of(bytes, column, page)?;
-        let data = read_data_page(bytes.get(group, page.range())?, column.compression, Vec::new()).map_err(at)?;
+        let data = read_data_page(bytes.get(page.range())?, column.compression, Vec::new()).map_err(at)?;
         let shared = shared_dictionary(bytes, column, group)?;
         let (ids, own) = text_ids(&data, shared.as_deref()).map_err(at)?;
         Ok(match own {
@@ -150,7 +147,7 @@ impl Decode for Numbers {
                 group.dictionary.start,
                 |numbers: &Vec<u64>| numbers.len() * 8,
                 || {
-                    let stored = bytes.get(group, group.dictionary.clone())?;
+                    let stored = bytes.get(group.dictionary.clone())?;
                     read_dictionary_page(stored, column.compression)
                         .and_then(|page| dictionary_numbers(&page, column.kind))
                         .map_err(|error| error.at(&bytes.object.key, group.dictionary.start))
@@ -158,7 +155,7 @@ impl Decode for Numbers {
             )
         });
         let dictionary = dictionary.transpose()?;
-        read_data_page(bytes.get(group, page.range())?, column.compression, Vec::new())
+        read_data_page(bytes.get(page.range())?, column.compression, Vec::new())
             .and_then(|data| numbers(&data, dictionary.as_ref().map(|numbers| numbers.as_slice()), column.kind))
             .map_err(|error| error.at(&bytes.object.key, page.offset))
     }
@@ -188,7 +185,7 @@ pub(crate) fn shared_dictionary(
         return Ok(None);
     }
     let dictionary = cached(bytes, group.dictionary.start, Dictionary::memory, || {
-        let stored = bytes.get(group, group.dictionary.clone())?;
+        let stored = bytes.get(group.dictionary.clone())?;
         read_dictionary_page(stored, column.compression)
             .and_then(|page| Dictionary::read(&page))
             .map_err(|error| error.at(&bytes.object.key, group.dictionary.start))
@@ -197,10 +194,6 @@ pub(crate) fn shared_dictionary(
 }
 
 /// The bytes of a page that are here.
-pub(crate) fn page_bytes<'a>(
-    bytes: &'a ColumnBytes,
-    column: &ColumnLayout,
-    page: &PagePlace,
-) -> Result<&'a [u8], ReadError> {
-    bytes.get(group_of(bytes, column, page)?, page.range())
+pub(crate) fn page_bytes<'a>(bytes: &'a ColumnBytes, page: &PagePlace) -> Result<&'a [u8], ReadError> {
+    bytes.get(page.range())
 }

@@ -1,5 +1,6 @@
 //! What can go wrong while a block is read.
 
+use crate::account::Refused;
 use crate::error::ErrorKind;
 use std::sync::Arc;
 
@@ -56,6 +57,9 @@ pub enum ReadError {
         /// The bound that was passed.
         series_max: usize,
     },
+    /// Whoever reads may not hold so much memory.
+    #[error(transparent)]
+    Refused(#[from] Refused),
 }
 
 impl ReadError {
@@ -66,7 +70,7 @@ impl ReadError {
             Self::Bucket { source, .. } => source.kind(),
             Self::Damaged { .. } | Self::Unreadable { .. } => ErrorKind::Corrupt,
             Self::NotFetched { .. } => ErrorKind::Unavailable,
-            Self::TooManySeries { .. } => ErrorKind::Limited,
+            Self::TooManySeries { .. } | Self::Refused(_) => ErrorKind::Limited,
         }
     }
 

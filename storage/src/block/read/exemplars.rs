@@ -34,7 +34,7 @@ impl BlockSeries {
                 want_rows(&files, path, &self.entry(index)?.exemplars, &mut wanted)?;
             }
         }
-        let fetched = fetch::fetch(&self.block.source, CacheKind::Page, wanted).await?;
+        let fetched = fetch::fetch(&self.block.source, CacheKind::Page, wanted, &self.account).await?;
         let pages = BlockPages { fetched, histograms: Vec::new(), hist_buckets: Vec::new() };
         let mut found = Vec::new();
         // Series that follow each other share pages: the last one of each column.

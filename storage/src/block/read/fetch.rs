@@ -3,11 +3,13 @@
 use super::cache::{CacheKey, CacheKind};
 use super::error::{PageError, ReadError};
 use super::sums::{Source, Sums, widen};
+use crate::account::{Account, Held};
 use crate::bucket::Bucket;
 use bytes::Bytes;
-use futures::future::try_join;
+use futures::future::{BoxFuture, FutureExt, Shared, WeakShared, try_join};
 use futures::{StreamExt, TryStreamExt, stream};
 use hashbrown::HashMap;
+use parking_lot::Mutex;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -41,10 +43,11 @@ pub(crate) struct Wanted {
     pub(crate) range: Range<u64>,
 }
 
-/// Bytes that are here. They stay until this is dropped, whatever the cache does.
+/// Bytes that are here. They stay until this is dropped, whatever the cache does, and are charged for so long.
 #[derive(Debug, Clone, Default)]
 pub struct Fetched {
     parts: HashMap<(u64, u64), Bytes>,
+    held: Vec<Arc<Held>>,
 }
 
 impl Fetched {
@@ -55,6 +58,7 @@ impl Fetched {
     /// Takes what another has.
     pub(crate) fn extend(&mut self, other: Self) {
         self.parts.extend(other.parts);
+        self.held.extend(other.held);
     }
 
     /// How many bytes are held.
@@ -64,43 +68,120 @@ impl Fetched {
     }
 }
 
-/// Fetches what is wanted; each range is found by where it starts.
-pub(crate) async fn fetch(source: &Source, kind: CacheKind, mut wanted: Vec<Wanted>) -> Result<Fetched, ReadError> {
+/// Requests that are under way: whoever wants the same bytes meanwhile waits for the same answer.
+#[derive(Debug, Default)]
+pub(crate) struct UnderWay {
+    by_part: Mutex<HashMap<CacheKey, WeakShared<Flight>>>,
+}
+
+/// A request, driven by whoever waits for it.
+type Flight = BoxFuture<'static, Result<Arc<Landed>, ReadError>>;
+
+/// The parts of an answer by where they start, checked.
+#[derive(Debug)]
+pub(crate) struct Landed {
+    parts: Vec<(u64, Bytes)>,
+    /// Held until the last answer is checked, even if the cache has no room for it.
+    _sums: Option<Arc<Sums>>,
+}
+
+/// Entries of requests that nobody waited for to their end, before they are looked for.
+const FORGOTTEN_MAX: usize = 4096;
+
+/// Fetches what is wanted, charged to `account`; each range is found by where it starts.
+pub(crate) async fn fetch(
+    source: &Arc<Source>,
+    kind: CacheKind,
+    mut wanted: Vec<Wanted>,
+    account: &Account,
+) -> Result<Fetched, ReadError> {
     sort(&mut wanted);
-    let cache = &source.cache;
-    let mut fetched = Fetched::default();
-    wanted.retain(|wanted| match cache.get::<Bytes>(&key(kind, wanted)) {
+    let held = account.hold(bytes(&wanted) as usize)?;
+    let mut fetched = Fetched { parts: HashMap::with_capacity(wanted.len()), held: vec![Arc::new(held)] };
+    wanted.retain(|wanted| match source.cache.get::<Bytes>(&key(kind, wanted)) {
         Some(bytes) => {
             fetched.parts.insert((wanted.object.id, wanted.range.start), Bytes::clone(&bytes));
             false
         }
         None => true,
     });
-    let requests = plan(&wanted);
-    let answers = stream::iter(requests.into_iter().map(|parts| request(source, parts, &wanted)));
+    let flights = join_or_start(source, kind, wanted);
+    let landed =
+        |(flight, parts): (Shared<Flight>, Vec<Wanted>)| async move { Ok::<_, ReadError>((flight.await?, parts)) };
+    let answers = stream::iter(flights.into_iter().map(landed));
     let mut answers = std::pin::pin!(answers.buffer_unordered(PARALLEL));
-    // Held until the last answer is checked, even if the cache has no room for it.
-    let mut sums = None;
-    while let Some(answer) = answers.try_next().await? {
-        for part in wanted.get(answer.parts).unwrap_or_default() {
+    while let Some((landed, parts)) = answers.try_next().await? {
+        for part in parts {
+            let at = landed.parts.binary_search_by_key(&part.range.start, |(start, _)| *start);
+            let bytes = at.ok().and_then(|at| landed.parts.get(at)).map(|(_, bytes)| bytes.clone());
+            let short =
+                || PageError("the object is shorter than its block says").at(&part.object.key, part.range.start);
+            fetched.parts.insert((part.object.id, part.range.start), bytes.ok_or_else(short)?);
+        }
+    }
+    Ok(fetched)
+}
+
+/// The requests that bring what is wanted, which is sorted: those that are under way, and new ones for what is left.
+fn join_or_start(source: &Arc<Source>, kind: CacheKind, wanted: Vec<Wanted>) -> Vec<(Shared<Flight>, Vec<Wanted>)> {
+    let mut flights: Vec<(Shared<Flight>, Vec<Wanted>)> = Vec::new();
+    if wanted.is_empty() {
+        return flights;
+    }
+    let mut under_way = source.under_way.by_part.lock();
+    let mut left = Vec::new();
+    for part in wanted {
+        match under_way.get(&key(kind, &part)).and_then(WeakShared::upgrade) {
+            Some(flight) => match flights.last_mut().filter(|(last, _)| last.ptr_eq(&flight)) {
+                Some((_, parts)) => parts.push(part),
+                None => flights.push((flight, vec![part])),
+            },
+            None => left.push(part),
+        }
+    }
+    if under_way.len() > FORGOTTEN_MAX {
+        under_way.retain(|_, flight| flight.upgrade().is_some());
+    }
+    for parts in plan(&left) {
+        let parts = left.get(parts).unwrap_or_default().to_vec();
+        let flight = fly(Arc::clone(source), kind, parts.clone()).boxed().shared();
+        if let Some(weak) = flight.downgrade() {
+            under_way.extend(parts.iter().map(|part| (key(kind, part), weak.clone())));
+        }
+        flights.push((flight, parts));
+    }
+    flights
+}
+
+/// One request, whose parts end in the cache.
+async fn fly(source: Arc<Source>, kind: CacheKind, wanted: Vec<Wanted>) -> Result<Arc<Landed>, ReadError> {
+    let answer = request(&source, &wanted).await;
+    let mut parts = Vec::with_capacity(wanted.len());
+    if let Ok(answer) = &answer {
+        for part in &wanted {
             let from = (part.range.start - answer.start) as usize;
             let to = (part.range.end - answer.start) as usize;
             let Some(these) = answer.bytes.get(from..to) else { continue };
             // A copy, so that a small part does not keep all of the answer in memory.
             let these = Bytes::copy_from_slice(these);
-            cache.insert(key(kind, part), Arc::new(these.clone()), these.len());
-            fetched.parts.insert((part.object.id, part.range.start), these);
+            source.cache.insert(key(kind, part), Arc::new(these.clone()), these.len());
+            parts.push((part.range.start, these));
         }
-        sums = answer.sums;
     }
-    drop(sums);
-    Ok(fetched)
+    let mut under_way = source.under_way.by_part.lock();
+    wanted.iter().for_each(|part| drop(under_way.remove(&key(kind, part))));
+    Ok(Arc::new(Landed { parts, _sums: answer?.sums }))
 }
 
 /// Puts what is wanted in order, everything once.
 pub(crate) fn sort(wanted: &mut Vec<Wanted>) {
     wanted.sort_unstable_by_key(|wanted| (wanted.object.id, wanted.range.start));
     wanted.dedup_by(|a, b| (a.object.id, a.range.start) == (b.object.id, b.range.start));
+}
+
+/// How many bytes are wanted.
+pub(crate) fn bytes(wanted: &[Wanted]) -> u64 {
+    wanted.iter().map(|wanted| wanted.range.end - wanted.range.start).sum()
 }
 
 /// Whether nothing of what is wanted takes a request.
@@ -114,31 +195,29 @@ fn key(kind: CacheKind, wanted: &Wanted) -> CacheKey {
 
 /// Bytes of an object that were checked.
 struct Answer {
-    /// Which of the wanted ranges are in it.
-    parts: Range<usize>,
     start: u64,
     bytes: Bytes,
     sums: Option<Arc<Sums>>,
 }
 
-async fn request(source: &Source, parts: Range<usize>, wanted: &[Wanted]) -> Result<Answer, ReadError> {
-    let these = wanted.get(parts.clone()).unwrap_or_default();
-    let (Some(first), Some(end)) = (these.first(), these.iter().map(|part| part.range.end).max()) else {
-        return Ok(Answer { parts, start: 0, bytes: Bytes::new(), sums: None });
+/// Ranges of one object, ascending by their start, with one request.
+async fn request(source: &Source, wanted: &[Wanted]) -> Result<Answer, ReadError> {
+    let (Some(first), Some(end)) = (wanted.first(), wanted.iter().map(|part| part.range.end).max()) else {
+        return Ok(Answer { start: 0, bytes: Bytes::new(), sums: None });
     };
     let object = &first.object;
     let range = widen(&(first.range.start..end), object.bytes);
     let (bytes, sums) = try_join(get(&source.bucket, object, range.clone()), source.sums()).await?;
     if let Some(sums) = &sums {
-        sums.check(object, range.start, &bytes, these.iter().map(|part| &part.range))?;
+        sums.check(object, range.start, &bytes, wanted.iter().map(|part| &part.range))?;
     }
-    Ok(Answer { parts, start: range.start, bytes, sums })
+    Ok(Answer { start: range.start, bytes, sums })
 }
 
 /// One range with one request, checked.
 pub(crate) async fn get_checked(source: &Source, object: &Arc<Object>, range: Range<u64>) -> Result<Bytes, ReadError> {
     let wanted = [Wanted { object: Arc::clone(object), range: range.clone() }];
-    let answer = request(source, 0..1, &wanted).await?;
+    let answer = request(source, &wanted).await?;
     let (from, to) = ((range.start - answer.start) as usize, (range.end - answer.start) as usize);
     if to > answer.bytes.len() {
         return Err(PageError("the object is shorter than its block says").at(&object.key, answer.bytes.len() as u64));
@@ -149,8 +228,7 @@ pub(crate) async fn get_checked(source: &Source, object: &Arc<Object>, range: Ra
 /// One range with one request, as it comes.
 pub(crate) async fn get(bucket: &Bucket, object: &Object, range: Range<u64>) -> Result<Bytes, ReadError> {
     let failed = |source| ReadError::Bucket { key: Arc::clone(&object.key), source: Arc::new(source) };
-    let mut answers = bucket.get_ranges(&object.key, &[range]).await.map_err(failed)?;
-    Ok(answers.pop().unwrap_or_default())
+    bucket.get_part(&object.key, range).await.map_err(failed)
 }
 
 /// Which of the wanted ranges, sorted, go into one request each.

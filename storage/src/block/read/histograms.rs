@@ -105,9 +105,11 @@ impl BlockSeries {
         &self,
         histograms: &[Range<u64>],
         buckets: &[Range<u64>],
-        pages: &mut BlockPages,
-    ) -> Result<(), ReadError> {
-        let block = &self.block;
+    ) -> Result<BlockPages, ReadError> {
+        let (mut pages, block) = (BlockPages::default(), &self.block);
+        if histograms.is_empty() {
+            return Ok(pages);
+        }
         let files = futures::future::try_join(block.open_all(&block.histograms), block.open_all(&block.hist_buckets));
         (pages.histograms, pages.hist_buckets) = files.await?;
         let mut wanted = Vec::new();
@@ -126,12 +128,12 @@ impl BlockSeries {
                 want_rows(&pages.hist_buckets, path, rows, &mut wanted)?;
             }
         }
-        pages.fetched.extend(fetch::fetch(&block.source, CacheKind::Page, wanted).await?);
+        pages.fetched.extend(fetch::fetch(&block.source, CacheKind::Page, wanted, &self.account).await?);
         let mut wanted = Vec::new();
         open_pages::with(&block.source.cache, |open| {
             for rows in histograms {
                 let mut ts_rows: Vec<u64> =
-                    numbers(open, pages, &pages.histograms, c::TS_ROW, rows.clone())?.into_iter().flatten().collect();
+                    numbers(open, &pages, &pages.histograms, c::TS_ROW, rows.clone())?.into_iter().flatten().collect();
                 ts_rows.sort_unstable();
                 for run in ts_rows.chunk_by(|a, b| b - a <= 1) {
                     let (Some(first), Some(last)) = (run.first(), run.last()) else { continue };
@@ -140,8 +142,8 @@ impl BlockSeries {
             }
             Ok::<_, ReadError>(())
         })?;
-        pages.fetched.extend(fetch::fetch(&block.source, CacheKind::Page, wanted).await?);
-        Ok(())
+        pages.fetched.extend(fetch::fetch(&block.source, CacheKind::Page, wanted, &self.account).await?);
+        Ok(pages)
     }
 
     fn stored_histograms(&self, pages: &BlockPages, index: usize, range: TimeRange) -> Result<Vec<Stored>, ReadError> {

@@ -31,8 +31,13 @@ pub(crate) struct ColumnLayout {
     pub(crate) pages: Vec<PagePlace>,
     /// Least and greatest integer of each page. Empty if nobody asked for them.
     pub(crate) bounds: Vec<(i64, i64)>,
+    /// The same of texts; they may be a little wider. `None` where they are not known.
+    text_bounds: Vec<Option<TextBounds>>,
     pub(crate) groups: Vec<GroupPlace>,
 }
+
+/// The least and the greatest text of a page.
+type TextBounds = (Box<[u8]>, Box<[u8]>);
 
 /// A data page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,8 +62,6 @@ impl PagePlace {
 pub(crate) struct GroupPlace {
     /// Bytes of the dictionary page; empty when there is none.
     pub(crate) dictionary: Range<u64>,
-    /// Bytes of all pages.
-    pub(crate) bytes: Range<u64>,
     /// Rows without a value, if that is known.
     pub(crate) nulls: Option<u64>,
     pub(crate) rows: u64,
@@ -128,6 +131,7 @@ impl Layout {
                         definition_max: column.column_descr().max_def_level().unsigned_abs().into(),
                         pages: Vec::new(),
                         bounds: Vec::new(),
+                        text_bounds: Vec::new(),
                         groups: Vec::new(),
                     }),
                 };
@@ -151,9 +155,7 @@ impl Layout {
                     Some(Ok(start)) if start < first => start..first,
                     _ => first..first,
                 };
-                let end = layout.pages.last().map_or(first, |page| page.range().end).max(first);
                 layout.groups.push(GroupPlace {
-                    bytes: dictionary.start..end,
                     nulls: column.statistics().and_then(Statistics::null_count_opt),
                     rows,
                     dictionary_only: !dictionary.is_empty() && uses_dictionary_only(column),
@@ -178,7 +180,12 @@ impl Layout {
     /// Memory that it takes, about.
     pub(crate) fn memory(&self) -> usize {
         let of = |(name, column): (&String, &Arc<ColumnLayout>)| {
-            name.len() + 120 + column.pages.len() * 24 + column.bounds.len() * 16 + column.groups.len() * 64
+            name.len()
+                + 120
+                + column.pages.len() * 24
+                + column.bounds.len() * 16
+                + column.groups.len() * 48
+                + column.text_bounds.len() * 160
         };
         64 + self.columns.iter().map(of).sum::<usize>()
     }
@@ -187,10 +194,25 @@ impl Layout {
 impl ColumnLayout {
     /// Adds the bounds of the pages of one more row group; where they are not known, such as hold everything.
     fn push_bounds(&mut self, index: Option<&ColumnIndexMetaData>) {
-        if let Some(ColumnIndexMetaData::INT64(index)) = index {
-            self.bounds.extend(index.min_values().iter().copied().zip(index.max_values().iter().copied()));
+        match index {
+            Some(ColumnIndexMetaData::INT64(index)) => {
+                self.bounds.extend(index.min_values().iter().copied().zip(index.max_values().iter().copied()));
+            }
+            Some(ColumnIndexMetaData::BYTE_ARRAY(index)) => {
+                let of_page = |page| Some((index.min_value(page)?.into(), index.max_value(page)?.into()));
+                let pages = self.pages.len().saturating_sub(self.text_bounds.len());
+                self.text_bounds.extend((0..pages).map(of_page));
+            }
+            _ => {}
         }
         self.bounds.resize(self.pages.len(), (i64::MIN, i64::MAX));
+        self.text_bounds.resize(self.pages.len(), None);
+    }
+
+    /// Whether a page may hold a text.
+    pub(crate) fn may_hold_text(&self, page: usize, text: &str) -> bool {
+        let bounds = self.text_bounds.get(page).and_then(Option::as_ref);
+        bounds.is_none_or(|(least, greatest)| **least <= *text.as_bytes() && *text.as_bytes() <= **greatest)
     }
 
     /// Whether a page may hold an integer `after < n <= until`.

@@ -28,6 +28,7 @@ mod rows;
 mod samples;
 mod select;
 mod selection;
+mod series_file;
 mod sums;
 #[cfg(test)]
 mod tests;

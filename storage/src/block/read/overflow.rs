@@ -129,7 +129,7 @@ pub(crate) fn page_strings(
     page: &super::layout::PagePlace,
 ) -> Result<Vec<Vec<Box<str>>>, ReadError> {
     let at = |error: super::error::PageError| error.at(&bytes.object.key, page.offset);
-    let stored = page_bytes(bytes, column, page)?;
+    let stored = page_bytes(bytes, page)?;
     let data = read_data_page(stored, column.compression, Vec::new()).map_err(at)?;
     let starts = row_starts(&data, column.definition_max).map_err(at)?;
     let shared = shared_dictionary(bytes, column, group_of(bytes, column, page)?)?;

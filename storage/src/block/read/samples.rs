@@ -3,12 +3,13 @@
 //! Each thread keeps the pages it read last, open at the place where it stopped: series that follow each other in a block are
 //! read without decoding anything twice.
 
-use super::block::{Entry, OpenFile};
+use super::block::OpenFile;
 use super::error::{PageError, ReadError};
 use super::fetch::Fetched;
 use super::layout::{ColumnLayout, PagePlace};
 use super::open_pages::{self, DeltaPage, OpenPages};
 use super::selection::{BlockPages, BlockSeries};
+use super::series_file::Entry;
 use crate::block::schema::column;
 use crate::select::TimeRange;
 use model::sample::{Sample, SampleColumns, stale_marker};

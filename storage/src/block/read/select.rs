@@ -1,6 +1,6 @@
 //! Which series of a block satisfy matchers, and what labels they have.
 
-use super::block::{Block, SeriesFile, label_path, open_for_samples};
+use super::block::{Block, label_path, open_for_samples};
 use super::column::{ABSENT, Ids};
 use super::columns::{Column, TextPage, shared_dictionary};
 use super::error::ReadError;
@@ -8,12 +8,13 @@ use super::layout::ColumnLayout;
 use super::matching::{filter, for_each_part, in_range};
 use super::rows::RowRanges;
 use super::selection::BlockSeries;
+use super::series_file::SeriesFile;
 use super::text::Dictionary;
 use crate::block::schema::column;
 use crate::select::{Listing, TimeRange};
 use hashbrown::HashMap;
 use model::labels::METRIC_NAME;
-use model::matcher::Matcher;
+use model::matcher::{MatchOp, Matcher};
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
@@ -29,12 +30,13 @@ impl Block {
         range: TimeRange,
         series_max: usize,
     ) -> Result<BlockSeries, ReadError> {
-        let (series, samples, timelines) = open_for_samples(&self.inner).await?;
+        let (series, samples, timelines) = open_for_samples(self).await?;
+        let series = self.with_foreseen(series, matchers, Some(range)).await?;
         let rows = self.matching(&series, matchers, Some(range)).await?;
         if rows.count() > series_max {
             return Err(ReadError::TooManySeries { series_max });
         }
-        BlockSeries::new(self, &series, samples, timelines, &rows).await
+        BlockSeries::new(self, series, samples, timelines, rows).await
     }
 
     /// The first `limit` of the series that satisfy all `matchers` and may have samples in the range.
@@ -47,10 +49,11 @@ impl Block {
         range: TimeRange,
         limit: usize,
     ) -> Result<BlockSeries, ReadError> {
-        let (series, samples, timelines) = open_for_samples(&self.inner).await?;
+        let (series, samples, timelines) = open_for_samples(self).await?;
+        let series = self.with_foreseen(series, matchers, Some(range)).await?;
         let mut rows = self.matching(&series, matchers, Some(range)).await?;
         rows.truncate(limit);
-        BlockSeries::new(self, &series, samples, timelines, &rows).await
+        BlockSeries::new(self, series, samples, timelines, rows).await
     }
 
     /// The series that satisfy all `matchers`, those that have nothing but exemplars included.
@@ -58,9 +61,10 @@ impl Block {
     /// # Errors
     /// The block cannot be read.
     pub async fn select_all(&self, matchers: &[Matcher]) -> Result<BlockSeries, ReadError> {
-        let (series, samples, timelines) = open_for_samples(&self.inner).await?;
+        let (series, samples, timelines) = open_for_samples(self).await?;
+        let series = self.with_foreseen(series, matchers, None).await?;
         let rows = self.matching(&series, matchers, None).await?;
-        BlockSeries::new(self, &series, samples, timelines, &rows).await
+        BlockSeries::new(self, series, samples, timelines, rows).await
     }
 
     /// How many series satisfy all `matchers` and may have samples in the range.
@@ -68,7 +72,7 @@ impl Block {
     /// # Errors
     /// The block cannot be read.
     pub async fn count(&self, matchers: &[Matcher], range: TimeRange) -> Result<usize, ReadError> {
-        let series = self.inner.open_series().await?;
+        let series = self.inner.open_series(&self.account).await?;
         Ok(self.matching(&series, matchers, Some(range)).await?.count())
     }
 
@@ -82,11 +86,11 @@ impl Block {
         range: TimeRange,
         limit: usize,
     ) -> Result<Listing, ReadError> {
-        let series = self.inner.open_series().await?;
+        let series = self.inner.open_series(&self.account).await?;
         let rows = self.matching(&series, matchers, Some(range)).await?;
         let columns = || self.inner.meta.label_columns.iter().map(String::as_str).chain([METRIC_NAME]);
         let mut found = BTreeSet::new();
-        if let Some(overflow) = self.inner.overflow(&series).await? {
+        if let Some(overflow) = self.inner.overflow(&series, &self.account).await? {
             overflow.for_each(&rows, |name, _| {
                 if !found.contains(name) {
                     found.insert(name.to_owned());
@@ -102,7 +106,8 @@ impl Block {
                 None => unknown.push(name),
             }
         }
-        let resident = self.inner.with_columns(&series, unknown.iter().map(|name| label_path(name))).await?;
+        let paths = unknown.iter().map(|name| label_path(name));
+        let resident = self.inner.with_columns(&series, paths, &rows, &self.account).await?;
         for name in unknown {
             if has_any(&resident.column(&label_path(name))?, &rows)? {
                 found.insert(name.to_owned());
@@ -122,7 +127,7 @@ impl Block {
         range: TimeRange,
         limit: usize,
     ) -> Result<Listing, ReadError> {
-        let series = self.inner.open_series().await?;
+        let series = self.inner.open_series(&self.account).await?;
         let rows = self.matching(&series, matchers, Some(range)).await?;
         let mut found = BTreeSet::new();
         let take = |value: &str, _| {
@@ -147,11 +152,25 @@ impl Block {
     /// # Errors
     /// The block cannot be read.
     pub async fn series_by_value(&self, name: &str) -> Result<Vec<(String, u64)>, ReadError> {
-        let series = self.inner.open_series().await?;
+        let series = self.inner.open_series(&self.account).await?;
         let rows = RowRanges::all(series.file.layout.rows as u32);
         let mut counts: HashMap<String, u64> = HashMap::new();
         self.count_values(&series, name, &rows, |value, count| *counts.entry_ref(value).or_default() += count).await?;
         Ok(counts.into_iter().collect())
+    }
+
+    /// Of a large series file: fetches what is compared, and with it, unless it is much, what selected series need.
+    async fn with_foreseen(
+        &self,
+        series: SeriesFile,
+        matchers: &[Matcher],
+        range: Option<TimeRange>,
+    ) -> Result<SeriesFile, ReadError> {
+        if !series.is_large() {
+            return Ok(series);
+        }
+        let (rows, paths) = (candidates(&series, matchers), compared(matchers, range));
+        self.inner.keep_columns(series, paths, self.inner.series_columns(), &rows, &self.account).await
     }
 
     /// The rows that satisfy all matchers and may have samples in the range, if there is one.
@@ -162,11 +181,10 @@ impl Block {
         range: Option<TimeRange>,
     ) -> Result<RowRanges, ReadError> {
         let meta = &self.inner.meta;
-        let mut rows = RowRanges::all(series.file.layout.rows as u32);
+        let mut rows = candidates(series, matchers);
         // The metric first: it leaves a few ranges. Then what compares a single value.
         let mut matchers: Vec<&Matcher> = matchers.iter().collect();
         matchers.sort_by_key(|matcher| (matcher.name() != METRIC_NAME, matcher.regex().is_some()));
-        let paths = matchers.iter().map(|matcher| label_path(matcher.name()));
         // When all samples are in the range, so are those of every series that has any.
         let within = |range: &TimeRange| meta.min_ms > range.after_ms && meta.max_ms <= range.until_ms;
         let samples_everywhere = || {
@@ -174,15 +192,15 @@ impl Block {
             first.is_ok_and(|first| first.groups.iter().all(|group| group.nulls == Some(0)))
         };
         let range = range.filter(|range| !within(range) || meta.exemplars > 0 && !samples_everywhere());
-        let times = range.iter().flat_map(|_| [column::MIN_TS, column::MAX_TS].map(str::to_owned));
-        let resident = self.inner.with_columns(series, paths.chain(times)).await?;
+        let paths = compared(matchers.iter().copied(), range);
+        let resident = self.inner.with_columns(series, paths, &rows, &self.account).await?;
         for matcher in matchers {
             if rows.is_empty() {
                 return Ok(rows);
             }
             if self.inner.has_column(matcher.name()) {
                 rows = filter(&resident.column(&label_path(matcher.name()))?, matcher, &rows)?;
-            } else if let Some(overflow) = self.inner.overflow(series).await? {
+            } else if let Some(overflow) = self.inner.overflow(series, &self.account).await? {
                 rows = overflow.filter(matcher, &rows);
             } else if !matcher.matches("") {
                 return Ok(RowRanges::default());
@@ -205,7 +223,7 @@ impl Block {
         if self.inner.has_column(name) {
             let layout = Arc::clone(series.file.column(&label_path(name))?);
             if layout.groups.iter().all(|group| group.dictionary_only || group.nulls == Some(group.rows)) {
-                let resident = self.inner.with_columns(series, [label_path(name)]).await?;
+                let resident = self.inner.with_columns(series, [label_path(name)], rows, &self.account).await?;
                 for group in layout.groups.iter().filter(|group| group.dictionary_only) {
                     let dictionary = shared_dictionary(&resident.bytes, &layout, group)?.unwrap_or_default();
                     dictionary.iter().for_each(|value| take(value, 0));
@@ -226,7 +244,7 @@ impl Block {
         mut take: impl FnMut(&str, u64),
     ) -> Result<(), ReadError> {
         if !self.inner.has_column(name) {
-            if let Some(overflow) = self.inner.overflow(series).await? {
+            if let Some(overflow) = self.inner.overflow(series, &self.account).await? {
                 overflow.for_each(rows, |other, value| {
                     if other == name {
                         take(value, 1);
@@ -235,7 +253,7 @@ impl Block {
             }
             return Ok(());
         }
-        let resident = self.inner.with_columns(series, [label_path(name)]).await?;
+        let resident = self.inner.with_columns(series, [label_path(name)], rows, &self.account).await?;
         let mut counts: Vec<u64> = Vec::new();
         let mut current: Option<Arc<Dictionary>> = None;
         let mut hand_over = |dictionary: &Option<Arc<Dictionary>>, counts: &mut Vec<u64>| {
@@ -260,6 +278,29 @@ impl Block {
         hand_over(&current, &mut counts);
         Ok(())
     }
+}
+
+/// The columns that decide which series are selected.
+fn compared<'m>(
+    matchers: impl IntoIterator<Item = &'m Matcher>,
+    range: Option<TimeRange>,
+) -> impl Iterator<Item = String> {
+    let labels = matchers.into_iter().map(|matcher| label_path(matcher.name()));
+    labels.chain(range.into_iter().flat_map(|_| [column::MIN_TS, column::MAX_TS].map(str::to_owned)))
+}
+
+/// The rows that may satisfy a matcher of the metric's name, as far as the bounds of pages tell: series are sorted by it.
+fn candidates(series: &SeriesFile, matchers: &[Matcher]) -> RowRanges {
+    let all = RowRanges::all(series.file.layout.rows as u32);
+    let is_name = |matcher: &&Matcher| matcher.name() == METRIC_NAME && matcher.op() == MatchOp::Equal;
+    let name = matchers.iter().find(is_name).map(Matcher::value).filter(|name| !name.is_empty());
+    let (Some(name), Some(column)) = (name, series.file.layout.column(column::METRIC)) else { return all };
+    let mut rows = RowRanges::default();
+    for (number, page) in column.pages.iter().enumerate().filter(|(number, _)| column.may_hold_text(*number, name)) {
+        let end = column.pages.get(number + 1).map_or(series.file.layout.rows, |next| next.row);
+        rows.push(page.row as u32..end as u32);
+    }
+    rows
 }
 
 fn listing(found: BTreeSet<String>, limit: usize) -> Listing {

@@ -1,6 +1,6 @@
 //! Series of a block that were selected, and where their samples are.
 
-use super::block::{Block, Entry, Inner, NumberColumns, OpenFile, SeriesFile, label_path};
+use super::block::{Block, Inner, OpenFile, label_path};
 use super::cache::CacheKind;
 use super::column::ABSENT;
 use super::columns::{Column, TextPage};
@@ -10,9 +10,12 @@ use super::open_pages;
 use super::overflow::Overflow;
 use super::rows::RowRanges;
 use super::samples::{Times, for_each_page, plan};
+use super::series_file::{Entry, NumberColumns, SeriesFile};
+use crate::account::{Account, Held};
 use crate::append::LabelHash;
 use crate::block::schema::column;
 use crate::select::TimeRange;
+use futures::future::try_join;
 use model::labels::{Labels, METRIC_NAME};
 use model::metadata::MetricType;
 use std::ops::Range;
@@ -22,8 +25,12 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct BlockSeries {
     pub(super) block: Arc<Inner>,
+    /// Who is charged for what is read.
+    pub(super) account: Account,
     /// Rows of the series file, ascending.
     rows: Vec<u32>,
+    ranges: RowRanges,
+    _held: Held,
     series: SeriesFile,
     numbers: NumberColumns,
     pub(super) samples: Vec<OpenFile>,
@@ -51,17 +58,25 @@ impl What {
 impl BlockSeries {
     pub(super) async fn new(
         block: &Block,
-        series: &SeriesFile,
+        series: SeriesFile,
         samples: Vec<OpenFile>,
         timelines: Vec<OpenFile>,
-        rows: &RowRanges,
+        ranges: RowRanges,
     ) -> Result<Self, ReadError> {
-        let columns = block.inner.with_columns(series, NumberColumns::paths()).await?;
+        let Block { inner, account } = block;
+        // Row, and hash and place in what it becomes part of.
+        let held = account.hold(ranges.count() * 32)?;
+        let (paths, others) = (NumberColumns::paths(), inner.series_columns());
+        let series = inner.keep_columns(series, paths, others, &ranges, account).await?;
+        let columns = inner.with_columns(&series, NumberColumns::paths(), &ranges, account).await?;
         Ok(Self {
-            block: Arc::clone(&block.inner),
-            rows: rows.iter().collect(),
-            series: series.clone(),
+            block: Arc::clone(inner),
+            account: account.clone(),
+            rows: ranges.iter().collect(),
+            ranges,
+            _held: held,
             numbers: NumberColumns::new(&columns)?,
+            series,
             samples,
             timelines,
         })
@@ -91,7 +106,7 @@ impl BlockSeries {
     /// The block cannot be read.
     pub async fn hashes(&self) -> Result<Vec<LabelHash>, ReadError> {
         let halves = [column::FINGERPRINT, column::FINGERPRINT_HIGH].map(str::to_owned);
-        let columns = self.block.with_columns(&self.series, halves).await?;
+        let columns = self.block.with_columns(&self.series, halves, &self.ranges, &self.account).await?;
         let low: Column<super::column::Numbers> = columns.column(column::FINGERPRINT)?;
         let high: Column<super::column::Numbers> = columns.column(column::FINGERPRINT_HIGH)?;
         let hash = |row: &u32| {
@@ -112,11 +127,12 @@ impl BlockSeries {
         };
         wanted.sort_unstable();
         wanted.dedup();
-        let resident = self.block.with_columns(&self.series, wanted.iter().map(|name| label_path(name))).await?;
+        let paths = wanted.iter().map(|name| label_path(name));
+        let resident = self.block.with_columns(&self.series, paths, &self.ranges, &self.account).await?;
         let column = |name: &&str| Ok(((*name).to_owned(), resident.column(&label_path(name))?));
         let columns = wanted.iter().map(column).collect::<Result<_, ReadError>>()?;
         let outside = names.is_none_or(|names| names.iter().any(|name| !self.block.has_column(name)));
-        let overflow = if outside { self.block.overflow(&self.series).await? } else { None };
+        let overflow = if outside { self.block.overflow(&self.series, &self.account).await? } else { None };
         Ok(BlockLabels { rows: self.rows.clone(), columns, overflow })
     }
 
@@ -125,9 +141,15 @@ impl BlockSeries {
     /// # Errors
     /// The block cannot be read.
     pub async fn metric_types(&self) -> Result<Vec<MetricType>, ReadError> {
-        let columns = self.block.with_columns(&self.series, [column::TYPE.to_owned()]).await?;
+        let paths = [column::TYPE.to_owned()];
+        let columns = self.block.with_columns(&self.series, paths, &self.ranges, &self.account).await?;
         let types: Column<TextPage> = columns.column(column::TYPE)?;
         self.rows.iter().map(|row| Ok(types.text(*row)?.parse().unwrap_or_default())).collect()
+    }
+
+    /// Whether the block may have samples in a range.
+    pub(crate) fn may_hold(&self, range: TimeRange) -> bool {
+        self.block.meta.max_ms > range.after_ms && self.block.meta.min_ms <= range.until_ms
     }
 
     /// Whether any series of the block may have the label.
@@ -187,11 +209,9 @@ impl BlockSeries {
                 floats.push(entry);
             }
         }
-        let fetched = self.fetch_floats(&floats, range, what).await?;
-        let mut pages = BlockPages { fetched, histograms: Vec::new(), hist_buckets: Vec::new() };
-        if !histograms.is_empty() {
-            self.fetch_histograms(&histograms, &buckets, &mut pages).await?;
-        }
+        let floats = self.fetch_floats(&floats, range, what);
+        let (floats, mut pages) = try_join(floats, self.fetch_histograms(&histograms, &buckets)).await?;
+        pages.fetched.extend(floats);
         Ok(pages)
     }
 
@@ -207,21 +227,21 @@ impl BlockSeries {
         };
         let mut saved = 0;
         if !timelines.is_empty() && entries.iter().any(is_cut) {
-            saved = bytes(&wanted).saturating_sub(bytes(&self.wanted_samples(entries, what, about)?));
+            saved = fetch::bytes(&wanted).saturating_sub(fetch::bytes(&self.wanted_samples(entries, what, about)?));
         }
         let worth_it = saved >= ROUND_TRIP_BYTES || saved > 0 && fetch::is_cached(source, CacheKind::Page, &timelines);
         if !worth_it {
             wanted.extend(timelines);
-            return fetch::fetch(source, CacheKind::Page, wanted).await;
+            return fetch::fetch(source, CacheKind::Page, wanted, &self.account).await;
         }
-        let mut fetched = fetch::fetch(source, CacheKind::Page, timelines).await?;
+        let mut fetched = fetch::fetch(source, CacheKind::Page, timelines, &self.account).await?;
         let wanted = open_pages::with(&source.cache, |open| {
             self.wanted_samples(entries, what, |entry| match plan(entry, range) {
                 (Times::Steps, rows) => Ok(rows),
                 _ => entry.samples_in(self, &fetched, range, open),
             })
         })?;
-        fetched.extend(fetch::fetch(source, CacheKind::Page, wanted).await?);
+        fetched.extend(fetch::fetch(source, CacheKind::Page, wanted, &self.account).await?);
         Ok(fetched)
     }
 
@@ -274,10 +294,6 @@ impl BlockSeries {
 /// What a store sends in the time of another round trip, about.
 const ROUND_TRIP_BYTES: u64 = 1 << 20;
 
-fn bytes(wanted: &[Wanted]) -> u64 {
-    wanted.iter().map(|wanted| wanted.range.end - wanted.range.start).sum()
-}
-
 /// Adds rows behind those that are there.
 fn push_rows(ranges: &mut Vec<Range<u64>>, rows: Range<u64>) {
     match ranges.last_mut() {
@@ -320,7 +336,7 @@ fn push_new(wanted: &mut Vec<Wanted>, object: &Arc<Object>, range: Range<u64>) {
 }
 
 /// Pages of samples that were fetched.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct BlockPages {
     pub(super) fetched: Fetched,
     pub(super) histograms: Vec<OpenFile>,
@@ -394,33 +410,41 @@ impl BlockLabels {
         Ok(labels.find(|(other, _)| *other == name).map_or("", |(_, value)| value))
     }
 
-    /// Appends two numbers for each of the `names` that stand for its value: within one block, equal numbers mean equal
-    /// values. Only names that were asked for have numbers.
+    /// Appends a number for each of the `names`, and one before them: within one block, equal numbers mean equal values, and the
+    /// first is below 65,536. Returns whether it could tell: only names that were asked for have numbers, and values that no
+    /// dictionary of a row group has do not.
     ///
     /// # Errors
     /// The block is damaged.
-    pub fn numbers(&self, index: usize, names: &[&str], into: &mut Vec<u32>) -> Result<(), ReadError> {
-        const IN_MAP: u32 = u32::MAX - 1;
-        let row = self.row(index);
+    pub fn numbers(&self, index: usize, names: &[&str], into: &mut Vec<u32>) -> Result<bool, ReadError> {
+        let (row, start) = (self.row(index), into.len());
+        // Row groups number their values; the map of a block numbers its own.
+        let mut group = None;
+        let none = |into: &mut Vec<u32>| {
+            into.truncate(start);
+            false
+        };
+        into.push(0);
         for name in names {
-            let numbers = match self.columns.binary_search_by(|(other, _)| other.as_str().cmp(name)) {
-                Ok(at) => match self.columns.get(at) {
-                    Some((_, column)) => {
-                        let (page, at) = column.page_of(row)?;
-                        match page.ids.get(at) {
-                            ABSENT => [ABSENT, ABSENT],
-                            id => [page.dictionary_number, id],
-                        }
+            let found = self.columns.binary_search_by(|(other, _)| other.as_str().cmp(name));
+            let number = match found.ok().and_then(|at| self.columns.get(at)) {
+                Some((_, column)) => {
+                    let (page, at) = column.page_of(row)?;
+                    match page.ids.get(at) {
+                        ABSENT => ABSENT,
+                        id if page.dictionary_number == *group.get_or_insert(page.dictionary_number) => id,
+                        _ => return Ok(none(into)),
                     }
-                    None => [ABSENT, ABSENT],
-                },
-                Err(_) => match self.overflow.as_ref().and_then(|overflow| overflow.value_number(row, name)) {
-                    Some(id) => [IN_MAP, id],
-                    None => [ABSENT, ABSENT],
-                },
+                }
+                None => self.overflow.as_ref().and_then(|overflow| overflow.value_number(row, name)).unwrap_or(ABSENT),
             };
-            into.extend(numbers);
+            into.push(number);
         }
-        Ok(())
+        match (group, into.get_mut(start)) {
+            (Some(group), Some(first)) if group <= u16::MAX.into() => *first = group,
+            (Some(_), _) => return Ok(none(into)),
+            (None, _) => {}
+        }
+        Ok(true)
     }
 }

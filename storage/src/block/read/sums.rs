@@ -5,7 +5,7 @@
 
 use super::cache::{CacheKey, CacheKind, TenantCache};
 use super::error::{PageError, ReadError};
-use super::fetch::{Object, get};
+use super::fetch::{Object, UnderWay, get};
 use crate::block::checksums::{CHUNK_BYTES, FileSums, parse};
 use crate::bucket::Bucket;
 use std::ops::Range;
@@ -20,6 +20,7 @@ pub(crate) struct Source {
     pub(crate) cache: TenantCache,
     /// `None` if the block has no checksums: then nothing is checked.
     sums: Option<SumsFile>,
+    pub(crate) under_way: UnderWay,
 }
 
 #[derive(Debug)]
@@ -39,7 +40,7 @@ pub(crate) struct Sums {
 impl Source {
     pub(crate) fn new(bucket: &Bucket, cache: TenantCache, sums: Option<Object>) -> Self {
         let file = |object| SumsFile { object: Arc::new(object), known: tokio::sync::Mutex::default() };
-        Self { bucket: bucket.clone(), cache, sums: sums.map(file) }
+        Self { bucket: bucket.clone(), cache, sums: sums.map(file), under_way: UnderWay::default() }
     }
 
     /// The checksums: one request, if they are not known yet.

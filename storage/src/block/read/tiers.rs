@@ -34,7 +34,7 @@ impl BlockSeries {
                 want_rows(&self.samples, path, &rows, &mut wanted)?;
             }
         }
-        let fetched = fetch::fetch(&self.block.source, CacheKind::Page, wanted).await?;
+        let fetched = fetch::fetch(&self.block.source, CacheKind::Page, wanted, &self.account).await?;
         Ok(BlockPages { fetched, histograms: Vec::new(), hist_buckets: Vec::new() })
     }
 

@@ -117,6 +117,7 @@ async fn run(seed: u64) -> Told {
                     late_write: 0.15,
                     cut_body: 0.1,
                     delay_max: Duration::from_millis(4),
+                    latency: Duration::ZERO,
                 });
                 if random.random::<f64>() < 0.4 {
                     store.crash_after(random.random_range(3..60));

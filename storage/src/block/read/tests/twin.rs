@@ -67,8 +67,12 @@ async fn check_selection(block: &Block, all: &[Series], matchers: &[Matcher], ra
         let among = labels.among(index, &names).unwrap();
         assert_eq!(among, series.labels.filter(|name| names.contains(&name)));
         let mut numbers = Vec::new();
-        labels.numbers(index, &names, &mut numbers).unwrap();
-        assert_eq!(*numbers_of.entry(numbers).or_insert(among.clone()), among);
+        if labels.numbers(index, &names, &mut numbers).unwrap() {
+            assert!(numbers.len() == names.len() + 1 && numbers[0] <= u16::MAX.into());
+            assert_eq!(*numbers_of.entry(numbers).or_insert(among.clone()), among);
+        } else {
+            assert!(numbers.is_empty());
+        }
         assert_eq!(labels.value(index, "zone").unwrap(), series.labels.get("zone").unwrap_or(""));
 
         let token = found.read(&pages, index, range, &mut floats).unwrap();

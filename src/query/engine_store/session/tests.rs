@@ -1,0 +1,101 @@
+//! Queries over blocks behind a network.
+
+use super::*;
+use crate::query::admission::AdmissionOptions;
+use crate::query::error::QueryFailure;
+use crate::query::executor::QueryExecutor;
+use crate::query::metrics::QueryMetrics;
+use crate::query::request::{QueryOptions, QueryRequest, Window};
+use crate::runtime::cpu::CpuPool;
+use model::tenant::TenantId;
+use promql::budget::BudgetLimits;
+use promql::parse::ParseOptions;
+use promql::resolution::SourceResolution;
+use std::path::Path;
+use std::time::Duration;
+use storage::append::{LabelHash, Rows};
+use storage::bucket::testing::{Faults, FaultyStore};
+use storage::bucket::{Bucket, BucketStore, RetryPolicy};
+use storage::store::{Store, StoreOptions};
+use storage::wal::replay::ReplayProgress;
+
+const HOUR: i64 = 3_600_000;
+const BASE_MS: i64 = 1_700_049_600_000;
+const BLOCKS: i64 = 10;
+
+fn open(path: &Path, network: &FaultyStore) -> Store {
+    let mut options = StoreOptions::new(path);
+    options.check_interval = Duration::from_secs(3600);
+    let bucket = Bucket::new(network.store(), "", RetryPolicy::default(), 1);
+    Store::open_on(bucket, options, &ReplayProgress::default()).unwrap()
+}
+
+/// Ten blocks of two hours, jittered.
+fn fill(store: &Store) {
+    for block in 0..BLOCKS {
+        let mut rows = Rows::default();
+        for number in 0..20i64 {
+            let (name, instance) = (format!("m{}", number % 4), format!("i{}", number / 4));
+            let labels = [("__name__", &*name), ("instance", &*instance)];
+            let series = store.engine().create(LabelHash::of_pairs(labels, &mut Vec::new()), &labels).unwrap();
+            for scrape in 0..239 {
+                let at_ms = BASE_MS + block * 2 * HOUR + scrape * 30_000 + (scrape * 7 + number) % 5;
+                rows.push(series, at_ms, (number * (block * 240 + scrape)) as f64);
+            }
+        }
+        store.engine().append_wait(rows).unwrap();
+        store.flush(false).unwrap();
+    }
+}
+
+fn executor(store: &Store, bytes_max: usize) -> QueryExecutor {
+    let options = QueryOptions {
+        parse: ParseOptions::default(),
+        limits: BudgetLimits { bytes_max, ..BudgetLimits::default() },
+        timeout: Duration::from_secs(600),
+        admission: AdmissionOptions { interactive_max: 4, rules_max: 1, waiting_max: 16 },
+        log_slower_than: Duration::from_secs(3600),
+    };
+    let (source, pool) = (Arc::new(EngineStore::new(store.clone())), CpuPool::new().unwrap());
+    QueryExecutor::new(options, promql::engine::Engine::default(), source, pool, QueryMetrics::default())
+}
+
+fn request(text: &str) -> QueryRequest {
+    let window = Window::Range { start_ms: BASE_MS, end_ms: BASE_MS + 20 * HOUR, step_ms: 600_000 };
+    QueryRequest {
+        text: text.to_owned(),
+        tenant: TenantId::anonymous(),
+        window,
+        timeout: None,
+        lookback_ms: None,
+        source_resolution: SourceResolution::default(),
+        per_step_stats: false,
+        explain: false,
+        no_cache: true,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cold_query_waits_for_three_round_trips_and_pays_for_what_it_holds() {
+    const QUERY: &str = "sum by (instance) (rate(m1[5m])) / sum by (instance) (rate(m2[5m]))";
+    let (dir, network) = (tempfile::tempdir().unwrap(), FaultyStore::new(BucketStore::in_memory(), 1));
+    let store = open(dir.path(), &network);
+    fill(&store);
+    let warm = executor(&store, usize::MAX).run(request(QUERY)).await.unwrap();
+    store.close().unwrap();
+    drop(store);
+
+    let store = open(dir.path(), &network);
+    assert_eq!(store.manifest().blocks.len(), BLOCKS as usize);
+    network.set_faults(Faults { latency: Duration::from_millis(20), ..Faults::default() });
+    network.forget_round_trips();
+    let before = network.requests();
+    let cold = executor(&store, usize::MAX).run(request(QUERY)).await.unwrap();
+    assert_eq!(format!("{:?}", cold.result.value), format!("{:?}", warm.result.value));
+    let (requests, round_trips) = (network.requests() - before, network.round_trips());
+    assert!(requests <= 7 * BLOCKS as u64, "{requests} requests");
+    assert!(round_trips <= 3, "{round_trips} round trips");
+
+    let refused = executor(&store, 10_000).run(request(QUERY)).await.unwrap_err();
+    assert_eq!(refused, QueryFailure::Evaluation(QueryError::TooManyBytes { bytes_max: 10_000 }));
+}

@@ -1,0 +1,107 @@
+//! Float samples and buckets of one series, from all of its parts.
+
+use super::Merged;
+use super::merge::{Merge, Token, remove_hidden};
+use crate::block::read::retain_buckets;
+use crate::select::{SelectError, TimeRange};
+use model::bucket::{Bucket, BucketColumns, BucketFields, Coverage, Segment};
+use model::sample::{Sample, SampleColumns};
+
+impl Merged {
+    pub(crate) fn read(
+        &self,
+        index: usize,
+        range: TimeRange,
+        into: &mut SampleColumns,
+    ) -> Result<Option<u64>, SelectError> {
+        into.clear();
+        let range = self.tiers.unexpired(range);
+        let (head, blocks) = self.places(index);
+        let mut token = Token::default();
+        let mut merge = Merge::default();
+        let mut scratch = SampleColumns::default();
+        for (number, row) in blocks.iter().filter(|(number, _)| self.block(*number).may_hold(range)) {
+            let pages = self.pages_of(*number, range)?;
+            let part = self.block(*number).read(pages, *row as usize, range, &mut scratch)?;
+            token.add(1 + u64::from(*number), part, scratch.is_empty());
+            merge.add(&mut scratch, into);
+        }
+        if let Some(head) = head {
+            let part = self.head.read(head, range.after_ms, range.until_ms, &mut scratch)?;
+            token.add(0, part, scratch.is_empty());
+            merge.add(&mut scratch, into);
+        }
+        let mut exact = merge.finish(into);
+        if let Some(hidden) = self.hidden.get(&(index as u32)) {
+            exact &= remove_hidden(hidden, into);
+        }
+        Ok(token.finish().filter(|_| exact))
+    }
+
+    pub(crate) fn latest(&self, index: usize, range: TimeRange) -> Result<Option<Sample>, SelectError> {
+        let range = self.tiers.unexpired(range);
+        if self.hidden.contains_key(&(index as u32)) {
+            let mut columns = SampleColumns::default();
+            self.read(index, range, &mut columns)?;
+            let newest = columns.timestamps_ms.last().zip(columns.values.last());
+            return Ok(newest.map(|(&timestamp_ms, &value)| Sample { timestamp_ms, value }));
+        }
+        let (head, blocks) = self.places(index);
+        let mut newest: Option<Sample> = None;
+        // By precedence: a later part counts only when it is newer.
+        for (number, row) in blocks.iter().filter(|(number, _)| self.block(*number).may_hold(range)) {
+            let series = self.block(*number);
+            let after_ms = newest.map_or(range.after_ms, |sample| sample.timestamp_ms.max(range.after_ms));
+            let reaches = series.time_range_ms(*row as usize)?.is_some_and(|(_, last_ms)| last_ms > after_ms);
+            if !reaches {
+                continue;
+            }
+            let pages = self.pages_of(*number, range)?;
+            if let Some(found) = series.latest(pages, *row as usize, TimeRange { after_ms, ..range })? {
+                newest = Some(found);
+            }
+        }
+        if let Some(head) = head
+            && let Some(found) = self.head.latest(head, range.after_ms, range.until_ms)?
+            && newest.is_none_or(|newest| newest.timestamp_ms < found.timestamp_ms)
+        {
+            newest = Some(found);
+        }
+        Ok(newest)
+    }
+
+    /// Which time is served from buckets.
+    pub(crate) fn coverage(&self) -> Option<&Coverage> {
+        self.tiers.coverage()
+    }
+
+    /// As [`Selection::read_buckets`](super::Selection::read_buckets).
+    pub(crate) fn read_buckets(
+        &self,
+        index: usize,
+        segment: &Segment,
+        range: (i64, i64),
+        fields: BucketFields,
+        into: &mut BucketColumns,
+    ) -> Result<(), SelectError> {
+        into.clear();
+        let resolution_ms = segment.resolution_ms;
+        let (_, all) = self.all_places(index);
+        let in_tiers = all.iter().filter(|(number, _)| usize::from(*number) >= self.tiers.raw_blocks());
+        let mut pages = None;
+        for (number, row) in in_tiers.filter(|(number, _)| self.block(*number).resolution_ms() == resolution_ms) {
+            let pages = match &pages {
+                Some(pages) => pages,
+                None => pages.insert(self.tiers.pages(&self.io, &self.blocks, resolution_ms, fields)?),
+            };
+            if let Some(pages) = pages.get(number) {
+                self.block(*number).read_buckets(pages, *row as usize, range, fields, into)?;
+            }
+        }
+        if let Some(hidden) = self.hidden.get(&(index as u32)) {
+            let keep = |bucket: &Bucket| !hidden.touch(bucket.end_ms - resolution_ms + 1, bucket.end_ms);
+            retain_buckets(into, fields, keep);
+        }
+        Ok(())
+    }
+}
