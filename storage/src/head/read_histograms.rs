@@ -23,7 +23,7 @@ pub(crate) fn read(
     sight: Sight,
     into: &mut HistogramColumns,
 ) -> Result<Option<Before>, HeadError> {
-    let found = collect(head, series, range, sight)?;
+    let found = collect(head, series, range, sight, Which::All)?;
     Ok(found.put(into))
 }
 
@@ -61,10 +61,21 @@ pub(crate) fn latest(
     range: TimeRange,
     sight: Sight,
 ) -> Result<Option<(i64, Arc<Histogram>)>, HeadError> {
-    let mut columns = HistogramColumns::default();
-    // What is known of a reset before it takes the one before it.
-    read(head, series, range, sight, &mut columns)?;
-    Ok(columns.timestamps_ms.pop().zip(columns.histograms.pop()))
+    let mut found = collect(head, series, range, sight, Which::Newest)?;
+    let Some(newest) = found.samples.pop() else { return Ok(None) };
+    // What is known of a reset before it takes the one before it, and of that nothing but its kind and its counts.
+    let before = found.samples.pop().or(found.before).map(|before| before.to_histogram(None));
+    let mut histogram = newest.to_histogram(before.as_ref().map(|before| &before.custom_values));
+    histogram.counter_reset_hint = hint(&histogram, before.as_ref());
+    Ok(Some((newest.timestamp_ms, Arc::new(histogram))))
+}
+
+/// Which histograms of a range are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Which {
+    All,
+    /// The newest and the one before it; older ones may be left out.
+    Newest,
 }
 
 /// Timestamps and start timestamps of the histograms in a range.
@@ -74,7 +85,7 @@ pub(crate) fn starts(
     range: TimeRange,
     sight: Sight,
 ) -> Result<Vec<(i64, i64)>, HeadError> {
-    Ok(collect(head, series, range, sight)?
+    Ok(collect(head, series, range, sight, Which::All)?
         .samples
         .iter()
         .map(|sample| (sample.timestamp_ms, sample.start_ms))
@@ -96,8 +107,8 @@ pub(crate) fn hint(histogram: &Histogram, before: Option<&Histogram>) -> Counter
     }
 }
 
-fn collect(head: &Inner, series: SeriesRef, range: TimeRange, sight: Sight) -> Result<Found, HeadError> {
-    let mut found = find_main(head, series, range.from(sight.visible.floor_ms), sight.appended)?;
+fn collect(head: &Inner, series: SeriesRef, range: TimeRange, sight: Sight, which: Which) -> Result<Found, HeadError> {
+    let mut found = find_main(head, series, range.from(sight.visible.floor_ms), sight.appended, which)?;
     let below = below::read_histograms(head, series, range, Generations::of(sight.visible), sight.appended)?;
     if !below.is_empty() {
         found.before = None;
@@ -119,10 +130,16 @@ pub(super) fn collect_main(
     range: TimeRange,
     appended: Option<u64>,
 ) -> Result<Vec<Stored>, HeadError> {
-    Ok(find_main(head, series, range, appended)?.samples)
+    Ok(find_main(head, series, range, appended, Which::All)?.samples)
 }
 
-fn find_main(head: &Inner, series: SeriesRef, range: TimeRange, appended: Option<u64>) -> Result<Found, HeadError> {
+fn find_main(
+    head: &Inner,
+    series: SeriesRef,
+    range: TimeRange,
+    appended: Option<u64>,
+    which: Which,
+) -> Result<Found, HeadError> {
     let lock = head.shard_of(series).read();
     let hidden = lock.hidden(series, appended);
     let range = hidden.clip_histograms(range);
@@ -132,30 +149,34 @@ fn find_main(head: &Inner, series: SeriesRef, range: TimeRange, appended: Option
         return Ok(Found::default());
     };
     let open = found.run.as_bytes().to_vec();
-    let chunks = found.chunks_within(range.after_ms.saturating_add(1), range.until_ms);
-    let links: Vec<_> = chunks.map(|chunk| chunk.link).collect();
-    let mut samples = Vec::new();
-    let decode = |source: Source<'_>, samples: &mut Vec<Stored>| -> Result<(), HeadError> {
-        for link in &links {
-            // A file that expired has no samples any more.
-            let Some(frame) = source.frame(*link)? else { continue };
-            decode_run(frame.payload, usize::from(frame.count), samples).map_err(|_| bad_chunk(*link))?;
-        }
-        Ok(())
+    let wanted = |timestamp_ms: i64| {
+        timestamp_ms > range.after_ms && timestamp_ms <= range.until_ms && unseen.binary_search(&timestamp_ms).is_err()
     };
-    if links.iter().any(|link| lock.files.waits(*link)) {
-        decode(Source::Shard(&lock.files), &mut samples)?;
-        drop(lock);
+    let chunks: Vec<_> = found.chunks_within(range.after_ms.saturating_add(1), range.until_ms).collect();
+    let decode = |source: Source<'_>| -> Result<Vec<Stored>, HeadError> {
+        // Rows are newer than chunks but for what came late: two of them usually are all that is wanted.
+        let rows = read_rows(&open).expect("rows in memory are as they were encoded");
+        let mut newest = rows.iter().rev().map(|row| row.timestamp_ms).filter(|timestamp_ms| wanted(*timestamp_ms));
+        let second = newest.nth(1).filter(|_| which == Which::Newest);
+        let mut samples = Vec::new();
+        for chunk in chunks.iter().filter(|chunk| second.is_none_or(|second| chunk.last_ms > second)) {
+            // A file that expired has no samples any more.
+            let Some(frame) = source.frame(chunk.link)? else { continue };
+            decode_run(frame.payload, usize::from(frame.count), &mut samples).map_err(|_| bad_chunk(chunk.link))?;
+        }
+        samples.extend(rows);
+        Ok(samples)
+    };
+    let mut samples = if chunks.iter().any(|chunk| lock.files.waits(chunk.link)) {
+        decode(Source::Shard(&lock.files))?
     } else {
         let files = lock.files.reader();
         drop(lock);
-        decode(Source::Files(&files), &mut samples)?;
-    }
-    samples.extend(read_rows(&open).expect("rows in memory are as they were encoded"));
+        decode(Source::Files(&files))?
+    };
     let is_before = |sample: &&Stored| sample.timestamp_ms <= range.after_ms;
     let before = samples.iter().filter(is_before).max_by_key(|sample| sample.timestamp_ms).cloned();
-    samples.retain(|sample| sample.timestamp_ms > range.after_ms && sample.timestamp_ms <= range.until_ms);
-    samples.retain(|sample| unseen.binary_search(&sample.timestamp_ms).is_err());
+    samples.retain(|sample| wanted(sample.timestamp_ms));
     sort(&mut samples);
     Ok(Found { before, samples })
 }
