@@ -43,6 +43,10 @@ impl EngineStore {
 }
 
 impl SeriesSource for EngineStore {
+    fn view(&self) -> Option<Box<dyn SeriesSource>> {
+        QuerySession::unpaid(self).view()
+    }
+
     fn session(&self, budget: &Arc<Budget>) -> Option<Box<dyn SeriesSource>> {
         Some(Box::new(QuerySession::new(self, budget)))
     }

@@ -4,7 +4,7 @@
 //! A metric is looked up when a statement names it. Only a statement that lists tables makes us list metrics, up to a limit.
 
 use super::scope::Scope;
-use super::tables::{MetricTable, Provider, SYSTEM_TABLES, system_table};
+use super::tables::{MetricTable, Provider, SYSTEM_TABLES, bucket_tables, system_table};
 use crate::query::store::LookupRequest;
 use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, TableProvider};
 use datafusion::error::Result;
@@ -78,7 +78,7 @@ struct Tables {
 impl SchemaProvider for Tables {
     fn table_names(&self) -> Vec<String> {
         match self.with_system_tables {
-            true => SYSTEM_TABLES.map(str::to_owned).into(),
+            true => SYSTEM_TABLES.map(str::to_owned).into_iter().chain(bucket_tables(&self.scope)).collect(),
             false => self.scope.metric_names.get().cloned().unwrap_or_default(),
         }
     }

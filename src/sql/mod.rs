@@ -20,6 +20,7 @@ mod catalog;
 mod guard;
 mod memory;
 mod pushdown;
+mod runs;
 mod scan;
 mod tables;
 

@@ -6,6 +6,7 @@ use super::functions;
 use super::guard::GuardRule;
 use super::memory::BudgetPool;
 use super::promql_function::PromqlFunction;
+use super::runs::RunsRule;
 use super::scope::Scope;
 use crate::query::error::QueryFailure;
 use datafusion::catalog::TableFunction;
@@ -32,6 +33,7 @@ pub(super) fn open(scope: &Arc<Scope>, partitions: usize) -> Result<SessionState
         .build_arc()
         .map_err(|error| query_failure(&error))?;
     let mut rules: Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> = PhysicalOptimizer::new().rules;
+    rules.push(Arc::new(RunsRule));
     rules.push(Arc::new(GuardRule::new(Arc::clone(budget))));
     let promql = TableFunction::new("promql".into(), Arc::new(PromqlFunction::new(scope)));
     let mut tables = SessionStateDefaults::default_table_functions();

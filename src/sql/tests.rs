@@ -1,6 +1,6 @@
 //! Statements over a small store.
 mod budget;
-mod fixture;
+pub(super) mod fixture;
 mod hostile;
 mod promql;
 mod pushdown;

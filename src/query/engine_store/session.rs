@@ -22,6 +22,11 @@ impl QuerySession {
         let account = Account::of(Arc::new(QueryAccount(Arc::clone(budget))));
         Self { session: store.store.session(account), store: store.clone() }
     }
+
+    /// Nobody pays.
+    pub(super) fn unpaid(store: &EngineStore) -> Self {
+        Self { session: store.store.session(Account::default()), store: store.clone() }
+    }
 }
 
 impl SeriesSource for QuerySession {

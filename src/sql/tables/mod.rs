@@ -3,6 +3,7 @@
 //! A [`Table`] says what its columns are to a store and reads what a [`ScanRequest`] selects; [`Provider`] makes it a table of
 //! DataFusion's.
 mod alerts;
+mod buckets;
 mod exemplars;
 mod histograms;
 mod listings;
@@ -24,6 +25,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use std::fmt;
 use std::sync::Arc;
 
+pub(super) use buckets::bucket_tables;
 pub(super) use samples::{MetricTable, label_column_names};
 
 /// The names of the tables that are not metrics.
@@ -40,7 +42,7 @@ pub(super) fn system_table(name: &str, scope: &Arc<Scope>) -> Option<Arc<dyn Tab
         "metadata" => Provider::over(listings::KnownMetadata, scope),
         "samples" => Provider::over(samples::AllSamples, scope),
         "series" => Provider::over(series::AllSeries, scope),
-        _ => return None,
+        _ => Provider::over(buckets::Buckets::named(name, scope)?, scope),
     })
 }
 

@@ -6,9 +6,10 @@ use crate::sql::batch::Dictionary;
 use crate::sql::memory::HeldBytes;
 use crate::sql::pushdown::Selector;
 use crate::sql::scope::Scope;
+use model::bucket::BucketUse;
 use model::labels::{Labels, METRIC_NAME};
 use promql::engine::QueryError;
-use promql::source::{SeriesSet, SourceError};
+use promql::source::{SelectRequest, SeriesSet, SourceError};
 use std::fmt::Write;
 use std::ops::Range;
 use std::sync::Arc;
@@ -47,6 +48,29 @@ impl SelectedSeries {
         local: &LocalQueries<'_>,
         scope: &Scope,
     ) -> Result<Self, QueryFailure> {
+        let select = |request: &SelectRequest<'_>| local.source().select(request);
+        Self::select_by(select, selector, needed, local, scope)
+    }
+
+    /// The same, with buckets in the place of samples.
+    pub(super) fn select_with_buckets(
+        selector: &Selector,
+        buckets: &BucketUse,
+        needed: &Needed,
+        local: &LocalQueries<'_>,
+        scope: &Scope,
+    ) -> Result<Self, QueryFailure> {
+        let select = |request: &SelectRequest<'_>| local.source().select_with_buckets(request, buckets);
+        Self::select_by(select, selector, needed, local, scope)
+    }
+
+    fn select_by(
+        select: impl Fn(&SelectRequest<'_>) -> Result<Box<dyn SeriesSet>, SourceError>,
+        selector: &Selector,
+        needed: &Needed,
+        local: &LocalQueries<'_>,
+        scope: &Scope,
+    ) -> Result<Self, QueryFailure> {
         let budget = scope.pieces.budget();
         local.budget().check()?;
         let too_many = |error| match error {
@@ -55,7 +79,7 @@ impl SelectedSeries {
             }
             other => QueryFailure::from(other),
         };
-        let set = local.source().select(&selector.request(budget.series_left())).map_err(too_many)?;
+        let set = select(&selector.request(budget.series_left())).map_err(too_many)?;
         budget.touch_series(set.len())?;
         let per_series =
             size_of::<usize>() + needed.labels.len() * size_of::<i32>() + 8 * usize::from(needed.fingerprint);

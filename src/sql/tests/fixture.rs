@@ -23,31 +23,38 @@ use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(super) struct Fixture {
-    pub(super) sql: Sql,
-    pub(super) queries: QueryExecutor,
-    pub(super) reads: ReadLog,
+pub(in crate::sql) struct Fixture {
+    pub(in crate::sql) sql: Sql,
+    pub(in crate::sql) queries: QueryExecutor,
+    pub(in crate::sql) reads: ReadLog,
 }
 
 impl Fixture {
-    pub(super) fn new() -> Self {
+    pub(in crate::sql) fn new() -> Self {
         Self::over(store())
     }
 
-    pub(super) fn over(store: MemoryStore) -> Self {
+    pub(in crate::sql) fn over(store: MemoryStore) -> Self {
         Self::with_limits(store, BudgetLimits::default(), Duration::from_secs(60))
     }
 
-    pub(super) fn with_limits(store: MemoryStore, limits: BudgetLimits, timeout: Duration) -> Self {
+    pub(in crate::sql) fn with_limits(store: MemoryStore, limits: BudgetLimits, timeout: Duration) -> Self {
         let reads = store.reads.clone();
-        Self::build(store, reads, limits, timeout)
+        Self::build(store, reads, Arc::new(OneBlock), (limits, timeout))
     }
 
-    pub(super) fn over_engine(stored: storage::store::Store) -> Self {
-        Self::build(EngineStore::new(stored), ReadLog::default(), BudgetLimits::default(), Duration::from_secs(60))
+    pub(in crate::sql) fn over_engine(stored: storage::store::Store) -> Self {
+        let store = EngineStore::new(stored);
+        let limits = (BudgetLimits::default(), Duration::from_secs(60));
+        Self::build(store.clone(), ReadLog::default(), Arc::new(store), limits)
     }
 
-    fn build(store: impl SeriesStore + 'static, reads: ReadLog, limits: BudgetLimits, timeout: Duration) -> Self {
+    fn build(
+        store: impl SeriesStore + 'static,
+        reads: ReadLog,
+        blocks: Arc<dyn BlockSource>,
+        (limits, timeout): (BudgetLimits, Duration),
+    ) -> Self {
         let store = Arc::new(store);
         let options = QueryOptions {
             parse: ParseOptions::default(),
@@ -59,13 +66,12 @@ impl Fixture {
         let pool = CpuPool::with_size(2, 2).unwrap();
         let metrics = QueryMetrics::default();
         let queries = QueryExecutor::new(options, Engine::default(), store.clone(), pool, metrics);
-        let sources =
-            SqlSources { store, metadata: Arc::new(KnownMetadata), blocks: Arc::new(OneBlock), lookback_ms: 300_000 };
+        let sources = SqlSources { store, metadata: Arc::new(KnownMetadata), blocks, lookback_ms: 300_000 };
         Self { sql: Sql::new(sources, queries.clone()), queries, reads }
     }
 
     /// The whole answer.
-    pub(super) async fn answer(&self, request: SqlRequest) -> Result<Vec<u8>, QueryFailure> {
+    pub(in crate::sql) async fn answer(&self, request: SqlRequest) -> Result<Vec<u8>, QueryFailure> {
         let mut body = self.sql.run(request).await?.body;
         let mut all = Vec::new();
         while let Some(bytes) = body.next().await {
@@ -80,21 +86,21 @@ impl Fixture {
     }
 
     /// Rows as JSON without blanks, such as `[1,"a"] [2,null]`.
-    pub(super) async fn rows(&self, text: &str) -> String {
+    pub(in crate::sql) async fn rows(&self, text: &str) -> String {
         let answer = self.json(text).await.unwrap_or_else(|error| panic!("{text}: {error}"));
         let rows = answer["data"]["rows"].as_array().unwrap().iter();
         rows.map(Value::to_string).collect::<Vec<_>>().join(" ")
     }
 
     /// Names of the columns.
-    pub(super) async fn columns(&self, text: &str) -> String {
+    pub(in crate::sql) async fn columns(&self, text: &str) -> String {
         let answer = self.json(text).await.unwrap_or_else(|error| panic!("{text}: {error}"));
         let columns = answer["data"]["columns"].as_array().unwrap().iter();
         columns.map(|column| column["name"].as_str().unwrap()).collect::<Vec<_>>().join(" ")
     }
 
     /// What a statement that fails is told.
-    pub(super) async fn failure(&self, text: &str) -> QueryFailure {
+    pub(in crate::sql) async fn failure(&self, text: &str) -> QueryFailure {
         match self.json(text).await {
             Ok(answer) => panic!("{text}: {answer}"),
             Err(failure) => failure,
@@ -102,14 +108,14 @@ impl Fixture {
     }
 
     /// The plan, physical part.
-    pub(super) async fn plan(&self, text: &str) -> String {
+    pub(in crate::sql) async fn plan(&self, text: &str) -> String {
         let answer = self.json(text).await.unwrap_or_else(|error| panic!("{text}: {error}"));
         let rows = answer["data"]["rows"].as_array().unwrap().iter();
         rows.map(|row| row[1].as_str().unwrap_or_default().to_owned()).collect::<Vec<_>>().join("\n")
     }
 }
 
-pub(super) fn request(text: &str) -> SqlRequest {
+pub(in crate::sql) fn request(text: &str) -> SqlRequest {
     SqlRequest {
         text: text.to_owned(),
         tenant: TenantId::anonymous(),

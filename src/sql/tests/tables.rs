@@ -179,3 +179,48 @@ async fn long_and_short_series_arrive_whole() {
     assert_eq!(fixture.rows("SELECT count(*) FROM (SELECT time FROM m LIMIT 10001)").await, "[10001]");
     assert_eq!(fixture.rows("SELECT count(*) FROM m WHERE value % 2 = 1 LIMIT 3").await, "[26433]");
 }
+
+/// A table for each resolution; together its buckets hold what the samples of their time are.
+#[tokio::test(flavor = "multi_thread")]
+async fn buckets_of_old_samples_are_tables() {
+    const MINUTE: i64 = 60_000;
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = StoreOptions::new(dir.path());
+    options.check_interval = std::time::Duration::from_secs(3600);
+    let store = Store::open(options, &ReplayProgress::default()).unwrap();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let base_ms = (now.as_millis() as i64 / (1440 * MINUTE) - 12) * 1440 * MINUTE;
+    let labels = [("__name__", "m"), ("job", "a")];
+    let series = store.engine().create(LabelHash::of_pairs(labels, &mut Vec::new()), &labels).unwrap();
+    let mut rows = storage::append::Rows::default();
+    for scrape in 0..3 * 720 + 30 {
+        rows.push(series, base_ms + scrape * 2 * MINUTE, (scrape * 7 % 1000) as f64);
+    }
+    store.engine().append_wait(rows).unwrap();
+    let raw_keep = std::time::Duration::from_secs(20 * 86_400);
+    store.set_retention(storage::lifecycle::retention::Retention {
+        tiers: Some(storage::tiers::policy::TierPolicy { raw_keep, ..Default::default() }),
+        ..Default::default()
+    });
+    store.flush(true).unwrap();
+    let fixture = Fixture::over_engine(store);
+    let tables = fixture.rows("SHOW TABLES").await;
+    assert!(tables.contains("buckets_5m") && tables.contains("buckets_1h"), "{tables}");
+    for (table, length) in [("buckets_5m", "5 minutes"), ("buckets_1h", "1 hour")] {
+        let of_samples = format!(
+            "SELECT count(*), sum(value), min(value), max(value) FROM m \
+             WHERE time > (SELECT min(time) - INTERVAL '{length}' FROM {table}) AND time <= (SELECT max(time) FROM {table})"
+        );
+        let of_buckets = format!(
+            "SELECT sum(count), sum(sum), min(min), max(max) FROM {table} WHERE metric = 'm' AND labels['job'] = 'a'"
+        );
+        let expected = fixture.rows(&of_samples).await;
+        assert!(!expected.starts_with("[0,"), "{expected}");
+        assert_eq!(fixture.rows(&of_buckets).await, expected);
+    }
+    let hour = "SELECT count, first, last, CAST(last_time AS BIGINT) - CAST(first_time AS BIGINT), resets, changes, stale_end FROM buckets_1h \
+                ORDER BY time LIMIT 1 OFFSET 1";
+    assert_eq!(fixture.rows(hour).await, "[30,7,210,3480000,0,29,false]");
+    let unknown = fixture.failure("SELECT * FROM buckets_7m").await.to_string();
+    assert!(unknown.contains("not found"), "{unknown}");
+}
