@@ -5,9 +5,11 @@
 
 pub mod api;
 pub mod load;
+pub mod metrics;
 pub mod peer;
 pub mod queries;
 pub mod questions;
+pub mod random;
 pub mod receiver;
 pub mod remote_read;
 pub mod remote_write;

@@ -3,6 +3,7 @@
 //! Per target: 45 counters (requests, CPU seconds, bytes), 27 histogram buckets, 22 gauges, 6 constants; about ten labels and
 //! 280 bytes a sample before compression. Every value is a function of seed, series and scrape, so two runs send the same.
 
+use crate::random::Random;
 use crate::remote_write::{RequestBody, encode_labels};
 
 /// Series per target.
@@ -195,6 +196,12 @@ fn step(kind: Kind, value: &mut f64, below: &mut f64, random: &mut Random) {
     }
 }
 
+/// The label `instance` of a target by its number.
+#[must_use]
+pub fn instance(index: usize) -> String {
+    format!("10.{}.{}.{}:8080", index / 62_500, (index / 250) % 250, index % 250 + 1)
+}
+
 /// Labels that all series of one target share.
 struct Place {
     instance: String,
@@ -209,7 +216,7 @@ impl Place {
     fn new(index: usize, generation: usize) -> Self {
         let (service, replica) = (index % 40, index / 40);
         Self {
-            instance: format!("10.{}.{}.{}:8080", index / 62_500, (index / 250) % 250, index % 250 + 1),
+            instance: instance(index),
             job: format!("service-{service:03}"),
             pod: format!("service-{service:03}-{:08x}-{replica:05}", 0x5eed_u64 * (generation as u64 + 1)),
             node: format!("node-{:04}.eu-central-1.compute.internal", index % 250),
@@ -278,28 +285,6 @@ fn series_of_target() -> Vec<SeriesOfTarget> {
         out.push(("build_info", vec![("version", format!("1.{version}.0"))], Kind::Constant));
     }
     out
-}
-
-/// SplitMix64: small, fast, the same everywhere.
-#[derive(Debug)]
-struct Random(u64);
-
-impl Random {
-    fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, end: u64) -> u64 {
-        ((u128::from(self.next()) * u128::from(end)) >> 64) as u64
-    }
 }
 
 #[cfg(test)]

@@ -194,5 +194,5 @@ impl Inbox {
 /// The section `alerting` of a configuration that sends to `targets`.
 #[must_use]
 pub fn alerting_config(targets: &[&str]) -> String {
-    format!("alerting: {{alertmanagers: [{{static_configs: [{{targets: ['{}']}}]}}]}}\n", targets.join("', '"))
+    format!("alerting:\n  alertmanagers: [{{static_configs: [{{targets: ['{}']}}]}}]\n", targets.join("', '"))
 }

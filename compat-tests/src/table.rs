@@ -1,5 +1,7 @@
 //! Markdown tables, since the README quotes what the programs print.
 
+use std::process::Command;
+
 /// A table whose first row is the head.
 #[derive(Debug, Default)]
 pub struct Table {
@@ -42,4 +44,27 @@ pub fn short(value: f64) -> String {
         v if v >= 1.0 => format!("{value:.2}"),
         _ => format!("{value:.3}"),
     }
+}
+
+/// Date, processor and the versions of Debian's packages.
+#[must_use]
+pub fn machine(packages: &[&str]) -> String {
+    let output = |program: &str, arguments: &[&str]| {
+        let output = Command::new(program).args(arguments).output();
+        output.map(|o| String::from_utf8_lossy(&o.stdout).trim().to_owned()).unwrap_or_default()
+    };
+    let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpu.lines().find_map(|l| l.strip_prefix("model name")).unwrap_or_default();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let versions = packages.iter().map(|package| {
+        let mut name = package.replace("victoria-metrics", "VictoriaMetrics");
+        name.get_mut(..1).into_iter().for_each(str::make_ascii_uppercase);
+        format!(", {name} {}", output("dpkg-query", &["-W", "-f=${Version}", package]))
+    });
+    let versions: String = versions.collect();
+    format!(
+        "{}, {cores} cores of {}{versions}.",
+        output("date", &["+%Y-%m-%d"]),
+        model.trim_start_matches(['\t', ':', ' '])
+    )
 }

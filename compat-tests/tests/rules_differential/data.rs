@@ -1,5 +1,6 @@
 //! What both servers are told: a value for each second, written ahead of the clock, so that no evaluation can be early or late.
 
+use compat_tests::random::Random;
 use compat_tests::remote_write::{Writer, stale_marker};
 
 /// How many seconds there are values for.
@@ -61,11 +62,11 @@ const fn counter(labels: &'static [(&'static str, &'static str)], values: &'stat
 /// Writes every series to a server, the first second at `start_ms`. Round 0 is the script, others are chance.
 pub(crate) async fn write(url: &str, start_ms: i64, round: u64) -> anyhow::Result<()> {
     let mut writer = Writer::new(url);
-    let mut random = Random(round);
+    let mut random = Random::new(round);
     let mut rows = Vec::new();
     for series in &SERIES {
         let chance = round > 0 && series.kind == Kind::Changing;
-        let script = if chance { random.script() } else { series.values.to_owned() };
+        let script = if chance { script(&mut random) } else { series.values.to_owned() };
         rows.push((series, series.samples(&script)));
     }
     for (_, samples) in &rows {
@@ -100,32 +101,19 @@ impl Series {
     }
 }
 
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % end
-    }
-
-    /// Runs of one value, of nothing, and ends of the series.
-    fn script(&mut self) -> String {
-        let mut runs = Vec::new();
-        let mut left = STEPS.unsigned_abs();
-        while left > 0 {
-            let seconds = (1 + self.below(9)).min(left);
-            left -= seconds;
-            match self.below(8) {
-                0 if seconds > 1 => runs.push(format!("x*1 .*{}", seconds - 1)),
-                1 => runs.push(format!(".*{seconds}")),
-                2 => runs.push(format!("0*{seconds}")),
-                _ => runs.push(format!("{}*{seconds}", (1 + self.below(18)) as f64 / 2.0)),
-            }
+/// Runs of one value, of nothing, and ends of the series.
+fn script(random: &mut Random) -> String {
+    let mut runs = Vec::new();
+    let mut left = STEPS.unsigned_abs();
+    while left > 0 {
+        let seconds = (1 + random.below(9)).min(left);
+        left -= seconds;
+        match random.below(8) {
+            0 if seconds > 1 => runs.push(format!("x*1 .*{}", seconds - 1)),
+            1 => runs.push(format!(".*{seconds}")),
+            2 => runs.push(format!("0*{seconds}")),
+            _ => runs.push(format!("{}*{seconds}", (1 + random.below(18)) as f64 / 2.0)),
         }
-        runs.join(" ")
     }
+    runs.join(" ")
 }

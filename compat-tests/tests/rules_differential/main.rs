@@ -9,6 +9,7 @@ mod data;
 
 use anyhow::{Context, bail, ensure};
 use compat_tests::api::{Answer, Api, difference};
+use compat_tests::metrics;
 use compat_tests::peer::{Launch, Server};
 use compat_tests::receiver::{Inbox, Message};
 use compat_tests::slots::name_with_phase;
@@ -96,9 +97,9 @@ fn far_from_slots(phases: &[i64]) -> i64 {
 }
 
 async fn missed_slots(side: &Side) -> anyhow::Result<f64> {
-    let page = reqwest::get(format!("{}/metrics", side.server.url)).await?.text().await?;
-    let missed = page.lines().filter(|line| line.contains("rule_group_iterations_missed_total{"));
-    Ok(missed.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
+    let page = metrics::page(&side.server.url).await?;
+    let prefix = side.server.name.to_lowercase();
+    metrics::sum(&page, &format!("{prefix}_rule_group_iterations_missed_total")).context("missed slots are not counted")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,12 +4,11 @@ use crate::measure::{Load, Measured};
 use crate::memory::QUERIES;
 use compat_tests::load::Fleet;
 use compat_tests::questions::{self, Ask};
-use compat_tests::table::{Table, short};
-use std::process::Command;
+use compat_tests::table::{Table, machine, short};
 
 /// Everything, as the README quotes it.
 pub(crate) fn markdown(results: &[Measured], warm: &Fleet, cold: &Fleet) -> String {
-    let mut out = format!("{}\n\n", machine());
+    let mut out = format!("{}\n\n", machine(&["victoria-metrics", "prometheus"]));
     out.push_str(&format!(
         "Warm load: {} series × {} scrapes every {} s = {} samples. Cold load: {} new series × {} scrapes. Per server; in brackets the ratio to VictoriaMetrics.\n\n",
         warm.targets * 100,
@@ -156,23 +155,4 @@ pub(crate) fn alert_delays(delays_ms: &[f64]) -> String {
 
 fn titles<'a>(first: &'a str, results: &'a [Measured], more: &[&'a str]) -> Vec<&'a str> {
     std::iter::once(first).chain(results.iter().map(|r| r.name)).chain(more.iter().copied()).collect()
-}
-
-/// Date, processor and versions.
-fn machine() -> String {
-    let output = |program: &str, arguments: &[&str]| {
-        let output = Command::new(program).args(arguments).output();
-        output.map(|o| String::from_utf8_lossy(&o.stdout).trim().to_owned()).unwrap_or_default()
-    };
-    let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpu.lines().find_map(|l| l.strip_prefix("model name")).unwrap_or_default();
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let version = |package: &str| output("dpkg-query", &["-W", "-f=${Version}", package]);
-    format!(
-        "{}, {cores} cores of {}, VictoriaMetrics {}, Prometheus {}.",
-        output("date", &["+%Y-%m-%d"]),
-        model.trim_start_matches(['\t', ':', ' ']),
-        version("victoria-metrics"),
-        version("prometheus"),
-    )
 }

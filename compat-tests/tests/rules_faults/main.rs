@@ -1,0 +1,5 @@
+//! What may go wrong while alerts are pending, firing and resolved, done to the real binary: nobody is told less, or something
+//! else, than an undisturbed Hearth would have told.
+
+mod oracle;
+mod reload;
