@@ -22,6 +22,7 @@ pub mod lifecycle;
 pub mod manifest;
 mod metadata;
 pub mod offline;
+pub mod record_log;
 pub mod select;
 pub mod snapshot;
 pub mod store;

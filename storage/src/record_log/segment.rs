@@ -1,0 +1,146 @@
+//! One file of the log.
+
+use super::{RECORD_BYTES_MAX, Record};
+use crate::crc32c::crc32c;
+use crate::error::Error;
+use parking_lot::Mutex;
+use std::fs::File;
+use std::io::{self, Write};
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+const MAGIC: [u8; 8] = *b"HTHRECL1";
+const SUFFIX: &str = ".records";
+/// Length and checksum, then time.
+const HEAD_BYTES: usize = 8;
+const TIME_BYTES: usize = 8;
+
+/// A segment and what is known about it.
+#[derive(Debug)]
+pub(super) struct Segment {
+    pub(super) path: PathBuf,
+    /// Number of its first record.
+    pub(super) first: u64,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug)]
+struct Known {
+    bytes: u64,
+    /// Times of its records; `None` until it was read.
+    times: Option<(i64, i64)>,
+}
+
+/// The segments of a directory, oldest first.
+pub(super) fn list(directory: &Path) -> Result<Vec<Arc<Segment>>, Error> {
+    let listed = std::fs::read_dir(directory).map_err(Error::io("read directory", directory))?;
+    let mut segments = Vec::new();
+    for entry in listed {
+        let path = entry.map_err(Error::io("read directory", directory))?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let digits = name.strip_suffix(SUFFIX).filter(|digits| digits.len() == 20);
+        let Some(first) = digits.and_then(|digits| digits.parse().ok()) else { continue };
+        let bytes = std::fs::metadata(&path).map_or(0, |metadata| metadata.len());
+        segments.push(Arc::new(Segment { path, first, known: Mutex::new(Known { bytes, times: None }) }));
+    }
+    segments.sort_unstable_by_key(|segment| segment.first);
+    Ok(segments)
+}
+
+/// Begins a segment, in the place of an empty one of that name.
+pub(super) fn create(directory: &Path, first: u64) -> Result<(Segment, File), Error> {
+    let path = directory.join(format!("{first:020}{SUFFIX}"));
+    let begin = || -> io::Result<File> {
+        let mut file = File::create(&path)?;
+        file.write_all(&MAGIC)?;
+        file.write_all(&first.to_le_bytes())?;
+        Ok(file)
+    };
+    let file = begin().map_err(Error::io("create", &path))?;
+    let known = Known { bytes: 16, times: None };
+    Ok((Segment { path, first, known: Mutex::new(known) }, file))
+}
+
+/// Appends one record as it is in the file.
+pub(super) fn encode(time_ms: i64, payload: &[u8], out: &mut Vec<u8>) {
+    let start = out.len();
+    out.extend_from_slice(&(payload.len() as u32).to_le_bytes());
+    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(&time_ms.to_le_bytes());
+    out.extend_from_slice(payload);
+    let checksum = crc32c(&out[start + HEAD_BYTES..]);
+    out[start + 4..start + HEAD_BYTES].copy_from_slice(&checksum.to_le_bytes());
+}
+
+impl Segment {
+    pub(super) fn bytes(&self) -> u64 {
+        self.known.lock().bytes
+    }
+
+    /// Notes what was appended; returns the bytes of the segment.
+    pub(super) fn grow(&self, bytes: u64, times: &[i64]) -> u64 {
+        let mut known = self.known.lock();
+        known.bytes += bytes;
+        for &time_ms in times {
+            known.times = Some(known.times.map_or((time_ms, time_ms), |(a, b)| (a.min(time_ms), b.max(time_ms))));
+        }
+        known.bytes
+    }
+
+    /// Whether there may be records of these times.
+    pub(super) fn may_reach_into(&self, times: &RangeInclusive<i64>) -> bool {
+        self.known.lock().times.is_none_or(|(from, to)| from <= *times.end() && to >= *times.start())
+    }
+
+    pub(super) fn is_older_than(&self, time_ms: i64) -> bool {
+        self.known.lock().times.is_some_and(|(_, to)| to < time_ms)
+    }
+
+    /// Its records in their order, up to the first that is not whole.
+    pub(super) fn read(&self) -> Result<Vec<Record>, Error> {
+        let bytes = match std::fs::read(&self.path) {
+            Ok(bytes) => bytes,
+            // It was forgotten meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(Error::io("read", &self.path)(error)),
+        };
+        let records = decode(&bytes, self.first);
+        let mut known = self.known.lock();
+        let times = records.iter().map(|record| record.time_ms);
+        if let (Some(from), Some(to)) = (times.clone().min(), times.max()) {
+            known.times = Some(known.times.map_or((from, to), |(a, b)| (a.min(from), b.max(to))));
+        }
+        Ok(records)
+    }
+}
+
+/// The whole records of a segment's bytes.
+pub(super) fn decode(bytes: &[u8], first: u64) -> Vec<Record> {
+    let mut records = Vec::new();
+    let Some((magic, rest)) = bytes.split_first_chunk::<8>() else { return records };
+    let Some((stored, mut rest)) = rest.split_first_chunk::<8>() else { return records };
+    if *magic != MAGIC || u64::from_le_bytes(*stored) != first {
+        return records;
+    }
+    while let Some((record, after)) = decode_one(rest, first + records.len() as u64) {
+        records.push(record);
+        rest = after;
+    }
+    records
+}
+
+fn decode_one(bytes: &[u8], number: u64) -> Option<(Record, &[u8])> {
+    let (length, rest) = bytes.split_first_chunk::<4>()?;
+    let (checksum, rest) = rest.split_first_chunk::<4>()?;
+    let length = u32::from_le_bytes(*length) as usize;
+    if length > RECORD_BYTES_MAX {
+        return None;
+    }
+    let (checked, after) = rest.split_at_checked(TIME_BYTES + length)?;
+    if crc32c(checked) != u32::from_le_bytes(*checksum) {
+        return None;
+    }
+    let (time, payload) = checked.split_first_chunk::<TIME_BYTES>()?;
+    Some((Record { number, time_ms: i64::from_le_bytes(*time), payload: payload.to_vec() }, after))
+}
