@@ -9,6 +9,7 @@ use crate::overlay::overlay;
 use crate::ports::RuleSample;
 use crate::restore::{ForRestore, ForState};
 use crate::state::Change;
+use crate::transition::{Cause, Transition};
 use hashbrown::HashSet;
 use model::labels::{Labels, METRIC_NAME};
 use model::time::Timestamp;
@@ -31,6 +32,8 @@ pub struct RuleAlerts {
     generation: u64,
     /// Alerts that were forgotten and of which somebody else may still know.
     forgotten: Vec<Labels>,
+    /// What happened since it was last asked for.
+    transitions: Vec<Transition>,
 }
 
 /// Which alerts leave, and how often.
@@ -156,14 +159,15 @@ impl RuleAlerts {
     pub fn bridge(&mut self, last: Timestamp, next: Timestamp, hold_ms: i64, restore: ForRestore) {
         let gap_ms = next.0.saturating_sub(last.0);
         let is_kept = gap_ms <= restore.outage_tolerance_ms && hold_ms >= restore.grace_period_ms;
-        let forgotten = &mut self.forgotten;
+        let (forgotten, transitions) = (&mut self.forgotten, &mut self.transitions);
         self.tracked.retain(|labels, Tracked { instance, told, .. }| {
             if instance.state != AlertState::Pending {
                 return true;
             }
             let state = ForState { labels: labels.clone(), active_at: instance.active_at, last_at: last };
             instance.active_at = state.continued(next, hold_ms, restore.grace_period_ms);
-            if !is_kept && told.is_some() {
+            if let Some(told) = told.filter(|_| !is_kept) {
+                transitions.extend(Transition::end(told.state, labels, instance, Cause::NotObserved));
                 forgotten.push(labels.clone());
             }
             is_kept
@@ -202,14 +206,15 @@ impl RuleAlerts {
             }
         }
         let mut active = 0usize;
-        let forgotten = &mut self.forgotten;
+        let (forgotten, transitions) = (&mut self.forgotten, &mut self.transitions);
         self.tracked.retain(|labels, tracked| {
             match tracked.instance.advance(now, tracked.returned_in == generation, timing) {
                 Fate::Active => active += 1,
                 Fate::Resolved => tracked.series = None,
                 Fate::Forgotten => {
-                    if tracked.told.is_some() {
+                    if let Some(told) = tracked.told {
                         forgotten.push(labels.clone());
+                        transitions.extend(Transition::end(told.state, labels, &tracked.instance, Cause::Gone));
                     }
                     return false;
                 }
@@ -218,8 +223,12 @@ impl RuleAlerts {
         });
         let is_over = limit.max > 0 && u64::try_from(active).is_ok_and(|active| active > limit.max);
         if is_over && limit.mode == LimitMode::Error {
-            let told = std::mem::take(&mut self.tracked).into_iter().filter(|(_, tracked)| tracked.told.is_some());
-            self.forgotten.extend(told.map(|(labels, _)| labels));
+            for (labels, Tracked { instance, told, .. }) in std::mem::take(&mut self.tracked) {
+                if let Some(told) = told {
+                    self.transitions.extend(Transition::end(told.state, &labels, &instance, Cause::Limit));
+                    self.forgotten.push(labels);
+                }
+            }
             return Err(RuleError::TooManyAlerts { limit: limit.max, alerts: active });
         }
         Ok(left_out)
@@ -287,11 +296,18 @@ impl RuleAlerts {
             }
             let current = Told::of(instance);
             if *told != Some(current) {
+                let before = told.map(|told| told.state);
+                self.transitions.extend(Transition::between(before, labels, instance));
                 *told = Some(current);
                 changes.push(Change { labels: labels.clone(), instance: Some(instance.clone()), leaves_until });
             }
         }
         changes
+    }
+
+    /// The changes that [`RuleAlerts::depart`] and [`RuleAlerts::apply`] made since the last call.
+    pub fn take_transitions(&mut self) -> Vec<Transition> {
+        std::mem::take(&mut self.transitions)
     }
 
     /// Continues with alerts that [`RuleAlerts::depart`] told of before, in another process; labels are distinct.

@@ -30,6 +30,7 @@ use crate::rule_state::{AlertPolicy, RuleState};
 use crate::schedule::{Schedule, Slot};
 use crate::state::{Departure, GroupId, GroupMemory, RuleId};
 use crate::stats::GroupStats;
+use crate::transition::Transition;
 use hashbrown::{HashMap, HashSet};
 use model::labels::Labels;
 use model::time::Timestamp;
@@ -154,6 +155,24 @@ pub enum GroupEvent {
     FarewellFailed {
         /// Why.
         error: String,
+    },
+    /// Alerts of a rule changed.
+    AlertsChanged {
+        /// Which rule.
+        rule: Arc<RuleId>,
+        /// In which slot.
+        slot: Timestamp,
+        /// Every change.
+        transitions: Arc<[Transition]>,
+    },
+    /// An alerting rule failed that was good before, or is good again.
+    HealthChanged {
+        /// Which rule.
+        rule: Arc<RuleId>,
+        /// In which slot.
+        slot: Timestamp,
+        /// Why it failed; `None`: it is good again.
+        error: Option<String>,
     },
 }
 

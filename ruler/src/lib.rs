@@ -35,6 +35,7 @@ pub mod reload;
 pub mod error;
 pub mod filter;
 pub mod stats;
+pub mod transition;
 pub mod view;
 
 #[cfg(test)]

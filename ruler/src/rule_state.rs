@@ -8,6 +8,7 @@ use crate::ports::{Discard, RuleSample};
 use crate::restore::{ForRestore, ForState};
 use crate::rule::Rule;
 use crate::state::{Departure, RuleId, RuleMemory};
+use crate::transition::Recent;
 use hashbrown::HashSet;
 use model::labels::Labels;
 use model::sample::stale_marker;
@@ -45,8 +46,12 @@ pub struct RuleState {
     pub last_duration: Duration,
     /// What the last one cost that was not prevented.
     pub cost: Cost,
+    /// The last evaluations.
+    pub recent: Recent,
     /// The series that the last successful evaluation wrote, distinct and in its order.
     pub(crate) written: Vec<Labels>,
+    /// Whether it was last told to have failed.
+    told_failed: bool,
 }
 
 /// What a group says about alerts that are too many or not known.
@@ -96,7 +101,9 @@ impl RuleState {
             last_evaluation: None,
             last_duration: Duration::ZERO,
             cost: Cost::default(),
+            recent: Recent::default(),
             written: Vec::new(),
+            told_failed: false,
         }
     }
 
@@ -207,6 +214,34 @@ impl RuleState {
         (self.left_out > 0).then(|| format!("{} alerts are left out because of the limit of the group", self.left_out))
     }
 
+    /// What the evaluation in `slot` changed, for those who keep a history.
+    pub(crate) fn news(&mut self, slot: Timestamp) -> Vec<GroupEvent> {
+        let mut news = Vec::new();
+        let transitions = self.alerts.take_transitions();
+        if !transitions.is_empty() {
+            news.push(GroupEvent::AlertsChanged { rule: self.id.clone(), slot, transitions: transitions.into() });
+        }
+        let error = match &self.health {
+            Health::Bad(error) if error.kind() != ErrorKind::Canceled => Some(error),
+            Health::Bad(_) | Health::Good | Health::Unknown => None,
+        };
+        if self.rule.alerting().is_some() && self.told_failed != error.is_some() {
+            self.told_failed = error.is_some();
+            let error = error.map(ToString::to_string);
+            news.push(GroupEvent::HealthChanged { rule: self.id.clone(), slot, error });
+        }
+        news
+    }
+
+    /// Notes an evaluation that began at `started` and returned `samples` samples.
+    pub(crate) fn remember(&mut self, started: Timestamp, took: Duration, samples: usize) {
+        let error = match &self.health {
+            Health::Bad(error) => Some(error.to_string()),
+            Health::Good | Health::Unknown => None,
+        };
+        self.recent.add(started, took, samples as u64, error);
+    }
+
     /// Continues where another process stopped.
     pub(crate) fn restore(&mut self, memory: RuleMemory) {
         if self.rule.alerting().is_some() {
@@ -267,6 +302,8 @@ impl RuleState {
         self.last_evaluation = old.last_evaluation;
         self.last_duration = old.last_duration;
         self.cost = old.cost;
+        self.recent = old.recent.clone();
+        self.told_failed = old.told_failed;
         if self.rule.alerting().is_some() {
             self.alerts = old.alerts.clone();
         }

@@ -51,6 +51,8 @@ struct WorldState {
     answers: BTreeMap<String, Answer>,
     sent: Vec<(i64, AlertMessage)>,
     events: Vec<GroupEvent>,
+    /// Events for those who keep a history.
+    news: Vec<GroupEvent>,
     /// What happened in which order: `query`, `send`, `append`.
     log: Vec<String>,
     append_error: Option<String>,
@@ -213,6 +215,10 @@ impl World {
         self.with(|state| std::mem::take(&mut state.sent))
     }
 
+    pub(crate) fn take_news(&self) -> Vec<GroupEvent> {
+        self.with(|state| std::mem::take(&mut state.news))
+    }
+
     pub(crate) fn take_events(&self) -> Vec<GroupEvent> {
         self.with(|state| std::mem::take(&mut state.events))
     }
@@ -347,7 +353,10 @@ impl NotifyPort for World {
 
 impl EventPort for World {
     fn event(&self, event: &GroupEvent) {
-        self.with(|state| state.events.push(event.clone()));
+        self.with(|state| match event {
+            GroupEvent::AlertsChanged { .. } | GroupEvent::HealthChanged { .. } => state.news.push(event.clone()),
+            _ => state.events.push(event.clone()),
+        });
     }
 }
 

@@ -3,8 +3,13 @@
 //! A view is a copy, taken under the group's lock and printed without it. Field names and their order are Prometheus'.
 //! Durations are seconds, times are RFC 3339 in UTC.
 
+mod history;
+
+pub use history::{EvaluationView, PastRuleView, RuleHistoryView};
+
 use crate::alert_instance::{AlertInstance, AlertState, Annotations};
 use crate::driver::{SharedGroup, lock};
+use crate::evaluation::Cost;
 use crate::filter::{FilterError, Page, RulesFilter};
 use crate::group::Group;
 use crate::rule::{AlertingRule, Rule};
@@ -130,6 +135,24 @@ pub struct OutcomeView {
     /// When it began.
     #[serde(serialize_with = "time_or_never")]
     pub last_evaluation: Option<Timestamp>,
+    /// What it cost; absent before the first evaluation. Not in Prometheus.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost: Option<CostView>,
+}
+
+/// What an evaluation cost.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CostView {
+    /// Series that selectors matched.
+    pub series: u64,
+    /// Samples that were read.
+    pub samples: u64,
+    /// Time that it took to compute.
+    #[serde(serialize_with = "seconds")]
+    pub cpu_seconds: Duration,
+    /// Whether no selector of the expression matched anything: probably a mistake.
+    pub matched_nothing: bool,
 }
 
 /// One pending or firing alert.
@@ -236,13 +259,18 @@ fn page_token(file: &str, name: &str) -> String {
     })
 }
 
+impl RulesFilter {
+    /// Whether a rule is to be shown as it stands.
+    fn admits(&self, rule: &RuleState) -> bool {
+        let state = rule.rule.alerting().map(|_| gravest_state(rule));
+        self.admits_rule(&rule.rule) && self.admits_outcome(state, health_name(&rule.health))
+    }
+}
+
 impl GroupView {
     fn of(group: &Group, filter: &RulesFilter) -> Self {
         let spec = group.spec();
-        let admitted = group.rules().iter().filter(|rule| {
-            let state = rule.rule.alerting().map(|_| gravest_state(rule));
-            filter.admits_rule(&rule.rule) && filter.admits_outcome(state, health_name(&rule.health))
-        });
+        let admitted = group.rules().iter().filter(|state| filter.admits(state));
         Self {
             name: spec.name.clone(),
             file: spec.file.clone(),
@@ -285,7 +313,9 @@ impl OutcomeView {
             Health::Bad(error) => error.to_string(),
         };
         let (evaluation_time, last_evaluation) = (state.last_duration, state.last_evaluation);
-        Self { health: health_name(&state.health), last_error, evaluation_time, last_evaluation }
+        let Cost { series, samples, cpu, matched_nothing } = state.cost;
+        let cost = last_evaluation.map(|_| CostView { series, samples, cpu_seconds: cpu, matched_nothing });
+        Self { health: health_name(&state.health), last_error, evaluation_time, last_evaluation, cost }
     }
 }
 

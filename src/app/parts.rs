@@ -22,6 +22,7 @@ use crate::query::metrics::QueryMetrics;
 use crate::query::request::QueryOptions;
 use crate::rules::config::{RuleConfig, RuleConfigCollector, RuleLimits};
 use crate::rules::durable::{AlertDesk, AlertStore};
+use crate::rules::history::{AlertHistory, HistoryCollector};
 use crate::rules::load::Loaded;
 use crate::rules::manager::RuleManager;
 use crate::rules::metrics::RuleCollector;
@@ -54,6 +55,7 @@ use std::time::Duration;
 #[cfg(feature = "sql")]
 use storage::engine::Engine;
 use storage::lifecycle::retention::Retention;
+use storage::record_log::RecordLogOptions;
 use storage::store::Store;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -171,6 +173,11 @@ impl Parts {
         }
         let rules = RuleManager::new(rule_queries, ingest.clone(), desk);
         let config = Arc::new(ArcSwap::from_pointee(plan.config.clone()));
+        let history = open_history(flags);
+        if let Some(history) = &history {
+            rules.keep_history(history.clone());
+            registry.register_collector(Box::new(HistoryCollector::new(history.clone())));
+        }
         let groups = Arc::new(RuleGroups::new(rules.clone()));
         let rule_config = rule_config(flags, &plan.features, &store, groups.clone());
         let reloader = Arc::new(Reloader {
@@ -209,6 +216,7 @@ impl Parts {
             metadata: Arc::new(engine.clone()),
             rules: Arc::new(RunningRules(rules.clone())),
             rule_config: rule_config.clone(),
+            history,
             admin: flags.enable_admin_api.then(|| store.clone()),
             alertmanagers: Arc::new(notifier.clone()),
             self_scrape: status.clone(),
@@ -273,6 +281,10 @@ impl Parts {
     pub(super) async fn shutdown(self) -> Result<(), String> {
         self.state.queries.active().cancel_all();
         self.rules.shutdown().await;
+        if let Some(history) = self.state.history.clone() {
+            // What waits is written; rules have ended, so that nothing follows.
+            let _ = tokio::task::spawn_blocking(move || history.close()).await;
+        }
         self.notifier.shutdown().await;
         let alerts = self.alerts.clone();
         if let Err(panic) = tokio::task::spawn_blocking(move || alerts.close()).await {
@@ -311,6 +323,22 @@ async fn watch_memory(memory: Memory, queries: QueryExecutor, stop: Cancellation
             tracing::info!(used = memory.used(), "there is memory again");
         }
         before = pressure;
+    }
+}
+
+/// The history of alerts, unless that is off or its directory cannot be used, which keeps no alert from being sent.
+fn open_history(flags: &ServeFlags) -> Option<AlertHistory> {
+    if flags.alert_history_bytes == 0 {
+        return None;
+    }
+    let options =
+        RecordLogOptions { bytes_max: flags.alert_history_bytes, keep_ms: flags.alert_history_time.as_millis() };
+    match AlertHistory::open(&flags.storage_path.join("alerts").join("history"), options) {
+        Ok(history) => Some(history),
+        Err(error) => {
+            tracing::warn!(error = error.to_line(), "no history of alerts is kept");
+            None
+        }
     }
 }
 

@@ -144,6 +144,14 @@ pub struct ServeFlags {
     #[arg(long = "rules.config-api", value_name = "WHEN", default_value = "on", env = "HEARTH_RULES_CONFIG_API")]
     pub rules_config_api: RuleConfigApi,
 
+    /// Bytes that the history of alerts may take below the data directory; the oldest changes go first. 0 keeps none
+    #[arg(long = "alerts.history.size", value_name = "BYTES", default_value_t = 256 << 20)]
+    pub alert_history_bytes: u64,
+
+    /// How long changes of alerts are kept in the history, about
+    #[arg(long = "alerts.history.time", value_name = "DURATION", default_value = "90d")]
+    pub alert_history_time: PromDuration,
+
     /// How many rule groups the configuration API takes; 0: any number
     #[arg(long = "rules.config-api.max-groups", value_name = "N", default_value_t = 20_000)]
     pub rules_config_groups_max: usize,

@@ -22,8 +22,8 @@ pub mod readiness;
 pub mod request_metrics;
 
 use api::{
-    active_queries, admin, exemplars, expression, federate, lifecycle, metadata, query, remote_read, rules, search,
-    series, status, targets,
+    active_queries, admin, exemplars, expression, federate, history, lifecycle, metadata, query, remote_read, rules,
+    search, series, status, targets,
 };
 use axum::Router;
 use axum::extract::Request;
@@ -100,7 +100,9 @@ fn api_routes() -> Router<AppState> {
         .route("/search/label_values", get(search::label_values).post(search::label_values))
         .route("/metadata", get(metadata::metadata))
         .route("/rules", get(rules::rules))
+        .route("/rules/history", get(history::rules))
         .route("/alerts", get(rules::alerts))
+        .route("/alerts/history", get(history::alerts))
         .route("/alertmanagers", get(rules::alertmanagers))
         .route("/targets", get(targets::targets))
         .route("/scrape_pools", get(targets::scrape_pools))

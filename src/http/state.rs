@@ -8,6 +8,7 @@ use crate::query::executor::QueryExecutor;
 pub use crate::query::store::MetadataSource;
 use crate::query::store::SeriesStore;
 use crate::rules::config::RuleConfig;
+use crate::rules::history::AlertHistory;
 use crate::scrape::self_scrape::TargetStatus;
 #[cfg(feature = "sql")]
 use crate::sql::Sql;
@@ -63,6 +64,8 @@ pub struct AppParts {
     pub rules: Arc<dyn RulesSource>,
     /// The rule groups that come by API; `None` while that is off.
     pub rule_config: Option<RuleConfig>,
+    /// What happened to alerts; `None` when that is not kept.
+    pub history: Option<AlertHistory>,
     /// What operators may change stored samples by; `None` while that is not enabled.
     pub admin: Option<Store>,
     /// Where alerts go.

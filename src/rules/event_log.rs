@@ -1,27 +1,38 @@
 //! Writes what happens to rules to the log.
 
+use super::history::{AlertHistory, Happening, What};
+use model::time::Timestamp;
 use ruler::error::ErrorKind;
 use ruler::group::{GroupEvent, GroupSpec};
 use ruler::ports::EventPort;
+use ruler::state::RuleId;
+use std::sync::Arc;
 
-/// The log of one group.
+/// The log of one group, and what of it goes to the history of alerts.
 #[derive(Debug, Clone)]
 pub struct EventLog {
     file: String,
     group: String,
+    history: Option<AlertHistory>,
 }
 
 impl EventLog {
     /// The log of the group `spec`.
     #[must_use]
-    pub fn new(spec: &GroupSpec) -> Self {
-        Self { file: spec.file.clone(), group: spec.name.clone() }
+    pub fn new(spec: &GroupSpec, history: Option<AlertHistory>) -> Self {
+        Self { file: spec.file.clone(), group: spec.name.clone(), history }
+    }
+
+    fn note(&self, rule: &Arc<RuleId>, slot: Timestamp, what: What) {
+        if let Some(history) = &self.history {
+            history.note(Happening { rule: rule.clone(), slot_ms: slot.0, what });
+        }
     }
 }
 
 impl EventPort for EventLog {
     fn event(&self, event: &GroupEvent) {
-        let Self { file, group } = self;
+        let Self { file, group, .. } = self;
         match event {
             GroupEvent::IterationsMissed { missed } => {
                 tracing::warn!(
@@ -68,6 +79,13 @@ impl EventPort for EventLog {
             GroupEvent::FarewellFailed { error } => {
                 tracing::warn!(file, group, error, "stale markers of series that ended were not stored");
             }
+            GroupEvent::AlertsChanged { rule, slot, transitions } => {
+                self.note(rule, *slot, What::Alerts(transitions.clone()));
+            }
+            GroupEvent::HealthChanged { rule, slot, error: Some(error) } => {
+                self.note(rule, *slot, What::Failed(error.as_str().into()));
+            }
+            GroupEvent::HealthChanged { rule, slot, error: None } => self.note(rule, *slot, What::Recovered),
         }
     }
 }

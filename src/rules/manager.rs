@@ -5,13 +5,14 @@
 
 use super::clock::{TaskClock, wall_clock};
 use super::event_log::EventLog;
+use super::history::AlertHistory;
 use ruler::driver::{Ports, SharedGroup, lock};
 use ruler::group::{Group, GroupEvent, GroupSettings, GroupSpec};
 use ruler::ports::{AppendPort, EventPort, NotifyPort, QueryPort};
 use ruler::reload::{Farewell, ReloadPlan, plan};
 use ruler::stats::SharedStats;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -28,6 +29,7 @@ struct Shared<Q, A, N> {
     running: Mutex<BTreeMap<(String, String), Running>>,
     /// What groups that are gone had counted.
     retired: Mutex<SharedStats>,
+    history: OnceLock<AlertHistory>,
     reloading: tokio::sync::Mutex<()>,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -56,6 +58,12 @@ impl<Q, A, N> RuleManager<Q, A, N> {
         self.shared.running().values().map(|running| running.group.clone()).collect()
     }
 
+    /// Keeps a history of what happens to alerts from now on, of groups that begin.
+    pub fn keep_history(&self, history: AlertHistory) {
+        // There is one for the life of the process.
+        let _ = self.shared.history.set(history);
+    }
+
     /// What groups counted that no longer run.
     #[must_use]
     pub fn retired_stats(&self) -> SharedStats {
@@ -78,6 +86,7 @@ where
             alerts,
             running: Mutex::default(),
             retired: Mutex::default(),
+            history: OnceLock::new(),
             reloading: tokio::sync::Mutex::default(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -136,7 +145,7 @@ where
             queries: shared.queries.clone(),
             samples: shared.samples.clone(),
             alerts: shared.alerts.clone(),
-            events: EventLog::new(group.spec()),
+            events: EventLog::new(group.spec(), shared.history.get().cloned()),
             clock: TaskClock::new(stop.clone()),
         };
         let key = key(group.spec());
@@ -156,7 +165,7 @@ where
             let group = lock(&running.group);
             self.shared.retired().add(&group.stats().shared);
             self.shared.alerts.end(group.id());
-            (key(group.spec()), Farewell::of(&group, wall_clock()), EventLog::new(group.spec()))
+            (key(group.spec()), Farewell::of(&group, wall_clock()), EventLog::new(group.spec(), None))
         };
         self.shared.running().remove(&key);
         let manager = self.clone();

@@ -21,6 +21,7 @@ pub mod event_log;
 pub mod query_port;
 pub mod sample_sink;
 
+pub mod history;
 pub mod metrics;
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that panics fails, as it should")]
 
+mod alert_history;
 mod binary;
 mod blocks;
 mod mixin;

@@ -1,6 +1,7 @@
 //! The behaviour of groups in virtual time: what the alert generator compliance suite checks of one process, and more.
 
 mod histograms;
+mod news;
 mod repair;
 
 use super::*;

@@ -213,6 +213,7 @@ impl Group {
         }
         let is_newest = !iteration.is_repair;
         outcome.departure = state.depart(iteration.slot, &self.settings, self.spec.interval_ms, is_newest);
+        outcome.events.extend(state.news(iteration.slot));
         outcome
     }
 
@@ -234,6 +235,7 @@ impl Group {
         self.stats.shared.rule_durations.observe(duration);
         state.last_duration = duration;
         state.last_evaluation = Some(open.started.wall);
+        let written = open.writing.len();
         let mut attempt = if open.is_lacking { Attempt::Again } else { Attempt::Done };
         let events = match result {
             Ok(_) if open.has_failed || open.is_late => Vec::new(),
@@ -265,6 +267,7 @@ impl Group {
                 }
             }
         };
+        state.remember(open.started.wall, duration, written);
         let slot = iteration.slot;
         if open.is_lacking {
             self.stuck.insert(index);

@@ -29,17 +29,18 @@ fn rules_print_as_prometheus_prints_them() {
         concat!(
             r#"{{"groups":[{{"name":"g","file":"rules.yml","rules":["#,
             r#"{{"name":"job:up:sum","query":"sum(up)","labels":{{"team":"db"}},"health":"err","lastError":"query timed out","#,
-            r#""evaluationTime":0,"lastEvaluation":"{slot}","type":"recording"}},"#,
+            r#""evaluationTime":0,"lastEvaluation":"{slot}",{cost},"type":"recording"}},"#,
             r#"{{"state":"pending","name":"Down","query":"up == 0","duration":90,"keepFiringFor":0.5,"#,
             r#""labels":{{"sev":"{{{{ $value }}}}","team":"db"}},"#,
             r#""annotations":{{"empty":"","summary":"down {{{{ $labels.job }}}}"}},"#,
             r#""alerts":[{{"labels":{{"alertname":"Down","job":"a","sev":"0","team":"db"}},"#,
             r#""annotations":{{"empty":"","summary":"down a"}},"#,
             r#""state":"pending","activeAt":"{slot}","value":"0e+00"}}],"#,
-            r#""health":"ok","evaluationTime":0,"lastEvaluation":"{slot}","type":"alerting"}}"#,
+            r#""health":"ok","evaluationTime":0,"lastEvaluation":"{slot}",{cost},"type":"alerting"}}"#,
             r#"],"interval":90,"limit":7,"evaluationTime":0,"lastEvaluation":"{slot}"}}]}}"#
         ),
-        slot = slot
+        slot = slot,
+        cost = r#""cost":{"series":0,"samples":0,"cpuSeconds":0,"matchedNothing":false}"#
     );
     assert_eq!(json(&RulesView::of(std::slice::from_ref(&group), &all()).expect("no page")), expected);
     let alerts = json(&AlertsView::of(&[group]));
@@ -155,4 +156,27 @@ fn times_print_fractions_only_where_there_are_some() {
     };
     assert_eq!(print(1_643_114_203 * SECOND), r#""2022-01-25T12:36:43Z""#);
     assert_eq!(print(1_643_114_203_120), r#""2022-01-25T12:36:43.12Z""#);
+}
+
+#[test]
+fn the_last_evaluations_of_a_rule_are_shown_newest_first() {
+    let world = World::at(START);
+    let group = group("groups:\n- name: g\n  interval: 1m\n  rules:\n  - record: r\n    expr: up\n");
+    let mut evaluation = 0;
+    world.answer("up", move |_, _| {
+        evaluation += 1;
+        match evaluation {
+            2 => Err(crate::error::QueryError::Invalid("no".into())),
+            _ => Ok(vector(&[(&[("job", "a")], 1.0), (&[("job", "b")], 1.0)])),
+        }
+    });
+    world.run(&group, 3 * MINUTE);
+    let (view, is_cut) = RuleHistoryView::of(std::slice::from_ref(&group), &all(), 1);
+    assert!(!is_cut);
+    let rule = &view.rules[0];
+    assert_eq!((rule.file.as_str(), rule.group.as_str(), rule.name.as_str()), ("rules.yml", "g", "r"));
+    let shown: Vec<_> = rule.evaluations.iter().map(|past| (past.health, past.samples)).collect();
+    assert_eq!(shown, [("ok", 2), ("err", 0), ("ok", 2)]);
+    assert!(json(&view).contains(r#""health":"err","lastError":"no"}"#), "{}", json(&view));
+    assert!(RuleHistoryView::of(&[group], &all(), 0).1, "more than were asked for");
 }

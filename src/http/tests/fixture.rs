@@ -133,6 +133,7 @@ impl App {
             metadata: Arc::new(KnownMetadata),
             rules: Arc::new(super::rules::FixedRules::new()),
             rule_config: Some(rule_config.clone()),
+            history: None,
             admin: None,
             alertmanagers: Arc::new(OneAlertmanager),
             self_scrape: Some(Arc::new(Mutex::new(target()))),
