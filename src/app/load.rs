@@ -2,12 +2,12 @@
 
 use crate::config::{Config, ServeFlags};
 use crate::rules::load::{LoadOptions, Loaded, load, load_embedded};
+use crate::runtime::memory::Memory;
 use promql::engine::EngineOptions;
 use promql::parse::ParseOptions;
 use ruler::rule_file::GroupDefaults;
-use std::error::Error;
-use std::fmt::Write;
 use std::path::Path;
+pub use storage::error::with_causes;
 
 /// The configuration that the flags name, or the default one.
 ///
@@ -39,6 +39,15 @@ pub fn group_defaults(config: &Config) -> GroupDefaults {
     GroupDefaults {
         interval_ms: config.global.evaluation_interval.as_millis(),
         query_offset_ms: config.global.rule_query_offset.as_millis(),
+    }
+}
+
+/// The bound of the process' memory.
+#[must_use]
+pub fn memory(flags: &ServeFlags) -> Memory {
+    match flags.memory_limit {
+        0 => Memory::of_machine(),
+        limit => Memory::new(limit),
     }
 }
 
@@ -103,19 +112,6 @@ impl Features {
             ..EngineOptions::default()
         }
     }
-}
-
-/// An error and what caused it, in one line.
-#[must_use]
-pub fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        // Writing to a string cannot fail.
-        let _ = write!(text, ": {error}");
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -143,10 +143,7 @@ impl Parts {
         if flags.query_results_cache_bytes > 0 {
             queries.keep_results(flags.query_results_cache_bytes, source.clone());
         }
-        let memory = match flags.memory_limit {
-            0 => Memory::of_machine(),
-            limit => Memory::new(limit),
-        };
+        let memory = load::memory(flags);
         queries.bound_by(memory.clone());
         match Journal::open(&flags.storage_path.join("queries.active")) {
             Ok((journal, interrupted)) => queries.active().keep_journal(journal, interrupted),
@@ -226,7 +223,8 @@ impl Parts {
         };
         let state = AppState::new(parts);
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        tasks.spawn(watch_memory(memory, state.queries.clone(), stop.clone()));
+        tasks.spawn(watch_memory(memory, state.queries.clone(), store.clone(), stop.clone()));
+        tasks.spawn(super::store::report_return(store.clone(), stop.clone()));
         if let Some(status) = status {
             let prometheus_names = flags.prometheus_metric_names;
             let page = Arc::new(move || exposition::page(&registry, prometheus_names).unwrap_or_default());
@@ -237,7 +235,7 @@ impl Parts {
             load_configured(&config).await;
             tasks.spawn(config.run(stop.clone()));
         }
-        reloader.apply(plan.config, plan.loaded).await;
+        reloader.apply(plan.config, plan.loaded, plan.retention).await;
         Ok(Self { state, ingest, store, reloader, rules, notifier, alerts, tasks, stop })
     }
 
@@ -303,13 +301,15 @@ impl Parts {
     }
 }
 
-/// Measures the memory of the process until `stop`, and lets go of kept results while there is little.
-async fn watch_memory(memory: Memory, queries: QueryExecutor, stop: CancellationToken) {
+/// Measures the memory of the process until `stop`. While there is little, lets go of kept results and of parts of blocks, and has
+/// the head emptied.
+async fn watch_memory(memory: Memory, queries: QueryExecutor, store: Store, stop: CancellationToken) {
     let mut before = Pressure::Calm;
     let mut ticks = tokio::time::interval(MEASURE_EVERY);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         memory.measure();
         let pressure = memory.pressure();
+        store.set_short_of_memory(pressure >= Pressure::High);
         if pressure > before {
             let (used, limit) = (memory.used(), memory.limit());
             tracing::warn!(

@@ -19,6 +19,7 @@ use ruler::annotate::TemplateContext;
 use ruler::group::GroupSettings;
 use ruler::restore::ForRestore;
 use std::sync::{Arc, Mutex, PoisonError};
+use storage::lifecycle::retention::Retention;
 use storage::store::Store;
 
 /// The rules of this process.
@@ -36,18 +37,15 @@ pub(super) struct Reloader {
 }
 
 impl Reloader {
-    /// Puts a checked configuration in force.
-    pub(super) async fn apply(&self, config: Config, loaded: Loaded) {
+    /// Puts a checked configuration in force; `retention` is what it says about that.
+    pub(super) async fn apply(&self, config: Config, loaded: Loaded, retention: Retention) {
         for warning in &loaded.warnings {
             tracing::warn!(warning, "rules");
         }
         if self.config.load().object_store != config.object_store {
             tracing::warn!("object_store changed: it takes effect at the next start");
         }
-        // The selectors were checked when the configuration was loaded.
-        if let Ok(retention) = retention::retention(&self.flags, &config, &self.parse) {
-            self.store.set_retention(retention);
-        }
+        self.store.set_retention(retention);
         let external_labels = Labels::from_pairs(&config.global.external_labels).unwrap_or_default();
         let external_url = self.flags.external_url();
         self.notifier.apply(&config.alerting, external_labels.clone(), &external_url);
@@ -73,11 +71,12 @@ impl Reloader {
         let load = move || {
             let config = load::config(&flags)?;
             let loaded = load::rules(&config, flags.config_file.as_deref(), &parse)?;
-            retention::retention(&flags, &config, &parse)?;
-            Ok::<_, String>((config, loaded))
+            let retention = retention::retention(&flags, &config, &parse)?;
+            Ok::<_, String>((config, loaded, retention))
         };
-        let (config, loaded) = tokio::task::spawn_blocking(load).await.map_err(|panic| panic.to_string())??;
-        self.apply(config, loaded).await;
+        let (config, loaded, retention) =
+            tokio::task::spawn_blocking(load).await.map_err(|panic| panic.to_string())??;
+        self.apply(config, loaded, retention).await;
         Ok(())
     }
 }

@@ -1,10 +1,33 @@
 //! Opens storage.
 
+use super::load;
 use super::parts::Plan;
 use crate::config::ServeFlags;
 use std::sync::Arc;
-use storage::store::{Store, StoreOptions};
+use std::time::Duration;
+use storage::store::{Store, StoreError, StoreOptions};
 use storage::wal::replay::ReplayProgress;
+use tokio_util::sync::CancellationToken;
+
+/// A store of objects without which nothing can be told is asked again after this.
+const OPEN_AGAIN_AFTER: Duration = Duration::from_secs(5);
+/// Whether one that did not answer at the start is back is looked at this often.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Says when an object store answers that did not at the start.
+pub(super) async fn report_return(store: Store, stop: CancellationToken) {
+    if store.away().is_none() {
+        return;
+    }
+    let mut ticks = tokio::time::interval(LOOK_EVERY);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        if store.away().is_none() {
+            let version = store.manifest().version;
+            tracing::info!(version, "the object store answers again: everything can be queried");
+            return;
+        }
+    }
+}
 
 /// Opens the data directory and the object store on a thread that may block, and says what it found.
 pub(super) async fn open(flags: &ServeFlags, plan: &Plan, progress: Arc<ReplayProgress>) -> Result<Store, String> {
@@ -13,13 +36,27 @@ pub(super) async fn open(flags: &ServeFlags, plan: &Plan, progress: Arc<ReplayPr
     options.engine.exemplars_max = flags.exemplars_max;
     options.bucket = plan.config().object_store.clone();
     options.cache_bytes_max = flags.block_cache_bytes;
+    options.merge_bytes_max = load::memory(flags).merges();
     options.flush_lag = flags.flush_lag.as_std();
     options.retention = plan.retention().clone();
-    let opened = tokio::task::spawn_blocking(move || Store::open(options, &progress)).await;
-    let store = match opened {
-        Ok(opened) => opened.map_err(|error| format!("open storage: {}", error.to_line()))?,
-        Err(panic) => return Err(format!("open storage: {panic}")),
+    let store = loop {
+        let (options, progress) = (options.clone(), Arc::clone(&progress));
+        match tokio::task::spawn_blocking(move || Store::open(options, &progress)).await {
+            Ok(Ok(store)) => break store,
+            Ok(Err(error @ StoreError::Away { .. })) => {
+                tracing::warn!(error = error.to_line(), "storage cannot be opened yet: it is tried again");
+                tokio::time::sleep(OPEN_AGAIN_AFTER).await;
+            }
+            Ok(Err(error)) => return Err(format!("open storage: {}", error.to_line())),
+            Err(panic) => return Err(format!("open storage: {panic}")),
+        }
     };
+    if let Some(why) = store.away() {
+        tracing::warn!(
+            why = &*why,
+            "the object store does not answer: samples are taken, recent ones can be queried, and what is older as soon as it does"
+        );
+    }
     let (stats, blocks) = (store.engine().stats(), store.stats().blocks);
     let blocks: u64 = blocks.iter().map(|group| group.blocks).sum();
     tracing::info!(series = stats.head.series, blocks, seconds = stats.restore_seconds, "storage is open");

@@ -115,12 +115,5 @@ fn serve(flags: ServeFlags) -> ExitCode {
 
 /// Says on standard error why `command` failed, with all causes in one line.
 fn complain(command: &str, error: &dyn std::error::Error) {
-    let mut errors = std::io::stderr().lock();
-    let _ = write!(errors, "{command}: {error}");
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let _ = write!(errors, ": {error}");
-        cause = error.source();
-    }
-    let _ = writeln!(errors);
+    let _ = writeln!(std::io::stderr(), "{command}: {}", crate::app::load::with_causes(error));
 }

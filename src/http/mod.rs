@@ -116,6 +116,7 @@ fn api_routes() -> Router<AppState> {
         .route("/status/active_queries/{id}/cancel", post(active_queries::cancel))
         .route("/admin/tsdb/flush", post(admin::flush).put(admin::flush))
         .route("/admin/tsdb/delete_series", post(admin::delete_series).put(admin::delete_series))
+        .route("/admin/tsdb/deletions", get(admin::deletions))
         .route("/admin/tsdb/clean_tombstones", post(admin::clean_tombstones).put(admin::clean_tombstones))
         .route("/admin/tsdb/snapshot", post(admin::snapshot).put(admin::snapshot))
 }

@@ -16,7 +16,6 @@ use model::sample::{Sample, SampleColumns};
 use promql::budget::Budget;
 use promql::source::{SelectRequest, SeriesSet, SeriesSource, SourceError, TimelineToken};
 use session::{QuerySession, refusal};
-use std::error::Error;
 use std::ops::Range;
 use std::sync::Arc;
 #[cfg(feature = "sql")]
@@ -24,9 +23,10 @@ use storage::block::meta::BlockMeta;
 use storage::block::read::ReadError;
 use storage::cardinality::HeadExtent;
 use storage::engine::Engine;
+use storage::error::with_causes;
 use storage::head::Changed;
 use storage::select::{Cardinality, Listing, SelectError, TimeRange};
-use storage::store::{Selection, Store};
+use storage::store::{Selection, Store, StoreStats};
 
 /// The series of a store. Cheap to clone.
 #[derive(Clone)]
@@ -39,6 +39,14 @@ impl EngineStore {
     #[must_use]
     pub fn new(store: Store) -> Self {
         Self { store }
+    }
+}
+
+#[cfg(test)]
+impl EngineStore {
+    /// What it reads.
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
     }
 }
 
@@ -111,6 +119,10 @@ impl SeriesStore for EngineStore {
 
     fn cardinality(&self, top: usize) -> Cardinality {
         self.store.engine().cardinality(top)
+    }
+
+    fn block_summary(&self) -> Option<StoreStats> {
+        Some(self.store.stats())
     }
 
     fn head_summary(&self) -> HeadSummary {
@@ -265,16 +277,7 @@ fn source_error(error: SelectError) -> SourceError {
     match error {
         SelectError::TooManySeries { series_max } => SourceError::TooManySeries { series_max },
         SelectError::Block(ReadError::Refused(refused)) => refusal(&refused),
-        SelectError::Chunk { .. } | SelectError::Block(_) => {
-            let mut text = error.to_string();
-            let mut cause = error.source();
-            while let Some(inner) = cause {
-                text.push_str(": ");
-                text.push_str(&inner.to_string());
-                cause = inner.source();
-            }
-            SourceError::Failed(text)
-        }
+        SelectError::Chunk { .. } | SelectError::Block(_) => SourceError::Failed(with_causes(&error)),
     }
 }
 

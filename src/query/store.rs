@@ -6,6 +6,7 @@ use model::matcher::Matcher;
 use model::metadata::Metadata;
 use promql::source::{SeriesSet, SeriesSource, SourceError};
 use storage::select::{Cardinality, Listing};
+use storage::store::StoreStats;
 
 /// Which series a look-up of labels is about: those with samples in `after_ms < t <= until_ms` that satisfy all matchers.
 #[derive(Debug, Clone, Copy)]
@@ -75,6 +76,9 @@ pub trait SeriesStore: SeriesSource {
 
     /// The head as a whole.
     fn head_summary(&self) -> HeadSummary;
+
+    /// Blocks as a whole, from their metadata alone; `None` where there is no such thing.
+    fn block_summary(&self) -> Option<StoreStats>;
 }
 
 /// What senders told about metrics.

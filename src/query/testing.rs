@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use storage::select::{Cardinality, Count, Listing};
+use storage::store::StoreStats;
 
 /// Series in memory, in the order in which they were added.
 #[derive(Debug, Clone, Default)]
@@ -189,6 +190,10 @@ impl SeriesStore for MemoryStore {
         counts.sort_by_key(|count| std::cmp::Reverse(count.value));
         counts.truncate(top);
         Cardinality { series_by_metric_name: counts, ..Cardinality::default() }
+    }
+
+    fn block_summary(&self) -> Option<StoreStats> {
+        None
     }
 
     fn head_summary(&self) -> HeadSummary {

@@ -2,7 +2,7 @@
 //!
 //! What counts is what the allocator holds in memory, measured a few times a second, for that is what the system sees; chunk
 //! files are mapped and the system takes them back when it needs to, so they do not count. Below [`Pressure::High`] nobody notices. From there on no new
-//! query of a person begins, kept results are dropped and the head is asked to empty; at [`Pressure::Full`] samples are refused
+//! query of a person begins, kept results and parts of blocks are dropped, merges wait and the head is emptied into blocks; at [`Pressure::Full`] samples are refused
 //! as unavailable too, so that senders keep them and come again. Rules go on until their own budgets end them: an alert is
 //! the last thing to go. What all queries together may hold is bounded from the start ([`Memory::queries`]).
 
@@ -22,6 +22,8 @@ const SHARE_PERCENT: u64 = 80;
 const QUERIES_PERCENT: u64 = 40;
 /// And rules besides, so that no dashboard takes what an alert needs.
 const RULES_PERCENT: u64 = 10;
+/// Of the limit, what the inputs of one merge of blocks may take.
+const MERGES_PERCENT: u64 = 10;
 /// The marks, in percent of the limit.
 const HIGH_PERCENT: u64 = 80;
 const FULL_PERCENT: u64 = 92;
@@ -108,6 +110,12 @@ impl Memory {
     #[must_use]
     pub fn rules(&self) -> &Arc<SharedBytes> {
         &self.inner.rules
+    }
+
+    /// Bytes that the inputs of one merge of blocks may take.
+    #[must_use]
+    pub fn merges(&self) -> u64 {
+        self.limit() / 100 * MERGES_PERCENT
     }
 
     /// Requests that were turned away for lack of memory: writes, queries.

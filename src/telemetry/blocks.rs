@@ -33,8 +33,15 @@ impl Collector for BlockCollector {
         let stats = self.store.stats();
         blocks(&stats, &mut encoder)?;
         work(&stats, &mut encoder)?;
+        let known = f64::from(u8::from(stats.away.is_none()));
         let gauges = [
+            ("hearth_object_store_known", "1 once the object store has answered since the start.", known),
             ("hearth_manifest_version", "Number of the newest manifest.", stats.manifest_version as f64),
+            (
+                "hearth_blocks_damaged",
+                "Blocks that cannot be read and are left as they are.",
+                stats.damaged.len() as f64,
+            ),
             ("hearth_tombstones", "Deletions that are not carried out yet.", stats.tombstones as f64),
             ("hearth_block_cache_bytes", "Memory that parts of blocks take.", stats.caches.bytes as f64),
         ];

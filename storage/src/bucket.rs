@@ -266,6 +266,12 @@ impl Bucket {
         self.run(Operation::Delete, key, attempt).await
     }
 
+    /// Where the objects are, in words: equal for the same place.
+    #[must_use]
+    pub fn place(&self) -> String {
+        format!("{}/{}", self.shared.store.objects, self.shared.prefix)
+    }
+
     /// What was asked of the store so far.
     #[must_use]
     pub fn metrics(&self) -> BucketSnapshot {

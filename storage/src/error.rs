@@ -139,15 +139,25 @@ impl Error {
     /// The failure with its causes in one line, for logs and answers.
     #[must_use]
     pub fn to_line(&self) -> String {
-        let mut line = self.to_string();
-        let mut source = std::error::Error::source(self);
-        while let Some(cause) = source {
-            line.push_str(": ");
-            line.push_str(&cause.to_string());
-            source = cause.source();
-        }
-        line
+        with_causes(self)
     }
+}
+
+/// A failure and what caused it in one line, for logs and answers. A cause that the text before it ends with already is not
+/// repeated.
+#[must_use]
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let text = cause.to_string();
+        if !line.ends_with(&text) {
+            line.push_str(": ");
+            line.push_str(&text);
+        }
+        source = cause.source();
+    }
+    line
 }
 
 impl From<HeadError> for Error {

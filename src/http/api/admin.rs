@@ -1,7 +1,7 @@
 //! `/api/v1/admin/tsdb/…`: what operators do to stored samples. Off unless `--web.enable-admin-api` is given, as in Prometheus.
 
 use super::selectors;
-use crate::http::envelope::{Remarks, success};
+use crate::http::envelope::{Remarks, success, success_value};
 use crate::http::error::{ApiError, ErrorType};
 use crate::http::json::text::push_string;
 use crate::http::params::Params;
@@ -9,8 +9,11 @@ use crate::http::state::AppState;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use serde::Serialize;
 use storage::error::ErrorKind;
+use storage::lifecycle::deletion_jobs::{DeletionJob, DeletionState};
 use storage::store::{Store, StoreError};
+use storage::tombstone::StoredMatcher;
 
 /// Publishes what the head holds as blocks: `wait=true` answers when that is done, `compact=true` merges blocks, too.
 ///
@@ -49,6 +52,54 @@ pub async fn delete_series(State(state): State<AppState>, params: Params) -> Res
     }
     finish(tokio::task::spawn_blocking(move || store.delete_series(&sets, start_ms, end_ms)).await)?;
     Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct DeletionView {
+    id: String,
+    /// A selector.
+    #[serde(rename = "match")]
+    selector: String,
+    start: i64,
+    end: i64,
+    created_at: i64,
+    state: DeletionState,
+    finished_at: Option<i64>,
+    blocks_rewritten: u64,
+    bytes_reclaimed: u64,
+    series_reclaimed: u64,
+    samples_reclaimed: u64,
+    error: Option<String>,
+}
+
+impl From<DeletionJob> for DeletionView {
+    fn from(job: DeletionJob) -> Self {
+        let matchers = job.matchers.iter().map(|StoredMatcher { name, op, value }| format!("{name}{op}{value:?}"));
+        Self {
+            selector: format!("{{{}}}", matchers.collect::<Vec<_>>().join(", ")),
+            id: job.id,
+            start: job.min_ms,
+            end: job.max_ms,
+            created_at: job.created_ms,
+            state: job.state,
+            finished_at: job.finished_ms,
+            blocks_rewritten: job.blocks_rewritten,
+            bytes_reclaimed: job.bytes_reclaimed,
+            series_reclaimed: job.series_reclaimed,
+            samples_reclaimed: job.samples_reclaimed,
+            error: job.failure,
+        }
+    }
+}
+
+/// What became of deletions, the newest first; times in milliseconds since the Unix epoch.
+///
+/// # Errors
+/// The API is off.
+pub async fn deletions(State(state): State<AppState>) -> Result<Response, ApiError> {
+    let jobs: Vec<_> = store(&state)?.deletions().into_iter().map(DeletionView::from).collect();
+    Ok(success_value(&jobs))
 }
 
 /// Carries out all deletions and answers when that is done.

@@ -11,7 +11,9 @@ use serde::Serialize;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use storage::block::meta::resolution_name;
 use storage::select::{Cardinality, Count};
+use storage::store::{BlockGroup, StoreStats};
 
 /// The Prometheus whose API and language this is. Grafana and other clients choose by it what they may ask for, so it is
 /// what `version` says; our own is `applicationVersion`. See `docs/decisions/buildinfo-version.md`.
@@ -132,6 +134,43 @@ struct StoreView {
     label_value_count_by_label_name: Vec<CountView>,
     memory_in_bytes_by_label_name: Vec<CountView>,
     series_count_by_label_value_pair: Vec<CountView>,
+    /// Ours: what Prometheus' page does not show.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    block_stats: Option<BlocksView>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct BlocksView {
+    num_blocks: u64,
+    num_bytes: u64,
+    num_samples: u64,
+    groups: Vec<BlockGroupView>,
+    damaged_blocks: Vec<DamagedView>,
+    pending_deletions: u64,
+    /// Why the object store did not answer since the start.
+    object_store_away: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct BlockGroupView {
+    resolution: String,
+    level: u8,
+    num_blocks: u64,
+    num_bytes: u64,
+    num_samples: u64,
+    /// A series counts in each block that has it.
+    num_series: u64,
+    max_series_of_block: u64,
+    min_time: i64,
+    max_time: i64,
+}
+
+#[derive(Debug, Serialize)]
+struct DamagedView {
+    ulid: String,
+    reason: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -150,16 +189,16 @@ struct HeadView {
     max_time: i64,
 }
 
-/// What the series of the head are made of.
+/// What the series of the head are made of, and how much is in blocks.
 ///
 /// # Errors
 /// `limit` is wrong.
 pub async fn tsdb(State(state): State<AppState>, params: Params) -> Result<Response, ApiError> {
     let lines = table_lines(params.get("limit"))?;
     let store = Arc::clone(&state.store);
-    let look = move || (store.head_summary(), store.cardinality(lines));
-    let (head, tables) = state.queries.run_lookup(look).await?;
-    Ok(success_value(&StoreView::of(head, tables)))
+    let look = move || (store.head_summary(), store.cardinality(lines), store.block_summary());
+    let (head, tables, blocks) = state.queries.run_lookup(look).await?;
+    Ok(success_value(&StoreView::of(head, tables, blocks)))
 }
 
 fn table_lines(text: &str) -> Result<usize, ApiError> {
@@ -177,7 +216,7 @@ fn table_lines(text: &str) -> Result<usize, ApiError> {
 }
 
 impl StoreView {
-    fn of(head: HeadSummary, tables: Cardinality) -> Self {
+    fn of(head: HeadSummary, tables: Cardinality, blocks: Option<StoreStats>) -> Self {
         Self {
             head_stats: HeadView {
                 num_series: head.series,
@@ -191,6 +230,37 @@ impl StoreView {
             label_value_count_by_label_name: counts(tables.values_by_label_name),
             memory_in_bytes_by_label_name: counts(tables.bytes_by_label_name),
             series_count_by_label_value_pair: counts(tables.series_by_label_pair),
+            block_stats: blocks.map(BlocksView::of),
+        }
+    }
+}
+
+impl BlocksView {
+    fn of(stats: StoreStats) -> Self {
+        let sum = |figure: fn(&BlockGroup) -> u64| stats.blocks.iter().map(figure).sum();
+        let group = |group: &BlockGroup| BlockGroupView {
+            resolution: resolution_name(group.resolution_ms),
+            level: group.level,
+            num_blocks: group.blocks,
+            num_bytes: group.bytes,
+            num_samples: group.samples,
+            num_series: group.series,
+            max_series_of_block: group.series_max,
+            min_time: group.min_ms,
+            max_time: group.max_ms,
+        };
+        Self {
+            num_blocks: sum(|group| group.blocks),
+            num_bytes: sum(|group| group.bytes),
+            num_samples: sum(|group| group.samples),
+            groups: stats.blocks.iter().map(group).collect(),
+            damaged_blocks: stats
+                .damaged
+                .into_iter()
+                .map(|block| DamagedView { ulid: block.ulid, reason: block.why })
+                .collect(),
+            pending_deletions: stats.tombstones,
+            object_store_away: stats.away.map(|why| why.to_string()),
         }
     }
 }

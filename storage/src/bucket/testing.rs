@@ -19,6 +19,7 @@ use parking_lot::Mutex;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,6 +53,8 @@ struct State {
     outage: bool,
     /// Requests that may still be made before nothing works any more.
     left: Option<u64>,
+    /// Objects that may still be written before there is no space.
+    room: Option<u64>,
     requests: u64,
     /// The longest chain of reads that ended, each begun when the one before it had ended.
     round_trips: u64,
@@ -82,6 +85,7 @@ impl FaultyStore {
             faults: Faults::default(),
             outage: false,
             left: None,
+            room: None,
             requests: 0,
             round_trips: 0,
         };
@@ -106,10 +110,22 @@ impl FaultyStore {
         self.state.lock().outage = outage;
     }
 
+    /// How many further objects there is space for, as in a directory on a disk that gets full; `None`: as many as anybody
+    /// wants.
+    pub fn set_room(&self, objects: Option<u64>) {
+        self.state.lock().room = objects;
+    }
+
     /// After so many further requests nothing works any more, as for a process that was killed; the last one happens and its
     /// answer is lost.
     pub fn crash_after(&self, requests: u64) {
         self.state.lock().left = Some(requests);
+    }
+
+    /// The objects as the next process finds them, over a network of its own.
+    #[must_use]
+    pub fn revive(&self) -> Self {
+        Self::new(self.inner.clone(), 0)
     }
 
     /// Whether that has happened.
@@ -167,6 +183,21 @@ impl FaultyStore {
             _ => FateKind::Works,
         };
         Fate { delay, kind }
+    }
+
+    /// Takes the space for one object.
+    fn take_room(&self) -> Result<()> {
+        match &mut self.state.lock().room {
+            Some(0) => {
+                let source = Box::new(io::Error::from_raw_os_error(libc::ENOSPC));
+                Err(Error::Generic { store: "faulty", source })
+            }
+            Some(room) => {
+                *room -= 1;
+                Ok(())
+            }
+            None => Ok(()),
+        }
     }
 
     /// Does a write as its fate wants it.
@@ -239,6 +270,7 @@ async fn cut(answer: GetResult) -> Result<GetResult> {
 #[async_trait]
 impl ObjectStore for FaultyStore {
     async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+        self.take_room()?;
         let (store, location) = (self.inner.objects.clone(), location.clone());
         self.write(async move { store.put_opts(&location, payload, options).await }).await
     }
@@ -313,6 +345,7 @@ impl MultipartStore for FaultyStore {
     }
 
     async fn put_part(&self, path: &Path, id: &MultipartId, index: usize, data: PutPayload) -> Result<PartId> {
+        self.take_room()?;
         let (store, path, id) = (self.parts()?, path.clone(), id.clone());
         self.write(async move { store.put_part(&path, &id, index, data).await }).await
     }

@@ -162,6 +162,16 @@ impl Head {
         self.set_floors(&floors);
         self.inner.eras.advance(|_| Visible { floor_ms: flushed.boundary_ms, after_generation: flushed.generation });
     }
+
+    /// Learns while samples come what blocks hold according to a manifest. What is here stays and is flushed once more: the next
+    /// flush does not fall behind the manifest.
+    pub(crate) fn pass_flushed(&self, flushed: &FlushedState) {
+        let _no_append = self.inner.by_shard.lock();
+        let mut floors = self.inner.floors.lock();
+        floors.append_floor_ms = floors.append_floor_ms.max(flushed.boundary_ms);
+        floors.generation = floors.generation.max(flushed.generation + 1);
+        self.set_floors(&floors);
+    }
 }
 
 fn release_shard(shard: &RwLock<Shard>, release: Release) {

@@ -5,7 +5,10 @@
 //! late samples does not write a whole day anew each time. The blocks of today are merged only when somebody forced many small
 //! ones. Any two blocks may overlap: merging sorts it out, so there is nothing at which this could halt.
 
+use super::compaction::SERIES_AT_ONCE;
 use super::window::{DAY_MS, day_of};
+use crate::block::meta::BlockMeta;
+use crate::block::schema::SERIES_FILE;
 
 /// When to merge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,11 +19,14 @@ pub struct CompactionOptions {
     pub late_wait_ms: i64,
     /// So many blocks of a day are merged without waiting.
     pub blocks_max: usize,
+    /// Bytes of memory that the inputs of one merge may take, about; a day that needs more is merged in several steps, of two
+    /// blocks at least.
+    pub memory_max: u64,
 }
 
 impl Default for CompactionOptions {
     fn default() -> Self {
-        Self { day_delay_ms: 2 * 3_600_000, late_wait_ms: 3_600_000, blocks_max: 24 }
+        Self { day_delay_ms: 2 * 3_600_000, late_wait_ms: 3_600_000, blocks_max: 24, memory_max: u64::MAX }
     }
 }
 
@@ -37,6 +43,20 @@ pub struct Candidate {
     pub max_ms: i64,
     /// When the block was written.
     pub created_ms: i64,
+    /// Bytes of memory that it takes as an input, about: see [`memory_of`].
+    pub memory: u64,
+}
+
+/// Bytes of memory that a block takes as an input of a merge, about: of every series its hash, its type and the numbers of its
+/// labels' values, each value once, and the pages of so many series as are read at once.
+#[must_use]
+pub fn memory_of(meta: &BlockMeta) -> u64 {
+    const OF_SERIES: u64 = 24;
+    const OF_LABEL: u64 = 4;
+    let of_series = OF_SERIES + OF_LABEL * meta.label_columns.len() as u64;
+    let values = meta.file(SERIES_FILE).map_or(0, |file| file.bytes.saturating_mul(2));
+    let pages = meta.bytes() / meta.series.max(1) * (SERIES_AT_ONCE as u64).min(meta.series);
+    meta.series.saturating_mul(of_series).saturating_add(values).saturating_add(pages)
 }
 
 /// Which blocks become one.
@@ -57,9 +77,22 @@ pub fn plan(blocks: &[Candidate], now_ms: i64, options: CompactionOptions, force
     days.dedup();
     days.into_iter().find_map(|day| {
         let of_day: Vec<&Candidate> = blocks.iter().filter(|block| day_of(block.min_ms) == day).collect();
-        is_due(&of_day, day, now_ms, options, force)
-            .then(|| CompactionPlan { inputs: of_day.iter().map(|block| block.ulid.clone()).collect(), level: 1 })
+        is_due(&of_day, day, now_ms, options, force).then(|| {
+            let fitting = fitting(&of_day, options.memory_max);
+            CompactionPlan { inputs: fitting.iter().map(|block| block.ulid.clone()).collect(), level: 1 }
+        })
     })
+}
+
+/// The first of the blocks that fit into memory together, two at least: merging these keeps the order of all.
+fn fitting<'b>(blocks: &'b [&'b Candidate], memory_max: u64) -> &'b [&'b Candidate] {
+    let mut total = 0_u64;
+    let fits = |block: &&&Candidate| {
+        total = total.saturating_add(block.memory);
+        total <= memory_max
+    };
+    let count = blocks.iter().take_while(fits).count().max(2).min(blocks.len());
+    blocks.get(..count).unwrap_or(blocks)
 }
 
 fn is_due(blocks: &[&Candidate], day: i64, now_ms: i64, options: CompactionOptions, force: bool) -> bool {
@@ -92,6 +125,7 @@ mod tests {
             min_ms: begin * HOUR,
             max_ms: (begin + if *level == 0 { 2 } else { 24 }) * HOUR - 1,
             created_ms: created * HOUR,
+            memory: 10,
         };
         of.iter().enumerate().map(block).collect()
     }
@@ -131,6 +165,18 @@ mod tests {
     fn force_merges_what_there_is() {
         assert_eq!(inputs(&[(0, 0, 3), (0, 2, 5)], 6, true), Some("0 1".into()));
         assert_eq!(inputs(&[], 6, true), None);
+    }
+
+    #[test]
+    fn a_day_that_does_not_fit_into_memory_is_merged_in_steps() {
+        let day = blocks(&[(0, 0, 3), (0, 2, 5), (0, 4, 7), (0, 6, 9)]);
+        let inputs = |memory_max| {
+            let options = CompactionOptions { memory_max, ..CompactionOptions::default() };
+            plan(&day, 30 * HOUR, options, false).map(|plan| plan.inputs.join(" "))
+        };
+        assert_eq!(inputs(40), Some("0 1 2 3".into()));
+        assert_eq!(inputs(39), Some("0 1 2".into()));
+        assert_eq!(inputs(1), Some("0 1".into()), "two at least, or nothing would ever be merged");
     }
 
     #[test]

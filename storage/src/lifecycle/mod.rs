@@ -5,8 +5,12 @@
 
 mod compaction;
 pub mod compaction_plan;
+pub mod damage;
+mod deleting;
+pub mod deletion_jobs;
 mod flush;
 mod publish;
+pub(crate) mod relief;
 pub mod retention;
 mod tiering;
 mod tiering_plan;

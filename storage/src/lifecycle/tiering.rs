@@ -35,7 +35,12 @@ impl Lifecycle {
         let Some(policy) = &retention.tiers else { return Ok(false) };
         let floor_ms = self.shared.engine.head().read_floor_ms();
         let metas = view.blocks.iter().map(|block| block.meta().as_ref());
-        match plan(metas, policy, now_ms, floor_ms) {
+        // One damaged block keeps its day from being made, not the others.
+        let can_build = |build: &TierBuild| match &build.finer {
+            Some(finer) => self.shared.damage.of(finer).is_none(),
+            None => view.raw_within(range_of(build.day)).all(|block| self.can_read(block.meta())),
+        };
+        match plan(metas, policy, now_ms, floor_ms, &can_build) {
             None => Ok(false),
             Some(TierStep::Drop(remove)) => {
                 let count = remove.len() as u64;
@@ -52,7 +57,7 @@ impl Lifecycle {
     }
 
     /// Writes a block of a tier anew, without what is deleted by now.
-    pub(super) fn rewrite_tier(&mut self, block: &Block) -> Result<(), StoreError> {
+    pub(super) fn rewrite_tier(&mut self, block: &Block) -> Result<String, StoreError> {
         let meta = block.meta();
         let build = TierBuild {
             day: super::window::day_of(meta.min_ms.saturating_sub(1)),
@@ -65,24 +70,27 @@ impl Lifecycle {
         self.build(&build, std::slice::from_ref(block), now_ms())
     }
 
-    fn build(&mut self, build: &TierBuild, blocks: &[Block], now_ms: i64) -> Result<(), StoreError> {
+    /// Returns the identity of what it made.
+    fn build(&mut self, build: &TierBuild, blocks: &[Block], now_ms: i64) -> Result<String, StoreError> {
         let started = Instant::now();
         let (view, retention) = (self.shared.view(), self.shared.retention());
         let hide = |labels: &Labels| retention.hidden_by_class(labels, &view.deletions, now_ms);
         let (io, tenant) = (self.shared.io.clone(), self.shared.options.tenant.clone());
-        let staged = match &build.finer {
-            Some(finer) => {
-                let finer: Vec<_> = blocks.iter().filter(|block| block.meta().ulid == *finer).cloned().collect();
-                from_tier(&io, &finer, build, &self.staging, &tenant, &hide)?
-            }
-            None => {
-                let range = range_of(build.day);
-                let raw: Vec<_> = view.raw_within(range).cloned().collect();
-                from_samples(&io, &raw, build, &self.staging, &tenant, &hide)?
-            }
+        let inputs: Vec<Block> = match &build.finer {
+            Some(finer) => blocks.iter().filter(|block| block.meta().ulid == *finer).cloned().collect(),
+            None => view.raw_within(range_of(build.day)).cloned().collect(),
         };
+        let built = match build.finer {
+            Some(_) => from_tier(&io, &inputs, build, &self.staging, &tenant, &hide),
+            None => from_samples(&io, &inputs, build, &self.staging, &tenant, &hide),
+        };
+        match &built {
+            Ok(_) => self.shared.damage.clear(&inputs),
+            Err(error) => drop(self.shared.damage.note(&inputs, error)),
+        }
+        let staged = built?;
         fail::fail_point!("tier-written");
-        let rows = staged.meta.samples;
+        let (rows, made) = (staged.meta.samples, staged.meta.ulid.clone());
         let staged = [staged];
         let change = Change { remove: build.replaces.clone(), ..Change::default() };
         let published = self.publish(Role::Compactor, &staged, &change);
@@ -90,7 +98,7 @@ impl Lifecycle {
         published?;
         self.shared.follow()?;
         self.shared.counters.compaction.succeeded(rows, started.elapsed());
-        Ok(())
+        Ok(made)
     }
 }
 

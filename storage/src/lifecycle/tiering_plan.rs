@@ -38,12 +38,13 @@ pub(crate) struct TierBuild {
     pub(crate) sources: Vec<String>,
 }
 
-/// The next step, or `None` when nothing is due. The head holds nothing before `floor_ms` but late samples.
+/// The next step, or `None` when nothing is due; what `can_build` refuses is left for later. The head holds nothing before `floor_ms` but late samples.
 pub(crate) fn plan<'m>(
     blocks: impl Iterator<Item = &'m BlockMeta> + Clone,
     policy: &TierPolicy,
     now_ms: i64,
     floor_ms: i64,
+    can_build: &dyn Fn(&TierBuild) -> bool,
 ) -> Option<TierStep> {
     let days = days(blocks.clone());
     let expired = expired(blocks, &days, policy, now_ms);
@@ -55,7 +56,8 @@ pub(crate) fn plan<'m>(
         let is_over = now_ms >= end_ms.saturating_add(TIER_DELAY_MS) && floor_ms > end_ms;
         let next = days.get(&(number + 1));
         let is_settled = is_merged(day, *number) && next.is_none_or(|next| is_merged(next, number + 1));
-        (is_over && is_settled).then(|| missing(*number, day, policy, now_ms)).flatten().map(TierStep::Build)
+        let build = (is_over && is_settled).then(|| missing(*number, day, policy, now_ms)).flatten();
+        build.filter(|build| can_build(build)).map(TierStep::Build)
     })
 }
 
@@ -151,7 +153,7 @@ mod tests {
 
     /// What is made next, as day, resolution in minutes, and whether from a tier; or how many blocks are dropped.
     fn next(blocks: &[BlockMeta]) -> Result<(i64, i64, bool), usize> {
-        match plan(blocks.iter(), &TierPolicy::default(), NOW, NOW) {
+        match plan(blocks.iter(), &TierPolicy::default(), NOW, NOW, &|_| true) {
             Some(TierStep::Build(build)) => Ok((build.day, build.resolution_ms / 60_000, build.finer.is_some())),
             Some(TierStep::Drop(blocks)) => Err(blocks.len()),
             None => Err(0),

@@ -8,6 +8,7 @@ use super::compaction::{Target, merge_blocks};
 use super::compaction_plan;
 use super::flush::{StagedBlock, write_blocks};
 use super::publish::{Change, publish};
+use super::relief::Relief;
 use super::retention;
 use super::window::due_boundary;
 use crate::block::meta::{BlockMeta, created_ms};
@@ -37,8 +38,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const COLLECT_EVERY: Duration = Duration::from_secs(600);
 /// When nothing came for so long, the clock of the process counts instead of that of the samples.
 const IDLE_AFTER: Duration = Duration::from_secs(3600);
-/// A damaged block is tried again after this.
-const DAMAGED_FOR: Duration = Duration::from_secs(3600);
 /// Idle series leave memory this often.
 const IDLE_EVERY: Duration = Duration::from_secs(60);
 
@@ -54,6 +53,8 @@ pub(crate) enum Request {
     Delete(Vec<Tombstone>),
     /// Carry out all deletions.
     CleanTombstones,
+    /// Give memory back.
+    Relieve,
 }
 
 type Asked = (Request, SyncSender<Result<(), StoreError>>);
@@ -83,9 +84,9 @@ impl Worker {
             pending: None,
             collected: None,
             idled: None,
+            relief: Relief::default(),
             seen: None,
             clean: HashMap::new(),
-            damaged: HashMap::new(),
         };
         let builder = std::thread::Builder::new().name("lifecycle".into());
         let thread =
@@ -129,12 +130,11 @@ pub(super) struct Lifecycle {
     pending: Option<(Flush, Vec<StagedBlock>)>,
     collected: Option<Instant>,
     idled: Option<Instant>,
+    pub(super) relief: Relief,
     /// How often anything was appended, and since when that has not changed.
     seen: Option<(u64, Instant)>,
     /// Blocks that nothing more is to be left out of, by the classes of retention that this is known of.
     clean: HashMap<String, Vec<String>>,
-    /// Blocks that could not be read, and when: merges leave them out for a while.
-    damaged: HashMap<String, Instant>,
 }
 
 impl Lifecycle {
@@ -156,7 +156,10 @@ impl Lifecycle {
         match request {
             Request::Flush { compact } => {
                 self.flush_all(i64::MIN)?;
-                while compact && (self.compact(true)? || self.tier(now_ms())?) {}
+                if compact { self.merge_all() } else { Ok(()) }
+            }
+            Request::Relieve => {
+                self.relieve_if_due();
                 Ok(())
             }
             Request::Delete(tombstones) => self.commit_deletions(tombstones),
@@ -165,8 +168,29 @@ impl Lifecycle {
                 let tombstones = &self.shared.view().manifest.tombstones;
                 let last_ms = tombstones.iter().map(|tombstone| tombstone.max_ms).max().unwrap_or(i64::MIN);
                 self.flush_all(last_ms.saturating_add(1))?;
+                // Whoever asks may have put right what was damaged.
+                self.shared.damage.clear_all();
                 while self.carry_out_deletion()? {}
                 Ok(())
+            }
+        }
+    }
+
+    /// Merges and makes tiers until nothing is left to do, past blocks that turn out to be damaged.
+    ///
+    /// # Errors
+    /// The first failure; what is about a damaged block only when everything else is done.
+    fn merge_all(&mut self) -> Result<(), StoreError> {
+        let mut outcome = Ok(());
+        loop {
+            let known = self.shared.damage.count();
+            let more = self.compact(true).and_then(|more| if more { Ok(true) } else { self.tier(now_ms()) });
+            match more {
+                Ok(true) => {}
+                Ok(false) => return outcome,
+                // It is left out from now on.
+                Err(error) if self.shared.damage.count() > known => outcome = outcome.and(Err(error)),
+                Err(error) => return Err(error),
             }
         }
     }
@@ -181,6 +205,7 @@ impl Lifecycle {
             // What came of it is in the counters.
             let _ = self.flush(boundary_ms);
         }
+        self.relieve_if_due();
         self.shared.engine.head().release();
         self.leave_idle();
         if let Err(error) = self.maintain() {
@@ -206,7 +231,7 @@ impl Lifecycle {
     }
 
     /// Waits for work on the store of objects, or for the end of the process.
-    fn wait<T, E>(&self, work: impl Future<Output = Result<T, E>>) -> Result<T, StoreError>
+    pub(super) fn wait<T, E>(&self, work: impl Future<Output = Result<T, E>>) -> Result<T, StoreError>
     where
         StoreError: From<E>,
     {
@@ -238,7 +263,7 @@ impl Lifecycle {
     }
 
     /// Flushes everything older than `boundary_ms`, or publishes what an earlier flush has written.
-    fn flush(&mut self, boundary_ms: i64) -> Result<(), StoreError> {
+    pub(super) fn flush(&mut self, boundary_ms: i64) -> Result<(), StoreError> {
         let started = Instant::now();
         let flushed = self.try_flush(boundary_ms);
         match &flushed {
@@ -248,7 +273,16 @@ impl Lifecycle {
         flushed.map(|_| ())
     }
 
+    /// Whether a flush waits to be published.
+    pub(super) fn pending_flush(&self) -> bool {
+        self.pending.is_some()
+    }
+
     fn try_flush(&mut self, boundary_ms: i64) -> Result<u64, StoreError> {
+        if self.shared.view().away.is_some() {
+            // How far the head is in blocks may not be known yet.
+            self.refresh()?;
+        }
         let (flush, staged) = match self.pending.take() {
             Some(pending) => pending,
             None => {
@@ -329,6 +363,9 @@ impl Lifecycle {
 
     /// Merges, rewrites and drops what is due, one block at a time.
     fn maintain(&mut self) -> Result<(), StoreError> {
+        if self.shared.shortage.is_short() {
+            return self.drop_expired();
+        }
         // A block that one of them cannot read does not keep the others from their work.
         let outcomes = [
             self.drop_expired(),
@@ -340,28 +377,19 @@ impl Lifecycle {
         outcomes.into_iter().collect()
     }
 
-    /// Whether a block was found damaged not long ago.
-    fn is_damaged(&self, block: &Block) -> bool {
-        self.damaged.get(&block.meta().ulid).is_some_and(|since| since.elapsed() < DAMAGED_FOR)
-    }
-
-    /// Remembers which of some blocks a failure is about.
-    fn note_damage(&mut self, inputs: &[Block], error: &StoreError) {
-        if error.kind() != ErrorKind::Corrupt {
-            return;
-        }
-        let text = error.to_line();
-        let found = inputs.iter().find(|block| text.contains(&block.meta().ulid));
-        self.damaged.extend(found.map(|block| (block.meta().ulid.clone(), Instant::now())));
+    /// Whether a block was not found damaged lately.
+    pub(super) fn can_read(&self, meta: &BlockMeta) -> bool {
+        self.shared.damage.of(&meta.ulid).is_none()
     }
 
     /// Merges the blocks of one day, if that is worth it.
     fn compact(&mut self, force: bool) -> Result<bool, StoreError> {
         let view = self.shared.view();
-        let can_merge = |block: &&Block| block.meta().resolution_ms == 0 && !self.is_damaged(block);
+        let can_merge = |block: &&Block| block.meta().resolution_ms == 0 && self.can_read(block.meta());
         let raw: Vec<&Block> = view.blocks.iter().filter(can_merge).collect();
         let candidates: Vec<_> = raw.iter().map(|block| candidate(block.meta())).collect();
-        let options = self.shared.options.compaction;
+        let mut options = self.shared.options.compaction;
+        options.memory_max = options.memory_max.min(self.shared.options.merge_bytes_max);
         let Some(plan) = compaction_plan::plan(&candidates, now_ms(), options, force) else { return Ok(false) };
         let inputs: Vec<Block> =
             raw.into_iter().filter(|block| plan.inputs.contains(&block.meta().ulid)).cloned().collect();
@@ -370,7 +398,7 @@ impl Lifecycle {
     }
 
     /// Writes one block in place of others; returns its identity, if there is anything left to write.
-    fn rewrite(
+    pub(super) fn rewrite(
         &mut self,
         inputs: &[Block],
         level: u8,
@@ -381,8 +409,9 @@ impl Lifecycle {
         let hide = |labels: &Labels| retention.hidden_by_class(labels, &view.deletions, now_ms);
         let target = Target { staging: &self.staging, tenant: &self.shared.options.tenant, level, now_ms, hide: &hide };
         let merged = merge_blocks(&self.shared.io, inputs, &target);
-        if let Err(error) = &merged {
-            self.note_damage(inputs, error);
+        match &merged {
+            Ok(_) => self.shared.damage.clear(inputs),
+            Err(error) => drop(self.shared.damage.note(inputs, error)),
         }
         let staged: Vec<_> = merged?.into_iter().collect();
         fail::fail_point!("compaction-written");
@@ -415,7 +444,7 @@ impl Lifecycle {
     fn carry_out_class(&mut self) -> Result<bool, StoreError> {
         let (view, retention, now_ms) = (self.shared.view(), self.shared.retention(), now_ms());
         self.clean.retain(|ulid, _| view.manifest.block(ulid).is_some());
-        let raw = view.blocks.iter().filter(|block| block.meta().resolution_ms == 0);
+        let raw = view.blocks.iter().filter(|block| block.meta().resolution_ms == 0 && self.can_read(block.meta()));
         let with_classes = |block: &Block| {
             let classes = self.clean.get(&block.meta().ulid).cloned().unwrap_or_default();
             retention::Candidate { classes, ..retention_candidate(block.meta()) }
@@ -438,59 +467,6 @@ impl Lifecycle {
         }
         self.clean.extend(clean.map(|ulid| (ulid, due)));
         Ok(holds)
-    }
-
-    /// Takes deletions down in the manifest.
-    fn commit_deletions(&mut self, tombstones: Vec<Tombstone>) -> Result<(), StoreError> {
-        self.publish(Role::Compactor, &[], &Change { tombstones, ..Change::default() })?;
-        self.shared.follow()
-    }
-
-    /// Writes one block anew that holds something deleted; a deletion that no block holds anything of is done. Returns
-    /// whether there may be more to do.
-    fn carry_out_deletion(&mut self) -> Result<bool, StoreError> {
-        let view = self.shared.view();
-        let floor_ms = self.shared.engine.head().read_floor_ms();
-        let mut done = Vec::new();
-        for (tombstone, deletion) in view.manifest.tombstones.iter().zip(&view.deletions) {
-            // The head still holds what would be flushed later.
-            if tombstone.max_ms >= floor_ms {
-                continue;
-            }
-            let range = TimeRange { after_ms: deletion.min_ms.saturating_sub(1), until_ms: deletion.max_ms };
-            view.check(range)?;
-            for block in view.raw_within(range) {
-                if created_ms(&block.meta().ulid) > tombstone.created_ms || !self.holds(block, deletion, range)? {
-                    continue;
-                }
-                let level = block.meta().level;
-                self.rewrite(std::slice::from_ref(block), level, Vec::new())?;
-                return Ok(true);
-            }
-            // What samples had is made anew from them; buckets that outlived theirs are written without it.
-            for block in view.tiers_within(range, true) {
-                if created_ms(&block.meta().ulid) > tombstone.created_ms || !self.holds(block, deletion, range)? {
-                    continue;
-                }
-                self.rewrite_tier(block)?;
-                return Ok(true);
-            }
-            done.push(tombstone.id.clone());
-        }
-        if done.is_empty() {
-            return Ok(false);
-        }
-        self.publish(Role::Compactor, &[], &Change { done_tombstones: done, ..Change::default() })?;
-        self.shared.follow()?;
-        Ok(false)
-    }
-
-    fn holds(&self, block: &Block, deletion: &Deletion, range: TimeRange) -> Result<bool, StoreError> {
-        if block.meta().series == 0 {
-            return Ok(false);
-        }
-        let (block, matchers) = (block.clone(), deletion.matchers.clone());
-        Ok(self.wait(async move { block.count(&matchers, range).await })? > 0)
     }
 
     fn collect(&mut self, started: Instant) {
@@ -520,6 +496,7 @@ fn candidate(meta: &BlockMeta) -> compaction_plan::Candidate {
         min_ms: meta.min_ms,
         max_ms: meta.max_ms,
         created_ms: created_ms(&meta.ulid),
+        memory: compaction_plan::memory_of(meta),
     }
 }
 

@@ -37,6 +37,8 @@ pub struct ManifestChain {
     clock: Clock,
     latest: watch::Sender<Arc<Manifest>>,
     looked_ms: Mutex<i64>,
+    /// The version that the chain has to have, as long as nobody looked: see [`Self::from_known`].
+    unconfirmed: Mutex<Option<Arc<Manifest>>>,
     /// One change at a time: those of one process would only get in each other's way.
     changing: tokio::sync::Mutex<()>,
 }
@@ -47,15 +49,7 @@ impl ManifestChain {
     /// # Errors
     /// The store fails, or the manifest is damaged or too new.
     pub async fn open(bucket: Bucket, tenant: &str, clock: Clock) -> Result<Self, ManifestError> {
-        let latest = watch::Sender::new(Arc::new(Manifest::empty(tenant)));
-        let chain = Self {
-            bucket,
-            tenant: tenant.to_owned(),
-            clock,
-            latest,
-            looked_ms: Mutex::new(i64::MIN),
-            changing: tokio::sync::Mutex::new(()),
-        };
+        let chain = Self::new(bucket, Manifest::empty(tenant), clock);
         if let Some(manifest) = chain.hinted().await? {
             chain.adopt(manifest);
             chain.probe().await?;
@@ -63,6 +57,33 @@ impl ManifestChain {
             chain.resolve().await?;
         }
         Ok(chain)
+    }
+
+    /// A chain of which nothing was read yet but `known` was newest once. Whatever needs more than that reads the real chain first,
+    /// so nothing is published before; it has to have `known`, or a newer version if that is gone.
+    #[must_use]
+    pub fn from_known(bucket: Bucket, known: Manifest, clock: Clock) -> Self {
+        let chain = Self::new(bucket, known, clock);
+        *chain.unconfirmed.lock() = Some(chain.latest());
+        chain
+    }
+
+    fn new(bucket: Bucket, latest: Manifest, clock: Clock) -> Self {
+        Self {
+            bucket,
+            tenant: latest.tenant.clone(),
+            clock,
+            latest: watch::Sender::new(Arc::new(latest)),
+            looked_ms: Mutex::new(i64::MIN),
+            unconfirmed: Mutex::new(None),
+            changing: tokio::sync::Mutex::new(()),
+        }
+    }
+
+    /// Whether the chain was read since this process began.
+    #[must_use]
+    pub fn is_confirmed(&self) -> bool {
+        self.unconfirmed.lock().is_none()
     }
 
     /// The newest manifest that this process knows.
@@ -208,15 +229,35 @@ impl ManifestChain {
     async fn resolve(&self) -> Result<(), ManifestError> {
         let now_ms = (self.clock)();
         loop {
-            let Some(newest) = self.versions().await?.last().copied() else { break };
+            let versions = self.versions().await?;
+            self.check_known(&versions).await?;
+            let Some(newest) = versions.last().copied() else { break };
             // One that vanishes between list and read was deleted because there are newer ones.
             if let Some(manifest) = self.read(newest).await? {
                 self.adopt(manifest);
                 break;
             }
         }
+        *self.unconfirmed.lock() = None;
         *self.looked_ms.lock() = now_ms;
         self.probe().await
+    }
+
+    /// Fails when the chain is not the one that was known before.
+    async fn check_known(&self, versions: &[u64]) -> Result<(), ManifestError> {
+        let Some(known) = self.unconfirmed.lock().clone() else { return Ok(()) };
+        let newest = versions.last().copied().unwrap_or(0);
+        let diverged = || ManifestError::Diverged { tenant: self.tenant.clone(), known: known.version, newest };
+        if newest < known.version {
+            return Err(diverged());
+        }
+        if versions.contains(&known.version)
+            && let Some(there) = self.read(known.version).await?
+            && there.commit_id != known.commit_id
+        {
+            return Err(diverged());
+        }
+        Ok(())
     }
 
     fn is_stale(&self) -> bool {

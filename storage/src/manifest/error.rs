@@ -28,6 +28,19 @@ pub enum ManifestError {
         /// The newest version that can be read.
         known: u32,
     },
+    /// The store does not have the chain that this directory knew when it was opened without it.
+    #[error(
+        "the object store is not the one that was known here: it lacks version {known} of the manifest of tenant {tenant}, \
+         or has another one; its newest is {newest}. Nothing is published until a restart, which follows what is there"
+    )]
+    Diverged {
+        /// Whose data.
+        tenant: String,
+        /// The version that was known.
+        known: u64,
+        /// The newest version in the store; 0 when there is none.
+        newest: u64,
+    },
     /// Another process took over.
     #[error("another process took over as {role} of tenant {tenant}: it holds epoch {current}, this one {held}")]
     Fenced {
@@ -58,8 +71,14 @@ impl ManifestError {
         match self {
             Self::Bucket(error) => error.kind(),
             Self::Damaged { .. } => ErrorKind::Corrupt,
-            Self::Newer { .. } | Self::Fenced { .. } | Self::Conflict(_) => ErrorKind::Invalid,
+            Self::Newer { .. } | Self::Diverged { .. } | Self::Fenced { .. } | Self::Conflict(_) => ErrorKind::Invalid,
             Self::Contended { .. } => ErrorKind::Unavailable,
         }
+    }
+
+    /// Whether the store does not answer, rather than refusing what is asked.
+    #[must_use]
+    pub fn is_outage(&self) -> bool {
+        matches!(self, Self::Bucket(BucketError::Unavailable { .. }))
     }
 }

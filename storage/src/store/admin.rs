@@ -4,6 +4,7 @@ use super::{Store, StoreError};
 use crate::block::meta::{BlockMeta, ulid};
 use crate::block::schema::META_FILE;
 use crate::bucket::Bucket;
+use crate::lifecycle::deletion_jobs::DeletionJob;
 use crate::lifecycle::worker::Request;
 use crate::tombstone::{StoredMatcher, Tombstone};
 use crate::wal::pool::now_ms;
@@ -11,6 +12,7 @@ use model::matcher::Matcher;
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
+use std::sync::mpsc::Receiver;
 
 /// Directory of snapshots, below that of all data.
 const SNAPSHOTS: &str = "snapshots";
@@ -56,6 +58,12 @@ impl Store {
         self.ask(Request::CleanTombstones)
     }
 
+    /// The deletions that were asked for, the newest first: what became of them.
+    #[must_use]
+    pub fn deletions(&self) -> Vec<DeletionJob> {
+        self.inner.shared.deletions.list()
+    }
+
     /// Copies all blocks to a directory below that of all data, from which a store can be opened, and returns its name. What
     /// the head holds is published before, unless `skip_head`.
     ///
@@ -84,11 +92,15 @@ impl Store {
     }
 
     fn ask(&self, request: Request) -> Result<(), StoreError> {
-        let answer = match &*self.inner.worker.lock() {
-            Some(worker) => worker.ask(request)?,
-            None => return Err(StoreError::Closed),
-        };
-        answer.recv().unwrap_or(Err(StoreError::Closed))
+        self.request(request)?.recv().unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Asks without waiting for the answer.
+    pub(crate) fn request(&self, request: Request) -> Result<Receiver<Result<(), StoreError>>, StoreError> {
+        match &*self.inner.worker.lock() {
+            Some(worker) => worker.ask(request),
+            None => Err(StoreError::Closed),
+        }
     }
 }
 

@@ -46,6 +46,20 @@ pub enum StoreError {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// The object store does not answer, and what it holds was not written down here.
+    #[error("the object store does not answer, and what it holds is not known here: {why}")]
+    Away {
+        /// What was tried.
+        why: String,
+    },
+    /// A block could not be read before, and was not tried again.
+    #[error("block {ulid} is damaged: {why}")]
+    Damaged {
+        /// Which block.
+        ulid: String,
+        /// What was found.
+        why: String,
+    },
     /// The same work is under way.
     #[error("another flush is under way")]
     Busy,
@@ -64,10 +78,11 @@ impl StoreError {
             Self::Manifest(error) => error.kind(),
             Self::Write(error) => error.kind(),
             Self::Read(error) => error.kind(),
-            Self::Head(_) | Self::Tombstone(_) => ErrorKind::Corrupt,
+            Self::Head(_) | Self::Tombstone(_) | Self::Damaged { .. } => ErrorKind::Corrupt,
             Self::Select(SelectError::TooManySeries { .. }) => ErrorKind::Limited,
-            Self::Select(_) => ErrorKind::Corrupt,
-            Self::Io { .. } | Self::Busy | Self::Closed => ErrorKind::Unavailable,
+            Self::Select(SelectError::Block(error)) => error.kind(),
+            Self::Select(SelectError::Chunk { .. }) => ErrorKind::Corrupt,
+            Self::Io { .. } | Self::Away { .. } | Self::Busy | Self::Closed => ErrorKind::Unavailable,
         }
     }
 
@@ -80,16 +95,6 @@ impl StoreError {
     /// The failure with all its causes, in one line.
     #[must_use]
     pub fn to_line(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = std::error::Error::source(self);
-        while let Some(inner) = cause {
-            let more = inner.to_string();
-            if !text.ends_with(&more) {
-                text.push_str(": ");
-                text.push_str(&more);
-            }
-            cause = inner.source();
-        }
-        text
+        crate::error::with_causes(self)
     }
 }

@@ -11,7 +11,9 @@ mod block_part;
 mod cold_tests;
 mod error;
 mod io;
+mod known;
 mod lookup;
+mod opening;
 mod options;
 pub(crate) mod selection;
 mod series;
@@ -34,14 +36,17 @@ use crate::block::read::{Block, BlockCaches};
 use crate::bucket::Bucket;
 use crate::documents::Documents;
 use crate::engine::Engine;
+use crate::lifecycle::damage::Damage;
+use crate::lifecycle::deletion_jobs::DeletionJobs;
+use crate::lifecycle::relief::Shortage;
 use crate::lifecycle::retention::Retention;
 use crate::lifecycle::worker::Worker;
-use crate::manifest::{Manifest, ManifestChain, system_clock};
+use crate::manifest::{Manifest, ManifestChain};
 use crate::select::{SelectError, TimeRange};
 use crate::wal::pool::now_ms;
-use crate::wal::replay::ReplayProgress;
 use block_part::Wanted;
 pub(crate) use io::Io;
+use known::KnownManifest;
 use model::labels::Labels;
 use model::matcher::Matcher;
 use parking_lot::{Mutex, RwLock};
@@ -74,49 +79,14 @@ pub(crate) struct Shared {
     pub(crate) options: StoreOptions,
     pub(crate) retention: RwLock<Arc<Retention>>,
     pub(crate) view: RwLock<Arc<BlockView>>,
+    known: KnownManifest,
     pub(crate) counters: Counters,
+    pub(crate) damage: Damage,
+    pub(crate) shortage: Shortage,
+    pub(crate) deletions: DeletionJobs,
 }
 
 impl Store {
-    /// Opens the directory, finds the blocks, and brings the head back.
-    ///
-    /// # Errors
-    /// As [`Engine::open`]; or the object store cannot be reached, or its newest manifest cannot be read.
-    pub fn open(options: StoreOptions, progress: &ReplayProgress) -> Result<Self, StoreError> {
-        std::fs::create_dir_all(&options.engine.path).map_err(StoreError::io("create", &options.engine.path))?;
-        let bucket = Bucket::open(&options.bucket, &options.engine.path)?;
-        Self::open_on(bucket, options, progress)
-    }
-
-    /// As [`Self::open`], with blocks in `bucket` instead of where the options say.
-    ///
-    /// # Errors
-    /// As [`Self::open`].
-    pub fn open_on(bucket: Bucket, options: StoreOptions, progress: &ReplayProgress) -> Result<Self, StoreError> {
-        let io = Io::start()?;
-        std::fs::create_dir_all(&options.engine.path).map_err(StoreError::io("create", &options.engine.path))?;
-        let (tenant, for_chain) = (options.tenant.clone(), bucket.clone());
-        let chain = io.wait(async move { ManifestChain::open(for_chain, &tenant, system_clock()).await })?;
-        let caches = BlockCaches::new(options.cache_bytes_max, 1.0);
-        let manifest = chain.latest();
-        let flushed = manifest.flushed.unwrap_or_default();
-        let view = BlockView::new(manifest, None, &bucket, &caches)?;
-        let engine = Engine::open_flushed(&options.engine, progress, &flushed)?;
-        let shared = Arc::new(Shared {
-            engine,
-            io,
-            bucket,
-            chain: Arc::new(chain),
-            caches,
-            retention: RwLock::new(Arc::new(options.retention.clone())),
-            options,
-            view: RwLock::new(Arc::new(view)),
-            counters: Counters::default(),
-        });
-        let worker = Worker::start(Arc::clone(&shared))?;
-        Ok(Self { inner: Arc::new(Inner { worker: Mutex::new(Some(worker)), shared }) })
-    }
-
     /// The engine: what writes, and what only it can tell.
     #[must_use]
     pub fn engine(&self) -> &Engine {
@@ -243,19 +213,6 @@ impl Shared {
 
     pub(crate) fn retention(&self) -> Arc<Retention> {
         Arc::clone(&self.retention.read())
-    }
-
-    /// Lets readers see what the newest manifest names.
-    ///
-    /// # Errors
-    /// A tombstone is none.
-    pub(crate) fn follow(&self) -> Result<(), StoreError> {
-        let manifest = self.chain.latest();
-        let mut view = self.view.write();
-        if view.manifest.version != manifest.version {
-            *view = Arc::new(BlockView::new(manifest, Some(&view), &self.bucket, &self.caches)?);
-        }
-        Ok(())
     }
 
     fn merge(

@@ -3,7 +3,9 @@
 use super::Store;
 use crate::block::read::CacheFigures;
 use crate::bucket::BucketSnapshot;
+use crate::lifecycle::damage::DamagedBlock;
 use parking_lot::Mutex;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -70,10 +72,14 @@ pub struct WorkStats {
 /// Blocks and their lifecycle.
 #[derive(Debug, Clone)]
 pub struct StoreStats {
+    /// Why the object store did not answer at the start, as long as it has not answered since.
+    pub away: Option<Arc<str>>,
     /// Number of the newest manifest.
     pub manifest_version: u64,
     /// Blocks that readers use: resolution in milliseconds, level, how many, bytes, samples.
     pub blocks: Vec<BlockGroup>,
+    /// Blocks that merges, deletions and tiers could not read and leave out.
+    pub damaged: Vec<DamagedBlock>,
     /// Deletions that are not carried out yet.
     pub tombstones: u64,
     /// Flushes.
@@ -107,6 +113,14 @@ pub struct BlockGroup {
     pub bytes: u64,
     /// Float samples and histograms.
     pub samples: u64,
+    /// Series, counted in each block that has them.
+    pub series: u64,
+    /// Series of the block that has most.
+    pub series_max: u64,
+    /// Time of the oldest sample, milliseconds since the Unix epoch.
+    pub min_ms: i64,
+    /// Time of the newest sample.
+    pub max_ms: i64,
 }
 
 impl Store {
@@ -123,7 +137,8 @@ impl Store {
                 Some(group) => group,
                 None => {
                     let (resolution_ms, level) = (meta.resolution_ms, meta.level);
-                    groups.push(BlockGroup { resolution_ms, level, ..BlockGroup::default() });
+                    let (min_ms, max_ms) = (meta.min_ms, meta.max_ms);
+                    groups.push(BlockGroup { resolution_ms, level, min_ms, max_ms, ..BlockGroup::default() });
                     let Some(group) = groups.last_mut() else { continue };
                     group
                 }
@@ -131,11 +146,17 @@ impl Store {
             group.blocks += 1;
             group.bytes += meta.bytes();
             group.samples += meta.samples + meta.histograms;
+            group.series += meta.series;
+            group.series_max = group.series_max.max(meta.series);
+            group.min_ms = group.min_ms.min(meta.min_ms);
+            group.max_ms = group.max_ms.max(meta.max_ms);
         }
         let counters = &shared.counters;
         StoreStats {
+            away: view.away.as_ref().map(|away| Arc::clone(&away.why)),
             manifest_version: view.manifest.version,
             blocks: groups,
+            damaged: shared.damage.list(&view.manifest),
             tombstones: view.manifest.tombstones.len() as u64,
             flush: counters.flush.stats(),
             compaction: counters.compaction.stats(),

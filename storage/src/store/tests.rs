@@ -1,6 +1,7 @@
 use super::*;
 use crate::append::{LabelHash, Rows};
 use crate::lifecycle::retention::RetentionClass;
+use crate::wal::replay::ReplayProgress;
 use model::sample::SampleColumns;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -287,4 +288,44 @@ fn a_class_of_retention_is_carried_out_once() {
     let done = store.stats().compaction.done;
     std::thread::sleep(Duration::from_millis(300));
     assert_eq!(store.stats().compaction.done, done, "nothing is written again and again");
+}
+
+fn until(what: &str, is_so: impl Fn() -> bool) {
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    while !is_so() {
+        assert!(std::time::Instant::now() < deadline, "{what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// While memory is short the head is emptied but for the last moments, nothing of blocks is kept, and merges wait.
+#[test]
+fn a_shortage_of_memory_empties_the_head_and_makes_merges_wait() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = options(dir.path());
+    options.check_interval = Duration::from_millis(5);
+    // Nothing is due by the clock.
+    options.flush_lag = Duration::from_secs(30 * 86_400);
+    let store = Store::open(options, &ReplayProgress::default()).unwrap();
+    let samples = |from_ms: i64| -> Vec<_> {
+        (0..SERIES).flat_map(|s| (0..100).map(move |i| (s, from_ms + i * 60_000, i as f64))).collect()
+    };
+    append(&store, &samples(BASE_MS - 2 * HOUR));
+    append(&store, &samples(BASE_MS));
+    let before = everything(&store, TimeRange::ALL);
+    store.set_short_of_memory(true);
+    let newest_ms = BASE_MS + 99 * 60_000;
+    let oldest_ms = || store.engine().head().extent().time_range_ms.unwrap().0;
+    until("nothing was flushed", || oldest_ms() > BASE_MS);
+    assert!((newest_ms - 120_000..=newest_ms).contains(&oldest_ms()), "{}", oldest_ms());
+    assert_eq!(everything(&store, TimeRange::ALL), before);
+    until("nothing was kept", || everything(&store, TimeRange::ALL) == before && store.stats().caches.bytes > 0);
+    store.set_short_of_memory(false);
+    store.set_short_of_memory(true);
+    assert_eq!(store.stats().caches.bytes, 0);
+    std::thread::sleep(Duration::from_millis(50));
+    assert_eq!(store.stats().compaction.done, 0, "merges wait");
+    store.set_short_of_memory(false);
+    until("nothing was merged", || store.stats().compaction.done > 0);
+    assert_eq!(everything(&store, TimeRange::ALL), before);
 }

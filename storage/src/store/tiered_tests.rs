@@ -3,6 +3,7 @@
 use super::*;
 use crate::append::{LabelHash, Rows};
 use crate::tiers::policy::TierPolicy;
+use crate::wal::replay::ReplayProgress;
 use model::bucket::{Bucket, BucketColumns, BucketFields, BucketUse, aggregate, coarsen};
 use model::sample::{SampleColumns, stale_marker};
 use rand::rngs::SmallRng;
@@ -152,6 +153,32 @@ fn buckets_are_those_of_the_samples_whatever_happens_to_these() {
     assert_eq!(store.select_first(&[], range, 10).unwrap().len(), SERIES);
 }
 
+/// A day whose samples cannot be read has no tiers, keeps its samples, and is named; the others have theirs.
+#[test]
+fn a_damaged_block_keeps_other_days_from_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, base_ms) = (open(dir.path()), base_ms());
+    fill(&store, base_ms, 4);
+    store.flush(true).unwrap();
+    let manifest = store.manifest();
+    let damaged = manifest.blocks.iter().find(|block| block.min_ms >= base_ms + DAY).unwrap();
+    let file = dir.path().join("blocks").join(damaged.prefix()).join("samples.parquet");
+    let mut bytes = std::fs::read(&file).unwrap();
+    let pages = 4..bytes.len() - damaged.file("samples.parquet").unwrap().footer_bytes as usize;
+    bytes[pages].iter_mut().for_each(|byte| *byte ^= 0x55);
+    std::fs::write(&file, bytes).unwrap();
+    let tiers = Some(TierPolicy { raw_keep: Duration::from_secs(5 * 86_400), ..TierPolicy::default() });
+    store.set_retention(Retention { tiers, ..Retention::default() });
+    let failure = store.flush(true).unwrap_err().to_line();
+    assert!(failure.contains(&damaged.ulid), "{failure}");
+    // The day before it ends with its first moment, so of four days two are made.
+    assert_eq!(blocks(&store), [(0, 4), (5, 2), (60, 2)]);
+    let named = store.stats().damaged;
+    assert!(named.len() == 1 && named[0].ulid == damaged.ulid && named[0].why.contains("samples.parquet"), "{named:?}");
+    assert!(store.manifest().block(&damaged.ulid).is_some(), "it is kept for a human");
+    store.flush(true).unwrap();
+}
+
 #[test]
 fn where_samples_have_expired_what_is_refused_is_known() {
     let dir = tempfile::tempdir().unwrap();
@@ -198,4 +225,64 @@ fn late_samples_and_deletions_reach_the_tiers() {
     assert_eq!(store.stats().tombstones, 0);
     let found = read(&store, range, HOUR).1;
     assert!(!found.contains_key(&0) && found.len() == SERIES, "{:?}", found.keys());
+}
+
+/// Late samples, new days, merges, ends and crashes in any order, while samples are kept; and then they go.
+#[test]
+fn tiers_are_like_their_twin() {
+    for seed in 10..13 {
+        println!("seed {seed}");
+        let random = &mut SmallRng::seed_from_u64(seed);
+        let dir = tempfile::tempdir().unwrap();
+        let (mut store, base_ms) = (open(dir.path()), base_ms());
+        let mut truth: Vec<BTreeMap<i64, f64>> = fill(&store, base_ms, seed)
+            .into_iter()
+            .map(|columns| columns.timestamps_ms.into_iter().zip(columns.values).collect())
+            .collect();
+        let columns = |truth: &[BTreeMap<i64, f64>]| -> Vec<SampleColumns> {
+            let of = |series: &BTreeMap<i64, f64>| SampleColumns {
+                timestamps_ms: series.keys().copied().collect(),
+                values: series.values().copied().collect(),
+            };
+            truth.iter().map(of).collect()
+        };
+        for _ in 0..8 {
+            match random.random_range(0..5) {
+                0..=1 => {
+                    let mut rows = Rows::default();
+                    for _ in 0..random.random_range(1..30) {
+                        let number = random.random_range(0..SERIES);
+                        let time_ms = base_ms + random.random_range(0..3 * DAY + HOUR);
+                        let value = f64::from(random.random_range(0..1000));
+                        if truth[number].contains_key(&time_ms) {
+                            continue;
+                        }
+                        rows.push(series(&store, number), time_ms, value);
+                        truth[number].insert(time_ms, value);
+                    }
+                    assert!(store.engine().append_wait(rows).unwrap().rejected.is_empty());
+                }
+                2 => store.flush(false).unwrap(),
+                3 => {
+                    store.close().unwrap();
+                    drop(store);
+                    store = open(dir.path());
+                }
+                _ => {
+                    // Gone without a word.
+                    drop(store);
+                    store = open(dir.path());
+                }
+            }
+            if random.random_bool(0.5) {
+                live(&store, 30);
+                check(&store, &columns(&truth), base_ms);
+            }
+        }
+        live(&store, 30);
+        check(&store, &columns(&truth), base_ms);
+        live(&store, 5);
+        assert_eq!(blocks(&store), [(0, 1), (5, 4), (60, 4)]);
+        check(&store, &columns(&truth), base_ms);
+    }
 }

@@ -24,6 +24,16 @@ pub(crate) struct BlockView {
     pub(crate) tiers: TierCoverage,
     /// The newest sample of all blocks: asked for by every query.
     pub(crate) newest_ms: i64,
+    /// Why it is only what was known once, while that is so.
+    pub(crate) away: Option<Away>,
+}
+
+/// The object store has not answered since the start.
+#[derive(Debug, Clone)]
+pub(crate) struct Away {
+    /// Everything from this time on is here.
+    pub(crate) from_ms: i64,
+    pub(crate) why: Arc<str>,
 }
 
 impl BlockView {
@@ -60,7 +70,17 @@ impl BlockView {
         let deletions = manifest.tombstones.iter().map(Deletion::of).collect::<Result<_, _>>()?;
         let tiers = TierCoverage::of(blocks.iter().map(|block| block.meta().as_ref()));
         let newest_ms = manifest.blocks.iter().map(|meta| meta.max_ms).max().unwrap_or(i64::MIN);
-        Ok(Self { manifest, blocks, unreadable, deletions, tiers, newest_ms })
+        Ok(Self { manifest, blocks, unreadable, deletions, tiers, newest_ms, away: None })
+    }
+
+    /// The same while the object store does not answer. Blocks that came since may be missing: what is older than the newest
+    /// known one, or than a first start, cannot be told.
+    pub(crate) fn away(mut self, why: Arc<str>) -> Self {
+        if self.manifest.version == 0 {
+            self.newest_ms = self.manifest.created_ms.saturating_sub(1);
+        }
+        self.away = Some(Away { from_ms: self.newest_ms.saturating_add(1), why });
+        self
     }
 
     /// The blocks of raw samples that may have some in a range, by precedence.
@@ -76,6 +96,11 @@ impl BlockView {
     /// # Errors
     /// Why it cannot be read.
     pub(crate) fn check(&self, range: TimeRange) -> Result<(), ReadError> {
+        if let Some(Away { from_ms, why }) = &self.away
+            && range.after_ms.saturating_add(1) < *from_ms
+        {
+            return Err(ReadError::Away { from_ms: *from_ms, why: Arc::clone(why) });
+        }
         let within = |meta: &BlockMeta| meta.max_ms > range.after_ms && meta.min_ms <= range.until_ms;
         match self.unreadable.iter().find(|(meta, _)| within(meta)) {
             Some((_, error)) => Err(error.clone()),

@@ -2,9 +2,11 @@
 
 use super::fixture::{BASE_MS, HOUR, Samples, append, at, everything, open, options, read, wait};
 use bytes::Bytes;
+use model::matcher::Matcher;
 use storage::block::meta::BlockMeta;
 use storage::bucket::Bucket;
 use storage::error::ErrorKind;
+use storage::lifecycle::deletion_jobs::DeletionState;
 use storage::store::{Store, StoreError};
 use storage::wal::replay::ReplayProgress;
 
@@ -146,4 +148,58 @@ fn a_newer_block_is_named_and_others_answer() {
     let key = format!("t=anonymous/manifest/{:020}.json.zst", manifest.version);
     wait(case.bucket.put(&key, Bytes::from(manifest.encode()))).unwrap();
     case.check(&case.reopen(), &block.ulid);
+}
+
+/// Deletions, merges and tiers go on past a block that cannot be read; it is named, and what is deleted of it stays hidden.
+#[test]
+fn a_damaged_block_keeps_a_deletion_from_nothing_else() {
+    let (case, store) = Case::new();
+    let block = block_of_day(&store, 1);
+    drop(store);
+    let key = format!("{}samples.parquet", block.prefix());
+    let whole = wait(case.bucket.get(&key)).unwrap();
+    let mut bytes = whole.to_vec();
+    let pages = 4..bytes.len() - block.file("samples.parquet").unwrap().footer_bytes as usize;
+    bytes[pages].iter_mut().for_each(|byte| *byte ^= 0x55);
+    wait(case.bucket.put(&key, Bytes::from(bytes))).unwrap();
+    let store = case.reopen();
+    let of = |n: usize| vec![Matcher::equal("n", n.to_string())];
+    store.delete_series(&[of(1), of(2)], i64::MIN, i64::MAX).unwrap();
+    let failure = store.clean_tombstones().unwrap_err().to_line();
+    assert!(failure.contains(&key), "{failure}");
+    let damaged = store.stats().damaged;
+    assert!(damaged.len() == 1 && damaged[0].ulid == block.ulid && damaged[0].why.contains(&key), "{damaged:?}");
+    // The other days have lost both series and are smaller now.
+    for day in [0, 2] {
+        assert_eq!(block_of_day(&store, day).series, 6, "day {day}");
+    }
+    let check = |store: &Store, state: DeletionState| {
+        let jobs = store.deletions();
+        assert_eq!(jobs.len(), 2);
+        for job in &jobs {
+            assert_eq!((job.state, job.finished_ms.is_some()), (state, state == DeletionState::Done), "{job:?}");
+            assert_eq!(job.failure.as_ref().is_some_and(|why| why.contains(&key)), state == DeletionState::Pending);
+        }
+        jobs
+    };
+    let jobs = check(&store, DeletionState::Pending);
+    // The first of them took the second along.
+    assert_eq!(jobs.iter().map(|job| job.blocks_rewritten).sum::<u64>(), 2, "{jobs:?}");
+    assert_eq!(jobs.iter().map(|job| job.series_reclaimed).sum::<u64>(), 4, "{jobs:?}");
+    assert!(jobs.iter().map(|job| job.samples_reclaimed).sum::<u64>() == 160, "{jobs:?}");
+    assert!(jobs.iter().any(|job| job.bytes_reclaimed > 0), "{jobs:?}");
+    drop(store);
+    // All of it survives a restart; and when the object is put back the rest is done.
+    let store = case.reopen();
+    assert_eq!(check(&store, DeletionState::Pending), jobs);
+    wait(case.bucket.put(&key, whole)).unwrap();
+    drop(store);
+    let store = case.reopen();
+    store.clean_tombstones().unwrap();
+    let jobs = check(&store, DeletionState::Done);
+    assert_eq!(jobs.iter().map(|job| job.blocks_rewritten).sum::<u64>(), 3, "{jobs:?}");
+    assert!(store.stats().damaged.is_empty());
+    let mut truth = case.truth.clone();
+    truth.retain(|n, _| *n != 1 && *n != 2);
+    assert!(everything(&store).unwrap() == truth);
 }

@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that panics fails, as it should")]
 
+mod away;
 mod bad_days;
 mod crashes;
 mod damage;
 mod fixture;
+mod full;
 mod plateau;
 mod two_writers;

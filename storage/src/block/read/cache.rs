@@ -144,6 +144,16 @@ impl BlockCaches {
         }
     }
 
+    /// Lets go of everything that nobody is reading.
+    pub fn clear(&self) {
+        self.shared.entries.invalidate_all();
+        self.shared.entries.run_pending_tasks();
+        let tenants = self.shared.tenants.lock().unwrap_or_else(PoisonError::into_inner);
+        for share in tenants.values() {
+            *share.order.lock().unwrap_or_else(PoisonError::into_inner) = VecDeque::new();
+        }
+    }
+
     /// The view of one tenant.
     pub(crate) fn of_tenant(&self, tenant: &str) -> TenantCache {
         let mut tenants = self.shared.tenants.lock().unwrap_or_else(PoisonError::into_inner);

@@ -51,6 +51,16 @@ pub enum ReadError {
         /// The page.
         offset: u64,
     },
+    /// The object store has not answered since the process began, so what it holds is not known well enough.
+    #[error(
+        "the object store has not answered since the start, and samples from before {from_ms} (Unix time in milliseconds) are there: {why}"
+    )]
+    Away {
+        /// Everything from this time on is here.
+        from_ms: i64,
+        /// Why the store did not answer.
+        why: Arc<str>,
+    },
     /// More series match than the caller allows.
     #[error("the query selects more than {series_max} series")]
     TooManySeries {
@@ -69,7 +79,7 @@ impl ReadError {
         match self {
             Self::Bucket { source, .. } => source.kind(),
             Self::Damaged { .. } | Self::Unreadable { .. } => ErrorKind::Corrupt,
-            Self::NotFetched { .. } => ErrorKind::Unavailable,
+            Self::NotFetched { .. } | Self::Away { .. } => ErrorKind::Unavailable,
             Self::TooManySeries { .. } | Self::Refused(_) => ErrorKind::Limited,
         }
     }
