@@ -237,6 +237,31 @@ fn shuffle<T>(items: &mut [T], seed: u64) {
     }
 }
 
+/// In the head, in blocks as flushed with late samples in blocks of their own, in merged blocks, and after a restart.
+#[test]
+fn answers_do_not_depend_on_where_samples_are() {
+    let expected = in_order(1).answers();
+    let place = Place::new(2);
+    let samples = samples();
+    let is_late = |at: usize| at % 7 == 3;
+    let parts = [false, true].map(|late| {
+        let part = samples.iter().enumerate().filter(|(at, _)| is_late(*at) == late).map(|(_, sample)| sample.clone());
+        part.collect::<Vec<Sample>>()
+    });
+    let middle = parts[0].len() / 2;
+    let (early, rest) = parts[0].split_at(middle);
+    let store = place.store.store().clone();
+    for part in [early, &parts[1], rest] {
+        part.chunks(500).for_each(|request| place.append(request));
+        store.flush(false).unwrap();
+    }
+    assert_eq!(store.engine().head().extent().time_range_ms, None, "the head still has samples");
+    assert_same(&place.answers(), &expected, "flushed");
+    store.flush(true).unwrap();
+    assert!(store.stats().blocks.iter().all(|group| group.level > 0), "{:?}", store.stats().blocks);
+    assert_same(&place.answers(), &expected, "merged");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2, failure_persistence: None, ..ProptestConfig::default() })]
 

@@ -6,5 +6,13 @@ mod alert_history;
 mod binary;
 mod blocks;
 mod mixin;
+mod outage;
 mod pages;
 mod suite_on_blocks;
+
+/// What the twin of PromQL asks, to be asked of stores.
+#[allow(dead_code, reason = "its own tests use more of it")]
+#[path = "../../promql/tests/twin"]
+mod twin {
+    pub(crate) mod generate;
+}

@@ -1,10 +1,15 @@
 //! Prometheus' own acceptance suite on the store of head and blocks: what is in the head, in blocks as flushed, and in merged
 //! blocks must give the same answers.
 
+use crate::twin::generate;
 use hearth::query::engine_store::EngineStore;
 use model::histogram::Histogram;
+use promql::budget::Budget;
+use promql::engine::{Engine, EngineOptions, QueryContext};
+use promql::parse::{ParseOptions, parse};
 use promql::testing::memory::{Appended, MemorySource};
 use promql::testing::runner::{run_on, suite_engine};
+use proptest::prelude::*;
 use std::cell::RefCell;
 use std::io::Write;
 use std::path::PathBuf;
@@ -103,6 +108,44 @@ fn append(store: &Store, source: &MemorySource, wanted: impl Fn(i64, i64) -> boo
     batch.rows = rows;
     let outcome = store.engine().append_wait(batch).unwrap();
     assert!(outcome.rejected.is_empty() && outcome.histograms_rejected.is_empty(), "{outcome:?}");
+}
+
+/// An answer as text that tells every bit apart, or that there is none.
+fn answer(loaded: &Loaded, query: &str) -> Result<String, String> {
+    let expr = parse(query, &ParseOptions::all()).map_err(|error| format!("{query}: {error}"))?;
+    let options = EngineOptions { start_timestamps: true, subquery_step_ms: 15_000, ..EngineOptions::default() };
+    let (budget, source) = (Budget::default(), EngineStore::new(loaded.store.clone()));
+    let context = QueryContext::new(&source, &budget);
+    match Engine::new(options).range(&expr, 120_000, 435_000, 35_000, &context) {
+        Ok(result) => Ok(format!("{:?}", result.value)),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 6, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Random series, histograms and starts, asked what the twin of PromQL is asked.
+    #[test]
+    fn random_queries_have_the_same_answers_wherever_samples_are(
+        series in generate::data(),
+        histograms in generate::histograms(),
+        queries in proptest::collection::vec(
+            prop_oneof![generate::query(), generate::histogram_query(), generate::extended_query()], 40
+        ),
+    ) {
+        let mut source = generate::source(&series, &histograms);
+        for ((labels, _), started) in series.iter().zip(generate::starts(&series)) {
+            source.append_starts(labels, started);
+        }
+        let [head, flushed, merged] =
+            [Place::Head, Place::Flushed, Place::Compacted].map(|place| Loaded::new(&source, place));
+        for query in &queries {
+            let expected = answer(&head, query);
+            prop_assert_eq!(&answer(&flushed, query), &expected, "flushed: {}", query);
+            prop_assert_eq!(&answer(&merged, query), &expected, "merged: {}", query);
+        }
+    }
 }
 
 fn passes(place: Place) {

@@ -1,0 +1,188 @@
+//! The binary starts while its object store is away.
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use compat_tests::api::Api;
+use percent_encoding::percent_decode_str;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
+
+/// As much of S3 as small objects need, without signatures. Objects outlive the server.
+#[derive(Clone, Default)]
+struct Objects(Arc<Mutex<BTreeMap<String, Bytes>>>);
+
+impl Objects {
+    fn serve(&self, runtime: &Runtime, port: u16) -> JoinHandle<()> {
+        let routes = Router::new().fallback(answer).with_state(self.clone());
+        let listener = runtime.block_on(TcpListener::bind(("127.0.0.1", port))).unwrap();
+        runtime.spawn(async move { axum::serve(listener, routes).await.unwrap() })
+    }
+
+    fn list(&self, query: &str) -> Response {
+        let prefix = query.split('&').find_map(|pair| pair.strip_prefix("prefix=")).unwrap_or_default();
+        let prefix = percent_decode_str(prefix).decode_utf8_lossy().into_owned();
+        let mut text = "<ListBucketResult><IsTruncated>false</IsTruncated>".to_owned();
+        for (key, bytes) in self.0.lock().unwrap().iter().filter(|(key, _)| key.starts_with(&prefix)) {
+            let (size, modified) = (bytes.len(), "2026-01-01T00:00:00.000Z");
+            write!(text, "<Contents><Key>{key}</Key><Size>{size}</Size><LastModified>{modified}</LastModified>")
+                .unwrap();
+            text += "<ETag>\"e\"</ETag></Contents>";
+        }
+        (text + "</ListBucketResult>").into_response()
+    }
+}
+
+async fn answer(State(objects): State<Objects>, method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
+    let path = percent_decode_str(uri.path()).decode_utf8_lossy().into_owned();
+    let key = path.trim_start_matches("/metrics").trim_start_matches('/').to_owned();
+    if key.is_empty() {
+        return objects.list(uri.query().unwrap_or_default());
+    }
+    let mut held = objects.0.lock().unwrap();
+    let tag = [("etag", "\"e\""), ("last-modified", "Thu, 01 Jan 2026 00:00:00 GMT")];
+    if method == Method::PUT {
+        if headers.contains_key("if-none-match") && held.contains_key(&key) {
+            return StatusCode::PRECONDITION_FAILED.into_response();
+        }
+        held.insert(key, body);
+        return tag.into_response();
+    }
+    if method == Method::DELETE {
+        held.remove(&key);
+        return StatusCode::NO_CONTENT.into_response();
+    }
+    let Some(found) = held.get(&key) else { return StatusCode::NOT_FOUND.into_response() };
+    let range = headers.get("range").and_then(|value| value.to_str().ok()?.strip_prefix("bytes=")?.split_once('-'));
+    let Some((first, last)) = range else { return (tag, found.clone()).into_response() };
+    let (first, last): (usize, usize) = (first.parse().unwrap(), last.parse().unwrap());
+    let Some(part) = found.get(first..found.len().min(last + 1)) else {
+        return StatusCode::RANGE_NOT_SATISFIABLE.into_response();
+    };
+    let content_range = format!("bytes {first}-{}/{}", first + part.len() - 1, found.len());
+    (StatusCode::PARTIAL_CONTENT, tag, [("content-range", content_range)], part.to_vec()).into_response()
+}
+
+/// A running server; killed when dropped, as by a power cut.
+struct Hearth {
+    child: Child,
+    url: String,
+    api: Api,
+    runtime: Arc<Runtime>,
+}
+
+impl Drop for Hearth {
+    fn drop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Hearth {
+    fn start(directory: &Path, store_port: u16, runtime: &Arc<Runtime>) -> Self {
+        let config = directory.join("hearth.yml");
+        let text = format!(
+            "global: {{scrape_interval: 1s}}\nobject_store: {{type: s3, retry_timeout: 1s, request_timeout: 1s, s3: {{bucket: metrics, \
+             endpoint: 'http://127.0.0.1:{store_port}', allow_http: true, region: x, access_key_id: a, secret_access_key: b}}}}\n"
+        );
+        std::fs::write(&config, text).unwrap();
+        let port = free_port();
+        let child = Command::new(env!("CARGO_BIN_EXE_hearth"))
+            .args([format!("--web.listen-address=127.0.0.1:{port}"), "--web.enable-admin-api".to_owned()])
+            .arg(format!("--storage.path={}", directory.join("data").display()))
+            .arg(format!("--config.file={}", config.display()))
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let url = format!("http://127.0.0.1:{port}");
+        Self { child, api: Api::new(&url), url, runtime: Arc::clone(runtime) }
+    }
+
+    fn query(&self, query: &str, time: &str) -> Result<usize, String> {
+        let parameters = [("query", query), ("time", time)];
+        let data =
+            self.runtime.block_on(self.api.get("/api/v1/query", &parameters)).map_err(|error| error.to_string())?;
+        Ok(data.pointer("/result").and_then(|result| result.as_array()).map_or(0, Vec::len))
+    }
+
+    /// Waits until an answer satisfies `wanted`, and says the last one when none does.
+    fn until(&self, query: &str, time: &str, wanted: impl Fn(&Result<usize, String>) -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            let found = self.query(query, time);
+            if wanted(&found) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{query} at {time}: {found:?}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    fn post(&self, path: &str) {
+        let url = format!("{}/api/v1/admin/tsdb/{path}", self.url);
+        let answer = self.runtime.block_on(reqwest::Client::new().post(url).send()).unwrap();
+        assert!(answer.status().is_success(), "{answer:?}");
+    }
+
+    fn get(&self, path: &str) -> Value {
+        self.runtime.block_on(self.api.get(path, &[])).unwrap()
+    }
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Killed, and started anew while the store is away: what is recent is answered, what is in blocks is refused with the reason, and
+/// everything is answered when the store is back.
+#[test]
+fn a_restart_during_an_outage_goes_on() {
+    storage::bucket::install_tls_provider();
+    let (directory, runtime) = (tempfile::tempdir().unwrap(), Arc::new(Runtime::new().unwrap()));
+    let (objects, store_port) = (Objects::default(), free_port());
+    let store = objects.serve(&runtime, store_port);
+    let hearth = Hearth::start(directory.path(), store_port, &runtime);
+    hearth.until("up", "", |found| found == &Ok(1));
+    let flushed_at = (jiff::Timestamp::now().as_second() + 1).to_string();
+    hearth.post("flush?wait=true");
+    assert!(objects.0.lock().unwrap().keys().any(|key| key.ends_with("samples.parquet")));
+    drop(hearth);
+    store.abort();
+    let _ = runtime.block_on(store);
+
+    let hearth = Hearth::start(directory.path(), store_port, &runtime);
+    hearth.until("last_over_time(up[1s])", "", |found| found == &Ok(1));
+    let refused = hearth.query("up", &flushed_at).unwrap_err();
+    assert!(refused.contains("the object store has not answered since the start"), "{refused}");
+    let known = |value: &str| {
+        let text = runtime.block_on(async { reqwest::get(format!("{}/metrics", hearth.url)).await?.text().await });
+        text.unwrap().contains(&format!("hearth_object_store_known {value}"))
+    };
+    assert!(known("0"));
+    let store = objects.serve(&runtime, store_port);
+    hearth.until("up", &flushed_at, |found| found == &Ok(1));
+    assert!(known("1"));
+    hearth.post("flush?wait=true");
+
+    // Deleted: hidden at once, gone when asked for, and whoever asked can see what became of it.
+    let number = |value: &Value, path: &str| value.pointer(path).and_then(Value::as_u64);
+    assert!(number(&hearth.get("/api/v1/status/tsdb"), "/blockStats/numBlocks") > Some(0));
+    hearth.post("delete_series?match[]=up");
+    hearth.post("clean_tombstones");
+    let jobs = hearth.get("/api/v1/admin/tsdb/deletions");
+    assert_eq!(jobs.pointer("/0/state").and_then(Value::as_str), Some("done"), "{jobs}");
+    assert_eq!(jobs.pointer("/0/match").and_then(Value::as_str), Some("{__name__=\"up\"}"), "{jobs}");
+    assert!(number(&jobs, "/0/samplesReclaimed") > Some(0), "{jobs}");
+    assert_eq!(hearth.query("up", &flushed_at), Ok(0));
+    store.abort();
+}
