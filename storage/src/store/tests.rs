@@ -279,11 +279,8 @@ fn a_class_of_retention_is_carried_out_once() {
     append(&store, &[(1, BASE_MS, 1.0), (2, BASE_MS, 2.0)]);
     store.flush(false).unwrap();
     assert_eq!(everything(&store, TimeRange::ALL).into_keys().collect::<Vec<_>>(), [2], "hidden at once");
-    let deadline = std::time::Instant::now() + Duration::from_secs(20);
-    while store.manifest().blocks.iter().any(|block| block.series > 1) {
-        assert!(std::time::Instant::now() < deadline, "the series is still in a block");
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    until("the series is still in a block", || store.manifest().blocks.iter().all(|block| block.series == 1));
+    until("the block is not merged", || store.stats().compaction.done > 0);
     std::thread::sleep(Duration::from_millis(100));
     let done = store.stats().compaction.done;
     std::thread::sleep(Duration::from_millis(300));
