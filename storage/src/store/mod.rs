@@ -41,7 +41,7 @@ use crate::lifecycle::deletion_jobs::DeletionJobs;
 use crate::lifecycle::relief::Shortage;
 use crate::lifecycle::retention::Retention;
 use crate::lifecycle::worker::Worker;
-use crate::manifest::{Manifest, ManifestChain};
+use crate::manifest::{Manifest, ManifestChain, system_clock};
 use crate::select::{SelectError, TimeRange};
 use crate::wal::pool::now_ms;
 use block_part::Wanted;
