@@ -6,6 +6,7 @@ use crate::append::{LabelHash, Rows};
 use crate::block::read::ReadError;
 use crate::bucket::testing::{Faults, FaultyStore};
 use crate::bucket::{BucketStore, RetryPolicy};
+use crate::wal::replay::ReplayProgress;
 use model::sample::SampleColumns;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
