@@ -100,10 +100,11 @@ pub(crate) async fn load(
     // Killed, not stopped: the restart that follows has to recover. VictoriaMetrics has no log and writes what it holds every
     // five seconds, so it gets the time to do so.
     tokio::time::sleep(Duration::from_secs(12)).await;
-    let blocks_cpu_seconds = match blocks && server.name == "Hearth" {
-        true => Some(write_blocks(&server).await?),
-        false => None,
-    };
+    let (mut blocks_cpu_seconds, mut block_bytes) = (None, None);
+    if blocks && server.name == "Hearth" {
+        blocks_cpu_seconds = Some(write_blocks(&server).await?);
+        block_bytes = Some(named_bytes(&server).await?);
+    }
     server.kill()?;
     Ok(Load {
         samples,
@@ -111,7 +112,7 @@ pub(crate) async fn load(
         cpu_seconds,
         resident_bytes: [before, after, peak],
         disk_bytes: disk_bytes(directory),
-        final_bytes: final_bytes(launch.name, directory),
+        final_bytes: block_bytes.unwrap_or_else(|| final_bytes(launch.name, directory)),
         blocks_cpu_seconds,
         request_ms,
     })
@@ -128,10 +129,17 @@ async fn write_blocks(server: &Server) -> anyhow::Result<f64> {
     Ok(server.cpu_seconds() - before)
 }
 
+/// Bytes of the blocks that the manifest names. Those that were merged away stay for some minutes.
+async fn named_bytes(server: &Server) -> anyhow::Result<u64> {
+    let text = reqwest::get(format!("{}/metrics", server.url)).await?.text().await?;
+    let of_line = |line: &str| line.starts_with("hearth_block_bytes{").then(|| line.rsplit(' ').next()?.parse().ok());
+    let bytes: f64 = text.lines().filter_map(of_line).flatten().sum();
+    Ok(bytes as u64)
+}
+
 /// What stays on disk for good: logs are written over.
 fn final_bytes(name: &str, directory: &Path) -> u64 {
     match name {
-        "Hearth" => disk_bytes(&directory.join("data").join("blocks")),
         "Prometheus" => disk_bytes(directory) - disk_bytes(&directory.join("prometheus").join("wal")),
         _ => disk_bytes(directory),
     }
