@@ -23,11 +23,13 @@ pub enum CacheKind {
     Series,
     /// Timestamps of timelines, decoded.
     Timeline,
+    /// Places in pages of samples from which reading can begin.
+    Landmarks,
 }
 
 impl CacheKind {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Layout, Self::Column, Self::Page, Self::Series, Self::Timeline];
+    pub const ALL: [Self; 6] = [Self::Layout, Self::Column, Self::Page, Self::Series, Self::Timeline, Self::Landmarks];
 
     /// Its name in metrics.
     #[must_use]
@@ -38,6 +40,7 @@ impl CacheKind {
             Self::Page => "page",
             Self::Series => "series",
             Self::Timeline => "timeline",
+            Self::Landmarks => "landmarks",
         }
     }
 }
@@ -71,7 +74,7 @@ pub struct CacheFigures {
     /// Things held.
     pub entries: u64,
     /// Per kind, in the order of [`CacheKind::ALL`].
-    pub counts: [CacheCounts; 5],
+    pub counts: [CacheCounts; CacheKind::ALL.len()],
 }
 
 /// The caches of all blocks. Cheap to clone: clones share everything.
@@ -85,8 +88,8 @@ struct Shared {
     entries: Cache<CacheKey, Entry, foldhash::fast::RandomState>,
     bytes_max: u64,
     share_max: u64,
-    hits: [AtomicU64; 5],
-    misses: [AtomicU64; 5],
+    hits: [AtomicU64; CacheKind::ALL.len()],
+    misses: [AtomicU64; CacheKind::ALL.len()],
     tenants: Mutex<HashMap<String, Arc<Share>>>,
 }
 

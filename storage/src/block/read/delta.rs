@@ -72,6 +72,18 @@ impl DeltaCursor {
         })
     }
 
+    /// Goes to the last place before the number `to` from which it can go on, if there is one ahead or `to` is behind.
+    pub(crate) fn approach(&mut self, landmarks: &Landmarks, to: usize) {
+        let passed = landmarks.0.partition_point(|place| place.position as usize <= to);
+        let Some(place) = passed.checked_sub(1).and_then(|last| landmarks.0.get(last)) else { return };
+        let position = place.position as usize;
+        if position <= self.position && self.position <= to {
+            return;
+        }
+        (self.position, self.last, self.at) = (position, place.last, place.at as usize);
+        (self.miniblock, self.groups_left, self.group_at) = (self.miniblocks, 0, GROUP);
+    }
+
     /// How many numbers there are.
     pub(crate) fn count(&self) -> usize {
         self.count
@@ -240,6 +252,11 @@ impl DeltaCursor {
         unpack_group(bytes.get(self.packed_at..).unwrap_or_default(), self.width, &mut self.group)
     }
 
+    /// Whether the next number begins a block.
+    fn is_between_blocks(&self) -> bool {
+        self.group_at == GROUP && self.groups_left == 0 && self.miniblock == self.miniblocks
+    }
+
     fn load_block(&mut self, bytes: &[u8]) -> Result<(), PageError> {
         let mut cursor = Cursor::new(bytes.get(self.at..).ok_or(ENDS_EARLY)?);
         let length = cursor.remaining();
@@ -251,5 +268,46 @@ impl DeltaCursor {
         self.at += length - cursor.remaining();
         self.miniblock = 0;
         Ok(())
+    }
+}
+
+/// Places in a page of packed integers from which a [`DeltaCursor`] can go on: starts of blocks, at least [`APART`] numbers from
+/// each other. With them, a number in the middle is reached without unpacking all before it.
+#[derive(Debug)]
+pub(crate) struct Landmarks(Box<[Landmark]>);
+
+#[derive(Debug)]
+struct Landmark {
+    /// Numbers before it.
+    position: u32,
+    /// Where the block is in the page.
+    at: u32,
+    /// The number before it.
+    last: i64,
+}
+
+/// Numbers between two landmarks.
+pub(crate) const APART: usize = 256;
+
+impl Landmarks {
+    /// Goes through a page once.
+    pub(crate) fn of(bytes: &[u8]) -> Result<Self, PageError> {
+        let mut cursor = DeltaCursor::new(bytes)?;
+        let block = cursor.miniblocks * cursor.groups_per_miniblock * GROUP;
+        let step = APART.div_ceil(block) * block;
+        let mut places = Vec::with_capacity(cursor.count / step);
+        cursor.skip(bytes, cursor.count.min(1))?;
+        while cursor.count - cursor.position > step {
+            cursor.skip(bytes, step)?;
+            debug_assert!(cursor.is_between_blocks());
+            let (Ok(position), Ok(at)) = (u32::try_from(cursor.position), u32::try_from(cursor.at)) else { break };
+            places.push(Landmark { position, at, last: cursor.last });
+        }
+        Ok(Self(places.into()))
+    }
+
+    /// Memory of them.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of_val(&*self.0)
     }
 }

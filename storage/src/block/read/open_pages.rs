@@ -3,7 +3,7 @@
 use super::block::OpenFile;
 use super::cache::{CacheKey, CacheKind, TenantCache};
 use super::column::{Numbers, Planes, dictionary_numbers, numbers, value_numbers};
-use super::delta::DeltaCursor;
+use super::delta::{APART, DeltaCursor, Landmarks};
 use super::error::{PageError, ReadError};
 use super::fetch::Fetched;
 use super::layout::{ColumnLayout, PagePlace};
@@ -64,7 +64,7 @@ impl OpenPages {
         column: &ColumnLayout,
         page: &PagePlace,
     ) -> Result<&mut DeltaPage, ReadError> {
-        DeltaPage::open(&mut self.mantissa, fetched, file, column, page)
+        DeltaPage::open(&mut self.mantissa, self.cache.as_ref(), fetched, file, column, page)
     }
 
     pub(super) fn ts_row_page(
@@ -74,7 +74,7 @@ impl OpenPages {
         column: &ColumnLayout,
         page: &PagePlace,
     ) -> Result<&mut DeltaPage, ReadError> {
-        DeltaPage::open(&mut self.ts_row, fetched, file, column, page)
+        DeltaPage::open(&mut self.ts_row, self.cache.as_ref(), fetched, file, column, page)
     }
 
     pub(super) fn raw_page(
@@ -218,11 +218,19 @@ pub(super) struct DeltaPage {
     presence: Presence,
     /// `None` when no row has a value.
     cursor: Option<DeltaCursor>,
+    /// Once they were needed.
+    landmarks: Option<Arc<Landmarks>>,
+    /// Where other threads and later queries find the landmarks.
+    cache: Option<TenantCache>,
 }
+
+/// A skip of this many numbers is worth going through the page once.
+const FAR: usize = 4 * APART;
 
 impl DeltaPage {
     fn open<'a>(
         slot: &'a mut Option<Self>,
+        cache: Option<&TenantCache>,
         fetched: &Fetched,
         file: &OpenFile,
         column: &ColumnLayout,
@@ -233,7 +241,8 @@ impl DeltaPage {
             let memory = slot.take().map(|open| open.data.values).unwrap_or_default();
             let bytes = stored(fetched, file, page.offset)?;
             let opened = read_data_page(bytes, column.compression, memory).and_then(|data| Self::new(place, data));
-            *slot = Some(opened.map_err(|error| error.at(&file.object.key, page.offset))?);
+            let opened = opened.map_err(|error| error.at(&file.object.key, page.offset))?;
+            *slot = Some(Self { cache: cache.cloned(), ..opened });
         }
         slot.as_mut().ok_or_else(|| PageError("the page was lost").at(&file.object.key, page.offset))
     }
@@ -248,7 +257,7 @@ impl DeltaPage {
         if cursor.as_ref().is_some_and(|cursor| cursor.count() != data.rows - data.nulls) {
             return Err(PageError("the page has more or fewer values than its header says"));
         }
-        Ok(Self { place, data, presence, cursor })
+        Ok(Self { place, data, presence, cursor, landmarks: None, cache: None })
     }
 
     /// Whether every row has a value.
@@ -273,7 +282,13 @@ impl DeltaPage {
             return Err(PageError("the page has too few rows"));
         }
         let (from, to) = (self.presence.rank(rows.start), self.presence.rank(rows.end));
+        if self.cursor.as_ref().is_some_and(|cursor| from.abs_diff(cursor.position()) >= FAR) {
+            self.find_landmarks()?;
+        }
         let Some(cursor) = &mut self.cursor else { return Ok(()) };
+        if let Some(landmarks) = self.landmarks.as_deref().filter(|_| from.abs_diff(cursor.position()) >= APART) {
+            cursor.approach(landmarks, from);
+        }
         if cursor.position() > from {
             *cursor = DeltaCursor::new(&self.data.values)?;
         }
@@ -281,6 +296,29 @@ impl DeltaPage {
         let start = into.len();
         into.resize(start + to - from, T::default());
         cursor.fill(&self.data.values, into.get_mut(start..).unwrap_or_default(), convert)
+    }
+}
+
+impl DeltaPage {
+    #[cold]
+    fn find_landmarks(&mut self) -> Result<(), PageError> {
+        if self.landmarks.is_some() {
+            return Ok(());
+        }
+        let key = CacheKey { object: self.place.0, kind: CacheKind::Landmarks, place: self.place.1 };
+        let known = self.cache.as_ref().and_then(|cache| cache.get::<Landmarks>(&key));
+        let landmarks = match known {
+            Some(known) => known,
+            None => {
+                let found = Arc::new(Landmarks::of(&self.data.values)?);
+                if let Some(cache) = &self.cache {
+                    cache.insert(key, Arc::clone(&found), found.bytes());
+                }
+                found
+            }
+        };
+        self.landmarks = Some(landmarks);
+        Ok(())
     }
 }
 

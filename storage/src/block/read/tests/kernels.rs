@@ -1,7 +1,7 @@
 //! Pages written by the parquet crate, read by our kernels. What was written is what its own reader returns too.
 
 use crate::block::read::column::{Ids, numbers, text_ids};
-use crate::block::read::delta::DeltaCursor;
+use crate::block::read::delta::{APART, DeltaCursor, Landmarks};
 use crate::block::read::layout::{ColumnLayout, Layout};
 use crate::block::read::levels::Presence;
 use crate::block::read::page::{DataPage, read_data_page, read_dictionary_page};
@@ -201,6 +201,40 @@ proptest! {
         }
         let too_many = expected.len() - cursor.position() + 1;
         prop_assert!(cursor.skip(&page.values, too_many).is_err());
+    }
+
+    /// From landmarks, forward and back, the integers are those of one step.
+    #[test]
+    fn integers_are_read_from_landmarks(numbers in prop::collection::vec(any::<i64>(), 1..3_000), reads in prop::collection::vec((any::<usize>(), 0usize..700), 1..20)) {
+        let rows = numbers.len();
+        let table = Table {
+            packed: numbers.iter().copied().map(Some).collect(),
+            small: vec![None; rows],
+            plain: vec![0; rows],
+            raw: vec![None; rows],
+            texts: vec![None; rows],
+            long_texts: vec![None; rows],
+            flags: vec![false; rows],
+        };
+        let file = file(&table, 10_000, 10_000);
+        let layout = layout(&file);
+        let (page, _) = pages(&file, layout.column("packed").unwrap()).next().unwrap();
+        let landmarks = Landmarks::of(&page.values).unwrap();
+        prop_assert_eq!(landmarks.bytes() == 0, numbers.len() <= APART + 1);
+        let mut cursor = DeltaCursor::new(&page.values).unwrap();
+        for (from, count) in reads {
+            let from = from % numbers.len();
+            cursor.approach(&landmarks, from);
+            if cursor.position() > from {
+                prop_assert!(from <= APART, "no landmark before {}", from);
+                cursor = DeltaCursor::new(&page.values).unwrap();
+            }
+            prop_assert!(from - cursor.position() <= APART.max(count), "{} is far from {}", cursor.position(), from);
+            cursor.skip(&page.values, from - cursor.position()).unwrap();
+            let mut found = vec![0; count.min(numbers.len() - from)];
+            cursor.fill(&page.values, &mut found, |number| number).unwrap();
+            prop_assert_eq!(&found[..], &numbers[from..from + found.len()]);
+        }
     }
 
     /// Whatever the bytes are: an answer or an error.
