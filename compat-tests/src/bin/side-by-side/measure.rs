@@ -132,8 +132,8 @@ async fn write_blocks(server: &Server) -> anyhow::Result<f64> {
 /// Bytes of the blocks that the manifest names. Those that were merged away stay for some minutes.
 async fn named_bytes(server: &Server) -> anyhow::Result<u64> {
     let text = reqwest::get(format!("{}/metrics", server.url)).await?.text().await?;
-    let of_line = |line: &str| line.starts_with("hearth_block_bytes{").then(|| line.rsplit(' ').next()?.parse().ok());
-    let bytes: f64 = text.lines().filter_map(of_line).flatten().sum();
+    let lines = text.lines().filter(|line| line.starts_with("hearth_block_bytes{"));
+    let bytes: f64 = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum();
     Ok(bytes as u64)
 }
 

@@ -23,13 +23,13 @@ pub enum CacheKind {
     Series,
     /// Timestamps of timelines, decoded.
     Timeline,
-    /// Places in pages of samples from which reading can begin.
-    Landmarks,
+    /// Pages of samples, decompressed, with places from which reading can begin: those of which small parts are read.
+    Opened,
 }
 
 impl CacheKind {
     /// All of them.
-    pub const ALL: [Self; 6] = [Self::Layout, Self::Column, Self::Page, Self::Series, Self::Timeline, Self::Landmarks];
+    pub const ALL: [Self; 6] = [Self::Layout, Self::Column, Self::Page, Self::Series, Self::Timeline, Self::Opened];
 
     /// Its name in metrics.
     #[must_use]
@@ -40,7 +40,7 @@ impl CacheKind {
             Self::Page => "page",
             Self::Series => "series",
             Self::Timeline => "timeline",
-            Self::Landmarks => "landmarks",
+            Self::Opened => "opened",
         }
     }
 }

@@ -13,7 +13,7 @@ use super::page::{DataPage, Encoding, read_data_page, read_dictionary_page};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Pages of whole numbers kept per thread: the columns of a histogram.
 const NUMBERS_KEPT: usize = 40;
@@ -113,9 +113,9 @@ impl OpenPages {
             None => {
                 let bytes = stored(fetched, file, page.offset)?;
                 let decoded = read_data_page(bytes, column.compression, Vec::new()).and_then(|data| {
-                    let mut page = DeltaPage::new(place, data)?;
+                    let mut page = DeltaPage::new(Arc::new(Opened::new(place, data)?), None)?;
                     let mut times = Vec::new();
-                    page.read(0..page.data.rows, &mut times, |ms| ms)?;
+                    page.read(0..page.page.data.rows, &mut times, |ms| ms)?;
                     Ok(times)
                 });
                 let times = Arc::new(decoded.map_err(|error| error.at(&file.object.key, page.offset))?);
@@ -210,24 +210,58 @@ fn dictionary_of(
     read.map(Some).map_err(|error| error.at(&file.object.key, range.start))
 }
 
-/// A page of packed integers, open at some row.
+/// A page of packed integers, decompressed.
 #[derive(Debug)]
-pub(super) struct DeltaPage {
+struct Opened {
     place: Place,
     data: DataPage,
     presence: Presence,
+    /// Once they were needed.
+    landmarks: OnceLock<Landmarks>,
+}
+
+impl Opened {
+    fn new(place: Place, data: DataPage) -> Result<Self, PageError> {
+        let presence = Presence::read(&data.levels, data.rows, data.nulls)?;
+        Ok(Self { place, data, presence, landmarks: OnceLock::new() })
+    }
+
+    fn cursor(&self) -> Result<Option<DeltaCursor>, PageError> {
+        let data = &self.data;
+        let cursor = match (data.rows > data.nulls, data.encoding) {
+            (false, _) => None,
+            (true, Encoding::DeltaBinaryPacked) => Some(DeltaCursor::new(&data.values)?),
+            (true, _) => return Err(PageError("the page has an encoding that its column never has")),
+        };
+        if cursor.as_ref().is_some_and(|cursor| cursor.count() != data.rows - data.nulls) {
+            return Err(PageError("the page has more or fewer values than its header says"));
+        }
+        Ok(cursor)
+    }
+
+    fn key(place: Place) -> CacheKey {
+        CacheKey { object: place.0, kind: CacheKind::Opened, place: place.1 }
+    }
+}
+
+/// A page of packed integers, open at some row.
+#[derive(Debug)]
+pub(super) struct DeltaPage {
+    page: Arc<Opened>,
     /// `None` when no row has a value.
     cursor: Option<DeltaCursor>,
-    /// Once they were needed.
-    landmarks: Option<Arc<Landmarks>>,
-    /// Where other threads and later queries find the landmarks.
+    /// Where other threads and later queries find the page.
     cache: Option<TenantCache>,
 }
 
-/// A skip of this many numbers is worth going through the page once.
+/// A skip of this many numbers is worth going through the page once, and keeping it.
 const FAR: usize = 4 * APART;
 
 impl DeltaPage {
+    fn new(page: Arc<Opened>, cache: Option<&TenantCache>) -> Result<Self, PageError> {
+        Ok(Self { cursor: page.cursor()?, page, cache: cache.cloned() })
+    }
+
     fn open<'a>(
         slot: &'a mut Option<Self>,
         cache: Option<&TenantCache>,
@@ -237,37 +271,31 @@ impl DeltaPage {
         page: &PagePlace,
     ) -> Result<&'a mut Self, ReadError> {
         let place = (file.object.id, page.offset);
-        if slot.as_ref().is_none_or(|open| open.place != place) {
-            let memory = slot.take().map(|open| open.data.values).unwrap_or_default();
-            let bytes = stored(fetched, file, page.offset)?;
-            let opened = read_data_page(bytes, column.compression, memory).and_then(|data| Self::new(place, data));
-            let opened = opened.map_err(|error| error.at(&file.object.key, page.offset))?;
-            *slot = Some(Self { cache: cache.cloned(), ..opened });
+        if slot.as_ref().is_none_or(|open| open.page.place != place) {
+            let before = slot.take();
+            let opened = match cache.and_then(|cache| cache.get::<Opened>(&Opened::key(place))) {
+                Some(opened) => Ok(opened),
+                None => {
+                    let memory = before.and_then(|open| Arc::into_inner(open.page)).map(|page| page.data.values);
+                    let bytes = stored(fetched, file, page.offset)?;
+                    let data = read_data_page(bytes, column.compression, memory.unwrap_or_default());
+                    data.and_then(|data| Opened::new(place, data)).map(Arc::new)
+                }
+            };
+            let opened = opened.and_then(|page| Self::new(page, cache));
+            *slot = Some(opened.map_err(|error| error.at(&file.object.key, page.offset))?);
         }
         slot.as_mut().ok_or_else(|| PageError("the page was lost").at(&file.object.key, page.offset))
     }
 
-    fn new(place: Place, data: DataPage) -> Result<Self, PageError> {
-        let presence = Presence::read(&data.levels, data.rows, data.nulls)?;
-        let cursor = match (data.rows > data.nulls, data.encoding) {
-            (false, _) => None,
-            (true, Encoding::DeltaBinaryPacked) => Some(DeltaCursor::new(&data.values)?),
-            (true, _) => return Err(PageError("the page has an encoding that its column never has")),
-        };
-        if cursor.as_ref().is_some_and(|cursor| cursor.count() != data.rows - data.nulls) {
-            return Err(PageError("the page has more or fewer values than its header says"));
-        }
-        Ok(Self { place, data, presence, cursor, landmarks: None, cache: None })
-    }
-
     /// Whether every row has a value.
     pub(super) fn is_dense(&self) -> bool {
-        matches!(self.presence, Presence::All)
+        matches!(self.page.presence, Presence::All)
     }
 
     /// Whether a row has a value.
     pub(super) fn has(&self, row: usize) -> bool {
-        self.presence.has(row)
+        self.page.presence.has(row)
     }
 
     /// Appends the values of some rows as `convert` gives them, those without one left out. Cheapest in ascending order of rows.
@@ -278,48 +306,40 @@ impl DeltaPage {
         into: &mut Vec<T>,
         convert: impl Fn(i64) -> T,
     ) -> Result<(), PageError> {
-        if rows.end > self.data.rows {
+        let page = &*self.page;
+        if rows.end > page.data.rows {
             return Err(PageError("the page has too few rows"));
         }
-        let (from, to) = (self.presence.rank(rows.start), self.presence.rank(rows.end));
-        if self.cursor.as_ref().is_some_and(|cursor| from.abs_diff(cursor.position()) >= FAR) {
-            self.find_landmarks()?;
-        }
+        let (from, to) = (page.presence.rank(rows.start), page.presence.rank(rows.end));
         let Some(cursor) = &mut self.cursor else { return Ok(()) };
-        if let Some(landmarks) = self.landmarks.as_deref().filter(|_| from.abs_diff(cursor.position()) >= APART) {
+        let far = from.abs_diff(cursor.position());
+        if far >= FAR && page.landmarks.get().is_none() {
+            keep(&self.page, self.cache.as_ref())?;
+        }
+        if let Some(landmarks) = page.landmarks.get().filter(|_| far >= APART) {
             cursor.approach(landmarks, from);
         }
         if cursor.position() > from {
-            *cursor = DeltaCursor::new(&self.data.values)?;
+            *cursor = DeltaCursor::new(&page.data.values)?;
         }
-        cursor.skip(&self.data.values, from - cursor.position())?;
+        cursor.skip(&page.data.values, from - cursor.position())?;
         let start = into.len();
         into.resize(start + to - from, T::default());
-        cursor.fill(&self.data.values, into.get_mut(start..).unwrap_or_default(), convert)
+        cursor.fill(&page.data.values, into.get_mut(start..).unwrap_or_default(), convert)
     }
 }
 
-impl DeltaPage {
-    #[cold]
-    fn find_landmarks(&mut self) -> Result<(), PageError> {
-        if self.landmarks.is_some() {
-            return Ok(());
-        }
-        let key = CacheKey { object: self.place.0, kind: CacheKind::Landmarks, place: self.place.1 };
-        let known = self.cache.as_ref().and_then(|cache| cache.get::<Landmarks>(&key));
-        let landmarks = match known {
-            Some(known) => known,
-            None => {
-                let found = Arc::new(Landmarks::of(&self.data.values)?);
-                if let Some(cache) = &self.cache {
-                    cache.insert(key, Arc::clone(&found), found.bytes());
-                }
-                found
-            }
-        };
-        self.landmarks = Some(landmarks);
-        Ok(())
+/// Finds the landmarks of a page and keeps both for all.
+#[cold]
+fn keep(page: &Arc<Opened>, cache: Option<&TenantCache>) -> Result<(), PageError> {
+    let landmarks = Landmarks::of(&page.data.values)?;
+    let bytes = page.data.values.len() + page.data.levels.len() + landmarks.bytes();
+    // Another thread may have been faster, with the same.
+    let _ = page.landmarks.set(landmarks);
+    if let Some(cache) = cache {
+        cache.insert(Opened::key(page.place), Arc::clone(page), bytes);
     }
+    Ok(())
 }
 
 /// A page of doubles.
