@@ -1,4 +1,5 @@
 //! What statements cost per sample: 2.88 million samples of 1,000 series in the head, and 28.8 million with `SQL_BENCH_SERIES=10000`.
+//! With `SQL_BENCH_BLOCKS=DIRECTORY` they are in blocks below that directory, which other programs can read for comparison.
 #![allow(clippy::print_stdout, clippy::unwrap_used, missing_docs, reason = "a report for people")]
 
 use futures::StreamExt;
@@ -36,8 +37,13 @@ const STATEMENTS: [&str; 7] = [
 fn main() {
     let series: i64 = std::env::var("SQL_BENCH_SERIES").ok().and_then(|text| text.parse().ok()).unwrap_or(1_000);
     let dir = tempfile::tempdir().unwrap();
-    let stored = Store::open(StoreOptions::new(dir.path()), &ReplayProgress::default()).unwrap();
+    let blocks = std::env::var_os("SQL_BENCH_BLOCKS");
+    let path = blocks.as_ref().map_or(dir.path(), std::path::Path::new);
+    let stored = Store::open(StoreOptions::new(path), &ReplayProgress::default()).unwrap();
     fill(stored.engine(), series);
+    if blocks.is_some() {
+        stored.flush(true).unwrap();
+    }
     let sql = sql(&stored);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let samples = series * SAMPLES;
