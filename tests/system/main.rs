@@ -11,7 +11,7 @@ mod pages;
 mod suite_on_blocks;
 
 /// What the twin of PromQL asks, to be asked of stores.
-#[allow(dead_code, reason = "its own tests use more of it")]
+#[allow(dead_code, unused_imports, reason = "its own tests use more of it")]
 #[path = "../../promql/tests/twin"]
 mod twin {
     pub(crate) mod generate;
