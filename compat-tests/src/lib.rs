@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod conformance;
 pub mod load;
 pub mod metrics;
 pub mod peer;
