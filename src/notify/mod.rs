@@ -235,6 +235,8 @@ impl AlertmanagersSource for Notifier {
 }
 
 #[cfg(test)]
+mod conformance;
+#[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
