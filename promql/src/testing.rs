@@ -13,4 +13,4 @@ pub mod tiered;
 mod classic;
 mod compare;
 mod forms;
-mod notation;
+pub mod notation;

@@ -59,6 +59,8 @@ pub struct GroupSpec {
     pub limit: i64,
     /// What becomes of alerts that are too many or not known.
     pub policy: AlertPolicy,
+    /// Slots are multiples of the interval.
+    pub aligned: bool,
     /// In the order of evaluation.
     pub rules: Vec<Arc<Rule>>,
 }
@@ -229,7 +231,11 @@ impl Group {
     /// A group without state.
     #[must_use]
     pub fn new(spec: GroupSpec, settings: GroupSettings) -> Self {
-        let schedule = Schedule::new(&spec.file, &spec.name, spec.interval_ms);
+        let schedule = if spec.aligned {
+            Schedule::aligned(spec.interval_ms)
+        } else {
+            Schedule::new(&spec.file, &spec.name, spec.interval_ms)
+        };
         let dependencies = Dependencies::of(&spec.rules);
         let ids = RuleId::all_of(&spec);
         let rules =

@@ -9,6 +9,7 @@
 pub mod annotate;
 pub mod rule;
 pub mod rule_file;
+mod yaml;
 
 // What an evaluation does, from the outside in.
 pub mod dependency;
@@ -30,6 +31,11 @@ pub mod restore;
 pub mod driver;
 pub mod ports;
 pub mod reload;
+
+// Time that only passes on paper.
+pub mod lint;
+pub mod unit_test;
+pub mod virtual_slot;
 
 // What others see.
 pub mod error;

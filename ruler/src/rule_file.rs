@@ -18,6 +18,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
+pub use crate::yaml::Place;
+
 /// The largest rule file that is read, in bytes.
 pub const FILE_BYTES_MAX: usize = 64 << 20;
 
@@ -30,11 +32,22 @@ pub struct RuleFile {
     pub has_ignored_documents: bool,
 }
 
+/// How to read a rule file.
+#[derive(Debug, Clone, Copy)]
+pub struct ReadOptions<'a> {
+    /// Which parts of PromQL are enabled.
+    pub parse: &'a ParseOptions,
+    /// Keys that no rule file has are skipped instead of refused: some people keep notes for other tools in their files.
+    pub ignore_unknown_fields: bool,
+}
+
 /// A group as the file has it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FileGroup {
     /// Not empty, unique in its file.
     pub name: String,
+    /// Where it begins.
+    pub at: Place,
     /// Milliseconds between evaluations; `None` or 0 means the configuration's.
     pub interval_ms: Option<i64>,
     /// How many milliseconds before the slot queries look; `None` means the configuration's.
@@ -43,8 +56,38 @@ pub struct FileGroup {
     pub limit: i64,
     /// What becomes of alerts that are too many or not known: `limit_mode` and `on_error`, which are ours.
     pub policy: AlertPolicy,
+    /// Mimir's `align_evaluation_time_on_interval`: slots are multiples of the interval, so that groups are not spread.
+    pub aligned: bool,
+    /// Mimir's `source_tenants`: whose series the rules read; none means those of the tenant that owns the group.
+    pub source_tenants: Vec<SourceTenant>,
     /// In the order of the file; the group's labels are already merged into theirs.
     pub rules: Vec<Arc<Rule>>,
+    /// Where the rules are; as many as there are rules.
+    pub places: Vec<RulePlaces>,
+}
+
+/// One of a group's `source_tenants`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceTenant {
+    /// Where it is written.
+    pub at: Place,
+    /// The tenant's name.
+    pub name: String,
+}
+
+/// Where the parts of a rule are in their file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RulePlaces {
+    /// The rule.
+    pub at: Place,
+    /// Its expression.
+    pub expr: Place,
+    /// Its `for`, if it has one.
+    pub hold: Option<Place>,
+    /// The values of its own labels by name, in the order of the file.
+    pub labels: Vec<(String, Place)>,
+    /// The texts of its annotations by name, in the order of the file.
+    pub annotations: Vec<(String, Place)>,
 }
 
 /// What a configuration says about groups that do not say it themselves.
@@ -61,11 +104,19 @@ impl RuleFile {
     ///
     /// # Errors
     /// Every problem that was found, in the order of the file.
-    pub fn parse(file: &str, text: &str, options: &ParseOptions) -> Result<Self, Vec<RuleFileError>> {
+    pub fn parse(file: &str, text: &str, parse: &ParseOptions) -> Result<Self, Vec<RuleFileError>> {
+        Self::read(file, text, &ReadOptions { parse, ignore_unknown_fields: false })
+    }
+
+    /// Reads and checks the text of a file; `file` is the name that errors show.
+    ///
+    /// # Errors
+    /// Every problem that was found, in the order of the file.
+    pub fn read(file: &str, text: &str, options: &ReadOptions<'_>) -> Result<Self, Vec<RuleFileError>> {
         let (document, has_ignored_documents) = document::read(file, text).map_err(|(place, problem)| {
             vec![RuleFileError { file: file.to_owned(), places: place.into_iter().collect(), rule: None, problem }]
         })?;
-        let groups = check::check(file, document, options)?;
+        let groups = check::check(file, text, document, options)?;
         Ok(Self { groups, has_ignored_documents })
     }
 
@@ -86,6 +137,18 @@ impl RuleFile {
 }
 
 impl FileGroup {
+    /// What is wrong with its `source_tenants`: one of them is not `owner`, and rules see the series of their own tenant only.
+    #[must_use]
+    pub fn foreign_tenant(&self, file: &str, owner: &str) -> Option<RuleFileError> {
+        let foreign = self.source_tenants.iter().find(|tenant| tenant.name != owner)?;
+        Some(RuleFileError {
+            file: file.to_owned(),
+            places: vec![foreign.at],
+            rule: None,
+            problem: Problem::ForeignTenant { tenant: foreign.name.clone(), owner: owner.to_owned() },
+        })
+    }
+
     /// The group as it is evaluated.
     #[must_use]
     pub fn resolve(self, file: &str, defaults: GroupDefaults) -> GroupSpec {
@@ -96,23 +159,9 @@ impl FileGroup {
             query_offset_ms: self.query_offset_ms.unwrap_or(defaults.query_offset_ms),
             limit: self.limit,
             policy: self.policy,
+            aligned: self.aligned,
             rules: self.rules,
         }
-    }
-}
-
-/// A place in a file, both from 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
-    /// Line.
-    pub line: u64,
-    /// Column, in characters.
-    pub column: u64,
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.line, self.column)
     }
 }
 
@@ -187,6 +236,10 @@ pub enum Problem {
     FieldOfAlertingRule(&'static str),
     #[error("braces present in the recording rule name; should it be in expr?: {0}")]
     BracesInRecordName(String),
+    #[error("query_offset and evaluation_delay contradict each other")]
+    TwoQueryOffsets,
+    #[error("source_tenants: {tenant:?} is another tenant: rules read the series of their own tenant {owner:?} only")]
+    ForeignTenant { tenant: String, owner: String },
     #[error("label {}: {error}", model::text::quote(name))]
     LabelTemplate { name: String, error: String },
     #[error("annotation {}: {error}", model::text::quote(name))]

@@ -37,6 +37,13 @@ impl Schedule {
         Self { interval_ms, phase_ms: phase.cast_signed(), next: None }
     }
 
+    /// A schedule whose slots are the multiples of the interval; `interval_ms` is at least 1.
+    #[must_use]
+    pub fn aligned(interval_ms: i64) -> Self {
+        assert!(interval_ms > 0, "an interval is positive: rule files and configuration refuse others");
+        Self { interval_ms, phase_ms: 0, next: None }
+    }
+
     /// Distance of the slots in milliseconds.
     #[must_use]
     pub fn interval_ms(&self) -> i64 {
@@ -127,6 +134,11 @@ mod tests {
         assert_ne!(phase("a", "bc"), phase("ab", "c"));
         assert_ne!(phase("a", "x"), phase("a", "y"));
         assert_eq!(phase("rules.yml", "group"), 16_295);
+    }
+
+    #[test]
+    fn aligned_slots_are_multiples_of_the_interval() {
+        assert_eq!(Schedule::aligned(MINUTE).slot_after(Timestamp(5 * MINUTE + 1)), Timestamp(6 * MINUTE));
     }
 
     #[test]

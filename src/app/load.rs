@@ -1,7 +1,7 @@
 //! From flags and files to values: the configuration, its rules, the features of the language.
 
 use crate::config::{Config, ServeFlags};
-use crate::rules::load::{LoadOptions, Loaded, load, load_embedded};
+use crate::rules::load::{LoadOptions, Loaded, load, load_pack};
 use crate::runtime::memory::Memory;
 use promql::engine::EngineOptions;
 use promql::parse::ParseOptions;
@@ -20,7 +20,7 @@ pub fn config(flags: &ServeFlags) -> Result<Config, String> {
     }
 }
 
-/// The rules of a configuration; without a file the embedded ones.
+/// The rules of a configuration; without a file the pack.
 ///
 /// # Errors
 /// A rule file is not valid; the text names every problem.
@@ -28,7 +28,7 @@ pub fn rules(config: &Config, file: Option<&Path>, parse: &ParseOptions) -> Resu
     let options = LoadOptions { defaults: group_defaults(config), parse: parse.clone() };
     let loaded = match file {
         Some(file) => load(&config.rule_files, file.parent().unwrap_or(Path::new("")), &options),
-        None => load_embedded(&options),
+        None => load_pack(&options),
     };
     loaded.map_err(|error| error.to_string())
 }

@@ -1,23 +1,11 @@
-//! `hearth config check` and `hearth rules check`.
+//! `hearth config check`.
 
 use crate::app::load;
 use crate::config::Config;
-use crate::rules::check::{Verdict, check_files};
 use promql::parse::ParseOptions;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
-
-/// Checks rule files. Leaves with 1 when one is not valid, with 3 when something is probably a mistake.
-pub(super) fn rules(files: &[PathBuf]) -> ExitCode {
-    // A check says what the language allows, whatever this machine's server has switched on.
-    let verdict = check_files(files, &ParseOptions::all(), &mut std::io::stdout(), &mut std::io::stderr());
-    match verdict {
-        Ok(Verdict::Good) => ExitCode::SUCCESS,
-        Ok(Verdict::Suspicious) => ExitCode::from(3),
-        Ok(Verdict::Bad) | Err(_) => ExitCode::FAILURE,
-    }
-}
 
 /// Checks a configuration file and the rule files it names.
 pub(super) fn config(file: &Path) -> ExitCode {

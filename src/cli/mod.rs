@@ -4,6 +4,7 @@ mod check;
 pub mod import;
 mod progress;
 pub mod query;
+pub mod rules;
 pub mod sql;
 pub mod store;
 
@@ -24,7 +25,7 @@ pub fn run() -> ExitCode {
         Some(Command::Sql(arguments)) => crate::cli::sql::run(&arguments),
         Some(Command::Blocks { command }) => blocks::run(&command),
         Some(Command::Import(arguments)) => import::run(&arguments),
-        Some(Command::Rules { command: RulesCommand::Check { files } }) => check::rules(&files),
+        Some(Command::Rules { command }) => rules::run(&command),
         Some(Command::Config { command: ConfigCommand::Check { file } }) => check::config(&file),
         Some(Command::Completions { shell }) => {
             clap_complete::generate(shell, &mut Cli::command(), "hearth", &mut std::io::stdout());
@@ -67,10 +68,10 @@ enum Command {
     },
     /// Bring samples of Prometheus, OpenMetrics text or Parquet files into blocks, whether a server runs or not
     Import(import::ImportArguments),
-    /// Work with rule files
+    /// Check, test and try out rules
     Rules {
         #[command(subcommand)]
-        command: RulesCommand,
+        command: rules::RulesCommand,
     },
     /// Work with configuration files
     Config {
@@ -81,16 +82,6 @@ enum Command {
     Completions {
         /// Which shell
         shell: Shell,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-enum RulesCommand {
-    /// Check rule files and name every problem with file, line and column
-    Check {
-        /// Files to check
-        #[arg(required = true)]
-        files: Vec<PathBuf>,
     },
 }
 

@@ -1,8 +1,8 @@
 //! `hearth rules check`: says whether rule files are valid, as `promtool check rules` does.
 
-use super::load::read;
+use super::load::{read, read_bounded};
 use promql::parse::ParseOptions;
-use ruler::rule_file::RuleFile;
+use ruler::rule_file::{ReadOptions, RuleFile};
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -18,21 +18,34 @@ pub enum Verdict {
     Bad,
 }
 
-/// Checks `files` one after the other; findings go to `out`, problems to `problems`.
+/// How to check.
+#[derive(Debug, Clone, Default)]
+pub struct CheckOptions {
+    /// Which parts of PromQL are enabled.
+    pub parse: ParseOptions,
+    /// Skip keys that no rule file has.
+    pub ignore_unknown_fields: bool,
+    /// Find rules that are there twice.
+    pub duplicate_rules: bool,
+}
+
+/// Checks `files`, or standard input when there are none, one after the other; findings go to `out`, problems to `problems`.
 ///
 /// # Errors
 /// One of the streams cannot be written to.
 pub fn check_files(
     files: &[PathBuf],
-    options: &ParseOptions,
+    options: &CheckOptions,
     out: &mut dyn Write,
     problems: &mut dyn Write,
 ) -> io::Result<Verdict> {
     let mut worst = Verdict::Good;
-    for file in files {
-        let name = file.display().to_string();
+    let named = files.iter().map(|file| (file.display().to_string(), Some(file)));
+    let standard_input = files.is_empty().then(|| ("standard input".to_owned(), None));
+    for (name, file) in named.chain(standard_input) {
         writeln!(out, "Checking {name}")?;
-        let (verdict, report) = match read(file) {
+        let text = file.map_or_else(|| read_bounded(io::stdin().lock()), |file| read(file));
+        let (verdict, report) = match text {
             Ok(text) => check_text(&name, &text, options),
             Err(error) => (Verdict::Bad, format!("{name}: {error}")),
         };
@@ -48,8 +61,9 @@ pub fn check_files(
     Ok(worst)
 }
 
-fn check_text(name: &str, text: &str, options: &ParseOptions) -> (Verdict, String) {
-    let file = match RuleFile::parse(name, text, options) {
+fn check_text(name: &str, text: &str, options: &CheckOptions) -> (Verdict, String) {
+    let read = ReadOptions { parse: &options.parse, ignore_unknown_fields: options.ignore_unknown_fields };
+    let file = match RuleFile::read(name, text, &read) {
         Ok(file) => file,
         Err(errors) => {
             let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
@@ -57,7 +71,7 @@ fn check_text(name: &str, text: &str, options: &ParseOptions) -> (Verdict, Strin
         }
     };
     let duplicates = file.duplicate_rules();
-    if duplicates.is_empty() {
+    if duplicates.is_empty() || !options.duplicate_rules {
         return (Verdict::Good, format!("{} rules found", file.rule_count()));
     }
     let mut report = format!("{name}: {} duplicate rule(s) found.\n", duplicates.len());
@@ -82,7 +96,13 @@ mod tests {
             std::fs::write(file, text).unwrap();
         }
         let (mut out, mut problems) = (Vec::new(), Vec::new());
-        let verdict = check_files(&files, &ParseOptions::default(), &mut out, &mut problems).unwrap();
+        let verdict = check_files(
+            &files,
+            &CheckOptions { duplicate_rules: true, ..CheckOptions::default() },
+            &mut out,
+            &mut problems,
+        )
+        .unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap().replace(&format!("{}/", directory.path().display()), "");
         (verdict, text(out), text(problems))
     }
@@ -121,7 +141,13 @@ mod tests {
     fn a_file_that_cannot_be_read_is_bad() {
         let (mut out, mut problems) = (Vec::new(), Vec::new());
         let files = [PathBuf::from("/nonexistent/rules.yml")];
-        let verdict = check_files(&files, &ParseOptions::default(), &mut out, &mut problems).unwrap();
+        let verdict = check_files(
+            &files,
+            &CheckOptions { duplicate_rules: true, ..CheckOptions::default() },
+            &mut out,
+            &mut problems,
+        )
+        .unwrap();
         assert_eq!(verdict, Verdict::Bad);
         assert!(String::from_utf8(problems).unwrap().contains("/nonexistent/rules.yml: "));
     }

@@ -3,6 +3,7 @@
 //! All or nothing: one bad file and no group is returned, so that a bad reload leaves the old rules running.
 
 use super::glob;
+use model::tenant::ANONYMOUS;
 use promql::parse::ParseOptions;
 use ruler::group::GroupSpec;
 use ruler::rule_file::{FILE_BYTES_MAX, GroupDefaults, RuleFile, RuleFileError};
@@ -10,10 +11,10 @@ use std::collections::HashSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// The rules that run when no configuration file is given.
-const EMBEDDED: &str = include_str!("embedded.yml");
-/// The name under which they appear.
-const EMBEDDED_NAME: &str = "embedded.yml";
+/// The rules that watch Hearth itself. They run when no configuration file is given, and where one asks for them.
+pub const PACK: &str = include_str!("pack.yml");
+/// The name under which they appear, and by which `rule_files` asks for them.
+pub const PACK_NAME: &str = "builtin";
 
 /// What is needed to load rule files.
 #[derive(Debug, Clone)]
@@ -61,7 +62,7 @@ fn join(errors: &[RuleFileError]) -> String {
     errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
-/// Loads the files that match `patterns`; relative ones begin in `directory`, where the configuration file is. A file that
+/// Loads the files that match `patterns`, and [`PACK`] for [`PACK_NAME`]; relative ones begin in `directory`, where the configuration file is. A file that
 /// several patterns or links reach is loaded once.
 ///
 /// # Errors
@@ -71,6 +72,12 @@ pub fn load(patterns: &[String], directory: &Path, options: &LoadOptions) -> Res
     let mut errors = Vec::new();
     let mut seen = HashSet::new();
     for pattern in patterns {
+        if pattern == PACK_NAME {
+            if seen.insert(PathBuf::from(PACK_NAME)) {
+                add(&mut loaded, PACK_NAME, PACK, options).unwrap_or_else(|problems| errors.extend(problems));
+            }
+            continue;
+        }
         let pattern = directory.join(pattern);
         let paths = glob::expand(&pattern);
         let paths = paths.map_err(|source| LoadError::Pattern { pattern: pattern.clone(), source })?;
@@ -96,10 +103,8 @@ pub fn load(patterns: &[String], directory: &Path, options: &LoadOptions) -> Res
 ///
 /// # Errors
 /// None, as a test makes sure.
-pub fn load_embedded(options: &LoadOptions) -> Result<Loaded, LoadError> {
-    let mut loaded = Loaded::default();
-    add(&mut loaded, EMBEDDED_NAME, EMBEDDED, options).map_err(LoadError::Invalid)?;
-    Ok(loaded)
+pub fn load_pack(options: &LoadOptions) -> Result<Loaded, LoadError> {
+    load(&[PACK_NAME.to_owned()], Path::new(""), options)
 }
 
 fn add(loaded: &mut Loaded, file: &str, text: &str, options: &LoadOptions) -> Result<(), Vec<RuleFileError>> {
@@ -107,15 +112,25 @@ fn add(loaded: &mut Loaded, file: &str, text: &str, options: &LoadOptions) -> Re
     if rules.has_ignored_documents {
         loaded.warnings.push(format!("{file}: only the first YAML document of a rule file is read"));
     }
+    let foreign = rules.groups.iter().filter_map(|group| group.foreign_tenant(file, ANONYMOUS));
+    let foreign: Vec<RuleFileError> = foreign.collect();
+    if !foreign.is_empty() {
+        return Err(foreign);
+    }
     loaded.groups.extend(rules.groups.into_iter().map(|group| group.resolve(file, options.defaults)));
     Ok(())
 }
 
 /// Reads a text file of bounded size.
-pub(super) fn read(path: &Path) -> std::io::Result<String> {
+pub(crate) fn read(path: &Path) -> std::io::Result<String> {
+    read_bounded(std::fs::File::open(path)?)
+}
+
+/// Reads a text of bounded size.
+pub(super) fn read_bounded(from: impl Read) -> std::io::Result<String> {
     let mut text = String::new();
     let bound = FILE_BYTES_MAX as u64 + 1; // one more, so that a file that is too large is seen to be
-    std::fs::File::open(path)?.take(bound).read_to_string(&mut text)?;
+    from.take(bound).read_to_string(&mut text)?;
     Ok(text)
 }
 

@@ -7,6 +7,7 @@
 pub mod check;
 pub(crate) mod glob;
 pub mod load;
+pub mod unit_test;
 
 // From the API to groups.
 pub mod config;

@@ -58,11 +58,54 @@ fn rule_files_are_checked_one_by_one() {
 }
 
 #[test]
+fn lints_find_what_is_valid_and_probably_wrong() {
+    let directory = tempfile::tempdir().unwrap();
+    let rules = "groups:\n- name: g\n  rules:\n  - {alert: A, expr: 'count(up) == 0', for: 1m}\n";
+    let file = write(directory.path(), "rules.yml", rules);
+    let output = hearth(&["rules", "lint", &file]);
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
+    assert!(
+        text(&output.stdout).contains("rules.yml:4:22: never-true: A: `count(up) == 0`"),
+        "{}",
+        text(&output.stdout)
+    );
+    assert_eq!(hearth(&["rules", "lint", "--disable=never-true", &file]).status.code(), Some(0));
+    assert!(text(&hearth(&["rules", "lint", "--list"]).stdout).contains("missing-label"));
+}
+
+/// The rules that watch Hearth do what their unit tests say.
+#[test]
+fn the_pack_passes_its_unit_tests() {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/rules/pack_tests.yml");
+    let output = hearth(&["rules", "test", &tests.display().to_string()]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+}
+
+/// The names of metrics in the pack, without the endings of sums and counts.
+fn metrics_of_the_pack() -> std::collections::BTreeSet<String> {
+    let pack = text(&hearth(&["rules", "print-pack"]).stdout);
+    let words = pack.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':'));
+    let own = words.filter(|word| word.starts_with("hearth_"));
+    let family = |name: &str| ["_sum", "_count"].iter().find_map(|end| name.strip_suffix(end).map(str::to_owned));
+    own.map(|name| family(name).unwrap_or_else(|| name.to_owned())).collect()
+}
+
+#[test]
 fn completions_exist_for_every_shell() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let output = hearth(&["completions", shell]);
         assert!(output.status.success() && text(&output.stdout).contains("hearth"), "{shell}");
     }
+}
+
+/// Whether `/metrics` of the server says that there is a metric of this name.
+fn is_declared(address: &str, name: &str) -> bool {
+    use std::io::Write;
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
+    let mut page = String::new();
+    stream.read_to_string(&mut page).unwrap();
+    page.contains(&format!("# TYPE {name} "))
 }
 
 /// A newcomer's first minute: without any flag but the places, data and a firing alert appear by themselves, the command
@@ -85,6 +128,10 @@ fn it_runs_on_embedded_defaults_and_ends_well() {
         assert!(Instant::now() < deadline, "no data after a minute: {}", ask("up"));
         std::thread::sleep(Duration::from_millis(200));
     }
+    let metrics = metrics_of_the_pack();
+    assert!(metrics.len() > 20, "{metrics:?}");
+    let missing = metrics.iter().filter(|name| !is_declared(&address, name)).collect::<Vec<_>>();
+    assert!(missing.is_empty(), "the pack names metrics that do not exist: {missing:?}");
     let told = Command::new("kill").arg(server.id().to_string()).status().unwrap();
     assert!(told.success());
     let status = server.wait().unwrap();

@@ -144,24 +144,31 @@ fn with_stored_hints(appended: &BTreeMap<i64, Arc<Histogram>>, floats_ms: &[i64]
             let next_float = floats_ms.partition_point(|float| float <= earlier);
             floats_ms.get(next_float).is_none_or(|float| float > time)
         });
-        let goes_on = follows.is_some_and(|(_, before)| {
-            let unhinted = Histogram { counter_reset_hint: CounterResetHint::Unknown, ..Histogram::clone(histogram) };
-            histogram.counter_reset_hint != CounterResetHint::Reset
-                && before.counter_reset_hint != CounterResetHint::Gauge
-                && histogram.schema == before.schema
-                && histogram.zero_threshold == before.zero_threshold
-                && histogram.custom_values == before.custom_values
-                && !unhinted.is_reset_after(before)
-        });
-        let counter_reset_hint = match histogram.counter_reset_hint {
-            CounterResetHint::Gauge => CounterResetHint::Gauge,
-            _ if goes_on => CounterResetHint::NotReset,
-            _ => CounterResetHint::Unknown,
-        };
-        stored.push(*time, Arc::new(Histogram { counter_reset_hint, ..Histogram::clone(histogram) }));
+        stored.push(*time, with_stored_hint(follows.map(|(_, before)| before), histogram));
         before = (!histogram.is_stale()).then_some((*time, histogram));
     }
     stored
+}
+
+/// A histogram with the hint that a chunked store gives back for it; `before` is the one that was appended before it, unless
+/// there is none, it is stale, or a float lies between the two.
+#[must_use]
+pub fn with_stored_hint(before: Option<&Histogram>, histogram: &Histogram) -> Arc<Histogram> {
+    let goes_on = before.is_some_and(|before| {
+        let unhinted = Histogram { counter_reset_hint: CounterResetHint::Unknown, ..histogram.clone() };
+        histogram.counter_reset_hint != CounterResetHint::Reset
+            && before.counter_reset_hint != CounterResetHint::Gauge
+            && histogram.schema == before.schema
+            && histogram.zero_threshold == before.zero_threshold
+            && histogram.custom_values == before.custom_values
+            && !unhinted.is_reset_after(before)
+    });
+    let counter_reset_hint = match histogram.counter_reset_hint {
+        CounterResetHint::Gauge => CounterResetHint::Gauge,
+        _ if goes_on => CounterResetHint::NotReset,
+        _ => CounterResetHint::Unknown,
+    };
+    Arc::new(Histogram { counter_reset_hint, ..histogram.clone() })
 }
 
 struct Selected {

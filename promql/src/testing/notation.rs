@@ -8,13 +8,21 @@ use model::labels::{Labels, METRIC_NAME};
 use model::sample::stale_marker;
 use std::sync::Arc;
 
+pub use histograms::print as print_histogram;
+
+/// Most values that the repetitions of one line may stand for.
+const VALUES_MAX: usize = 5_000_000;
+
 /// One item of a sequence of values.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Item {
+pub enum Item {
     /// No sample.
     Gap,
+    /// A number.
     Float(f64),
+    /// A native histogram.
     Histogram {
+        /// Its content.
         histogram: Arc<Histogram>,
         /// Whether the notation gives a counter reset hint.
         hint_given: bool,
@@ -22,18 +30,35 @@ pub(crate) enum Item {
 }
 
 /// Reads `name{label="value"} 1 2+3x4 …`.
-pub(crate) fn parse_series(line: &str) -> Result<(Labels, Vec<Item>), String> {
+///
+/// # Errors
+/// What is wrong with the line, with the part of it.
+pub fn parse_series(line: &str) -> Result<(Labels, Vec<Item>), String> {
     let (labels, rest) = parse_labels(line)?;
+    Ok((labels, parse_values(rest)?))
+}
+
+/// Reads `1 2+3x4 …`.
+///
+/// # Errors
+/// What is wrong with the text, with the part of it.
+pub fn parse_values(text: &str) -> Result<Vec<Item>, String> {
     let mut items = Vec::new();
-    let mut rest = rest.trim_start();
+    let mut rest = text.trim_start();
     while !rest.is_empty() {
         rest = parse_item(rest, &mut items)?.trim_start();
+        if items.len() > VALUES_MAX {
+            return Err(format!("more than {VALUES_MAX} values"));
+        }
     }
-    Ok((labels, items))
+    Ok(items)
 }
 
 /// Reads the labels at the start of `text`; returns what follows.
-pub(crate) fn parse_labels(text: &str) -> Result<(Labels, &str), String> {
+///
+/// # Errors
+/// What is wrong with them.
+pub fn parse_labels(text: &str) -> Result<(Labels, &str), String> {
     let end = text.find(|c: char| c == '{' || c.is_whitespace() || c == '@').unwrap_or(text.len());
     let (name, mut rest) = text.split_at(end);
     let mut pairs: Vec<(String, String)> = Vec::new();
@@ -115,7 +140,8 @@ fn parse_item<'t>(text: &'t str, into: &mut Vec<Item>) -> Result<&'t str, String
 }
 
 fn parse_count(text: &str) -> Result<usize, String> {
-    text.parse().map_err(|_| format!("`{text}` is no count"))
+    let count: usize = text.parse().map_err(|_| format!("`{text}` is no count"))?;
+    if count > VALUES_MAX { Err(format!("{count} values are more than {VALUES_MAX}")) } else { Ok(count) }
 }
 
 /// `A`, `AxN`, `A+BxN`, `A-BxN`: the last three stand for N + 1 values.

@@ -90,7 +90,7 @@ impl Unsent {
 }
 
 impl Group {
-    pub(super) fn begin_slot(&mut self, slot: Timestamp, repaired: Option<Vec<usize>>, now: Moment) {
+    pub(crate) fn begin_slot(&mut self, slot: Timestamp, repaired: Option<Vec<usize>>, now: Moment) {
         let is_repair = repaired.is_some();
         let (left, batches) = match repaired {
             None => ((0..self.rules.len()).collect(), self.dependencies.batches().iter().cloned().collect()),

@@ -2,29 +2,32 @@
 //!
 //! Invariant: a group is returned only when nothing at all is wrong with the file.
 
-use super::document::{Document, Entries, GroupNode, RuleNode, place};
-use super::{FileGroup, Place, Problem, RuleFileError, RuleReference};
+use super::document::{Document, GroupNode, RuleNode};
+use super::{FileGroup, Place, Problem, ReadOptions, RuleFileError, RulePlaces, RuleReference, SourceTenant};
 use crate::alerting::LimitMode;
 use crate::annotate::TextTemplate;
 use crate::rule::{AlertingRule, Query, Rule, RuleKind, Templates};
 use crate::rule_state::{AlertPolicy, OnError};
+use crate::yaml::{Entries, UnknownKey, excerpt, place};
 use model::labels::METRIC_NAME;
 use model::time::parse_duration;
-use promql::parse::ParseOptions;
 use serde_yaml::Spanned;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 pub(super) fn check(
     file: &str,
+    text: &str,
     document: Document,
-    options: &ParseOptions,
+    options: &ReadOptions<'_>,
 ) -> Result<Vec<FileGroup>, Vec<RuleFileError>> {
-    let mut checker = Checker { file, options, rule: None, errors: Vec::new() };
+    let mut checker = Checker { file, text, options, rule: None, errors: Vec::new() };
+    checker.unknown_keys(&document.unknown);
     let mut names = HashSet::new();
     let mut groups = Vec::new();
     for group in document.groups.into_iter().flatten().flatten() {
         let at = place(group.referenced);
+        checker.unknown_keys(&group.value.unknown);
         let name = group.value.name.as_ref().map_or("", |name| name.value.as_str());
         if name.is_empty() {
             checker.report([at], Problem::EmptyGroupName);
@@ -32,14 +35,32 @@ pub(super) fn check(
         if !names.insert(name.to_owned()) {
             checker.report([at], Problem::RepeatedGroupName(name.to_owned()));
         }
-        groups.push(checker.group(group.value));
+        groups.push(checker.group(group.value, at));
     }
     if checker.errors.is_empty() { Ok(groups) } else { Err(checker.errors) }
 }
 
+impl RulePlaces {
+    fn of(rule: &Spanned<RuleNode>) -> Self {
+        let at = place(rule.referenced);
+        let names = |entries: &Option<Entries>| -> Vec<(String, Place)> {
+            entries.iter().flat_map(|entries| &entries.0).map(|entry| (entry.name.clone(), entry.value_at)).collect()
+        };
+        let RuleNode { expr, hold, labels, annotations, .. } = &rule.value;
+        Self {
+            at,
+            expr: expr.as_ref().map_or(at, |expr| place(expr.referenced)),
+            hold: hold.as_ref().map(|hold| place(hold.referenced)),
+            labels: names(labels),
+            annotations: names(annotations),
+        }
+    }
+}
+
 struct Checker<'a> {
     file: &'a str,
-    options: &'a ParseOptions,
+    text: &'a str,
+    options: &'a ReadOptions<'a>,
     /// The rule that is being checked.
     rule: Option<RuleReference>,
     errors: Vec<RuleFileError>,
@@ -51,19 +72,30 @@ impl Checker<'_> {
         self.errors.push(RuleFileError { file: self.file.to_owned(), places, rule: self.rule.clone(), problem });
     }
 
-    fn group(&mut self, group: GroupNode) -> FileGroup {
+    fn unknown_keys(&mut self, unknown: &[UnknownKey]) {
+        for UnknownKey { at, message } in unknown.iter().filter(|_| !self.options.ignore_unknown_fields) {
+            let excerpt = excerpt(self.file, self.text, *at);
+            self.report([*at], Problem::Yaml(format!("{message}\n{excerpt}")));
+        }
+    }
+
+    fn group(&mut self, group: GroupNode, at: Place) -> FileGroup {
         let name = group.name.map_or_else(String::new, |name| name.value);
         let interval_ms = self.duration(group.interval);
-        let query_offset_ms = self.duration(group.query_offset);
+        let query_offset_ms = self.query_offset(group.query_offset, group.evaluation_delay);
         let labels = group.labels.unwrap_or_default();
         self.label_names(&labels);
         let labels = labels.into_map();
-        let mut rules = Vec::new();
+        let (mut rules, mut places) = (Vec::new(), Vec::new());
         for (i, rule) in group.rules.into_iter().flatten().flatten().enumerate() {
             let rule_name = rule.value.alert.as_ref().filter(|alert| !alert.value.is_empty());
             let rule_name = rule_name.or(rule.value.record.as_ref()).map_or("", |name| name.value.as_str());
             self.rule = Some(RuleReference { group: name.clone(), number: i + 1, name: rule_name.to_owned() });
-            rules.extend(self.rule(rule, &labels).map(Arc::new));
+            let rule_places = RulePlaces::of(&rule);
+            if let Some(rule) = self.rule(rule, &labels) {
+                rules.push(Arc::new(rule));
+                places.push(rule_places);
+            }
             self.rule = None;
         }
         let policy = AlertPolicy {
@@ -75,7 +107,33 @@ impl Checker<'_> {
                 &[LimitMode::Error, LimitMode::Truncate],
             ),
         };
-        FileGroup { name, interval_ms, query_offset_ms, limit: group.limit.unwrap_or(0), policy, rules }
+        let source_tenants = group.source_tenants.into_iter().flatten().flatten();
+        FileGroup {
+            name,
+            at,
+            interval_ms,
+            query_offset_ms,
+            limit: group.limit.unwrap_or(0),
+            policy,
+            aligned: group.aligned.unwrap_or(false),
+            source_tenants: source_tenants
+                .map(|tenant| SourceTenant { at: place(tenant.referenced), name: tenant.value })
+                .collect(),
+            rules,
+            places,
+        }
+    }
+
+    /// The query offset under either of its names; both are fine as long as they agree.
+    fn query_offset(&mut self, offset: Option<Spanned<String>>, delay: Option<Spanned<String>>) -> Option<i64> {
+        let places = [&offset, &delay].map(|text| text.as_ref().map(|text| place(text.referenced)));
+        let (offset_ms, delay_ms) = (self.duration(offset), self.duration(delay));
+        if let (Some(offset_ms), Some(delay_ms)) = (offset_ms, delay_ms)
+            && offset_ms != delay_ms
+        {
+            self.report(places.into_iter().flatten(), Problem::TwoQueryOffsets);
+        }
+        offset_ms.or(delay_ms)
     }
 
     /// The value that a word means: words and values are in the same order, the first is the default.
@@ -98,6 +156,7 @@ impl Checker<'_> {
     fn rule(&mut self, rule: Spanned<RuleNode>, group_labels: &BTreeMap<String, String>) -> Option<Rule> {
         let at = place(rule.referenced);
         let rule = rule.value;
+        self.unknown_keys(&rule.unknown);
         let hold_ms = self.duration(rule.hold).unwrap_or(0);
         let keep_firing_ms = self.duration(rule.keep_firing_for).unwrap_or(0);
         let record = rule.record.filter(|name| !name.value.is_empty());
@@ -145,7 +204,9 @@ impl Checker<'_> {
             self.report([at], Problem::NoExpression);
             return None;
         };
-        Query::parse(&expr.value, self.options).map_err(|error| self.report([at], Problem::Expression(error))).ok()
+        Query::parse(&expr.value, self.options.parse)
+            .map_err(|error| self.report([at], Problem::Expression(error)))
+            .ok()
     }
 
     /// What a recording rule must not have.

@@ -198,11 +198,11 @@ fn yaml_problems_name_the_place_and_show_it() {
         ("groups:\n- 5\n", "f.yml: 2:3: "),
         ("groups:\n- name: g\n  limit: x\n", "f.yml: 3:10: "),
         ("groups:\n\t- name: x\n", "f.yml: 2:2: tabs disallowed"),
-        ("groups:\n- name: g\n  source_tenants: [a]\n", "f.yml: 3:3: unknown field `source_tenants`"),
-        ("groups:\n- name: g\n  align_evaluation_time_on_interval: true\n", "f.yml: 3:3: unknown field"),
+        ("groups:\n- name: g\n  source_tenants: a\n", "f.yml: 3:19: "),
+        ("groups:\n- name: g\n  align_evaluation_time_on_interval: 5\n", "f.yml: 3:38: "),
         (
             "groups:\n- name: g\n  rules:\n  - alert: a\n    expr: 1\n    annotation: {a: b}\n",
-            "f.yml: 6:5: unknown field `annotation`",
+            "f.yml: 6:5: group \"g\", rule 1, \"a\": unknown field `annotation`",
         ),
     ] {
         let found = errors(text);
@@ -277,4 +277,32 @@ fn what_becomes_of_alerts_that_are_too_many_or_not_known_is_said_in_words() {
     assert_eq!(both, Ok(AlertPolicy { on_error: OnError::Resolve, limit_mode: LimitMode::Truncate }));
     let wrong = errors("groups:\n- name: g\n  on_error: ignore\n");
     assert_eq!(wrong, ["f.yml: 3:13: on_error is one of keep, resolve, not \"ignore\""]);
+}
+
+#[test]
+fn unknown_fields_are_all_reported_or_skipped_on_request() {
+    let text = "owner: me\ngroups:\n- name: g\n  team: a\n  rules:\n  - record: r\n    expr: up\n    note: {x: [1]}\n";
+    let found = errors(text);
+    let starts =
+        ["f.yml: 1:1: unknown field `owner`", "f.yml: 4:3: unknown field `team`", "f.yml: 8:5: group \"g\", rule 1"];
+    assert_eq!(found.len(), 3);
+    assert!(found.iter().zip(starts).all(|(found, start)| found.starts_with(start)), "{found:#?}");
+    let options = ReadOptions { parse: &ParseOptions::default(), ignore_unknown_fields: true };
+    assert_eq!(RuleFile::read("f.yml", text, &options).map(|file| file.rule_count()), Ok(1));
+}
+
+/// What rule files for Mimir and Cortex have beside Prometheus' keys.
+#[test]
+fn keys_of_mimir_are_read() {
+    let text = "groups:\n- name: g\n  evaluation_delay: 30s\n  align_evaluation_time_on_interval: true\n  source_tenants: [a, \
+                b]\n";
+    let group = &parse(text).expect("valid").groups[0];
+    assert_eq!((group.query_offset_ms, group.aligned), (Some(30_000), true));
+    let foreign = group.foreign_tenant("f.yml", "a").expect("b is another tenant").to_string();
+    assert!(foreign.starts_with("f.yml: 5:23: source_tenants: \"b\" is another tenant"), "{foreign}");
+    let spec = group.clone().resolve("f.yml", GroupDefaults { interval_ms: 60_000, query_offset_ms: 0 });
+    assert!(spec.aligned);
+    assert!(parse("groups:\n- name: g\n  evaluation_delay: 30s\n  query_offset: 30s\n").is_ok());
+    let found = errors("groups:\n- name: g\n  evaluation_delay: 30s\n  query_offset: 31s\n");
+    assert_eq!(found, ["f.yml: 4:17: 3:21: query_offset and evaluation_delay contradict each other"]);
 }

@@ -2,8 +2,9 @@
 //!
 //! Durations and expressions stay as they were written, so that what was sent is what is read back.
 
-use super::document::{Document, Entries, GroupNode, RuleNode, read};
-use super::{FileGroup, RuleFileError, check};
+use super::document::{Document, GroupNode, RuleNode, read};
+use super::{FileGroup, ReadOptions, RuleFileError, check};
+use crate::yaml::Entries;
 use promql::parse::ParseOptions;
 use serde::{Deserialize, Serialize};
 use serde_yaml::Spanned;
@@ -20,6 +21,15 @@ pub struct GroupText {
     /// How far before the slot queries look, as written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub query_offset: Option<String>,
+    /// The same under its old name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evaluation_delay: Option<String>,
+    /// Slots are multiples of the interval.
+    #[serde(rename = "align_evaluation_time_on_interval", default, skip_serializing_if = "std::ops::Not::not")]
+    pub aligned: bool,
+    /// Whose series the rules read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub source_tenants: Vec<String>,
     /// Most alerts or series of one rule; 0 means any number.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub limit: i64,
@@ -76,7 +86,9 @@ impl GroupText {
             None => serde_yaml::from_str::<Spanned<GroupNode>>("{}").expect("a constant"),
         };
         let written = Self::of(&group.value);
-        let mut groups = check::check(file, Document { groups: Some(vec![Some(group)]) }, options)?;
+        let document = Document { groups: Some(vec![Some(group)]), ..Document::default() };
+        let options = ReadOptions { parse: options, ignore_unknown_fields: false };
+        let mut groups = check::check(file, text, document, &options)?;
         let group = groups.pop().expect("one group went in and nothing was wrong with it");
         Ok((written, group))
     }
@@ -92,6 +104,15 @@ impl GroupText {
             name: text(&group.name).unwrap_or_default(),
             interval: text(&group.interval),
             query_offset: text(&group.query_offset),
+            evaluation_delay: text(&group.evaluation_delay),
+            aligned: group.aligned.unwrap_or(false),
+            source_tenants: group
+                .source_tenants
+                .iter()
+                .flatten()
+                .flatten()
+                .map(|tenant| tenant.value.clone())
+                .collect(),
             limit: group.limit.unwrap_or(0),
             limit_mode: text(&group.limit_mode),
             on_error: text(&group.on_error),

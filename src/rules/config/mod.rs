@@ -175,7 +175,10 @@ impl RuleConfig {
     pub async fn set(&self, namespace: &str, yaml: &str) -> Result<(), RuleConfigError> {
         let (file, yaml, parse) = (namespace.to_owned(), yaml.to_owned(), self.shared.parse.clone());
         let parsed = computed(move || GroupText::parse(&file, &yaml, &parse)).await;
-        let (text, _) = parsed.map_err(RuleConfigError::Invalid)?;
+        let (text, group) = parsed.map_err(RuleConfigError::Invalid)?;
+        if let Some(foreign) = group.foreign_tenant(namespace, model::tenant::ANONYMOUS) {
+            return Err(RuleConfigError::Invalid(vec![foreign]));
+        }
         self.check(namespace, &text)?;
         self.change(namespace, |namespace| Ok(namespace.set(text.clone()))).await
     }

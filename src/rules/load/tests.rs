@@ -68,8 +68,28 @@ fn patterns_that_are_none_and_files_that_cannot_be_read_are_errors() {
 }
 
 #[test]
-fn the_embedded_rules_are_valid() {
-    let loaded = load_embedded(&options()).unwrap();
+fn the_pack_is_valid() {
+    let loaded = load_pack(&options()).unwrap();
     assert!(loaded.warnings.is_empty());
     assert!(loaded.groups.iter().any(|group| group.rules.iter().any(|rule| rule.name == "HearthWatchdog")));
+}
+
+#[test]
+fn the_pack_is_loaded_by_its_name() {
+    let directory = directory(&[("a.yml", "groups: [{name: one}]")]);
+    let loaded = load(&patterns(&["builtin", "a.yml", "builtin"]), directory.path(), &options()).unwrap();
+    let mut files: Vec<&str> = loaded.groups.iter().map(|group| group.file.as_str()).collect();
+    files.dedup();
+    assert_eq!((files.len(), files[0]), (2, "builtin"));
+}
+
+#[test]
+fn rules_may_read_the_series_of_their_own_tenant_only() {
+    let own = directory(&[("a.yml", "groups: [{name: one, source_tenants: [anonymous]}]")]);
+    assert_eq!(load(&patterns(&["a.yml"]), own.path(), &options()).unwrap().groups.len(), 1);
+    let foreign = directory(&[("a.yml", "groups:\n- name: one\n  source_tenants: [anonymous, b]\n")]);
+    let error = load(&patterns(&["a.yml"]), foreign.path(), &options()).unwrap_err().to_string();
+    let expected = "a.yml: 3:31: source_tenants: \"b\" is another tenant: rules read the series of their own tenant \
+                    \"anonymous\" only";
+    assert!(error.ends_with(expected), "{error}");
 }

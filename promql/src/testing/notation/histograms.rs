@@ -2,6 +2,7 @@
 
 use super::{Item, parse_count, parse_float};
 use model::histogram::{CounterResetHint, Histogram, Span};
+use model::text::format_value;
 use std::sync::Arc;
 
 /// `{{…}}`, `{{…}}xN`, `{{…}}+{{…}}xN`, `{{…}}-{{…}}xN`; returns what follows.
@@ -36,6 +37,68 @@ pub(super) fn parse<'t>(text: &'t str, into: &mut Vec<Item>) -> Result<&'t str, 
         into.push(Item::Histogram { histogram: Arc::new(current.clone()), hint_given });
     }
     Ok(rest)
+}
+
+/// The notation of a histogram; two have the same if and only if they are equal but for empty buckets at the ends of their
+/// sides and between them.
+#[must_use]
+pub fn print(histogram: &Histogram) -> String {
+    let mut parts = Vec::new();
+    let mut number = |key: &str, value: f64| {
+        if value != 0.0 {
+            parts.push(format!("{key}:{}", format_value(value)));
+        }
+    };
+    number("schema", f64::from(histogram.schema));
+    number("count", histogram.count);
+    number("sum", histogram.sum);
+    number("z_bucket", histogram.zero_count);
+    number("z_bucket_w", histogram.zero_threshold);
+    if !histogram.custom_values.is_empty() {
+        parts.push(format!("custom_values:[{}]", list(&histogram.custom_values)));
+    }
+    match histogram.counter_reset_hint {
+        CounterResetHint::Unknown => {}
+        CounterResetHint::Reset => parts.push("counter_reset_hint:reset".to_owned()),
+        CounterResetHint::NotReset => parts.push("counter_reset_hint:not_reset".to_owned()),
+        CounterResetHint::Gauge => parts.push("counter_reset_hint:gauge".to_owned()),
+    }
+    print_side("", &histogram.positive_spans, &histogram.positive_buckets, &mut parts);
+    print_side("n_", &histogram.negative_spans, &histogram.negative_buckets, &mut parts);
+    format!("{{{{{}}}}}", parts.join(" "))
+}
+
+/// Empty buckets between two spans are written out, unless there are more than these: then a new list begins.
+const GAP_MAX: i64 = 1_000;
+
+fn print_side(prefix: &str, spans: &[Span], buckets: &[f64], parts: &mut Vec<String>) {
+    let mut counts = buckets.iter();
+    let mut index = 0i64;
+    let mut runs: Vec<(i64, Vec<f64>)> = Vec::new();
+    for span in spans {
+        index += i64::from(span.offset);
+        for count in counts.by_ref().take(span.length as usize) {
+            match runs.last_mut() {
+                _ if *count == 0.0 => {}
+                Some((start, run)) if index - *start - (run.len() as i64) < GAP_MAX => {
+                    run.resize((index - *start) as usize, 0.0);
+                    run.push(*count);
+                }
+                _ => runs.push((index, vec![*count])),
+            }
+            index += 1;
+        }
+    }
+    for (start, run) in runs {
+        if start != 0 {
+            parts.push(format!("{prefix}offset:{start}"));
+        }
+        parts.push(format!("{prefix}buckets:[{}]", list(&run)));
+    }
+}
+
+fn list(values: &[f64]) -> String {
+    values.iter().map(|value| format_value(*value)).collect::<Vec<_>>().join(" ")
 }
 
 /// One histogram, whether its hint is given, and what follows.
@@ -101,6 +164,20 @@ fn parse_hint(text: &str) -> Result<CounterResetHint, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_printed_reads_back() {
+        for text in [
+            "{{}}",
+            "{{schema:-1 count:9 sum:-2.5 z_bucket:1 z_bucket_w:0.5 counter_reset_hint:gauge offset:-3 buckets:[1 2] \
+             n_offset:-7 n_buckets:[4]}}",
+            "{{schema:-53 count:5 sum:7 custom_values:[1 2] counter_reset_hint:not_reset buckets:[2 0 3]}}",
+        ] {
+            assert_eq!(print(&parse_one(text).expect("a histogram").0), text);
+        }
+        let padded = "{{count:3 offset:-2 buckets:[0 0 1 0 2 0]}}";
+        assert_eq!(print(&parse_one(padded).expect("a histogram").0), "{{count:3 buckets:[1 0 2]}}");
+    }
 
     #[test]
     fn every_key_has_its_place() {

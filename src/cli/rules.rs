@@ -1,0 +1,33 @@
+//! `hearth rules`: what can be done with rule files without a server that runs them.
+
+mod check;
+mod lint;
+mod test;
+
+use clap::Subcommand;
+use std::process::ExitCode;
+
+/// What `hearth rules` is told.
+#[derive(Debug, Clone, Subcommand)]
+pub enum RulesCommand {
+    /// Check rule files and name every problem with file, line and column
+    Check(check::CheckArguments),
+    /// Find what is valid in rule files and yet probably a mistake
+    Lint(lint::LintArguments),
+    /// Run unit tests of rules, in the format of `promtool test rules`
+    Test(test::TestArguments),
+    /// Print the rules that watch Hearth itself, as the binary has them
+    PrintPack,
+}
+
+/// Runs a command.
+pub(super) fn run(command: &RulesCommand) -> ExitCode {
+    match command {
+        RulesCommand::Check(arguments) => check::run(arguments),
+        RulesCommand::Lint(arguments) => lint::run(arguments),
+        RulesCommand::Test(arguments) => test::run(arguments),
+        RulesCommand::PrintPack => {
+            super::store::finish("rules print-pack", Ok((crate::rules::load::PACK.to_owned(), ExitCode::SUCCESS)))
+        }
+    }
+}
