@@ -133,32 +133,21 @@ async fn what_amtool_shows_at_each_alertmanager_is_what_the_rules_say() -> anyho
          receivers: [{{name: hook, webhook_configs: [{{url: 'http://{}', send_resolved: true}}]}}]\n",
         hook.address(),
     );
-    let launch = alertmanager(directory.path(), "plain", &with_hook)?;
-    let amtool = vec![format!("--alertmanager.url={}", launch.url())];
-    let plain = Target { launch, amtool };
-
-    let silent = "route: {receiver: none}\nreceivers: [{name: none}]\n";
-    let users = write_file(directory.path(), "users.yml", USERS)?;
-    let launch = alertmanager(directory.path(), "guarded", silent)?
-        .with_arguments(&["--web.route-prefix=/am", &format!("--web.config.file={}", users.display())]);
-    // Without a login nothing but a refusal is to be had, so readiness is asked by amtool below.
-    let login = "basic_auth: {username: admin, password: test}\n";
-    let login = write_file(directory.path(), "login.yml", login)?;
-    let amtool =
-        vec![format!("--alertmanager.url={}/am", launch.url()), format!("--http.config.file={}", login.display())];
-    let guarded = Target { launch, amtool };
-
-    let _plain_server = plain.launch.start().await?;
+    let [plain, guarded, encrypted] = targets(directory.path(), &with_hook)?;
+    let _plain_server = plain.launch.spawn()?;
     let guarded_server = guarded.launch.spawn()?;
-    eventually(30, || async { guarded.lists(0, &[]) }).await?;
-    let hearth = start_hearth(directory.path(), &plain, &guarded).await?;
+    let _encrypted_server = encrypted.launch.spawn()?;
+    for target in [&plain, &guarded, &encrypted] {
+        eventually(30, || async { target.lists(0, &[]) }).await?;
+    }
+    let hearth = start_hearth(directory.path(), [&plain, &guarded, &encrypted]).await?;
     set_pressure(&hearth, 7.0).await?;
 
-    // Both have it, and nothing else; what is pending is nobody's business.
+    // All have it, and nothing else; what is pending is nobody's business.
     eventually(30, || async {
         let slots = firing_slots(&hearth).await?;
         let first = slots.first().context("ALERTS does not say that it fires")?;
-        for target in [&plain, &guarded] {
+        for target in [&plain, &guarded, &encrypted] {
             check_alert(&target.lists(1, &[])?[0], *first)?;
         }
         Ok(())
@@ -194,7 +183,7 @@ async fn what_amtool_shows_at_each_alertmanager_is_what_the_rules_say() -> anyho
 
     // The end arrives everywhere, and at whom the Alertmanager tells.
     set_pressure(&hearth, 1.0).await?;
-    for target in [&plain, &guarded] {
+    for target in [&plain, &guarded, &encrypted] {
         eventually(20, || async { target.lists(0, &[]) }).await?;
     }
     let slots = firing_slots(&hearth).await?;
@@ -212,16 +201,67 @@ async fn what_amtool_shows_at_each_alertmanager_is_what_the_rules_say() -> anyho
     Ok(())
 }
 
-async fn start_hearth(directory: &Path, plain: &Target, guarded: &Target) -> anyhow::Result<Server> {
-    let address = |target: &Target| target.launch.url().trim_start_matches("http://").to_owned();
+/// One that tells a webhook, one with a path prefix and a login, one with encryption and a login.
+fn targets(directory: &Path, with_hook: &str) -> anyhow::Result<[Target; 3]> {
+    let at = |launch: &Launch, prefix: &str| format!("--alertmanager.url={}{prefix}", launch.url());
+    let launch = alertmanager(directory, "plain", with_hook)?;
+    let amtool = vec![at(&launch, "")];
+    let plain = Target { launch, amtool };
+
+    let silent = "route: {receiver: none}\nreceivers: [{name: none}]\n";
+    let login = "basic_auth: {username: admin, password: test}\n";
+    let users = write_file(directory, "users.yml", USERS)?;
+    let arguments = ["--web.route-prefix=/am".to_owned(), format!("--web.config.file={}", users.display())];
+    let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+    let launch = alertmanager(directory, "guarded", silent)?.with_arguments(&arguments);
+    let config = write_file(directory, "login.yml", login)?;
+    let amtool = vec![at(&launch, "/am"), format!("--http.config.file={}", config.display())];
+    let guarded = Target { launch, amtool };
+
+    certificates(directory)?;
+    let web = format!("tls_server_config: {{cert_file: server.pem, key_file: server.key}}\n{USERS}");
+    let web = write_file(directory, "web.yml", &web)?;
+    let launch = alertmanager(directory, "encrypted", silent)?
+        .with_arguments(&[&format!("--web.config.file={}", web.display())]);
+    let authority = directory.join("ca.pem");
+    let config =
+        write_file(directory, "encrypted.yml", &format!("{login}tls_config: {{ca_file: {}}}\n", authority.display()))?;
+    let amtool =
+        vec![at(&launch, "").replace("http://", "https://"), format!("--http.config.file={}", config.display())];
+    Ok([plain, guarded, Target { launch, amtool }])
+}
+
+/// An authority `ca.pem` and a server's certificate of it for the loopback address.
+fn certificates(directory: &Path) -> anyhow::Result<()> {
+    let extensions = write_file(directory, "server.ext", "subjectAltName=IP:127.0.0.1\nbasicConstraints=CA:FALSE\n")?;
+    let path = |name: &str| directory.join(name).display().to_string();
+    let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
+    let (ca, ca_key, request) = (path("ca.pem"), path("ca.key"), path("server.csr"));
+    let (server, server_key, extensions) = (path("server.pem"), path("server.key"), extensions.display().to_string());
+    let ends = ["-days", "2"];
+    let authority = [&["req", "-x509", "-subj", "/CN=test", "-keyout", &ca_key, "-out", &ca], &key[..], &ends].concat();
+    let asked = [&["req", "-subj", "/CN=server", "-keyout", &server_key, "-out", &request], &key[..]].concat();
+    let signed = ["x509", "-req", "-in", &request, "-CA", &ca, "-CAkey", &ca_key, "-CAcreateserial", "-out", &server];
+    let signed = [&signed[..], &["-extfile", &extensions], &ends].concat();
+    for arguments in [authority, asked, signed] {
+        let (success, text) = run("openssl", &arguments)?;
+        ensure!(success, "openssl {arguments:?}: {text}");
+    }
+    Ok(())
+}
+
+async fn start_hearth(directory: &Path, targets: [&Target; 3]) -> anyhow::Result<Server> {
+    let [plain, guarded, encrypted] = targets.map(|target| {
+        format!("static_configs: [{{targets: ['{}']}}]", target.launch.url().trim_start_matches("http://"))
+    });
+    let login = "basic_auth: {username: admin, password: test}";
     write_file(directory, "rules.yml", RULES)?;
     let config = format!(
         "rule_files: [rules.yml]\nglobal: {{external_labels: {{cluster: lab}}}}\nself_scrape: {{enabled: false}}\n\
          alerting:\n  alertmanagers:\n\
-         \x20 - {{static_configs: [{{targets: ['{}']}}]}}\n\
-         \x20 - {{path_prefix: /am, basic_auth: {{username: admin, password: test}}, static_configs: [{{targets: ['{}']}}]}}\n",
-        address(plain),
-        address(guarded),
+         \x20 - {{{plain}}}\n\
+         \x20 - {{path_prefix: /am, {login}, {guarded}}}\n\
+         \x20 - {{scheme: https, tls_config: {{ca_file: ca.pem}}, {login}, {encrypted}}}\n",
     );
     let resend = format!("--rules.alert.resend-delay={RESEND_MS}ms");
     let external = format!("--web.external-url={EXTERNAL_URL}");

@@ -12,11 +12,12 @@ use step::{Step, cargo, run};
 use tally::Tally;
 
 /// Debian's packages of the programs that `compat-tests` talks to or installs others with.
-const PEERS: [(&str, &str); 5] = [
+const PEERS: [(&str, &str); 6] = [
     ("prometheus", "/usr/bin/prometheus"),
     ("prometheus-alertmanager", "/usr/bin/amtool"),
     ("victoria-metrics", "/usr/bin/victoria-metrics"),
     ("prometheus-node-exporter", "/usr/bin/prometheus-node-exporter"),
+    ("openssl", "/usr/bin/openssl"),
     ("python3-venv", "/usr/share/doc/python3-venv"),
 ];
 

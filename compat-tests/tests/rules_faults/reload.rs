@@ -1,7 +1,7 @@
 //! One reload after the other, each with other rules around those that are watched. `HEARTH_RELOADS` sets how many (default
 //! 1,000).
 
-use crate::oracle::{INTERVAL_MS, RULES, SLOT_RULE, Script, Slots, phase_ms, problems};
+use crate::oracle::{INTERVAL_MS, RESEND_MS, RULES, SLOT_RULE, Script, Slots, phase_ms, problems};
 use anyhow::ensure;
 use compat_tests::api::Api;
 use compat_tests::peer::Launch;
@@ -38,7 +38,8 @@ async fn reloads_lose_no_alert_no_slot_and_no_hold_begins_anew() -> anyhow::Resu
     let file = directory.path().join("rules.yml");
     std::fs::write(&file, rules(0, &mut random))?;
     let config = format!("self_scrape: {{enabled: false}}\nrule_files: [rules.yml]\n{}", inbox.config());
-    let launch = Launch::hearth(directory.path(), Some(&config), &["--rules.alert.resend-delay=2s"])?;
+    let launch =
+        Launch::hearth(directory.path(), Some(&config), &[&format!("--rules.alert.resend-delay={RESEND_MS}ms")])?;
     let server = launch.start().await?;
     let slots = Slots { phase_ms: phase_ms(&server.url).await?, away: Vec::new() };
     let start_ms = (now_ms() / INTERVAL_MS + 2) * INTERVAL_MS + (slots.phase_ms + INTERVAL_MS / 2) % INTERVAL_MS;
