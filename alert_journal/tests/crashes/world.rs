@@ -503,7 +503,10 @@ impl NotifyPort for World {
 
 impl EventPort for World {
     fn event(&self, event: &GroupEvent) {
-        let expected = matches!(event, GroupEvent::IterationsMissed { .. } | GroupEvent::RuleFailed { .. });
+        let expected = matches!(
+            event,
+            GroupEvent::IterationsMissed { .. } | GroupEvent::RuleFailed { .. } | GroupEvent::AlertsChanged { .. }
+        );
         assert!(expected, "{event:?}");
     }
 }
