@@ -2,6 +2,8 @@
 //!
 //! Invariant: a failed evaluation changes nothing; one that exceeds the limit forgets every alert, without sending anything.
 
+mod early;
+
 use crate::alert_instance::{AlertInstance, AlertState, Fate, Timing};
 use crate::error::RuleError;
 use crate::evaluation::SeenAlert;

@@ -71,6 +71,21 @@ impl Dependencies {
         &self.batches
     }
 
+    /// Whether a rule reads what it or a later rule writes: that is what was written in earlier slots.
+    #[must_use]
+    pub fn reads_ahead(&self) -> bool {
+        let mut last_writers: HashMap<usize, usize> = HashMap::new();
+        for (rule, access) in self.rules.iter().enumerate() {
+            last_writers.insert(access.writes, rule);
+        }
+        self.rules.iter().enumerate().any(|(rule, access)| match &access.reads {
+            Reads::Everything => true,
+            Reads::These(names) => {
+                names.iter().any(|name| last_writers.get(name).is_some_and(|writer| *writer >= rule))
+            }
+        })
+    }
+
     /// Notes that `rule` has no result in a slot.
     pub fn note_missing(&self, rule: usize, missing: &mut Missing) {
         let Some(access) = self.rules.get(rule) else { return };

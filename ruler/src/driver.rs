@@ -1,8 +1,9 @@
 //! The driver of a rule group: all of the waiting, none of the deciding.
 
 use crate::group::{Group, GroupEvent, Outcome, Work};
-use crate::ports::{AppendPort, Clock, Discard, EventPort, NotifyPort, QueryPort, RuleSample};
+use crate::ports::{AppendPort, Clock, Discard, EventPort, IngestWatch, NotifyPort, QueryPort, RuleSample};
 use futures_util::StreamExt;
+use futures_util::future::{Either, select};
 use futures_util::stream::FuturesUnordered;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -12,6 +13,16 @@ pub type SharedGroup = Arc<Mutex<Group>>;
 
 /// Samples that are stored together, about: waiting for storage costs more than most rules.
 const STORED_TOGETHER: usize = 5_000;
+
+/// Least time between two early evaluations of a group.
+const EARLY_EVERY: Duration = Duration::from_millis(250);
+
+/// What a group remembers of the time between slots.
+#[derive(Default)]
+struct Rested {
+    /// When it was last evaluated early, on the monotonic clock.
+    last_early: Option<Duration>,
+}
 
 /// What rules produced and nobody has stored yet.
 #[derive(Default)]
@@ -51,8 +62,22 @@ pub fn lock(group: &Mutex<Group>) -> MutexGuard<'_, Group> {
 impl<Q: QueryPort, A: AppendPort, N: NotifyPort, E: EventPort, C: Clock> Ports<Q, A, N, E, C> {
     /// Evaluates `group` in each of its slots until the clock says stop. The rule that is being evaluated then is finished.
     pub async fn run(&self, group: &SharedGroup) {
+        let (eager, awaited) = {
+            let group = lock(group);
+            (group.eager_selectors(), group.awaited_selectors())
+        };
+        let watch = |selectors: Vec<_>| if selectors.is_empty() { None } else { self.queries.watch(selectors) };
+        let (eager, awaited) = (watch(eager), watch(awaited));
+        let mut rested = Rested::default();
         while !self.clock.is_stopped() {
             let now = self.clock.now();
+            if let Some(watch) = &awaited {
+                let waits = lock(group).waits_for_ingest(now, watch.newest());
+                if let Some(most) = waits {
+                    self.sleep_unless(most, watch.as_ref()).await;
+                    continue;
+                }
+            }
             let begun = lock(group).begin(now);
             match begun {
                 Some(events) => {
@@ -62,15 +87,50 @@ impl<Q: QueryPort, A: AppendPort, N: NotifyPort, E: EventPort, C: Clock> Ports<Q
                 None => {
                     let (held, wait) = {
                         let mut group = lock(group);
-                        (group.take_held(), group.wait(now.wall))
+                        (group.take_held(), group.wait(now.wall).max(Duration::from_millis(1)))
                     };
                     for departure in held {
                         self.alerts.send(departure).await;
                     }
-                    self.clock.sleep(wait.max(Duration::from_millis(1))).await;
+                    match &eager {
+                        Some(watch) => self.rest(group, watch.as_ref(), wait, &mut rested).await,
+                        None => self.clock.sleep(wait).await,
+                    }
                 }
             }
         }
+    }
+
+    /// Sleeps until the next slot, or evaluates early what asks for it when something arrives.
+    async fn rest(&self, group: &SharedGroup, watch: &dyn IngestWatch, wait: Duration, rested: &mut Rested) {
+        // What arrived during a pause is evaluated at its end.
+        let since = rested.last_early.map(|last| self.clock.now().monotonic.saturating_sub(last));
+        let pause = since.and_then(|since| EARLY_EVERY.checked_sub(since)).unwrap_or_default();
+        if !pause.is_zero() {
+            return self.clock.sleep(pause.min(wait)).await;
+        }
+        if !self.sleep_unless(wait, watch).await || self.clock.is_stopped() {
+            return;
+        }
+        let now = self.clock.now();
+        rested.last_early = Some(now.monotonic);
+        let Some(newest) = watch.newest() else { return };
+        let requests = lock(group).begin_early(newest, now);
+        for (rule, request) in requests {
+            let at = request.slot;
+            let evaluation = self.queries.evaluate(request).await;
+            let Outcome { departure, events, .. } = lock(group).handle_early(rule, at, evaluation);
+            self.report(events);
+            if let Some(departure) = departure {
+                self.alerts.send(departure).await;
+            }
+        }
+    }
+
+    /// Sleeps for `wait`, less if something arrives; returns whether it did.
+    async fn sleep_unless(&self, wait: Duration, watch: &dyn IngestWatch) -> bool {
+        let sleep = std::pin::pin!(self.clock.sleep(wait));
+        matches!(select(watch.changed(), sleep).await, Either::Left(_))
     }
 
     /// Evaluates the rules of the slot that [`Group::begin`] began.

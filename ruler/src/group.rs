@@ -16,6 +16,7 @@
 //!
 //! State from before a reload comes by [`Group::copy_state`], state from before a restart by [`Group::restore`].
 
+mod early; // between slots
 mod slot; // evaluates one
 
 use crate::annotate::TemplateContext;
@@ -61,11 +62,23 @@ pub struct GroupSpec {
     pub policy: AlertPolicy,
     /// Slots are multiples of the interval.
     pub aligned: bool,
+    /// How long a slot waits at most for samples as new as itself; 0: not at all.
+    pub wait_for_ingest_ms: i64,
     /// In the order of evaluation.
     pub rules: Vec<Arc<Rule>>,
 }
 
 impl GroupSpec {
+    /// Its slots.
+    #[must_use]
+    pub fn schedule(&self) -> Schedule {
+        if self.aligned {
+            Schedule::aligned(self.interval_ms)
+        } else {
+            Schedule::new(&self.file, &self.name, self.interval_ms)
+        }
+    }
+
     /// The name that is unique among all groups: `file;name`.
     #[must_use]
     pub fn key(&self) -> String {
@@ -212,6 +225,8 @@ pub struct Group {
     held: Option<Timestamp>,
     /// The newest slot that was evaluated.
     newest: Option<Timestamp>,
+    /// The time of the last early evaluation.
+    last_early: Option<Timestamp>,
     /// The last slot up to which all rules were evaluated.
     last_slot: Option<Timestamp>,
     /// Wall clock time of the last evaluation.
@@ -231,11 +246,7 @@ impl Group {
     /// A group without state.
     #[must_use]
     pub fn new(spec: GroupSpec, settings: GroupSettings) -> Self {
-        let schedule = if spec.aligned {
-            Schedule::aligned(spec.interval_ms)
-        } else {
-            Schedule::new(&spec.file, &spec.name, spec.interval_ms)
-        };
+        let schedule = spec.schedule();
         let dependencies = Dependencies::of(&spec.rules);
         let ids = RuleId::all_of(&spec);
         let rules =
@@ -261,6 +272,7 @@ impl Group {
             untold_step_ms: None,
             held: None,
             newest: None,
+            last_early: None,
             last_slot: None,
             last_evaluation: None,
             last_duration: Duration::ZERO,

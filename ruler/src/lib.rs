@@ -12,6 +12,7 @@ pub mod rule_file;
 mod yaml;
 
 // What an evaluation does, from the outside in.
+pub mod backfill;
 pub mod dependency;
 pub mod group;
 pub mod repair;

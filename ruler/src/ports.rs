@@ -6,7 +6,9 @@ use crate::error::QueryError;
 use crate::evaluation::{Evaluation, Request};
 use crate::group::GroupEvent;
 use crate::state::{Departure, GroupId, GroupMemory, RuleId};
+use futures_util::future::BoxFuture;
 use model::labels::Labels;
+use model::matcher::Matcher;
 use model::time::Timestamp;
 use promql::ast::Expr;
 use promql::value::SampleValue;
@@ -50,8 +52,22 @@ pub trait QueryPort: Send + Sync {
     /// Another place, if one is free: each group may evaluate one rule at any time, and more with as many places.
     fn another_place(&self) -> Option<Self::Place>;
 
+    /// Hears from now on of samples that arrive for series which satisfy one of `selectors`. `None` where nobody can tell.
+    fn watch(&self, _selectors: Vec<Vec<Matcher>>) -> Option<Box<dyn IngestWatch>> {
+        None
+    }
+
     /// Runs [`Request::evaluate`] on a thread of the CPU pool, with [`Queries`] that read what was appended before.
     fn evaluate(&self, request: Request) -> impl Future<Output = Evaluation> + Send;
+}
+
+/// Hears of samples that arrive.
+pub trait IngestWatch: Send + Sync {
+    /// The newest time of those that arrived.
+    fn newest(&self) -> Option<Timestamp>;
+
+    /// Returns when a newer one has arrived since the last call, at once if that has happened already.
+    fn changed(&self) -> BoxFuture<'_, ()>;
 }
 
 /// One sample that a rule produced.

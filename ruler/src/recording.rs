@@ -14,8 +14,7 @@ use std::collections::BTreeMap;
 /// # Errors
 /// Two results become one series, or there are more than `limit` (0 means any number).
 pub fn record(rule: &Rule, results: Vec<Element>, at: Timestamp, limit: u64) -> Result<Vec<RuleSample>, RuleError> {
-    let mut changes = BTreeMap::from([(METRIC_NAME, rule.name.as_str())]);
-    changes.extend(rule.labels.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    let changes = changes(rule);
     let mut seen = HashSet::with_capacity(results.len());
     let mut samples = Vec::with_capacity(results.len());
     for Element { labels, value } in results {
@@ -29,4 +28,11 @@ pub fn record(rule: &Rule, results: Vec<Element>, at: Timestamp, limit: u64) -> 
         return Err(RuleError::TooManySeries { limit, series: samples.len() });
     }
     Ok(samples)
+}
+
+/// What a recording rule changes in the labels of its results.
+pub(crate) fn changes(rule: &Rule) -> BTreeMap<&str, &str> {
+    let mut changes = BTreeMap::from([(METRIC_NAME, rule.name.as_str())]);
+    changes.extend(rule.labels.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    changes
 }

@@ -41,6 +41,8 @@ pub struct AlertingRule {
     pub hold_ms: i64,
     /// `keep_firing_for` in milliseconds.
     pub keep_firing_ms: i64,
+    /// `evaluate: on_ingest`: between slots, too, as soon as samples arrive.
+    pub on_ingest: bool,
     /// The rule's labels, parsed.
     pub label_templates: Templates,
     /// What is said about each alert.

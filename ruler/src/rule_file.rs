@@ -60,6 +60,8 @@ pub struct FileGroup {
     pub aligned: bool,
     /// Mimir's `source_tenants`: whose series the rules read; none means those of the tenant that owns the group.
     pub source_tenants: Vec<SourceTenant>,
+    /// `evaluation.wait_for_ingest`: how many milliseconds a slot waits at most for samples as new as itself.
+    pub wait_for_ingest_ms: i64,
     /// In the order of the file; the group's labels are already merged into theirs.
     pub rules: Vec<Arc<Rule>>,
     /// Where the rules are; as many as there are rules.
@@ -160,6 +162,7 @@ impl FileGroup {
             limit: self.limit,
             policy: self.policy,
             aligned: self.aligned,
+            wait_for_ingest_ms: self.wait_for_ingest_ms,
             rules: self.rules,
         }
     }
@@ -234,6 +237,8 @@ pub enum Problem {
     Expression(String),
     #[error("invalid field '{0}' in recording rule")]
     FieldOfAlertingRule(&'static str),
+    #[error("field 'evaluate' must be 'on_ingest': {0:?}")]
+    Evaluate(String),
     #[error("braces present in the recording rule name; should it be in expr?: {0}")]
     BracesInRecordName(String),
     #[error("query_offset and evaluation_delay contradict each other")]

@@ -68,6 +68,8 @@ pub struct GroupStats {
     pub evaluations: u64,
     /// Evaluations that failed.
     pub evaluation_failures: u64,
+    /// Evaluations of rules between slots.
+    pub early_evaluations: u64,
     /// Slots that were due, evaluated or missed.
     pub iterations: u64,
     /// Slots that passed while the group was busy.

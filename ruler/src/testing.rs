@@ -7,14 +7,16 @@ use crate::error::QueryError;
 use crate::evaluation::{Evaluation, Request};
 use crate::group::{Group, GroupEvent, GroupSettings, GroupSpec};
 use crate::ports::{
-    AlertMessage, AppendPort, Clock, Discard, Element, EventPort, Moment, NotifyPort, Queries, QueryPort, QueryValue,
-    RuleSample,
+    AlertMessage, AppendPort, Clock, Discard, Element, EventPort, IngestWatch, Moment, NotifyPort, Queries, QueryPort,
+    QueryValue, RuleSample,
 };
 use crate::restore::ForRestore;
 use crate::rule::Query;
 use crate::rule_file::{GroupDefaults, RuleFile};
 use crate::state::{Departure, GroupId, GroupMemory, RuleId};
+use futures_util::future::BoxFuture;
 use model::labels::Labels;
+use model::matcher::Matcher;
 use model::sample::is_stale_marker;
 use model::time::Timestamp;
 use promql::ast::Expr;
@@ -60,6 +62,8 @@ struct WorldState {
     query_ms: i64,
     /// Whether rules of a group run at once.
     is_concurrent: bool,
+    /// When which sample arrives: its own time, by that of its arrival.
+    arrivals: BTreeMap<i64, i64>,
 }
 
 /// Polls a future whose waiting is done by turning the clock, so that it is always ready.
@@ -162,6 +166,11 @@ impl World {
 
     pub(crate) fn slow_queries(&self, query_ms: i64) {
         self.with(|state| state.query_ms = query_ms);
+    }
+
+    /// A sample of the time `at_ms` arrives later.
+    pub(crate) fn arrives(&self, arrival_ms: i64, at_ms: i64) {
+        self.with(|state| state.arrivals.insert(arrival_ms, at_ms));
     }
 
     /// Lets the rules of a group run at once.
@@ -301,8 +310,31 @@ impl QueryPort for World {
         self.with(|state| state.is_concurrent).then_some(())
     }
 
+    fn watch(&self, _: Vec<Vec<Matcher>>) -> Option<Box<dyn IngestWatch>> {
+        Some(Box::new(WorldWatch { world: self.clone(), heard: AtomicI64::new(i64::MIN) }))
+    }
+
     async fn evaluate(&self, request: Request) -> Evaluation {
         request.evaluate(self)
+    }
+}
+
+/// Hears of arrivals.
+struct WorldWatch {
+    world: World,
+    heard: AtomicI64,
+}
+
+impl IngestWatch for WorldWatch {
+    fn newest(&self) -> Option<Timestamp> {
+        self.world.with(|state| state.arrivals.range(..=state.now_ms).next_back().map(|(_, at)| Timestamp(*at)))
+    }
+
+    fn changed(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::poll_fn(|_| {
+            let newest = self.newest().map_or(i64::MIN, |newest| newest.0);
+            if self.heard.swap(newest, Ordering::Relaxed) < newest { Poll::Ready(()) } else { Poll::Pending }
+        }))
     }
 }
 
@@ -370,6 +402,8 @@ impl Clock for World {
     async fn sleep(&self, wait: Duration) {
         self.with(|state| {
             let until = state.now_ms + i64::try_from(wait.as_millis()).expect("short waits");
+            let arrival = state.arrivals.range(state.now_ms + 1..).next().map_or(i64::MAX, |(arrival, _)| *arrival);
+            let until = until.min(arrival);
             state.now_ms = until.min(state.stop_at_ms);
         });
     }

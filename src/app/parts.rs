@@ -20,6 +20,7 @@ use crate::query::executor::QueryExecutor;
 use crate::query::journal::Journal;
 use crate::query::metrics::QueryMetrics;
 use crate::query::request::QueryOptions;
+use crate::rules::backfill::Backfill;
 use crate::rules::config::{RuleConfig, RuleConfigCollector, RuleLimits};
 use crate::rules::durable::{AlertDesk, AlertStore};
 use crate::rules::history::{AlertHistory, HistoryCollector};
@@ -164,7 +165,7 @@ impl Parts {
         let alerts = alerts.map_err(|error| format!("cannot start threads: {error}"))?;
         let notifier = Notifier::new(notifier_options(flags), Arc::new(alerts.clone()));
         let desk = AlertDesk::new(alerts.clone(), notifier.clone());
-        let mut rule_queries = RuleQueries::new(queries.clone(), TenantId::anonymous());
+        let mut rule_queries = RuleQueries::new(queries.clone(), TenantId::anonymous()).watching(engine.head().clone());
         if plan.features.concurrent_rule_eval {
             rule_queries = rule_queries.at_once(flags.rules_concurrent_max);
         }
@@ -202,6 +203,9 @@ impl Parts {
         }
         let registry = Arc::new(registry);
 
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let backfill = || Backfill::new(queries.clone(), ingest.clone(), tasks.clone(), stop.clone());
+        let backfill = flags.enable_admin_api.then(backfill);
         let scrape = &plan.config.self_scrape;
         let status = scrape.enabled.then(|| Arc::new(Mutex::new(target_status(flags, &plan.config))));
         let parts = AppParts {
@@ -215,6 +219,7 @@ impl Parts {
             rule_config: rule_config.clone(),
             history,
             admin: flags.enable_admin_api.then(|| store.clone()),
+            backfill,
             alertmanagers: Arc::new(notifier.clone()),
             self_scrape: status.clone(),
             config,
@@ -222,7 +227,6 @@ impl Parts {
             process: process_info(flags),
         };
         let state = AppState::new(parts);
-        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         tasks.spawn(watch_memory(memory, state.queries.clone(), store.clone(), stop.clone()));
         tasks.spawn(super::store::report_return(store.clone(), stop.clone()));
         if let Some(status) = status {

@@ -4,6 +4,7 @@ mod check;
 pub mod import;
 mod progress;
 pub mod query;
+mod rule_backfill;
 pub mod rules;
 pub mod sql;
 pub mod store;

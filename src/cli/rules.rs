@@ -4,6 +4,7 @@ mod check;
 mod lint;
 mod test;
 
+use super::rule_backfill::{self, BackfillArguments};
 use clap::Subcommand;
 use std::process::ExitCode;
 
@@ -16,6 +17,8 @@ pub enum RulesCommand {
     Lint(lint::LintArguments),
     /// Run unit tests of rules, in the format of `promtool test rules`
     Test(test::TestArguments),
+    /// Evaluate recording rules over time that has passed, on a running server
+    Backfill(BackfillArguments),
     /// Print the rules that watch Hearth itself, as the binary has them
     PrintPack,
 }
@@ -26,6 +29,7 @@ pub(super) fn run(command: &RulesCommand) -> ExitCode {
         RulesCommand::Check(arguments) => check::run(arguments),
         RulesCommand::Lint(arguments) => lint::run(arguments),
         RulesCommand::Test(arguments) => test::run(arguments),
+        RulesCommand::Backfill(arguments) => rule_backfill::run(arguments),
         RulesCommand::PrintPack => {
             super::store::finish("rules print-pack", Ok((crate::rules::load::PACK.to_owned(), ExitCode::SUCCESS)))
         }

@@ -22,8 +22,8 @@ pub mod readiness;
 pub mod request_metrics;
 
 use api::{
-    active_queries, admin, exemplars, expression, federate, history, lifecycle, metadata, query, remote_read, rules,
-    search, series, status, targets,
+    active_queries, admin, exemplars, expression, federate, history, lifecycle, metadata, query, remote_read,
+    rule_backfill, rules, search, series, status, targets,
 };
 use axum::Router;
 use axum::extract::Request;
@@ -118,6 +118,8 @@ fn api_routes() -> Router<AppState> {
         .route("/admin/tsdb/delete_series", post(admin::delete_series).put(admin::delete_series))
         .route("/admin/tsdb/deletions", get(admin::deletions))
         .route("/admin/tsdb/clean_tombstones", post(admin::clean_tombstones).put(admin::clean_tombstones))
+        .route("/admin/rules/backfill", get(rule_backfill::list).post(rule_backfill::begin))
+        .route("/admin/rules/backfill/{id}", get(rule_backfill::job).delete(rule_backfill::cancel))
         .route("/admin/tsdb/snapshot", post(admin::snapshot).put(admin::snapshot))
 }
 

@@ -7,6 +7,7 @@ use crate::config::Config;
 use crate::query::executor::QueryExecutor;
 pub use crate::query::store::MetadataSource;
 use crate::query::store::SeriesStore;
+use crate::rules::backfill::Backfill;
 use crate::rules::config::RuleConfig;
 use crate::rules::history::AlertHistory;
 use crate::scrape::self_scrape::TargetStatus;
@@ -66,6 +67,8 @@ pub struct AppParts {
     pub rule_config: Option<RuleConfig>,
     /// What happened to alerts; `None` when that is not kept.
     pub history: Option<AlertHistory>,
+    /// Evaluates recording rules over the past; `None` while operators may not change samples.
+    pub backfill: Option<Backfill>,
     /// What operators may change stored samples by; `None` while that is not enabled.
     pub admin: Option<Store>,
     /// Where alerts go.

@@ -6,6 +6,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use ruler::driver::{SharedGroup, lock};
+use ruler::evaluation::Cost;
 use ruler::group::Group;
 use ruler::stats::{DURATION_BOUNDS_SECS, DurationStats, SharedStats};
 use std::fmt;
@@ -55,10 +56,13 @@ impl<M> fmt::Debug for RuleCollector<M> {
 /// One metric per group.
 type PerGroup<T> = (&'static str, &'static str, fn(&Group) -> T);
 
-const COUNTERS: [PerGroup<u64>; 7] = [
+const COUNTERS: [PerGroup<u64>; 8] = [
     ("hearth_rule_group_clock_steps", "How often the wall clock was set", Group::clock_steps),
     ("hearth_rule_evaluations", "Evaluations of rules", |group| group.stats().evaluations),
     ("hearth_rule_evaluation_failures", "Evaluations of rules that failed", |group| group.stats().evaluation_failures),
+    ("hearth_rule_early_evaluations", "Evaluations of rules between slots, since samples arrived", |group| {
+        group.stats().early_evaluations
+    }),
     ("hearth_rule_group_iterations", "Slots that were due, evaluated or missed", |group| group.stats().iterations),
     ("hearth_rule_group_iterations_missed", "Slots that passed while the group was busy", |group| {
         group.stats().iterations_missed
@@ -97,18 +101,23 @@ const GAUGES: [PerGroup<f64>; 13] = [
         group.backlog_len() as f64
     }),
     ("hearth_rule_group_last_series_matched", "Series that the rules matched when they were last evaluated", |group| {
-        group.rules().iter().map(|rule| rule.cost.series).sum::<u64>() as f64
+        costs(group).map(|cost| cost.series).sum::<u64>() as f64
     }),
     ("hearth_rule_group_last_samples_read", "Samples that the rules read when they were last evaluated", |group| {
-        group.rules().iter().map(|rule| rule.cost.samples).sum::<u64>() as f64
+        costs(group).map(|cost| cost.samples).sum::<u64>() as f64
     }),
     ("hearth_rule_group_last_cpu_seconds", "Time of computing the rules when they were last evaluated", |group| {
-        group.rules().iter().map(|rule| rule.cost.cpu.as_secs_f64()).sum()
+        costs(group).map(|cost| cost.cpu.as_secs_f64()).sum()
     }),
     ("hearth_rule_group_rules_matching_nothing", "Rules whose selectors matched no series", |group| {
-        group.rules().iter().filter(|rule| rule.cost.matched_nothing).count() as f64
+        costs(group).filter(|cost| cost.matched_nothing).count() as f64
     }),
 ];
+
+/// What the rules of a group cost when they were last evaluated.
+fn costs(group: &Group) -> impl Iterator<Item = Cost> {
+    group.rules().iter().map(|rule| rule.cost)
+}
 
 impl<M: RuleStats> Collector for RuleCollector<M> {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {

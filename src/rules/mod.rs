@@ -3,6 +3,9 @@
 //!
 //! What a rule means is the business of the `ruler` crate.
 
+// Over the past.
+pub mod backfill;
+
 // From patterns to groups.
 pub mod check;
 pub(crate) mod glob;

@@ -2,6 +2,9 @@
 
 use crate::query::error::{FailureKind, QueryFailure};
 use crate::query::executor::{LocalQueries, QueryExecutor, RuleJob};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use model::matcher::Matcher;
 use model::tenant::TenantId;
 use model::time::Timestamp;
 use promql::ast::Expr;
@@ -9,11 +12,12 @@ use promql::query_error::{QueryError as EvaluationError, QueryErrorKind};
 use promql::value::{QueryValue as Answer, VectorSample};
 use ruler::error::{QueryError, RuleError};
 use ruler::evaluation::{Cost, Evaluation, Request};
-use ruler::ports::{Element, Queries, QueryPort, QueryValue};
+use ruler::ports::{Element, IngestWatch, Queries, QueryPort, QueryValue};
 use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Instant;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use storage::head::{Head, Watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 /// The query executor as rules see it.
 #[derive(Clone)]
@@ -22,13 +26,21 @@ pub struct RuleQueries {
     tenant: TenantId,
     /// Places for rules that groups evaluate at once, beyond one for each group.
     places: Option<Arc<Semaphore>>,
+    /// Where samples arrive.
+    head: Option<Head>,
 }
 
 impl RuleQueries {
     /// Queries of the rules of `tenant`.
     #[must_use]
     pub fn new(executor: QueryExecutor, tenant: TenantId) -> Self {
-        Self { executor, tenant, places: None }
+        Self { executor, tenant, places: None, head: None }
+    }
+
+    /// Lets groups hear of samples that arrive in `head`.
+    #[must_use]
+    pub fn watching(self, head: Head) -> Self {
+        Self { head: Some(head), ..self }
     }
 
     /// Lets groups evaluate up to `places` more rules at once, all groups together.
@@ -43,6 +55,13 @@ impl QueryPort for RuleQueries {
 
     fn another_place(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(self.places.as_ref()?).try_acquire_owned().ok()
+    }
+
+    fn watch(&self, selectors: Vec<Vec<Matcher>>) -> Option<Box<dyn IngestWatch>> {
+        let changed = Arc::new(Notify::new());
+        let wake = Arc::clone(&changed);
+        let watch = self.head.as_ref()?.watch(selectors, move || wake.notify_one());
+        Some(Box::new(HeadWatch { watch, changed }))
     }
 
     async fn evaluate(&self, request: Request) -> Evaluation {
@@ -64,6 +83,22 @@ impl QueryPort for RuleQueries {
             Ok(evaluation) => evaluation,
             Err(failure) => Evaluation::failed(RuleError::Query(no_answer(&failure))),
         }
+    }
+}
+
+/// Hears of samples that arrive in the head.
+struct HeadWatch {
+    watch: Watch,
+    changed: Arc<Notify>,
+}
+
+impl IngestWatch for HeadWatch {
+    fn newest(&self) -> Option<Timestamp> {
+        self.watch.newest_ms().map(Timestamp)
+    }
+
+    fn changed(&self) -> BoxFuture<'_, ()> {
+        self.changed.notified().boxed()
     }
 }
 

@@ -1,5 +1,8 @@
 //! Rules over the real engine, store and query executor.
 
+mod backfill;
+mod early;
+
 use super::manager::RuleManager;
 use super::query_port::RuleQueries;
 use crate::cluster::ring::{NodeId, Ring};
@@ -80,7 +83,7 @@ impl World {
         let language = promql::Engine::new(promql::EngineOptions::default());
         let queries = QueryExecutor::new(options, language, source, pool, QueryMetrics::default());
         let sent = Sent::default();
-        let rule_queries = RuleQueries::new(queries.clone(), TenantId::anonymous());
+        let rule_queries = RuleQueries::new(queries.clone(), TenantId::anonymous()).watching(engine.head().clone());
         let rules = RuleManager::new(rule_queries, ingest.clone(), sent.clone());
         Self { engine, ingest, queries, sent, rules, _directory: directory }
     }

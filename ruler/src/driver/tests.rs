@@ -1,5 +1,6 @@
 //! The behaviour of groups in virtual time: what the alert generator compliance suite checks of one process, and more.
 
+mod early;
 mod histograms;
 mod news;
 mod repair;

@@ -83,6 +83,9 @@ impl Checker<'_> {
         let name = group.name.map_or_else(String::new, |name| name.value);
         let interval_ms = self.duration(group.interval);
         let query_offset_ms = self.query_offset(group.query_offset, group.evaluation_delay);
+        let evaluation = group.evaluation.unwrap_or_default();
+        self.unknown_keys(&evaluation.unknown);
+        let wait_for_ingest_ms = self.duration(evaluation.wait_for_ingest).unwrap_or(0);
         let labels = group.labels.unwrap_or_default();
         self.label_names(&labels);
         let labels = labels.into_map();
@@ -115,6 +118,7 @@ impl Checker<'_> {
             query_offset_ms,
             limit: group.limit.unwrap_or(0),
             policy,
+            wait_for_ingest_ms,
             aligned: group.aligned.unwrap_or(false),
             source_tenants: source_tenants
                 .map(|tenant| SourceTenant { at: place(tenant.referenced), name: tenant.value })
@@ -159,6 +163,11 @@ impl Checker<'_> {
         self.unknown_keys(&rule.unknown);
         let hold_ms = self.duration(rule.hold).unwrap_or(0);
         let keep_firing_ms = self.duration(rule.keep_firing_for).unwrap_or(0);
+        let evaluate = rule.evaluate.filter(|evaluate| !evaluate.value.is_empty());
+        if let Some(evaluate) = evaluate.as_ref().filter(|evaluate| evaluate.value != "on_ingest") {
+            self.report([place(evaluate.referenced)], Problem::Evaluate(evaluate.value.clone()));
+        }
+        let on_ingest = evaluate.is_some();
         let record = rule.record.filter(|name| !name.value.is_empty());
         let alert = rule.alert.filter(|name| !name.value.is_empty());
         match (&record, &alert) {
@@ -171,7 +180,7 @@ impl Checker<'_> {
         let query = self.query(rule.expr, at);
         if let Some(record) = &record {
             let annotated = rule.annotations.as_ref().is_some_and(|annotations| !annotations.0.is_empty());
-            self.recording(record, annotated, hold_ms, keep_firing_ms);
+            self.recording(record, annotated, on_ingest, hold_ms, keep_firing_ms);
         }
         let own = rule.labels.unwrap_or_default();
         self.label_names(&own);
@@ -189,7 +198,8 @@ impl Checker<'_> {
         };
         let label_templates = templates(&labels);
         let annotations = templates(&annotations.into_map());
-        let kind = RuleKind::Alerting(AlertingRule { hold_ms, keep_firing_ms, label_templates, annotations });
+        let kind =
+            RuleKind::Alerting(AlertingRule { hold_ms, keep_firing_ms, on_ingest, label_templates, annotations });
         Some(Rule { name: alert.value, query: query?, labels, kind })
     }
 
@@ -210,10 +220,18 @@ impl Checker<'_> {
     }
 
     /// What a recording rule must not have.
-    fn recording(&mut self, record: &Spanned<String>, annotated: bool, hold_ms: i64, keep_firing_ms: i64) {
+    fn recording(
+        &mut self,
+        record: &Spanned<String>,
+        annotated: bool,
+        on_ingest: bool,
+        hold_ms: i64,
+        keep_firing_ms: i64,
+    ) {
         let at = place(record.referenced);
         let fields = [("annotations", annotated), ("for", hold_ms != 0), ("keep_firing_for", keep_firing_ms != 0)];
-        for (field, _) in fields.iter().filter(|(_, present)| *present) {
+        let fields = fields.into_iter().chain([("evaluate", on_ingest)]);
+        for (field, _) in fields.filter(|(_, present)| *present) {
             self.report([at], Problem::FieldOfAlertingRule(field));
         }
         if record.value.contains(['{', '}']) {

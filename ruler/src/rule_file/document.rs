@@ -23,10 +23,17 @@ node! {
         "limit" => limit: i64,
         "limit_mode" => limit_mode: Spanned<String>,
         "on_error" => on_error: Spanned<String>,
+        "evaluation" => evaluation: EvaluationNode,
         "labels" => labels: Entries,
         "rules" => rules: Items<RuleNode>,
         "source_tenants" => source_tenants: Items<String>,
         "align_evaluation_time_on_interval" => aligned: bool,
+    }
+}
+
+node! {
+    pub(super) struct EvaluationNode {
+        "wait_for_ingest" => wait_for_ingest: Spanned<String>,
     }
 }
 
@@ -37,6 +44,7 @@ node! {
         "expr" => expr: Spanned<String>,
         "for" => hold: Spanned<String>,
         "keep_firing_for" => keep_firing_for: Spanned<String>,
+        "evaluate" => evaluate: Spanned<String>,
         "labels" => labels: Entries,
         "annotations" => annotations: Entries,
     }

@@ -39,12 +39,23 @@ pub struct GroupText {
     /// `keep` or `resolve`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_error: Option<String>,
+    /// How slots are evaluated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evaluation: Option<EvaluationText>,
     /// Labels of all rules.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
     /// In the order of evaluation.
     #[serde(default)]
     pub rules: Vec<RuleText>,
+}
+
+/// How the slots of a group are evaluated.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EvaluationText {
+    /// How long a slot waits at most for samples as new as itself, as written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait_for_ingest: Option<String>,
 }
 
 /// A rule in the order and under the names of a rule file's keys.
@@ -60,6 +71,8 @@ pub struct RuleText {
     pub hold: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep_firing_for: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evaluate: Option<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -116,6 +129,11 @@ impl GroupText {
             limit: group.limit.unwrap_or(0),
             limit_mode: text(&group.limit_mode),
             on_error: text(&group.on_error),
+            evaluation: group
+                .evaluation
+                .as_ref()
+                .map(|evaluation| EvaluationText { wait_for_ingest: text(&evaluation.wait_for_ingest) })
+                .filter(|evaluation| evaluation.wait_for_ingest.is_some()),
             labels: map(&group.labels),
             rules: group.rules.iter().flatten().flatten().map(|rule| RuleText::of(&rule.value)).collect(),
         }
@@ -130,6 +148,7 @@ impl RuleText {
             expr: text(&rule.expr).unwrap_or_default(),
             hold: text(&rule.hold),
             keep_firing_for: text(&rule.keep_firing_for),
+            evaluate: text(&rule.evaluate),
             labels: map(&rule.labels),
             annotations: map(&rule.annotations),
         }

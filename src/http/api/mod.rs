@@ -15,6 +15,7 @@ pub mod series;
 pub mod active_queries;
 pub mod admin;
 pub mod history;
+pub mod rule_backfill;
 pub mod rule_config;
 pub mod rules;
 pub mod status;

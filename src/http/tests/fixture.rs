@@ -135,6 +135,7 @@ impl App {
             rule_config: Some(rule_config.clone()),
             history: None,
             admin: None,
+            backfill: None,
             alertmanagers: Arc::new(OneAlertmanager),
             self_scrape: Some(Arc::new(Mutex::new(target()))),
             config: Arc::new(ArcSwap::from_pointee(in_force)),

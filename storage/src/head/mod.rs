@@ -40,6 +40,7 @@ mod stored_value;
 mod timeline;
 pub(crate) mod varint;
 pub(crate) mod views;
+mod watches;
 
 pub use changes::Changed;
 pub use collect::{Collected, Gone};
@@ -50,6 +51,7 @@ pub use flush::{FlushPart, FlushSeries, Flushing};
 pub use snapshot::FrozenShard;
 pub use stats::{HeadMemory, HeadStats};
 pub use views::View;
+pub use watches::Watch;
 
 use crate::append::{AppendOutcome, LabelHash, Rejection, Rows, SeriesRef};
 use crate::wal::histograms::SeriesHistogram;
@@ -64,6 +66,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use views::{Recording, Views};
+use watches::Watches;
 
 /// How a head is opened.
 #[derive(Debug, Clone)]
@@ -106,6 +109,7 @@ pub(crate) struct Inner {
     pub(crate) id: u64,
     pub(crate) shards: Vec<RwLock<Shard>>,
     pub(crate) changes: Changes,
+    watches: Watches,
     pub(crate) views: Views,
     pub(crate) eras: Eras,
     floors: Mutex<Floors>,
@@ -150,6 +154,7 @@ impl Head {
             id,
             shards,
             changes: Changes::default(),
+            watches: Watches::default(),
             views: Views::default(),
             eras: Eras::default(),
             floors: Mutex::default(),
@@ -225,7 +230,11 @@ impl Head {
         labels: &[(&str, &str)],
         log: impl FnOnce(SeriesRef),
     ) -> Result<(SeriesRef, bool), HeadError> {
-        self.inner.shards[hash.0 as usize & (self.shards() - 1)].write().create(hash, labels, log)
+        let created = self.inner.shards[hash.0 as usize & (self.shards() - 1)].write().create(hash, labels, log);
+        if let Ok((series, true)) = &created {
+            self.inner.watches.note_series(*series, labels);
+        }
+        created
     }
 
     /// Puts back a series under the reference it had; to repeat it is harmless.
@@ -275,6 +284,7 @@ impl Head {
             }
         }
         self.inner.changes.note(oldest_ms);
+        self.inner.watches.note(rows);
         outcome.rejected.sort_unstable_by_key(|rejected| rejected.0);
         outcome
     }
@@ -304,6 +314,7 @@ impl Head {
             }
         }
         self.inner.changes.note(oldest_ms);
+        self.inner.watches.note_histograms(rows);
         rejected.sort_unstable_by_key(|rejected| rejected.0);
         (written, rejected)
     }

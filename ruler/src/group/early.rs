@@ -1,0 +1,86 @@
+//! Evaluations that follow from what arrives: early ones of rules that ask for it, and slots that wait for late data.
+//!
+//! An early evaluation looks at the time of the newest sample that arrived. It may only advance alerts, from inactive to pending to
+//! firing: slots remain the truth, and all samples have the times of slots.
+
+use super::{Group, Outcome};
+use crate::evaluation::{Evaluated, Evaluation, Request};
+use crate::ports::Moment;
+use crate::rule::AlertingRule;
+use crate::state::Departure;
+use model::matcher::Matcher;
+use model::time::Timestamp;
+use std::time::Duration;
+
+impl Group {
+    /// The selectors of rules that are evaluated as soon as something arrives for them.
+    #[must_use]
+    pub fn eager_selectors(&self) -> Vec<Vec<Matcher>> {
+        let eager = self.rules.iter().filter(|state| state.rule.alerting().is_some_and(|alerting| alerting.on_ingest));
+        eager.flat_map(|state| state.rule.query.expr().selectors().map(|selector| selector.matchers.clone())).collect()
+    }
+
+    /// The selectors of all rules, if slots wait for what they select.
+    #[must_use]
+    pub fn awaited_selectors(&self) -> Vec<Vec<Matcher>> {
+        if self.spec.wait_for_ingest_ms <= 0 {
+            return Vec::new();
+        }
+        let rules = self.rules.iter();
+        rules.flat_map(|state| state.rule.query.expr().selectors().map(|selector| selector.matchers.clone())).collect()
+    }
+
+    /// How long the slot that is due still waits for samples as new as itself; `newest` is the newest that arrived.
+    pub fn waits_for_ingest(&mut self, now: Moment, newest: Option<Timestamp>) -> Option<Duration> {
+        let most_ms = self.spec.wait_for_ingest_ms.min(self.spec.interval_ms / 2);
+        if most_ms <= 0 || self.due.is_some() {
+            return None;
+        }
+        let slot = self.schedule.next_slot(now.wall);
+        let late_ms = now.wall.0.saturating_sub(slot.0);
+        let has_arrived = newest.is_some_and(|newest| newest.0 >= slot.0.saturating_sub(self.spec.query_offset_ms));
+        if late_ms < 0 || late_ms >= most_ms || has_arrived {
+            return None;
+        }
+        Some(Duration::from_millis((most_ms - late_ms).unsigned_abs()))
+    }
+
+    /// The rules to evaluate early, now that a sample of the time `newest` arrived: none while older slots are lacking.
+    pub fn begin_early(&mut self, newest: Timestamp, now: Moment) -> Vec<(usize, Request)> {
+        let at = newest.min(now.wall);
+        let is_new = self.newest.is_none_or(|slot| at > slot) && self.last_early.is_none_or(|last| at > last);
+        if !is_new || self.due.is_some() || self.iteration.is_some() || !self.backlog.is_empty() {
+            return Vec::new();
+        }
+        self.last_early = Some(at);
+        let eager = self.rules.iter().enumerate();
+        let eager = eager.filter(|(_, state)| state.rule.alerting().is_some_and(|alerting| alerting.on_ingest));
+        let requests = eager.map(|(index, state)| {
+            let request = Request {
+                rule: state.rule.clone(),
+                slot: at,
+                query_at: at,
+                look_back_ms: None,
+                limit: self.spec.limit.max(0).unsigned_abs(),
+                context: self.settings.context.clone(),
+            };
+            (index, request)
+        });
+        let requests: Vec<_> = requests.collect();
+        self.stats.early_evaluations += requests.len() as u64;
+        requests
+    }
+
+    /// Takes in what an early evaluation at `at` came to: the alerts that it advanced. One that failed says nothing.
+    pub fn handle_early(&mut self, index: usize, at: Timestamp, evaluation: Evaluation) -> Outcome {
+        let Some(state) = self.rules.get_mut(index) else { return Outcome::default() };
+        let timing = state.rule.alerting().map(AlertingRule::timing);
+        let (Some(timing), Ok(Evaluated::Seen(seen))) = (timing, evaluation.result) else { return Outcome::default() };
+        let lasting_ms = self.spec.interval_ms.max(self.settings.resend_delay_ms).saturating_mul(4);
+        let limit = self.spec.limit.max(0).unsigned_abs();
+        let changes = state.alerts.advance_early(at, seen, timing, lasting_ms, limit);
+        let (rule, expr, last_good) = (state.id.clone(), state.rule.query.text().clone(), state.last_good);
+        let departure = (!changes.is_empty()).then_some(Departure { rule, expr, slot: at, last_good, changes });
+        Outcome { departure, samples: Vec::new(), events: state.news(at) }
+    }
+}
