@@ -95,6 +95,9 @@ pub enum Discard {
     Other(String),
 }
 
+/// Why samples could not be stored, and the samples.
+pub type Unstored = (String, Vec<RuleSample>);
+
 /// Stores samples.
 pub trait AppendPort: Send + Sync {
     /// Stores `samples` and returns when queries see them: the index of each refused sample and why.

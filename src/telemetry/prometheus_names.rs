@@ -193,16 +193,16 @@ fn write_alias(
         writeln!(out, "# HELP {} {}\n# TYPE {} {kind}", alias.name, first.help, alias.name)?;
     }
     let samples = found().flat_map(|family| &family.samples);
-    let samples = samples.filter(|sample| alias.form == Form::Same || sample.suffix != "_bucket");
+    let mut samples = samples.filter(|sample| alias.form == Form::Same || sample.suffix != "_bucket");
     if alias.from.len() == 1 && alias.labels != Labels::None {
-        return samples.map(|sample| write_sample(out, alias, sample.suffix, sample.labels, sample.value)).collect();
+        return samples.try_for_each(|sample| write_sample(out, alias, sample.suffix, sample.labels, sample.value));
     }
     let mut sums: BTreeMap<(&str, &str), f64> = BTreeMap::new();
     for Sample { suffix, labels, value } in samples {
         let labels = if alias.labels == Labels::None { "" } else { labels };
         *sums.entry((suffix, labels)).or_default() += value.parse::<f64>().unwrap_or(0.0);
     }
-    sums.iter().map(|((suffix, labels), value)| write_sample(out, alias, suffix, labels, &value.to_string())).collect()
+    sums.iter().try_for_each(|((suffix, labels), value)| write_sample(out, alias, suffix, labels, &value.to_string()))
 }
 
 fn write_sample(out: &mut String, alias: &Alias, suffix: &str, labels: &str, value: &str) -> fmt::Result {

@@ -1,10 +1,10 @@
 //! Random data and random queries over it.
 
 mod extensions;
-mod histograms;
+pub(crate) mod histograms;
 
 pub(crate) use extensions::{extended_query, starts};
-pub(crate) use histograms::{Sample, histogram_query, histograms, range_function};
+pub(crate) use histograms::{Sample, histogram_query, histograms};
 
 use model::labels::Labels;
 use model::sample::stale_marker;

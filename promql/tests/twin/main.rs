@@ -269,7 +269,7 @@ proptest! {
     /// A selector pinned to a time does not care when it is evaluated.
     #[test]
     fn a_pinned_selector_is_the_same_at_every_time(
-        histograms in generate::histograms(), function in generate::range_function(), mixed: bool,
+        histograms in generate::histograms(), function in generate::histograms::range_function(), mixed: bool,
     ) {
         let source = generate::source(&[], &histograms);
         let query = format!("{function}({}[2m] @ 300)", if mixed { "{__name__=~\"n|m|nc\"}" } else { "n" });

@@ -4,7 +4,7 @@ use super::{Group, GroupEvent, GroupSpec, Outcome};
 use crate::dependency::Missing;
 use crate::error::{ErrorKind, QueryError, RuleError};
 use crate::evaluation::{Evaluated, Evaluation, Request, TemplateReport};
-use crate::ports::{Discard, Moment, RuleSample};
+use crate::ports::{Discard, Moment, RuleSample, Unstored};
 use crate::repair::Attempt;
 use crate::rule_state::{Health, RuleState, markers};
 use model::labels::Labels;
@@ -226,7 +226,7 @@ impl Group {
         &mut self,
         index: usize,
         now: Moment,
-        result: Result<Vec<(usize, Discard)>, (String, Vec<RuleSample>)>,
+        result: Result<Vec<(usize, Discard)>, Unstored>,
     ) -> Vec<GroupEvent> {
         let (iteration, state) = current(&mut self.iteration, &mut self.rules, index);
         let open = iteration.open.remove(&index).expect("samples are handled after an evaluation");

@@ -49,7 +49,8 @@ fn seen(store: &Store, at: Timestamp, name: &str, least: f64) -> QueryValue {
 fn world(seed: u64, fails: impl Fn(i64) -> bool + Clone + Send + 'static) -> World {
     let world = World::at(START);
     let clock = world.clone();
-    let answer = move |work: Box<dyn Fn(Timestamp, &Store) -> QueryValue + Send>| {
+    type Work = Box<dyn Fn(Timestamp, &Store) -> QueryValue + Send>;
+    let answer = move |work: Work| {
         let (fails, clock) = (fails.clone(), clock.clone());
         move |at: Timestamp, store: &Store| match fails(clock.asked_ms() / MINUTE) {
             true => Err(QueryError::Unavailable("storage is away".into())),
