@@ -312,6 +312,7 @@ async fn watch_memory(memory: Memory, queries: QueryExecutor, store: Store, stop
     let mut ticks = tokio::time::interval(MEASURE_EVERY);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         memory.measure();
+        memory.reserve_for_flush(store.engine().stats().head.series);
         let pressure = memory.pressure();
         store.set_short_of_memory(pressure >= Pressure::High);
         if pressure > before {
