@@ -15,5 +15,6 @@ pub mod receiver;
 pub mod remote_read;
 pub mod remote_write;
 pub mod slots;
+pub mod stall;
 pub mod table;
 pub mod wait;

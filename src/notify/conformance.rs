@@ -227,7 +227,9 @@ impl NotifyPort for World {
 
 impl EventPort for World {
     fn event(&self, event: &GroupEvent) {
-        self.state.lock().unwrap().problems.push(format!("{event:?}"));
+        if !matches!(event, GroupEvent::AlertsChanged { .. }) {
+            self.state.lock().unwrap().problems.push(format!("{event:?}"));
+        }
     }
 }
 

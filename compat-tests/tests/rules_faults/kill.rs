@@ -15,6 +15,10 @@ const MARGIN_MS: i64 = 500;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kill_9_loses_no_alert_and_no_hold_begins_anew() -> anyhow::Result<()> {
+    compat_tests::stall::undisturbed(under_kills).await
+}
+
+async fn under_kills() -> anyhow::Result<()> {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let rounds = number("HEARTH_RULE_KILL_ROUNDS").unwrap_or(10);
     let seed = number("HEARTH_SEED").unwrap_or_else(|| now_ms().unsigned_abs());

@@ -31,6 +31,10 @@ fn rules(reload: usize, random: &mut Random) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reloads_lose_no_alert_no_slot_and_no_hold_begins_anew() -> anyhow::Result<()> {
+    compat_tests::stall::undisturbed(under_reloads).await
+}
+
+async fn under_reloads() -> anyhow::Result<()> {
     let reloads = std::env::var("HEARTH_RELOADS").ok().and_then(|text| text.parse::<usize>().ok()).unwrap_or(1_000);
     let mut random = Random::new(reloads as u64);
     let inbox = Inbox::start().await?;
