@@ -1,8 +1,8 @@
 //! How to talk HTTP to others: credentials, TLS, proxies, headers. The keys that Prometheus puts in line wherever it has a
 //! client; `with_http_client!` repeats them, since flattening would let unknown keys pass.
 
+use super::Secret;
 use super::checked::Check;
-use super::secret::Secret;
 use super::url::SecretUrl;
 use reqwest::Url;
 use schemars::JsonSchema;

@@ -11,7 +11,6 @@ mod http_client;
 mod prom_duration;
 pub mod reference;
 pub mod relabel;
-mod secret;
 mod url;
 
 pub use alerting::{AlertingConfig, AlertmanagerConfig, AlertmanagerScheme};
@@ -22,5 +21,5 @@ pub use http_client::{
     Authorization, BasicAuth, Credentials, HttpClientConfig, HttpHeader, OAuth2, ProxyConfig, TlsConfig, TlsVersion,
 };
 pub use prom_duration::PromDuration;
-pub use secret::Secret;
+pub use storage::bucket::Secret;
 pub use url::SecretUrl;
