@@ -48,6 +48,7 @@ use model::tenant::TenantId;
 use prometheus_client::registry::Registry;
 use promql::budget::BudgetLimits;
 use promql::engine::{Engine as PromqlEngine, EngineOptions};
+use promql::parse::ParseOptions;
 use promql::value::SampleValue;
 use ruler::driver::SharedGroup;
 use std::collections::BTreeMap;
@@ -371,7 +372,11 @@ async fn load_configured(config: &RuleConfig) {
 
 fn query_options(flags: &ServeFlags, features: &Features) -> QueryOptions {
     QueryOptions {
-        parse: features.parse.clone(),
+        parse: ParseOptions {
+            // They are held besides what is charged to the query, and before it has a place.
+            regex_bytes_max: features.parse.regex_bytes_max.min(flags.query_bytes_max / 4),
+            ..features.parse.clone()
+        },
         limits: BudgetLimits {
             samples_max: flags.query_samples_max,
             bytes_max: flags.query_bytes_max,

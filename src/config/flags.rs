@@ -104,7 +104,8 @@ pub struct ServeFlags {
     #[arg(long = "query.max-samples", value_name = "N", default_value_t = 50_000_000)]
     pub query_samples_max: usize,
 
-    /// How many bytes of samples and results one query may hold in memory at once
+    /// How many bytes of samples and results one query may hold in memory at once. Its regular expressions may take up to
+    /// a quarter of that besides, and 64 MiB at most
     #[arg(long = "query.max-bytes", value_name = "BYTES", default_value_t = 1 << 30)]
     pub query_bytes_max: usize,
 

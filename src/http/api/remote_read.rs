@@ -40,9 +40,10 @@ pub async fn read(State(state): State<AppState>, request: Request) -> Response {
 
 async fn answer(state: &AppState, body: Body) -> Result<Response, ReadError> {
     let (body, room) = body::read(body).await?;
+    let regex_bytes_max = state.queries.options().parse.regex_bytes_max;
     let mut request = match body.len() {
-        ..=INLINE_BYTES_MAX => decode(&body)?,
-        _ => state.queries.run_lookup(move || decode(&body)).await??,
+        ..=INLINE_BYTES_MAX => decode(&body, regex_bytes_max)?,
+        _ => state.queries.run_lookup(move || decode(&body, regex_bytes_max)).await??,
     };
     drop(room);
     let response_type = request.response_type().map_err(ReadError::bad)?;
@@ -63,10 +64,10 @@ async fn answer(state: &AppState, body: Body) -> Result<Response, ReadError> {
     })
 }
 
-fn decode(compressed: &[u8]) -> Result<ReadRequest, ReadError> {
+fn decode(compressed: &[u8], regex_bytes_max: usize) -> Result<ReadRequest, ReadError> {
     let mut decompressor = Decompressor::default();
     let length = decompressor.decompress(Encoding::Snappy, compressed, DECODED_BYTES_MAX).map_err(ReadError::bad)?;
-    request::decode(decompressor.bytes(length)).map_err(ReadError::bad)
+    request::decode(decompressor.bytes(length), regex_bytes_max).map_err(ReadError::bad)
 }
 
 /// `remote read {__name__="up"}`, for the list of queries in flight.

@@ -10,8 +10,6 @@ use model::regex::RegexError;
 pub const QUERIES_MAX: usize = 1_000;
 /// Matchers of all queries of a request, at most.
 pub const MATCHERS_MAX: usize = 1_000;
-/// Memory that the compiled expressions of one request may take, as those of one query.
-const REGEX_BYTES_MAX: usize = 64 << 20;
 
 /// The forms of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,16 +92,16 @@ impl ReadRequest {
     }
 }
 
-/// Reads an uncompressed body.
+/// Reads an uncompressed body, whose regular expressions may take `regex_bytes_max` once compiled.
 ///
 /// # Errors
 /// It is no such message, asks for too much, or a matcher is none.
-pub fn decode(body: &[u8]) -> Result<ReadRequest, RequestError> {
+pub fn decode(body: &[u8], regex_bytes_max: usize) -> Result<ReadRequest, RequestError> {
     const QUERY: u32 = key(1, DELIMITED);
     const ACCEPTED: u32 = key(2, VARINT);
     const ACCEPTED_PACKED: u32 = key(2, DELIMITED);
     let mut request = ReadRequest::default();
-    let mut left = Left { matchers: MATCHERS_MAX, regex_bytes: REGEX_BYTES_MAX };
+    let mut left = Left { matchers: MATCHERS_MAX, regex_bytes: (regex_bytes_max, regex_bytes_max) };
     let mut reader = Reader::new(body);
     while !reader.is_empty() {
         match reader.key()? {
@@ -136,15 +134,17 @@ fn accept(accepted: &mut Vec<i32>, number: u64) {
 /// What the matchers of one request may still use.
 struct Left {
     matchers: usize,
-    regex_bytes: usize,
+    /// Of how many.
+    regex_bytes: (usize, usize),
 }
 
 impl Left {
     fn spend(&mut self, matcher: &Matcher) -> Result<(), RequestError> {
         let too_many = |what, limit| RequestError::TooMany { what, limit };
         self.matchers = self.matchers.checked_sub(1).ok_or(too_many("matchers", MATCHERS_MAX))?;
-        let left = self.regex_bytes.checked_sub(matcher.regex_bytes());
-        self.regex_bytes = left.ok_or(too_many("bytes of regular expressions", REGEX_BYTES_MAX))?;
+        let (left, limit) = &mut self.regex_bytes;
+        let rest = left.checked_sub(matcher.regex_bytes());
+        *left = rest.ok_or(too_many("bytes of regular expressions", *limit))?;
         Ok(())
     }
 }

@@ -14,6 +14,9 @@ use prost::Message;
 use std::sync::Arc;
 use storage::crc32c::crc32c;
 
+/// Room for any expression of these tests.
+const REGEX_BYTES_MAX: usize = 64 << 20;
+
 #[derive(Clone, PartialEq, Message)]
 struct ReadRequestMessage {
     #[prost(message, repeated, tag = "1")]
@@ -322,7 +325,7 @@ proptest! {
 
     #[test]
     fn no_body_panics(body: Vec<u8>) {
-        let _ = request::decode(&body);
+        let _ = request::decode(&body, REGEX_BYTES_MAX);
     }
 
     #[test]
@@ -343,7 +346,7 @@ proptest! {
             accepted: accepted.clone(),
         };
         let mut body = message.encode_to_vec();
-        let found = request::decode(&body).unwrap();
+        let found = request::decode(&body, REGEX_BYTES_MAX).unwrap();
         prop_assert_eq!(&found.accepted, &accepted);
         for (found, sent) in found.queries.iter().zip(&message.queries) {
             prop_assert_eq!((found.start_ms, found.end_ms), (sent.start_ms, sent.end_ms));
@@ -353,7 +356,7 @@ proptest! {
             }
         }
         body.truncate(cut);
-        prop_assert_eq!(request::decode(&body).is_ok(), ReadRequestMessage::decode(body.as_slice()).is_ok());
+        prop_assert_eq!(request::decode(&body, REGEX_BYTES_MAX).is_ok(), ReadRequestMessage::decode(body.as_slice()).is_ok());
     }
 }
 
@@ -455,7 +458,7 @@ fn samples_come_back_from_the_message() {
 fn the_first_known_form_is_chosen() {
     let chosen = |accepted: &[i32]| {
         let message = ReadRequestMessage { queries: vec![], accepted: accepted.to_vec() };
-        request::decode(&message.encode_to_vec()).unwrap().response_type().ok()
+        request::decode(&message.encode_to_vec(), REGEX_BYTES_MAX).unwrap().response_type().ok()
     };
     assert_eq!(chosen(&[]), Some(ResponseType::Samples));
     assert_eq!(chosen(&[1, 0]), Some(ResponseType::StreamedChunks));
@@ -468,7 +471,7 @@ fn all_kinds_of_matchers_are_read_and_wrong_ones_refused() {
     let matcher = |kind, value: &str| MatcherMessage { kind, name: "job".into(), value: value.into() };
     let decode = |matchers: Vec<MatcherMessage>| {
         let query = QueryMessage { matchers, ..QueryMessage::default() };
-        request::decode(&ReadRequestMessage { queries: vec![query], accepted: vec![] }.encode_to_vec())
+        request::decode(&ReadRequestMessage { queries: vec![query], accepted: vec![] }.encode_to_vec(), REGEX_BYTES_MAX)
     };
     let kinds = [MatchOp::Equal, MatchOp::NotEqual, MatchOp::Regex, MatchOp::NotRegex];
     let all = decode((0..4).map(|kind| matcher(kind, "a|b")).collect()).unwrap();
@@ -477,5 +480,8 @@ fn all_kinds_of_matchers_are_read_and_wrong_ones_refused() {
     assert!(matches!(decode(vec![matcher(4, "a")]), Err(RequestError::MatcherType(4))));
     assert!(matches!(decode(vec![matcher(2, "(")]), Err(RequestError::Regex { .. })));
     let many = ReadRequestMessage { queries: vec![QueryMessage::default(); QUERIES_MAX + 1], accepted: vec![] };
-    assert!(matches!(request::decode(&many.encode_to_vec()), Err(RequestError::TooMany { what: "queries", .. })));
+    assert!(matches!(
+        request::decode(&many.encode_to_vec(), REGEX_BYTES_MAX),
+        Err(RequestError::TooMany { what: "queries", .. })
+    ));
 }
