@@ -7,7 +7,7 @@ mod queue;
 mod retry_after;
 
 pub use outcome::Outcome;
-pub use queue::{Batch, DeliveryQueue, LINE_MAX, Parcel, QueueOptions, QueueStats};
+pub use queue::{Batch, DeliveryQueue, LATE_BELIEF_MS, LossReason, Lost, Parcel, QueueOptions, QueueStats};
 pub use retry_after::retry_after;
 
 /// Where an Alertmanager takes alerts, below its path prefix.

@@ -7,7 +7,7 @@ mod cases;
 mod compare;
 mod oracle;
 
-pub use cases::{Case, cases};
+pub use cases::{Case, cases, flapping};
 pub use compare::{Observed, compare_alerts, compare_group, compare_messages, compare_series, parse_time};
 pub use oracle::{ActiveAlert, Expected, Message, Snapshot, Texts, expected};
 

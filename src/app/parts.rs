@@ -161,7 +161,9 @@ impl Parts {
         ingest.bound_by(memory.clone());
 
         let directory = flags.storage_path.join("alerts");
-        let opened = tokio::task::spawn_blocking(move || AlertStore::open(&directory)).await;
+        let history = open_history(flags);
+        let told = history.clone();
+        let opened = tokio::task::spawn_blocking(move || AlertStore::open(&directory, told)).await;
         let alerts = opened.map_err(|panic| panic.to_string())?;
         let alerts = alerts.map_err(|error| format!("cannot start threads: {error}"))?;
         let notifier = Notifier::new(notifier_options(flags), Arc::new(alerts.clone()));
@@ -172,7 +174,6 @@ impl Parts {
         }
         let rules = RuleManager::new(rule_queries, ingest.clone(), desk);
         let config = Arc::new(ArcSwap::from_pointee(plan.config.clone()));
-        let history = open_history(flags);
         if let Some(history) = &history {
             rules.keep_history(history.clone());
             registry.register_collector(Box::new(HistoryCollector::new(history.clone())));
@@ -413,6 +414,7 @@ fn engine_options(flags: &ServeFlags, plan: &Plan) -> EngineOptions {
 fn notifier_options(flags: &ServeFlags) -> NotifierOptions {
     NotifierOptions {
         queue_capacity: flags.notification_queue_capacity,
+        queue_bytes_max: flags.notification_queue_bytes,
         batch_max: flags.notification_batch_size,
         drain: flags.drain_notification_queue,
     }

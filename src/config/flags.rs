@@ -169,9 +169,15 @@ pub struct ServeFlags {
     #[arg(long = "rules.repair-window", value_name = "DURATION", default_value = "10m")]
     pub rules_repair_window: PromDuration,
 
-    /// How many alerts may wait for each Alertmanager; the oldest are dropped beyond that
+    /// How many alerts may wait for each Alertmanager, each with all that happened to it; beyond that those are dropped
+    /// that wait longest
     #[arg(long = "alertmanager.notification-queue-capacity", value_name = "N", default_value_t = 10_000)]
     pub notification_queue_capacity: usize,
+
+    /// How many bytes may wait for each Alertmanager; beyond that the oldest transitions are dropped, first those of alerts
+    /// that changed most often
+    #[arg(long = "alertmanager.notification-queue-bytes", value_name = "BYTES", default_value_t = 64 << 20)]
+    pub notification_queue_bytes: usize,
 
     /// How many alerts one request to an Alertmanager carries at most
     #[arg(long = "alertmanager.notification-batch-size", value_name = "N", default_value_t = 256)]

@@ -5,7 +5,8 @@ use super::alert::Outgoing;
 use alertmanager_compat::client::{DeliveryQueue, Outcome, QueueOptions};
 use compat_tests::api::Answer;
 use compat_tests::conformance::{
-    Case, Observed, Timing, cases, compare_alerts, compare_group, compare_messages, compare_series, expected,
+    Case, Message, Observed, Timing, cases, compare_alerts, compare_group, compare_messages, compare_series, expected,
+    flapping, parse_time,
 };
 use model::labels::Labels;
 use model::time::Timestamp;
@@ -28,6 +29,8 @@ use ruler::restore::ForRestore;
 use ruler::rule_file::{GroupDefaults, RuleFile};
 use ruler::state::{Departure, GroupId, GroupMemory, RuleId};
 use ruler::view::{AlertsView, RulesView};
+use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
@@ -49,14 +52,17 @@ struct State {
     zero_ms: i64,
     end_ms: i64,
     queue: DeliveryQueue,
+    numbers: u64,
+    /// While the Alertmanager accepts nothing, relative to zero.
+    away_ms: Range<i64>,
     observed: Vec<Observed>,
     slots: Vec<i64>,
     problems: Vec<String>,
 }
 
 impl World {
-    /// Runs `case` to its end.
-    fn run(case: Case) -> (State, Arc<Case>) {
+    /// Runs `case` to its end, with an Alertmanager that accepts nothing for a while, in milliseconds after zero.
+    fn run(case: Case, away_ms: Range<i64>) -> (State, Arc<Case>) {
         let text = format!("groups:\n{}", case.rules_yaml(&TIMING));
         let file = RuleFile::parse("rules.yml", &text, &ParseOptions::default()).unwrap();
         let defaults = GroupDefaults { interval_ms: TIMING.interval_ms, query_offset_ms: 0 };
@@ -91,6 +97,8 @@ impl World {
             zero_ms,
             end_ms,
             queue: DeliveryQueue::new(QueueOptions::default()),
+            numbers: 0,
+            away_ms,
             observed: Vec::new(),
             slots: Vec::new(),
             problems: Vec::new(),
@@ -154,15 +162,33 @@ fn point(sample: VectorSample) -> (String, Vec<(i64, f64)>) {
 }
 
 impl State {
-    /// Delivers what waits, as the task of a target does.
-    fn deliver(&mut self) {
+    /// Delivers what waits, as the task of a target does. When to try again, if the Alertmanager was away.
+    fn deliver(&mut self) -> Option<i64> {
         let (at_ms, at) = (self.now_ms, Duration::from_millis(self.now_ms.unsigned_abs()));
-        while let Ok(batch) = self.queue.next_batch(at, at_ms) {
+        loop {
+            let batch = match self.queue.next_batch(at, at_ms) {
+                Ok(batch) => batch,
+                Err(again) => return again.map(|again| i64::try_from(again.as_millis()).unwrap()),
+            };
+            if self.away_ms.contains(&(at_ms - self.zero_ms)) {
+                self.queue.handle_outcome(&batch, Outcome::Unavailable { retry_after: None }, at);
+                continue;
+            }
             let alerts = serde_json::to_value(&batch.alerts).unwrap();
             let alerts = alerts.as_array().unwrap().iter().cloned();
             self.observed.extend(alerts.map(|alert| Observed { at_ms, alert }));
             self.queue.handle_outcome(&batch, Outcome::Accepted, at);
         }
+    }
+
+    /// Lets time pass, in which is tried again what failed.
+    fn pass(&mut self, until_ms: i64) {
+        while let Some(again_ms) = self.deliver()
+            && again_ms < until_ms
+        {
+            self.now_ms = again_ms;
+        }
+        self.now_ms = until_ms;
     }
 }
 
@@ -212,7 +238,11 @@ impl NotifyPort for World {
     async fn send(&self, departure: Departure) {
         let outgoing = Outgoing { external_url: "http://hearth.example".into(), ..Outgoing::default() };
         let mut state = self.state.lock().unwrap();
-        state.queue.push(departure.messages().filter_map(|alert| outgoing.prepare(0, alert)));
+        for alert in departure.messages() {
+            state.numbers += 1;
+            let parcel = outgoing.prepare(state.numbers, alert);
+            state.queue.push(parcel);
+        }
         state.deliver();
     }
 
@@ -242,7 +272,7 @@ impl Clock for World {
     async fn sleep(&self, wait: Duration) {
         let until_ms = self.state.lock().unwrap().now_ms + i64::try_from(wait.as_millis()).unwrap();
         self.look(until_ms);
-        self.state.lock().unwrap().now_ms = until_ms;
+        self.state.lock().unwrap().pass(until_ms);
     }
 
     fn is_stopped(&self) -> bool {
@@ -254,7 +284,7 @@ impl Clock for World {
 #[test]
 fn every_case_comes_out_as_the_specification_has_it() {
     for case in cases() {
-        let (state, case) = World::run(case);
+        let (state, case) = World::run(case, 0..0);
         let expected = expected(&case, &TIMING, &state.slots);
         let mut problems = state.problems;
         problems.extend(compare_messages(&expected.messages, &state.observed, state.zero_ms, 0, 0));
@@ -262,5 +292,65 @@ fn every_case_comes_out_as_the_specification_has_it() {
         let sent = expected.messages.len();
         let least = if case.name.starts_with("PendingAndResolved") { 0 } else { 10 };
         assert!(sent >= least && state.slots.len() >= 20, "{}: {sent} messages", case.name);
+    }
+}
+
+/// Start and end of what an alert did, in milliseconds after zero: `None` while it fires. In the order of the messages, without
+/// repetitions.
+type Transitions = BTreeMap<String, Vec<(i64, Option<i64>)>>;
+
+fn transitions(messages: impl Iterator<Item = (String, i64, Option<i64>)>) -> Transitions {
+    let mut all = Transitions::new();
+    for (labels, starts_ms, ends_ms) in messages {
+        let told = all.entry(labels).or_default();
+        if told.last() != Some(&(starts_ms, ends_ms)) {
+            told.push((starts_ms, ends_ms));
+        }
+    }
+    all
+}
+
+fn expected_transitions(messages: &[Message]) -> Transitions {
+    transitions(messages.iter().map(|message| {
+        let labels = serde_json::to_string(&message.labels).unwrap();
+        (labels, message.starts_at_ms, message.resolved.then_some(message.ends_at_ms))
+    }))
+}
+
+/// As an Alertmanager reads it: what ends in the past has resolved.
+fn observed_transitions(state: &State) -> Transitions {
+    transitions(state.observed.iter().map(|Observed { at_ms, alert }| {
+        let time = |key: &str| parse_time(alert[key].as_str().unwrap()).unwrap();
+        let labels: BTreeMap<String, String> = serde_json::from_value(alert["labels"].clone()).unwrap();
+        let ends_ms = (time("endsAt") <= *at_ms).then(|| time("endsAt") - state.zero_ms);
+        (serde_json::to_string(&labels).unwrap(), time("startsAt") - state.zero_ms, ends_ms)
+    }))
+}
+
+/// Whatever happens in the ten minutes that an Alertmanager is away, it hears every transition once it is back, in order, and
+/// from then on what the specification has it hear.
+#[test]
+fn a_receiver_that_is_away_for_ten_minutes_misses_no_transition() {
+    const MINUTE_MS: i64 = 60_000;
+    for case in cases().into_iter().chain([flapping()]) {
+        let steps = i64::try_from(case.steps).unwrap();
+        let name = case.name;
+        let find = || cases().into_iter().chain([flapping()]).find(|case| case.name == name).unwrap();
+        for away_from_ms in (0..steps * TIMING.step_ms - 11 * MINUTE_MS).step_by(150_000) {
+            let away_ms = away_from_ms..away_from_ms + 10 * MINUTE_MS;
+            let (state, case) = World::run(find(), away_ms.clone());
+            let expected = expected(&case, &TIMING, &state.slots);
+            assert_eq!(observed_transitions(&state), expected_transitions(&expected.messages), "{name} {away_ms:?}");
+            let stats = state.queue.stats();
+            assert_eq!((stats.dropped, stats.refused, stats.waiting), (0, 0, 0), "{name} {away_ms:?}");
+            // The longest wait after a failure.
+            let back_ms = away_ms.end + 30_000;
+            let is_later = |at_ms: i64| at_ms >= back_ms;
+            let messages: Vec<_> = expected.messages.into_iter().filter(|m| is_later(m.slot_ms)).collect();
+            let zero_ms = state.zero_ms;
+            let observed: Vec<_> = state.observed.into_iter().filter(|o| is_later(o.at_ms - zero_ms)).collect();
+            let problems = compare_messages(&messages, &observed, zero_ms, 0, 0);
+            assert!(problems.is_empty(), "{name} {away_ms:?}: {:#?}", problems.iter().take(5).collect::<Vec<_>>());
+        }
     }
 }

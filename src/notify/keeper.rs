@@ -1,5 +1,6 @@
 //! Who keeps alerts on their way until they are delivered.
 
+use alertmanager_compat::client::Lost;
 use ruler::ports::AlertMessage;
 use std::collections::BTreeSet;
 
@@ -14,4 +15,7 @@ pub trait Keeper: Send + Sync {
 
     /// These messages need not be delivered to the target any more.
     fn settled(&self, url: &str, numbers: &[u64]);
+
+    /// These messages will never reach the target: too much waited for it, or it refuses them. They are settled, too.
+    fn lost(&self, url: &str, lost: &[Lost]);
 }

@@ -43,8 +43,10 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Habits of a notifier.
 #[derive(Debug, Clone, Copy)]
 pub struct NotifierOptions {
-    /// How many alerts may wait for each Alertmanager.
+    /// How many alerts may wait for each Alertmanager, each with all its messages.
     pub queue_capacity: usize,
+    /// How many bytes these messages may have.
+    pub queue_bytes_max: usize,
     /// How many alerts one request carries.
     pub batch_max: usize,
     /// Whether alerts that wait are sent when the process stops.
@@ -189,8 +191,8 @@ impl Shared {
     }
 
     fn queue_options(&self) -> QueueOptions {
-        let NotifierOptions { queue_capacity: capacity, batch_max, .. } = self.options;
-        QueueOptions { capacity, batch_max, ..QueueOptions::default() }
+        let NotifierOptions { queue_capacity: capacity, queue_bytes_max: bytes_max, batch_max, .. } = self.options;
+        QueueOptions { capacity, bytes_max, batch_max, ..QueueOptions::default() }
     }
 
     /// Messages leave for the targets of these groups.
@@ -212,14 +214,15 @@ impl Shared {
 impl TargetStats {
     /// Two groups may have a target of the same URL.
     fn add(&mut self, other: &Self) {
-        let QueueStats { sent, failed, dropped, refused, superseded, expired, waiting } = other.queue;
+        let QueueStats { sent, failed, dropped, refused, superseded, late, waiting, waiting_bytes } = other.queue;
         self.queue.sent += sent;
         self.queue.failed += failed;
         self.queue.dropped += dropped;
         self.queue.refused += refused;
         self.queue.superseded += superseded;
-        self.queue.expired += expired;
+        self.queue.late += late;
         self.queue.waiting += waiting;
+        self.queue.waiting_bytes += waiting_bytes;
         self.latency.add(&other.latency);
     }
 }

@@ -63,7 +63,11 @@ impl Outbox {
     /// Tells what need not be kept any more, these numbers included.
     fn settle(&self, mut content: MutexGuard<'_, Content>, mut numbers: Vec<u64>) {
         numbers.append(&mut content.queue.take_settled());
+        let lost = content.queue.take_lost();
         drop(content);
+        if !lost.is_empty() {
+            self.keeper.lost(&self.url, &lost);
+        }
         if !numbers.is_empty() {
             self.keeper.settled(&self.url, &numbers);
         }

@@ -1,11 +1,13 @@
 use super::testing::{Mood, Receiver, until};
 use super::*;
 use crate::config::Config;
+use alertmanager_compat::client::{LossReason, Lost};
 use model::time::Timestamp;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-const OPTIONS: NotifierOptions = NotifierOptions { queue_capacity: 10_000, batch_max: 2, drain: true };
+const OPTIONS: NotifierOptions =
+    NotifierOptions { queue_capacity: 10_000, queue_bytes_max: 1 << 20, batch_max: 2, drain: true };
 
 fn notifier(section: &str) -> Notifier {
     let notifier = Notifier::new(OPTIONS, Arc::new(Kept::default()));
@@ -47,6 +49,7 @@ async fn send(notifier: &Notifier, names: &[&str], second: i64) {
 struct Kept {
     waiting: Mutex<Vec<(u64, AlertMessage)>>,
     settled: Mutex<Vec<u64>>,
+    lost: Mutex<Vec<(String, u64, LossReason)>>,
     targets: Mutex<BTreeSet<String>>,
 }
 
@@ -61,6 +64,10 @@ impl Keeper for Kept {
 
     fn settled(&self, _: &str, numbers: &[u64]) {
         self.settled.lock().unwrap().extend(numbers);
+    }
+
+    fn lost(&self, url: &str, lost: &[Lost]) {
+        self.lost.lock().unwrap().extend(lost.iter().map(|lost| (url.to_owned(), lost.parcel.number, lost.reason)));
     }
 }
 
@@ -234,5 +241,20 @@ async fn what_was_kept_is_delivered_and_every_message_is_settled_once() {
     settled.sort_unstable();
     assert_eq!(settled, [7, 8, 9, 10]);
     assert!(has(&receiver, &["a"], 1) && has(&receiver, &["b"], 2) && receiver.alerts().len() == 2);
+    notifier.shutdown().await;
+}
+
+#[tokio::test]
+async fn whoever_keeps_messages_learns_which_were_lost_and_why() {
+    let receiver = Receiver::start(Mood::Says("503 Service Unavailable")).await;
+    let kept = Arc::new(Kept::default());
+    let notifier = Notifier::new(NotifierOptions { queue_capacity: 1, ..OPTIONS }, kept.clone());
+    apply(&notifier, &groups(&[&receiver.address], ""));
+    notifier.queue(vec![(1, alert("a", 1)), (2, alert("b", 1))]);
+    receiver.set(Mood::Says("400 Bad Request"));
+    until("the other was refused", || kept.lost.lock().unwrap().len() == 2).await;
+    let url = format!("http://{}/api/v2/alerts", receiver.address);
+    let expected = [(url.clone(), 1, LossReason::TooManyAlerts), (url, 2, LossReason::Refused)];
+    assert_eq!(*kept.lost.lock().unwrap(), expected);
     notifier.shutdown().await;
 }

@@ -4,8 +4,10 @@
 //! stops none of them; this is logged when it begins and when it ends.
 
 use super::clock::wall_clock;
+use super::history::{AlertHistory, Happening};
 use crate::notify::{Keeper, Notifier};
 use alert_journal::journal::{Commit, Journal, JournalStats, Opened};
+use alertmanager_compat::client::Lost;
 use model::time::Timestamp;
 use ruler::ports::{AlertMessage, NotifyPort};
 use ruler::state::{Departure, GroupId, GroupMemory, RuleId};
@@ -24,15 +26,18 @@ const DISK_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub struct AlertStore {
     journal: Journal,
+    /// Told what will never be delivered.
+    history: Option<AlertHistory>,
     thread: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
 
 impl AlertStore {
-    /// Opens the journal in `directory`; what is wrong with it is logged and prevents nothing.
+    /// Opens the journal in `directory`; what is wrong with it is logged and prevents nothing. What could not be delivered
+    /// is noted in `history`.
     ///
     /// # Errors
     /// No thread can be started.
-    pub fn open(directory: &Path) -> std::io::Result<Self> {
+    pub fn open(directory: &Path, history: Option<AlertHistory>) -> std::io::Result<Self> {
         let (journal, writer, opened) = Journal::open(Arc::new(RealDisk), directory, wall_clock);
         let Opened { alerts, messages, troubles } = opened;
         for trouble in troubles {
@@ -40,7 +45,7 @@ impl AlertStore {
         }
         tracing::info!(alerts, undelivered = messages, "alerts are remembered");
         let thread = std::thread::Builder::new().name("alert-journal".into()).spawn(move || writer.run())?;
-        Ok(Self { journal, thread: Arc::new(Mutex::new(Some(thread))) })
+        Ok(Self { journal, history, thread: Arc::new(Mutex::new(Some(thread))) })
     }
 
     /// Figures for the operator.
@@ -70,6 +75,12 @@ impl Keeper for AlertStore {
 
     fn settled(&self, url: &str, numbers: &[u64]) {
         self.journal.settled(url, numbers);
+    }
+
+    fn lost(&self, url: &str, lost: &[Lost]) {
+        let Some(history) = &self.history else { return };
+        let now = wall_clock();
+        lost.iter().for_each(|lost| history.note(Happening::undelivered(url, lost, now)));
     }
 }
 

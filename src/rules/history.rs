@@ -11,8 +11,12 @@ pub use entry::HistoryEntry;
 pub use metrics::HistoryCollector;
 pub use search::{HistoryPage, HistorySearch};
 
-use ruler::state::RuleId;
+use alertmanager_compat::client::{LossReason, Lost, Parcel};
+use model::time::Timestamp;
+use ruler::evaluation::ALERT_NAME;
+use ruler::state::{GroupId, RuleId};
 use ruler::transition::Transition;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -46,7 +50,7 @@ struct Shared {
 pub struct Happening {
     /// Which rule.
     pub rule: Arc<RuleId>,
-    /// The slot of the evaluation, in milliseconds since the Unix epoch.
+    /// The slot of the evaluation, or when a message was lost, in milliseconds since the Unix epoch.
     pub slot_ms: i64,
     /// What.
     pub what: What,
@@ -57,6 +61,13 @@ pub struct Happening {
 pub enum What {
     /// Alerts changed.
     Alerts(Arc<[Transition]>),
+    /// A message about an alert will never be delivered.
+    Undelivered {
+        /// What it said, as the Alertmanager would have read it.
+        message: Box<Parcel>,
+        /// Who does not hear it, and why.
+        error: String,
+    },
     /// The rule failed after it had been good, for this reason.
     Failed(Arc<str>),
     /// The rule is good after it had failed.
@@ -78,8 +89,26 @@ impl What {
     fn len(&self) -> usize {
         match self {
             Self::Alerts(transitions) => transitions.len(),
-            Self::Failed(_) | Self::Recovered => 1,
+            Self::Undelivered { .. } | Self::Failed(_) | Self::Recovered => 1,
         }
+    }
+}
+
+impl Happening {
+    /// That the Alertmanager at `url` will not hear a message. Which group it came from is not known any more.
+    #[must_use]
+    pub fn undelivered(url: &str, lost: &Lost, now: Timestamp) -> Self {
+        let Lost { parcel, reason } = lost;
+        let why = match reason {
+            LossReason::TooManyAlerts => "too many alerts wait for it",
+            LossReason::TooManyBytes => "too many bytes wait for it",
+            LossReason::Refused => "it does not accept the alert",
+        };
+        let group = Arc::new(GroupId { file: String::new(), name: String::new() });
+        let name = parcel.alert.labels.get(ALERT_NAME).unwrap_or_default().to_owned();
+        let rule = Arc::new(RuleId { group, name, labels: BTreeMap::new(), nth: 0 });
+        let what = What::Undelivered { message: Box::new(parcel.clone()), error: format!("{url}: {why}") };
+        Self { rule, slot_ms: now.0, what }
     }
 }
 

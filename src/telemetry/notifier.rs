@@ -42,15 +42,24 @@ const COUNTERS: [Counted; 6] = [
     ("hearth_notifications_accepted", "Alerts that an Alertmanager accepted.", |target| target.queue.sent),
     ("hearth_notifications_errors", "Alerts in deliveries that failed.", |target| target.queue.failed),
     (
-        "hearth_notifications_expired",
-        "Firing alerts dropped because nobody would believe them any more and something newer waited.",
-        |target| target.queue.expired,
+        "hearth_notifications_late",
+        "Firing alerts that an Alertmanager accepted only when they had changed again, after their end.",
+        |target| target.queue.late,
     ),
-    ("hearth_notifications_dropped", "Alerts dropped because too many waited or they were refused.", |target| {
-        target.queue.dropped + target.queue.refused
-    }),
+    (
+        "hearth_notifications_dropped",
+        "Messages about alerts dropped because too many waited or they were refused.",
+        |target| target.queue.dropped + target.queue.refused,
+    ),
     ("hearth_notifications_superseded", "Alerts replaced by news before they were accepted.", |target| {
         target.queue.superseded
+    }),
+];
+
+const GAUGES: [Counted; 2] = [
+    ("hearth_notifications_queue_length", "Alerts that wait to be delivered.", |target| target.queue.waiting as u64),
+    ("hearth_notifications_queue_bytes", "Bytes of all that waits to be delivered.", |target| {
+        target.queue.waiting_bytes as u64
     }),
 ];
 
@@ -71,11 +80,11 @@ impl Collector for NotifierCollector {
                 ConstCounter::new(of(target)).encode(family.encode_family(&target.labels())?)?;
             }
         }
-        let help = "Alerts that wait to be delivered.";
-        let name = "hearth_notifications_queue_length";
-        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-        for target in &targets {
-            ConstGauge::new(target.queue.waiting as u64).encode(family.encode_family(&target.labels())?)?;
+        for (name, help, of) in GAUGES {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for target in &targets {
+                ConstGauge::new(of(target)).encode(family.encode_family(&target.labels())?)?;
+            }
         }
         let help = "Time that a delivery takes that is accepted.";
         let name = "hearth_notifications_latency_seconds";

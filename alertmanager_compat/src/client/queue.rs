@@ -2,15 +2,18 @@
 //!
 //! Pure: [`DeliveryQueue::next_batch`] says what to send and [`DeliveryQueue::handle_outcome`] is told what became of it. What
 //! could not be delivered is sent again, until it is accepted or something newer is known. What the Alertmanager will never
-//! accept is found by halving the batch, and dropped alone. Beyond the capacity the oldest message is dropped. All that is
-//! dropped is counted.
+//! accept is found by halving the batch, and dropped alone. All that is dropped is counted, and told by
+//! [`DeliveryQueue::take_lost`].
 //!
 //! Alerts (by their labels) wait in the order of arrival, the messages of one alert in a line: one per transition. A message
 //! about a transition that still waits takes its place, so that no stream of repetitions can keep an alert from ever being
 //! sent. A message about another transition waits behind it: that an alert fired is told even if it resolved meanwhile,
-//! and an Alertmanager that was away hears both in their order, one request after the other. Two bounds: a firing message
-//! that is no longer to be believed and has another behind it is dropped, for the Alertmanager would take it as resolved
-//! anyway; and a line has at most [`LINE_MAX`] messages, of which the oldest goes first.
+//! and an Alertmanager that was away hears all of them in their order, one request after the other. A firing message whose end
+//! passed meanwhile, and that has another behind it, is given a new end a little ahead: an Alertmanager would take it as
+//! resolved otherwise, and never say that the alert fired.
+//!
+//! Bounds: the number of alerts that wait, beyond which the one that waits longest goes; and the bytes of their messages,
+//! beyond which the oldest messages go, first those of lines with more than [`LINE_KEPT`].
 //!
 //! Every message has a number. Who keeps messages until they are delivered learns from [`DeliveryQueue::take_settled`] which
 //! of them need no longer be kept.
@@ -18,11 +21,15 @@
 use super::outcome::Outcome;
 use crate::alert::PostableAlert;
 use model::labels::Labels;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
-/// Most messages of one alert that wait.
-pub const LINE_MAX: usize = 4;
+/// While bytes are short: alerts with more messages than this give theirs up first, from the oldest on.
+const LINE_KEPT: usize = 4;
+/// A message may repeat one of the last so many of its line: the last one, but for alerts that relabelling made one.
+const REPETITION_DISTANCE_MAX: usize = 64;
+/// How long a firing message is to be believed that is told late, with another behind it: long enough to reach it.
+pub const LATE_BELIEF_MS: i64 = 60_000;
 
 /// A message on its way.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,9 +45,9 @@ pub struct Parcel {
 /// Habits of a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QueueOptions {
-    /// How many messages may wait.
+    /// How many alerts may wait, each with all its messages.
     pub capacity: usize,
-    /// How many bytes the waiting alerts may have.
+    /// How many bytes the waiting messages may have.
     pub bytes_max: usize,
     /// How many alerts one request carries.
     pub batch_max: usize,
@@ -72,16 +79,38 @@ pub struct QueueStats {
     pub sent: u64,
     /// Alerts in requests that failed; each attempt counts.
     pub failed: u64,
-    /// Alerts that were dropped because too many waited.
+    /// Messages that were dropped because too many waited.
     pub dropped: u64,
     /// Alerts that were dropped because the Alertmanager does not accept them.
     pub refused: u64,
     /// Messages that were replaced by a repetition before they were accepted.
     pub superseded: u64,
-    /// Firing messages that were dropped because the time until when to believe them passed and there was something newer.
-    pub expired: u64,
-    /// Messages that wait, those under way included.
+    /// Firing messages that were accepted after the time until when to believe them, with something newer behind them.
+    pub late: u64,
+    /// Alerts of which something waits, those under way included.
     pub waiting: usize,
+    /// Bytes of all messages that wait.
+    pub waiting_bytes: usize,
+}
+
+/// A message that will never be delivered.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Lost {
+    /// What it said.
+    pub parcel: Parcel,
+    /// Why.
+    pub reason: LossReason,
+}
+
+/// Why a message will never be delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LossReason {
+    /// More alerts waited than [`QueueOptions::capacity`].
+    TooManyAlerts,
+    /// More bytes waited than [`QueueOptions::bytes_max`].
+    TooManyBytes,
+    /// The Alertmanager does not accept it.
+    Refused,
 }
 
 /// Alerts to send in one request.
@@ -91,6 +120,8 @@ pub struct Batch {
     pub alerts: Vec<PostableAlert>,
     /// Place and number of each.
     entries: Vec<(u64, u64)>,
+    /// How many of them are told after their time.
+    late: u64,
 }
 
 /// Alerts that wait for one Alertmanager.
@@ -101,10 +132,12 @@ pub struct DeliveryQueue {
     waiting: BTreeMap<u64, Line>,
     /// Place by labels.
     places: HashMap<Labels, u64>,
+    /// Places of the lines with more than [`LINE_KEPT`] messages.
+    long: BTreeSet<u64>,
+    /// Of all messages that wait.
+    numbers: HashSet<u64>,
     /// Messages that arrived so far.
     arrivals: u64,
-    /// How many messages wait.
-    messages: usize,
     /// Of all messages that wait.
     bytes: usize,
     /// Failures since something was last accepted.
@@ -115,6 +148,8 @@ pub struct DeliveryQueue {
     batch_limit: usize,
     /// Numbers of messages that wait no more, until somebody asks.
     settled: Vec<u64>,
+    /// What was lost, until somebody asks.
+    lost: Vec<Lost>,
     stats: QueueStats,
 }
 
@@ -142,13 +177,15 @@ impl DeliveryQueue {
             options,
             waiting: BTreeMap::new(),
             places: HashMap::new(),
+            long: BTreeSet::new(),
+            numbers: HashSet::new(),
             arrivals: 0,
-            messages: 0,
             bytes: 0,
             failures: 0,
             not_before: Duration::ZERO,
             batch_limit: options.batch_max.max(1),
             settled: Vec::new(),
+            lost: Vec::new(),
             stats: QueueStats::default(),
         }
     }
@@ -156,7 +193,7 @@ impl DeliveryQueue {
     /// Figures for the operator.
     #[must_use]
     pub fn stats(&self) -> QueueStats {
-        QueueStats { waiting: self.messages, ..self.stats }
+        QueueStats { waiting: self.waiting.len(), waiting_bytes: self.bytes, ..self.stats }
     }
 
     /// Whether nothing waits.
@@ -171,28 +208,37 @@ impl DeliveryQueue {
         std::mem::take(&mut self.settled)
     }
 
+    /// The messages that were lost since the last call, in the order in which that happened.
+    #[must_use]
+    pub fn take_lost(&mut self) -> Vec<Lost> {
+        std::mem::take(&mut self.lost)
+    }
+
     /// Adds messages; one about a transition that still waits takes the place of what it repeats. One that waits already, by
     /// its number, waits on.
     pub fn push(&mut self, parcels: impl IntoIterator<Item = Parcel>) {
         for parcel in parcels {
             self.push_one(parcel);
-            while self.messages > self.options.capacity || self.bytes > self.options.bytes_max {
-                self.drop_oldest();
+            while self.waiting.len() > self.options.capacity {
+                self.lose_oldest_alert();
+            }
+            while self.bytes > self.options.bytes_max {
+                self.lose_oldest_message();
             }
         }
     }
 
     fn push_one(&mut self, parcel: Parcel) {
+        if !self.numbers.insert(parcel.number) {
+            return;
+        }
         self.arrivals += 1;
         let arrival = self.arrivals;
         let place = *self.places.entry(parcel.alert.labels.clone()).or_insert(arrival);
         let line = self.waiting.entry(place).or_default();
-        if line.iter().any(|waiting| waiting.parcel.number == parcel.number) {
-            return;
-        }
-        self.messages += 1;
         self.bytes += parcel.alert.size_bytes();
-        match line.iter_mut().find(|older| older.parcel.is_about_the_same(&parcel)) {
+        let mut newest = line.iter_mut().rev().take(REPETITION_DISTANCE_MAX);
+        match newest.find(|older| older.parcel.is_about_the_same(&parcel)) {
             Some(older) => {
                 let older = std::mem::replace(older, Waiting { arrival, parcel });
                 self.stats.superseded += 1;
@@ -200,36 +246,53 @@ impl DeliveryQueue {
             }
             None => {
                 line.push_back(Waiting { arrival, parcel });
-                if line.len() > LINE_MAX {
-                    self.stats.dropped += 1;
-                    self.remove_first(place);
+                if line.len() > LINE_KEPT {
+                    self.long.insert(place);
                 }
             }
         }
     }
 
-    fn drop_oldest(&mut self) {
-        if let Some(place) = self.waiting.keys().next().copied() {
-            self.remove_first(place);
-            self.stats.dropped += 1;
+    fn lose_oldest_alert(&mut self) {
+        let Some(place) = self.waiting.keys().next().copied() else { return };
+        while self.waiting.contains_key(&place) {
+            self.lose_first(place, LossReason::TooManyAlerts);
         }
+    }
+
+    fn lose_oldest_message(&mut self) {
+        let place = self.long.first().or_else(|| self.waiting.keys().next()).copied();
+        if let Some(place) = place {
+            self.lose_first(place, LossReason::TooManyBytes);
+        }
+    }
+
+    fn lose_first(&mut self, place: u64, reason: LossReason) {
+        let Some(parcel) = self.remove_first(place) else { return };
+        match reason {
+            LossReason::TooManyAlerts | LossReason::TooManyBytes => self.stats.dropped += 1,
+            LossReason::Refused => self.stats.refused += 1,
+        }
+        self.lost.push(Lost { parcel, reason });
     }
 
     /// Takes the first message of a line away, and the line when it was the only one.
-    fn remove_first(&mut self, place: u64) {
-        let Some(line) = self.waiting.get_mut(&place) else { return };
-        let gone = line.pop_front();
+    fn remove_first(&mut self, place: u64) -> Option<Parcel> {
+        let line = self.waiting.get_mut(&place)?;
+        let gone = line.pop_front()?.parcel;
+        if line.len() <= LINE_KEPT {
+            self.long.remove(&place);
+        }
         if line.is_empty() {
             self.waiting.remove(&place);
-            gone.iter().for_each(|gone| {
-                self.places.remove(&gone.parcel.alert.labels);
-            });
+            self.places.remove(&gone.alert.labels);
         }
-        gone.iter().for_each(|gone| self.note_gone(&gone.parcel));
+        self.note_gone(&gone);
+        Some(gone)
     }
 
     fn note_gone(&mut self, parcel: &Parcel) {
-        self.messages -= 1;
+        self.numbers.remove(&parcel.number);
         self.bytes -= parcel.alert.size_bytes();
         self.settled.push(parcel.number);
     }
@@ -245,8 +308,7 @@ impl DeliveryQueue {
         if now < self.not_before {
             return Err(Some(self.not_before));
         }
-        self.drop_expired(wall_ms);
-        let mut batch = Batch { alerts: Vec::new(), entries: Vec::new() };
+        let mut batch = Batch { alerts: Vec::new(), entries: Vec::new(), late: 0 };
         let mut bytes = 0;
         for (place, line) in self.waiting.iter().take(self.batch_limit) {
             let Some(Waiting { parcel: first, .. }) = line.front() else { continue };
@@ -254,21 +316,15 @@ impl DeliveryQueue {
             if bytes > self.options.batch_bytes_max && !batch.alerts.is_empty() {
                 break;
             }
-            batch.alerts.push(first.alert.clone());
+            let mut alert = first.alert.clone();
+            if is_late(line, wall_ms) {
+                alert.ends_at_ms = wall_ms.saturating_add(LATE_BELIEF_MS);
+                batch.late += 1;
+            }
+            batch.alerts.push(alert);
             batch.entries.push((*place, first.number));
         }
         Ok(batch)
-    }
-
-    /// Of the alerts whose turn it is, drops firing messages that are no longer to be believed and have others behind them.
-    fn drop_expired(&mut self, wall_ms: i64) {
-        let turn: Vec<u64> = self.waiting.keys().take(self.batch_limit).copied().collect();
-        for place in turn {
-            while self.waiting.get(&place).is_some_and(|line| has_expired(line, wall_ms)) {
-                self.stats.expired += 1;
-                self.remove_first(place);
-            }
-        }
     }
 
     /// Takes note of what became of a batch.
@@ -277,7 +333,8 @@ impl DeliveryQueue {
         match outcome {
             Outcome::Accepted => {
                 self.stats.sent += alerts;
-                self.forget(batch);
+                self.stats.late += batch.late;
+                self.forget(batch, None);
                 self.failures = 0;
                 self.not_before = now;
                 self.batch_limit = self.batch_limit.saturating_mul(2).min(self.options.batch_max.max(1));
@@ -287,8 +344,7 @@ impl DeliveryQueue {
                 self.failures = 0;
                 self.not_before = now;
                 if batch.alerts.len() <= 1 {
-                    self.stats.refused += alerts;
-                    self.forget(batch);
+                    self.forget(batch, Some(LossReason::Refused));
                 } else {
                     self.batch_limit = batch.alerts.len() / 2;
                 }
@@ -304,19 +360,30 @@ impl DeliveryQueue {
         }
     }
 
-    /// Takes the messages of a batch away. Alerts of which more is to be told wait on where what comes next arrived.
-    fn forget(&mut self, batch: &Batch) {
+    /// Takes the messages of a batch away, lost if there is a reason. Alerts of which more is to be told wait on where what
+    /// comes next arrived.
+    fn forget(&mut self, batch: &Batch, lost: Option<LossReason>) {
         for (place, number) in &batch.entries {
-            if self.waiting.get(place).and_then(VecDeque::front).is_some_and(|first| first.parcel.number == *number) {
-                self.remove_first(*place);
+            let is_first = |line: &Line| line.front().is_some_and(|first| first.parcel.number == *number);
+            if self.waiting.get(place).is_some_and(is_first) {
+                match lost {
+                    Some(reason) => self.lose_first(*place, reason),
+                    None => drop(self.remove_first(*place)),
+                }
             }
-            if let Some(line) = self.waiting.remove(place)
-                && let Some(Waiting { arrival, parcel }) = line.front()
-            {
-                self.places.insert(parcel.alert.labels.clone(), *arrival);
-                self.waiting.insert(*arrival, line);
-            }
+            self.move_back(*place);
         }
+    }
+
+    /// Gives a line the place of its first message.
+    fn move_back(&mut self, place: u64) {
+        let Some(line) = self.waiting.remove(&place) else { return };
+        let Some(Waiting { arrival, parcel }) = line.front() else { return };
+        self.places.insert(parcel.alert.labels.clone(), *arrival);
+        if self.long.remove(&place) {
+            self.long.insert(*arrival);
+        }
+        self.waiting.insert(*arrival, line);
     }
 
     /// Ends the current wait, for a last attempt before the process stops.
@@ -331,7 +398,8 @@ impl Parcel {
     }
 }
 
-fn has_expired(line: &Line, wall_ms: i64) -> bool {
+/// Whether the first message of a line is no longer to be believed, and not the last word.
+fn is_late(line: &Line, wall_ms: i64) -> bool {
     line.len() > 1
         && line.front().is_some_and(|first| !first.parcel.resolved && first.parcel.alert.ends_at_ms <= wall_ms)
 }

@@ -110,6 +110,27 @@ pub fn cases() -> Vec<Case> {
     ]
 }
 
+/// Fires and resolves with every evaluation for twenty minutes. Not one of the rules' own cases.
+#[must_use]
+pub fn flapping() -> Case {
+    const NAME: &str = "Flapping";
+    let runs: Vec<_> = [(2, 5.0), (2, 15.0)].repeat(20);
+    Case {
+        name: NAME,
+        rules: vec![CaseRule {
+            alert: "Flapping_Zero",
+            query: above(NAME, "flap", 10),
+            hold_steps: 0,
+            labels: vec![("rulegroup", NAME)],
+            annotations: vec![("description", "To and fro".into())],
+            source: Source::Above { rule: "flap", limit: 10.0 },
+            expanded: |_, _| vec![("description", "To and fro".into())],
+        }],
+        series: vec![Series::new(&[("case", NAME), ("rule", "flap")], &runs)],
+        steps: 120,
+    }
+}
+
 fn above(case: &str, rule: &str, limit: u32) -> String {
     format!("{METRIC}{{case=\"{case}\",rule=\"{rule}\"}} > {limit}")
 }

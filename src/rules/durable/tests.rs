@@ -9,8 +9,8 @@ use ruler::state::Change;
 const TARGET: &str = "http://127.0.0.1:1/api/v2/alerts";
 
 fn desk(directory: &Path) -> AlertDesk {
-    let store = AlertStore::open(directory).unwrap();
-    let options = NotifierOptions { queue_capacity: 10, batch_max: 10, drain: false };
+    let store = AlertStore::open(directory, None).unwrap();
+    let options = NotifierOptions { queue_capacity: 10, queue_bytes_max: 1 << 20, batch_max: 10, drain: false };
     let notifier = Notifier::new(options, Arc::new(store.clone()));
     let text = "alerting: {alertmanagers: [{static_configs: [{targets: ['127.0.0.1:1']}]}]}";
     notifier.apply(&Config::parse(text).unwrap().alerting, Labels::empty(), "http://h");

@@ -1,8 +1,9 @@
 //! One entry of the history, as it is stored and shown.
 
 use super::{Happening, What};
+use alertmanager_compat::client::Parcel;
 use ruler::evaluation::ALERT_NAME;
-use ruler::transition::Transition;
+use ruler::transition::{Phase, Transition};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -39,7 +40,7 @@ pub struct HistoryEntry {
     pub to: String,
     /// Why.
     pub reason: String,
-    /// Why the rule failed.
+    /// Why the rule failed, or the message was not delivered and to whom.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub error: String,
 }
@@ -53,6 +54,7 @@ pub(super) fn encode(happening: &Happening, out: &mut Vec<(i64, Vec<u8>)>) {
     };
     match &happening.what {
         What::Alerts(transitions) => transitions.iter().for_each(|transition| push(&of_alert(happening, transition))),
+        What::Undelivered { message, error } => push(&of_message(happening, message, error)),
         What::Failed(error) => push(&of_rule(happening, ["ok", "err", "evaluation_failed"], error)),
         What::Recovered => push(&of_rule(happening, ["err", "ok", "evaluation_recovered"], "")),
     }
@@ -98,6 +100,16 @@ fn of_alert(happening: &Happening, transition: &Transition) -> HistoryEntry {
         to: transition.to.name().to_owned(),
         reason: transition.cause.name().to_owned(),
         ..of_rule(happening, [""; 3], "")
+    }
+}
+
+fn of_message(happening: &Happening, message: &Parcel, error: &str) -> HistoryEntry {
+    let phase = if message.resolved { Phase::Inactive } else { Phase::Firing }.name();
+    let labels = message.alert.labels.iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
+    HistoryEntry {
+        labels: labels.collect(),
+        annotations: message.alert.annotations.iter().cloned().collect(),
+        ..of_rule(happening, [phase, phase, "not_delivered"], error)
     }
 }
 

@@ -91,3 +91,34 @@ fn readers_choose_by_labels_rule_state_and_time_and_read_page_by_page() {
     let before = first.next_token.unwrap().parse().ok();
     assert_eq!(found(&history, &HistorySearch { limit: 2, before, ..search() }), ["A firing", "B firing"]);
 }
+
+/// What an Alertmanager will never hear is not lost without a trace.
+#[test]
+fn a_message_that_will_never_be_delivered_is_noted_with_its_reason() {
+    let directory = tempfile::tempdir().unwrap();
+    let history = AlertHistory::open(directory.path(), OPTIONS).unwrap();
+    let alert = alertmanager_compat::alert::PostableAlert {
+        labels: Labels::from_pairs([("alertname", "Down"), ("job", "a")]).unwrap(),
+        annotations: [].into(),
+        starts_at_ms: 1,
+        ends_at_ms: 2,
+        generator_url: "".into(),
+    };
+    let parcel = Parcel { number: 1, resolved: false, alert };
+    for reason in [LossReason::TooManyAlerts, LossReason::TooManyBytes, LossReason::Refused] {
+        history.note(Happening::undelivered("http://am", &Lost { parcel: parcel.clone(), reason }, Timestamp(7)));
+    }
+    history.close();
+    let page = history.search(&search()).unwrap();
+    let errors: Vec<_> = page.transitions.iter().map(|entry| entry.error.as_str()).collect();
+    assert_eq!(
+        errors,
+        [
+            "http://am: it does not accept the alert",
+            "http://am: too many bytes wait for it",
+            "http://am: too many alerts wait for it"
+        ]
+    );
+    let HistoryEntry { rule, from, to, reason, .. } = &page.transitions[0];
+    assert_eq!([rule, from, to, reason], ["Down", "firing", "firing", "not_delivered"]);
+}

@@ -27,6 +27,11 @@ fn queue(capacity: usize, batch_max: usize) -> DeliveryQueue {
     DeliveryQueue::new(QueueOptions { capacity, batch_max, ..QueueOptions::default() })
 }
 
+/// What was counted; how large the messages are does not matter.
+fn counts(queue: &DeliveryQueue) -> QueueStats {
+    QueueStats { waiting_bytes: 0, ..queue.stats() }
+}
+
 fn names(batch: &Batch) -> Vec<(&str, i64)> {
     batch.alerts.iter().map(|a| (a.labels.get("alertname").unwrap(), a.ends_at_ms)).collect()
 }
@@ -45,7 +50,7 @@ fn batches_leave_in_order_of_arrival() {
     assert_eq!(names(&batch), [("c", 1)]);
     queue.handle_outcome(&batch, Outcome::Accepted, NOW);
     assert_eq!(queue.next_batch(NOW, 0), Err(None));
-    assert_eq!(queue.stats(), QueueStats { sent: 3, ..QueueStats::default() });
+    assert_eq!(counts(&queue), QueueStats { sent: 3, ..QueueStats::default() });
 }
 
 #[test]
@@ -61,7 +66,7 @@ fn a_failed_batch_waits_and_news_take_the_place_of_what_they_replace() {
     assert_eq!(names(&batch), [("a", 2), ("b", 1)]);
     queue.handle_outcome(&batch, DOWN, later);
     assert_eq!(queue.next_batch(later, 0), Err(Some(later + Duration::from_millis(500))));
-    assert_eq!(queue.stats(), QueueStats { failed: 4, superseded: 1, waiting: 2, ..QueueStats::default() });
+    assert_eq!(counts(&queue), QueueStats { failed: 4, superseded: 1, waiting: 2, ..QueueStats::default() });
 }
 
 #[test]
@@ -110,7 +115,7 @@ fn beyond_the_capacity_the_oldest_are_dropped_and_counted() {
     let mut queue = queue(2, 10);
     queue.push((0..5).map(|i| alert(&i.to_string(), i)).map(parcel));
     assert_eq!(names(&queue.next_batch(NOW, 0).unwrap()), [("3", 3), ("4", 4)]);
-    assert_eq!(queue.stats(), QueueStats { dropped: 3, waiting: 2, ..QueueStats::default() });
+    assert_eq!(counts(&queue), QueueStats { dropped: 3, waiting: 2, ..QueueStats::default() });
 }
 
 #[test]
@@ -198,29 +203,63 @@ fn every_transition_is_told_in_order_and_repetitions_once() {
     let mut queue = queue(10, 10);
     queue.push([transition(5, 100, false), transition(5, 160, false), transition(5, 70, true)]);
     queue.push([transition(5, 70, true), transition(80, 200, false)]);
-    assert_eq!(queue.stats(), QueueStats { superseded: 2, waiting: 3, ..QueueStats::default() });
+    assert_eq!(counts(&queue), QueueStats { superseded: 2, waiting: 1, ..QueueStats::default() });
     assert_eq!(queue.next_batch(NOW, 0).unwrap().alerts.len(), 1, "one request after the other");
     assert_eq!(heard(&mut queue, 0), [(5, 160), (5, 70), (80, 200)]);
 }
 
+/// An Alertmanager takes an alert whose end has passed as resolved, and would never say that it fired.
 #[test]
-fn a_firing_message_that_nobody_would_believe_gives_way_to_a_newer_one_and_is_counted() {
+fn that_an_alert_fired_is_told_however_late_and_before_what_followed() {
     let mut queue = queue(10, 10);
     queue.push([transition(5, 160, false), transition(5, 70, true)]);
-    assert_eq!(heard(&mut queue, 160), [(5, 70)]);
-    assert_eq!(queue.stats(), QueueStats { sent: 1, expired: 1, ..QueueStats::default() });
+    assert_eq!(heard(&mut queue, 160), [(5, 160 + LATE_BELIEF_MS), (5, 70)]);
+    assert_eq!(counts(&queue), QueueStats { sent: 2, late: 1, ..QueueStats::default() });
     queue.push([transition(200, 260, false)]);
-    assert_eq!(heard(&mut queue, 300), [(200, 260)], "the last word of an alert is always told");
+    assert_eq!(heard(&mut queue, 300), [(200, 260)], "the last word of an alert is told as it was");
+    assert_eq!(queue.stats().late, 1);
 }
 
 #[test]
-fn an_alert_that_flaps_while_its_target_is_away_keeps_its_last_transitions() {
-    let mut queue = queue(100, 10);
-    for round in 0..10 {
+fn an_alert_that_flaps_while_its_target_is_away_keeps_all_its_transitions() {
+    let mut queue = queue(1, 10);
+    let mut expected = Vec::new();
+    for round in 0..500 {
+        let (fires, resolves) = (round * 10, round * 10 + 5);
+        queue.push([transition(fires, 10_000, false), transition(resolves - 5, resolves, true)]);
+        expected.extend([(fires, 10_000), (fires, resolves)]);
+    }
+    assert_eq!(heard(&mut queue, 0), expected);
+    assert_eq!((queue.stats().dropped, queue.bytes), (0, 0));
+}
+
+/// Room for six messages: whoever has more than four gives way to those that have few.
+#[test]
+fn when_bytes_are_short_the_oldest_transitions_of_long_lines_are_lost_and_told() {
+    let size = alert("a", 0).size_bytes();
+    let mut queue = DeliveryQueue::new(QueueOptions { bytes_max: 6 * size, ..QueueOptions::default() });
+    queue.push([parcel(alert("b", 7))]);
+    for round in 0..5 {
         queue.push([transition(round * 10, 1_000, false), transition(round * 10, round * 10 + 5, true)]);
     }
-    assert_eq!((queue.stats().waiting, queue.stats().dropped), (LINE_MAX, 16));
-    assert_eq!(heard(&mut queue, 0), [(80, 1_000), (80, 85), (90, 1_000), (90, 95)]);
+    let lost: Vec<_> = queue.take_lost().iter().map(|lost| (lost.parcel.alert.starts_at_ms, lost.reason)).collect();
+    let expected = [0, 0, 10, 10, 20].map(|start| (start, LossReason::TooManyBytes));
+    assert_eq!((lost.as_slice(), queue.stats().dropped), (expected.as_slice(), 5));
+    queue.push([parcel(alert("c", 8)), parcel(alert("d", 9))]);
+    let lost: Vec<_> = queue.take_lost().iter().map(|lost| lost.parcel.alert.ends_at_ms).collect();
+    assert_eq!(lost, [25, 7], "then what waits longest");
+    assert_eq!((queue.stats().waiting, queue.stats().waiting_bytes), (3, 6 * size));
+    assert_eq!(heard(&mut queue, 0).len(), 6);
+}
+
+#[test]
+fn beyond_the_capacity_the_alert_that_waits_longest_is_lost_with_all_its_messages() {
+    let mut queue = queue(2, 10);
+    queue.push([transition(1, 50, false), transition(1, 20, true)]);
+    queue.push([parcel(alert("b", 1)), parcel(alert("c", 1))]);
+    let lost = queue.take_lost();
+    assert!(lost.iter().all(|lost| lost.reason == LossReason::TooManyAlerts));
+    assert_eq!((lost.len(), queue.stats().dropped, queue.stats().waiting), (2, 2, 2));
 }
 
 /// Who keeps messages on disk must be told of each of them, however it ended.
