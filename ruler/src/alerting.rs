@@ -278,6 +278,33 @@ impl RuleAlerts {
         samples
     }
 
+    /// The series that an earlier process wrote, after [`RuleAlerts::restore`]. Where an alert changed in `last_good`, the last
+    /// slot that is known, those from before it, too: perhaps the process ended before it stored the new ones.
+    pub fn written_before(&mut self, last_good: Option<Timestamp>) -> Vec<Labels> {
+        let mut written = Vec::with_capacity(2 * self.tracked.len());
+        for (labels, Tracked { instance, series, .. }) in &mut self.tracked {
+            let was_pending = instance.active_at < last_good.unwrap_or(instance.active_at);
+            let (firing, pending) = match instance.state {
+                AlertState::Pending => (false, true),
+                AlertState::Firing { fired_at, .. } => (true, was_pending && Some(fired_at) == last_good),
+                AlertState::Resolved { resolved_at, .. } if Some(resolved_at) == last_good => (true, false),
+                AlertState::Resolved { .. } => continue,
+            };
+            if pending {
+                written.push(AlertSeries::new(labels, false).alerts);
+            }
+            let known = series.insert(AlertSeries::new(labels, firing));
+            if firing {
+                written.push(known.alerts.clone());
+            }
+            written.push(known.for_state.clone());
+            if !instance.is_active() {
+                *series = None;
+            }
+        }
+        written
+    }
+
     /// What changed since the last call, and the alerts to send at `now`; they count as sent.
     pub fn depart(&mut self, now: Timestamp, sending: Sending) -> Vec<Change> {
         let Sending { due, resend_delay_ms, lasting_ms } = sending;

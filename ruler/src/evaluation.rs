@@ -5,6 +5,7 @@
 
 use crate::alert_instance::Annotations;
 use crate::annotate::{Expansion, Scope, TemplateContext};
+use crate::ended::{self, EarlierSlots};
 use crate::error::RuleError;
 use crate::overlay::overlay;
 use crate::ports::{Element, Queries, QueryValue, RuleSample};
@@ -37,6 +38,8 @@ pub struct Request {
     pub context: Arc<TemplateContext>,
     /// Look up since when its alerts are active, in series that were written so long ago at most, in milliseconds.
     pub look_back_ms: Option<i64>,
+    /// Look up what an earlier process wrote.
+    pub earlier: Option<EarlierSlots>,
 }
 
 /// What the evaluation of one rule came to.
@@ -50,6 +53,8 @@ pub struct Evaluation {
     pub cost: Option<Cost>,
     /// Since when alerts are active as far as series say, if that was looked up.
     pub for_states: Option<Vec<ForState>>,
+    /// Series that an earlier process wrote last, if that was looked up.
+    pub written_before: Option<Vec<Labels>>,
 }
 
 /// What an evaluation took, queries of templates included.
@@ -69,7 +74,8 @@ impl Evaluation {
     /// One that came to nothing.
     #[must_use]
     pub fn failed(error: RuleError) -> Self {
-        Self { result: Err(error), templates: TemplateReport::default(), cost: None, for_states: None }
+        let templates = TemplateReport::default();
+        Self { result: Err(error), templates, cost: None, for_states: None, written_before: None }
     }
 }
 
@@ -118,7 +124,9 @@ impl Request {
         // If that fails it is looked up again with the next evaluation.
         let look_up = |within_ms| look_up(&self.rule, queries, self.query_at, within_ms).ok();
         let for_states = self.look_back_ms.filter(|_| result.is_ok()).and_then(look_up);
-        Evaluation { result, templates, cost: None, for_states }
+        let earlier = |slots| ended::look_up(&self.rule, queries, self.query_at, slots).ok();
+        let written_before = self.earlier.filter(|_| result.is_ok()).and_then(earlier);
+        Evaluation { result, templates, cost: None, for_states, written_before }
     }
 
     fn results(&self, queries: &dyn Queries) -> Result<Vec<Element>, RuleError> {

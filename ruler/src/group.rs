@@ -22,6 +22,7 @@ mod slot; // evaluates one
 use crate::annotate::TemplateContext;
 use crate::clock_watch::ClockWatch;
 use crate::dependency::Dependencies;
+use crate::ended::EarlierSlots;
 use crate::error::RuleError;
 use crate::ports::{Moment, RuleSample};
 use crate::repair::{Backlog, RepairTally, comes_first, fits_before};
@@ -198,8 +199,8 @@ pub struct Group {
     spec: GroupSpec,
     settings: GroupSettings,
     rules: Vec<RuleState>,
-    /// Series of rules that a reload took away, and those whose next sample is none that can be stored; each gets a marker
-    /// at the end of the iteration.
+    /// Series of rules that a reload took away, those whose next sample is none that can be stored, and those that an earlier
+    /// process wrote; each that no rule writes gets a marker at the end of the iteration.
     orphans: Vec<Labels>,
     schedule: Schedule,
     dependencies: Dependencies,
@@ -463,7 +464,13 @@ impl Group {
     pub fn restore(&mut self, mut memory: GroupMemory) {
         self.last_slot = memory.last_slot;
         self.newest = memory.last_slot;
+        // Groups whose slots are aligned may write series of one name at the same moments: theirs are left alone.
+        let earlier = memory.last_slot.filter(|_| !self.spec.aligned).map(|slot| EarlierSlots {
+            last: Timestamp(slot.0.saturating_sub(self.spec.query_offset_ms)),
+            interval_ms: self.spec.interval_ms,
+        });
         for state in &mut self.rules {
+            earlier.into_iter().for_each(|earlier| state.continue_writing(earlier));
             match memory.rules.remove(&state.id) {
                 Some(memory) => state.restore(memory),
                 None if memory.last_slot.is_none() => state.continue_from_series(self.settings.for_restore),

@@ -23,6 +23,7 @@ pub mod state;
 pub mod alert_instance;
 pub mod alerting;
 pub mod clock_watch;
+pub mod ended;
 pub mod evaluation;
 mod overlay;
 pub mod recording;

@@ -1,6 +1,7 @@
 //! One rule of a group with everything it remembers from one evaluation to the next.
 
 use crate::alerting::{Due, Limit, LimitMode, RuleAlerts, Sending};
+use crate::ended::EarlierSlots;
 use crate::error::{ErrorKind, RuleError};
 use crate::evaluation::{Cost, Evaluated};
 use crate::group::{GroupEvent, GroupSettings};
@@ -50,6 +51,11 @@ pub struct RuleState {
     pub recent: Recent,
     /// The series that the last successful evaluation wrote, distinct and in its order.
     pub(crate) written: Vec<Labels>,
+    /// The series that an earlier process wrote last, as far as the journal or the store knows; the next evaluation that is
+    /// good hands them to the group, which ends those that are not written any more.
+    pub(crate) written_before: Vec<Labels>,
+    /// Where the store is to be asked for them.
+    pub(crate) earlier: Option<EarlierSlots>,
     /// Whether it was last told to have failed.
     told_failed: bool,
 }
@@ -103,6 +109,8 @@ impl RuleState {
             cost: Cost::default(),
             recent: Recent::default(),
             written: Vec::new(),
+            written_before: Vec::new(),
+            earlier: None,
             told_failed: false,
         }
     }
@@ -247,6 +255,22 @@ impl RuleState {
         if self.rule.alerting().is_some() {
             self.last_good = memory.last_good;
             self.alerts.restore(memory.alerts);
+            self.written_before = self.alerts.written_before(memory.last_good);
+        }
+    }
+
+    /// A recording rule of a group that an earlier process evaluated asks the store what that wrote last.
+    pub(crate) fn continue_writing(&mut self, slots: EarlierSlots) {
+        if self.rule.alerting().is_none() {
+            self.earlier = Some(slots);
+        }
+    }
+
+    /// Takes in what the store knows; if it could not be asked, the next evaluation asks again.
+    pub(crate) fn learn_written(&mut self, found: Option<Vec<Labels>>) {
+        if let Some(found) = found {
+            self.written_before = found;
+            self.earlier = None;
         }
     }
 
@@ -294,6 +318,8 @@ impl RuleState {
 
     pub(crate) fn copy(&mut self, old: &Self) {
         self.written = old.written.clone();
+        self.written_before = old.written_before.clone();
+        self.earlier = old.earlier;
         self.health = old.health.clone();
         self.last_good = old.last_good;
         self.unknown_since = old.unknown_since;

@@ -160,6 +160,20 @@ impl World {
         });
     }
 
+    /// Answers what a group asks after a restart: the times of the newest samples of the series of `name`, five minutes back.
+    pub(crate) fn answer_newest_times(&self, name: &'static str) {
+        self.answer(&format!("timestamp({{__name__=\"{name}\"}})"), move |at, store| {
+            let elements = latest(store, at, |labels| labels.metric_name() == Some(name));
+            let times = elements.into_iter().filter_map(|element| {
+                let newest = *store.get(&element.labels)?.range(..=at.0).next_back()?.0;
+                let value = SampleValue::Float(newest as f64 / 1000.0);
+                let labels = element.labels.without_metric_name();
+                (newest > at.0 - 5 * MINUTE).then_some(Element { labels, value })
+            });
+            Ok(QueryValue::Vector(times.collect()))
+        });
+    }
+
     pub(crate) fn fail_appends(&self, error: Option<&str>) {
         self.with(|state| state.append_error = error.map(str::to_owned));
     }

@@ -61,6 +61,7 @@ impl Group {
                 slot: at,
                 query_at: at,
                 look_back_ms: None,
+                earlier: None,
                 limit: self.spec.limit.max(0).unsigned_abs(),
                 context: self.settings.context.clone(),
             };

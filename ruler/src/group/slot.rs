@@ -7,6 +7,7 @@ use crate::evaluation::{Evaluated, Evaluation, Request, TemplateReport};
 use crate::ports::{Discard, Moment, RuleSample, Unstored};
 use crate::repair::Attempt;
 use crate::rule_state::{Health, RuleState, markers};
+use hashbrown::HashSet;
 use model::labels::Labels;
 use model::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -156,6 +157,7 @@ impl Group {
             limit: self.spec.limit.max(0).unsigned_abs(),
             context: self.settings.context.clone(),
             look_back_ms: state.look_back_ms(self.settings.for_restore),
+            earlier: state.earlier,
         })
     }
 
@@ -164,12 +166,13 @@ impl Group {
     /// # Panics
     /// If [`Group::begin_rule`] did not say that the rule is to be evaluated.
     pub fn handle_evaluation(&mut self, index: usize, evaluation: Evaluation) -> Outcome {
-        let Evaluation { result, templates, cost, for_states } = evaluation;
+        let Evaluation { result, templates, cost, for_states, written_before } = evaluation;
         let (iteration, state) = current(&mut self.iteration, &mut self.rules, index);
         let open = iteration.open.get_mut(&index).expect("evaluations are handled after a request");
         let mut outcome = Outcome::default();
         outcome.events.extend(count_templates(&mut self.stats.shared, state, templates));
         state.cost = cost.unwrap_or(state.cost);
+        state.learn_written(written_before);
         let at = query_at(iteration.slot, &self.spec);
         match result {
             Ok(Evaluated::Recorded(samples)) if open.is_late => {
@@ -244,6 +247,7 @@ impl Group {
                     state.last_good = Some(iteration.slot);
                 }
                 self.orphans.extend(state.unstorable(&open.writing, &discarded));
+                self.orphans.append(&mut state.written_before);
                 state.wrote(index, open.writing, &discarded).into_iter().collect()
             }
             Err((error, samples)) => {
@@ -286,10 +290,22 @@ impl Group {
     pub fn next_farewell(&self) -> Vec<RuleSample> {
         match &self.iteration {
             Some(Iteration { slot, is_repair: false, left, .. }) if left.is_empty() => {
-                markers(self.orphans.iter(), query_at(*slot, &self.spec))
+                markers(self.ended().into_iter(), query_at(*slot, &self.spec))
             }
             _ => Vec::new(),
         }
+    }
+
+    /// The orphans that no rule writes, each once.
+    fn ended(&self) -> Vec<&Labels> {
+        if self.orphans.is_empty() {
+            return Vec::new();
+        }
+        let mut ended: HashSet<&Labels> = self.orphans.iter().collect();
+        self.rules.iter().flat_map(|state| &state.written).for_each(|labels| {
+            ended.remove(labels);
+        });
+        ended.into_iter().collect()
     }
 
     /// Takes in what became of [`Group::next_farewell`]. Refused markers are not missed: another rule writes the series.

@@ -108,3 +108,91 @@ fn texts_and_range_vectors_are_no_results_of_a_rule() {
     world.run(&group, MINUTE);
     assert_eq!(lock(&group).rules()[0].health, Health::Bad(RuleError::NotAVector));
 }
+
+/// What an earlier process knew of `group`.
+fn memory_of(group: &Group) -> GroupMemory {
+    let mut memory = GroupMemory { last_slot: group.last_slot(), ..GroupMemory::default() };
+    for rule in group.rules().iter().filter(|rule| rule.rule.alerting().is_some()) {
+        let alerts = rule.alerts.iter().map(|(labels, instance)| (labels.clone(), instance.clone())).collect();
+        memory.rules.insert(rule.id.clone(), crate::state::RuleMemory { last_good: rule.last_good, alerts });
+    }
+    memory
+}
+
+/// Runs the group for two minutes, then another process with the same rules, the first slots of which are missed.
+fn restart(world: &World, text: &str, away_ms: i64) -> crate::driver::SharedGroup {
+    let before = group(text);
+    world.run(&before, 2 * MINUTE);
+    let mut after = Group::new(spec(text), GroupSettings { repair_window_ms: 0, ..settings() });
+    after.restore(memory_of(&lock(&before)));
+    world.set_clock(world.now_ms() + away_ms);
+    let after = Arc::new(std::sync::Mutex::new(after));
+    world.run(&after, MINUTE);
+    after
+}
+
+/// Prometheus leaves such series to be seen for five minutes.
+#[test]
+fn series_that_ended_while_the_process_was_down_get_their_markers_in_the_first_slot() {
+    let world = World::at(START);
+    let before: i64 = START + 3 * MINUTE;
+    let series = move |at: Timestamp, _: &crate::testing::Store| {
+        let stays: (&[(&str, &str)], f64) = (&[("job", "stays")], 1.0);
+        let ends: (&[(&str, &str)], f64) = (&[("job", "ends")], 1.0);
+        Ok(if at.0 < before { vector(&[stays, ends]) } else { vector(&[stays]) })
+    };
+    world.answer("up", series);
+    world.answer("down", series);
+    world.answer_newest_times("r");
+    let text = "groups:\n- name: g\n  rules:\n  - record: r\n    expr: up\n  - alert: A\n    expr: down\n";
+    restart(&world, text, MINUTE);
+    let values = |name: &str, job: &str| -> Vec<Option<f64>> {
+        let pairs = match name {
+            "r" => vec![("__name__", "r"), ("job", job)],
+            "ALERTS" => {
+                vec![("__name__", name), ("alertname", "A"), ("alertstate", "firing"), ("job", job)]
+            }
+            _ => vec![("__name__", name), ("alertname", "A"), ("job", job)],
+        };
+        world.samples(&pairs).iter().map(|(_, value)| value.map(|_| 1.0)).collect()
+    };
+    for name in ["r", "ALERTS", "ALERTS_FOR_STATE"] {
+        assert_eq!(values(name, "ends"), [Some(1.0), Some(1.0), None], "{name}");
+        assert_eq!(values(name, "stays"), [Some(1.0); 3], "{name}");
+    }
+    let pending = [("__name__", "ALERTS"), ("alertname", "A"), ("alertstate", "pending"), ("job", "ends")];
+    assert!(world.samples(&pending).is_empty(), "no series is made up");
+}
+
+#[test]
+fn series_of_others_with_the_same_name_are_left_alone_after_a_restart() {
+    let world = World::at(START);
+    world.answer("up", |_, _| Ok(vector(&[])));
+    world.answer("down", |_, _| Ok(vector(&[(&[("job", "other")], 1.0)])));
+    world.answer_newest_times("r");
+    // Sent by somebody, at a time that is no slot.
+    let foreign = crate::ports::RuleSample {
+        labels: crate::testing::labels(&[("__name__", "r"), ("job", "foreign")]),
+        at: Timestamp(START + MINUTE + 7),
+        value: promql::value::SampleValue::Float(1.0),
+    };
+    crate::testing::block_on(crate::ports::AppendPort::append(&world, &[foreign])).unwrap();
+    // The second rule of the same name goes on writing what the first never wrote.
+    let text = "groups:\n- name: g\n  rules:\n  - record: r\n    expr: up\n  - record: r\n    expr: down\n";
+    restart(&world, text, MINUTE);
+    let values = |job| world.samples(&[("__name__", "r"), ("job", job)]);
+    assert!(values("foreign").iter().all(|(_, value)| value.is_some()));
+    assert!(values("other").len() == 3 && values("other").iter().all(|(_, value)| value.is_some()));
+}
+
+#[test]
+fn a_rule_that_fails_after_a_restart_ends_nothing_until_it_is_good() {
+    let world = World::at(START);
+    world.script("up", "xx!.");
+    world.answer_newest_times("r");
+    let after = restart(&world, "groups:\n- name: g\n  rules:\n  - record: r\n    expr: up\n", MINUTE);
+    assert_eq!(world.samples(&[("__name__", "r")]).len(), 2);
+    world.run(&after, MINUTE);
+    let values: Vec<_> = world.samples(&[("__name__", "r")]).iter().map(|(_, value)| *value).collect();
+    assert_eq!(values, [Some(1.0), Some(1.0), None]);
+}

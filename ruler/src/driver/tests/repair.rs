@@ -164,6 +164,9 @@ fn slots_from_before_a_restart_are_evaluated_at_their_own_times() {
     let twin = (world(3, |_| false), group(FILE));
     twin.0.run(&twin.1, 30 * MINUTE);
     let first = (world(3, |_| false), group(FILE));
+    for name in ["base", "moved", "count"] {
+        first.0.answer_newest_times(name);
+    }
     first.0.run(&first.1, 10 * MINUTE);
     let mut memory = crate::state::GroupMemory { last_slot: lock(&first.1).last_slot(), ..Default::default() };
     for rule in lock(&first.1).rules() {
