@@ -45,6 +45,15 @@ fn every_transition_is_told_whatever_is_interrupted() {
     assert!(crashes > seeds().count(), "{crashes} crashes are too few to prove anything");
 }
 
+/// With `for` and without, dying at any moment, and nobody to tell for ten minutes: up to twenty changes of an alert wait.
+#[test]
+fn every_transition_is_told_though_every_receiver_is_away_for_ten_minutes() {
+    for seed in seeds().take(100) {
+        let scenario = Scenario::random(seed, Crash::Anywhere);
+        check(&Scenario { away_ms: 4 * MINUTE..14 * MINUTE, ..scenario });
+    }
+}
+
 /// As `for` and `keep_firing_for` are timers, this shows that they go on exactly.
 #[test]
 fn restarts_every_thirty_seconds_for_an_hour_change_nothing() {

@@ -22,6 +22,7 @@ use ruler::rule_file::{GroupDefaults, RuleFile};
 use ruler::schedule::Schedule;
 use ruler::state::{Departure, GroupId, GroupMemory, RuleId};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
@@ -53,6 +54,8 @@ pub(crate) struct Scenario {
     pub(crate) crash: Crash,
     pub(crate) alerts: usize,
     pub(crate) length_ms: i64,
+    /// While no Alertmanager accepts anything, in milliseconds after the start.
+    pub(crate) away_ms: Range<i64>,
     pub(crate) timings: [(i64, i64); RULES],
 }
 
@@ -91,7 +94,7 @@ impl Scenario {
         let mut timing =
             || (holds[random.below(holds.len() as u64) as usize], keeps[random.below(keeps.len() as u64) as usize]);
         let timings = [timing(), timing()];
-        Self { seed, crash, alerts: 4, length_ms: 20 * 60_000, timings }
+        Self { seed, crash, alerts: 4, length_ms: 20 * 60_000, away_ms: 0..0, timings }
     }
 
     /// `for` and `keep_firing_for`.
@@ -339,7 +342,7 @@ impl State {
     }
 
     /// Tries to deliver what waits for every target, once each.
-    fn deliver(&mut self, calm: bool) {
+    fn deliver(&mut self, calm: bool, away_ms: &Range<i64>) {
         for url in TARGETS {
             // Every call is beyond the longest wait after a failure.
             self.attempts += 1;
@@ -351,7 +354,8 @@ impl State {
             let Some(process) = &mut self.process else { return };
             let Some(queue) = process.queues.get_mut(url) else { return };
             let Ok(batch) = queue.next_batch(now, now_ms) else { continue };
-            let arrives = calm || self.random.chance(70);
+            let is_away = away_ms.contains(&(now_ms - START_MS));
+            let arrives = !is_away && (calm || self.random.chance(70));
             let numbers = process.journal.waiting(url);
             if arrives {
                 for alert in &batch.alerts {
@@ -407,7 +411,8 @@ fn transition(alert: &PostableAlert, waiting: &[(u64, AlertMessage)]) -> (u64, T
     let is_it = |message: &AlertMessage| {
         message.labels == alert.labels
             && message.starts_at.0 == alert.starts_at_ms
-            && message.ends_at.0 == alert.ends_at_ms
+            // One that is told late is given a later end.
+            && (message.ends_at.0 == alert.ends_at_ms || !message.resolved && message.ends_at.0 < alert.ends_at_ms)
     };
     let (number, message) =
         waiting.iter().find(|(_, message)| is_it(message)).expect("nothing is sent that is not kept");
@@ -505,7 +510,10 @@ impl EventPort for World {
     fn event(&self, event: &GroupEvent) {
         let expected = matches!(
             event,
-            GroupEvent::IterationsMissed { .. } | GroupEvent::RuleFailed { .. } | GroupEvent::AlertsChanged { .. }
+            GroupEvent::IterationsMissed { .. }
+                | GroupEvent::RuleFailed { .. }
+                | GroupEvent::FarewellFailed { .. }
+                | GroupEvent::AlertsChanged { .. }
         );
         assert!(expected, "{event:?}");
     }
@@ -522,7 +530,7 @@ impl Clock for World {
         let calm = self.is_calm(state.now_ms);
         // Deliveries go on between the slots.
         for _ in 0..8 {
-            state.deliver(calm);
+            state.deliver(calm, &self.scenario.away_ms);
         }
         let until = state.now_ms + i64::try_from(wait.as_millis()).expect("short waits");
         state.now_ms = until.min(state.dies_at_ms).min(state.reloads_at_ms).min(self.end_ms());
