@@ -23,6 +23,7 @@ pub mod manifest;
 mod metadata;
 pub mod offline;
 pub mod record_log;
+mod sealed_json;
 pub mod select;
 pub mod snapshot;
 pub mod store;

@@ -1,13 +1,12 @@
 //! What a version of a document says, and its bytes.
 
 use super::DocumentError;
+use crate::sealed_json::{self, Unreadable};
 use serde::{Deserialize, Serialize};
-use std::io::{self, Read, Write};
 
 /// The version that is written; it grows with every field that is added.
 pub const FORMAT_VERSION: u32 = 1;
 
-const ZSTD_LEVEL: i32 = 3;
 /// Larger documents are damaged.
 const DECODED_BYTES_MAX: u64 = 64 << 20;
 
@@ -55,13 +54,7 @@ impl Document {
     /// Never: memory takes all writes, and every value of these types has a form in JSON.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let encode = || -> io::Result<Vec<u8>> {
-            let mut encoder = zstd::Encoder::new(Vec::new(), ZSTD_LEVEL)?;
-            encoder.include_checksum(true)?;
-            encoder.write_all(&serde_json::to_vec(self)?)?;
-            encoder.finish()
-        };
-        encode().expect("memory takes all writes")
+        sealed_json::encode(self)
     }
 
     /// Reads the bytes of `object`.
@@ -69,27 +62,12 @@ impl Document {
     /// # Errors
     /// They are no document, not what was written, or of a format that is not known here.
     pub fn decode(object: &str, bytes: &[u8]) -> Result<Self, DocumentError> {
-        let damaged = |what: String| DocumentError::Damaged { object: object.to_owned(), what };
-        let json = decompress(bytes).map_err(|error| damaged(error.to_string()))?;
-        // The format first: the rest of a newer one may not be understood.
-        #[derive(Deserialize)]
-        struct Head {
-            format_version: u32,
-        }
-        let head: Head = serde_json::from_slice(&json).map_err(|error| damaged(error.to_string()))?;
-        if head.format_version > FORMAT_VERSION {
-            let (found, known) = (head.format_version, FORMAT_VERSION);
-            return Err(DocumentError::Newer { object: object.to_owned(), found, known });
-        }
-        serde_json::from_slice(&json).map_err(|error| damaged(error.to_string()))
+        sealed_json::decode(bytes, FORMAT_VERSION, DECODED_BYTES_MAX).map_err(|unreadable| {
+            let object = object.to_owned();
+            match unreadable {
+                Unreadable::Damaged(what) => DocumentError::Damaged { object, what },
+                Unreadable::Newer { found } => DocumentError::Newer { object, found, known: FORMAT_VERSION },
+            }
+        })
     }
-}
-
-fn decompress(bytes: &[u8]) -> io::Result<Vec<u8>> {
-    let mut json = Vec::new();
-    zstd::Decoder::with_buffer(bytes)?.take(DECODED_BYTES_MAX + 1).read_to_end(&mut json)?;
-    if json.len() as u64 > DECODED_BYTES_MAX {
-        return Err(io::Error::other(format!("more than {DECODED_BYTES_MAX} bytes")));
-    }
-    Ok(json)
 }
