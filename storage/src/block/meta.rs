@@ -71,6 +71,12 @@ impl BlockMeta {
         (0..).map_while(move |n| self.file(&schema::nth_file(first, n)))
     }
 
+    /// Whether it has samples, and no floats among them.
+    #[must_use]
+    pub fn has_only_histograms(&self) -> bool {
+        self.resolution_ms == 0 && self.samples == 0 && self.histograms > 0
+    }
+
     /// The blocks, as they were flushed or imported, whose samples it holds; perhaps itself.
     pub fn origins(&self) -> impl Iterator<Item = &str> {
         let itself = self.sources.is_empty().then_some(self.ulid.as_str());

@@ -36,6 +36,17 @@ pub(crate) struct Target<'t> {
     pub(crate) now_ms: i64,
     /// What of a series is left out.
     pub(crate) hide: &'t dyn Fn(&Labels) -> DeletedSpans,
+    pub(crate) keep: Keep,
+}
+
+/// What of the inputs is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// All that is not hidden.
+    All,
+    /// Native histograms, and exemplars of their series: floats have expired. What is written is none of what the inputs were made
+    /// from, so that nobody takes it for their floats.
+    Histograms,
 }
 
 /// Merges `inputs`, by precedence; `None` when nothing is left of them.
@@ -44,7 +55,11 @@ pub(crate) fn merge_blocks(io: &Io, inputs: &[Block], target: &Target<'_>) -> Re
     let mut choices: Vec<TimelineChoice> = Vec::new();
     let mut names: HashMap<String, u64> = HashMap::new();
     let wanted = |all| Wanted { matchers: &[], range: TimeRange::ALL, all, hide: target.hide };
+    let written = |series: &mut Visited| target.keep.of(series);
     visit(io, inputs, &wanted(false), |series| {
+        if !written(series) {
+            return Ok(());
+        }
         let labels = &series.labels;
         let group = GroupKey {
             job: labels.get("job").unwrap_or_default(),
@@ -63,7 +78,8 @@ pub(crate) fn merge_blocks(io: &Io, inputs: &[Block], target: &Target<'_>) -> Re
     })?;
     let mut names: Vec<(String, u64)> = names.into_iter().collect();
     names.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-    let mut sources: Vec<String> = inputs.iter().flat_map(|block| block.meta().origins().map(str::to_owned)).collect();
+    let origins = inputs.iter().filter(|_| target.keep == Keep::All).flat_map(|block| block.meta().origins());
+    let mut sources: Vec<String> = origins.map(str::to_owned).collect();
     sources.sort_unstable();
     sources.dedup();
     let spec = BlockSpec {
@@ -79,6 +95,9 @@ pub(crate) fn merge_blocks(io: &Io, inputs: &[Block], target: &Target<'_>) -> Re
     let mut writer = BlockWriter::create(&dir, spec, planner.finish()?)?;
     let mut choices = choices.into_iter();
     visit(io, inputs, &wanted(true), |series| {
+        if !written(series) {
+            return Ok(());
+        }
         let labels: Vec<(&str, &str)> = series.labels.iter().collect();
         let mut choose = |is_empty: bool| if is_empty { None } else { choices.next() };
         let input = SeriesInput {
@@ -108,6 +127,19 @@ pub(crate) fn merge_blocks(io: &Io, inputs: &[Block], target: &Target<'_>) -> Re
     }
     std::fs::remove_dir_all(&dir).map_err(StoreError::io("remove", &dir))?;
     Ok(None)
+}
+
+impl Keep {
+    /// Takes out of a series what is not kept; `false` when nothing is left.
+    fn of(self, series: &mut Visited) -> bool {
+        if self == Self::All {
+            return true;
+        }
+        series.floats.clear();
+        series.float_starts_ms.clear();
+        series.token = None;
+        !series.histograms.is_empty()
+    }
 }
 
 /// A series with what all inputs have of it.
@@ -146,7 +178,7 @@ pub(crate) fn visit(
     io: &Io,
     inputs: &[Block],
     wanted: &Wanted<'_>,
-    mut each: impl FnMut(&Visited) -> Result<(), StoreError>,
+    mut each: impl FnMut(&mut Visited) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
     let (all, range) = (wanted.all, wanted.range);
     let mut cursors = inputs.iter().map(|block| Cursor::open(io, block, wanted)).collect::<Result<Vec<_>, _>>()?;
@@ -187,7 +219,7 @@ pub(crate) fn visit(
             visited.exemplars.dedup_by(|a, b| a.repeats(b));
         }
         if !visited.is_empty() {
-            each(&visited)?;
+            each(&mut visited)?;
         }
     }
 }

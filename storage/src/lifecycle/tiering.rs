@@ -1,7 +1,7 @@
 //! Makes blocks of tiers, from samples or from finer buckets. What is deleted or expired is left out: of samples exactly, of
 //! buckets all that have any of it.
 
-use super::compaction::{SERIES_AT_ONCE, Wanted, visit};
+use super::compaction::{Keep, SERIES_AT_ONCE, Wanted, visit};
 use super::flush::StagedBlock;
 use super::publish::Change;
 use super::tiering_plan::{TierBuild, TierStep, plan};
@@ -40,8 +40,15 @@ impl Lifecycle {
             Some(finer) => self.shared.damage.of(finer).is_none(),
             None => view.raw_within(range_of(build.day)).all(|block| self.can_read(block.meta())),
         };
-        match plan(metas, policy, now_ms, floor_ms, &can_build) {
+        let can_strip = |ulid: &str| self.shared.damage.of(ulid).is_none();
+        match plan(metas, policy, now_ms, floor_ms, &can_build, &can_strip) {
             None => Ok(false),
+            Some(TierStep::Strip(ulid)) => {
+                let Some(block) = view.blocks.iter().find(|block| block.meta().ulid == ulid) else { return Ok(false) };
+                self.rewrite_keeping(Keep::Histograms, std::slice::from_ref(block), LEVEL, Vec::new())?;
+                self.shared.counters.expired_blocks.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                Ok(true)
+            }
             Some(TierStep::Drop(remove)) => {
                 let count = remove.len() as u64;
                 self.publish(Role::Compactor, &[], &Change { remove, ..Change::default() })?;

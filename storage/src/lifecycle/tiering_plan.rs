@@ -2,7 +2,8 @@
 //!
 //! Pure. A day is looked at when it has been over for a while and its samples, and those of the next day, whose first moment
 //! belongs to it, are merged: one block each. The finest tier is made of samples, others of the next finer one. Samples are
-//! dropped only when every tier that they should outlive them is there and holds what they say.
+//! dropped only when every tier that they should outlive them is there and holds what they say. Native histograms are in no tier: they
+//! stay as they are, in blocks without floats, as long as the coarsest tier.
 
 use super::window::{DAY_MS, day_of};
 use crate::block::meta::BlockMeta;
@@ -18,6 +19,8 @@ pub(crate) const TIER_DELAY_MS: i64 = 3 * 3_600_000;
 pub(crate) enum TierStep {
     /// These blocks have had their time.
     Drop(Vec<String>),
+    /// Of this block the floats have had their time.
+    Strip(String),
     /// A block of a tier is missing or out of date.
     Build(TierBuild),
 }
@@ -38,18 +41,23 @@ pub(crate) struct TierBuild {
     pub(crate) sources: Vec<String>,
 }
 
-/// The next step, or `None` when nothing is due; what `can_build` refuses is left for later. The head holds nothing before `floor_ms` but late samples.
+/// The next step, or `None` when nothing is due; what `can_build` and `can_strip` refuse is left for later. The head holds nothing
+/// before `floor_ms` but late samples.
 pub(crate) fn plan<'m>(
     blocks: impl Iterator<Item = &'m BlockMeta> + Clone,
     policy: &TierPolicy,
     now_ms: i64,
     floor_ms: i64,
     can_build: &dyn Fn(&TierBuild) -> bool,
+    can_strip: &dyn Fn(&str) -> bool,
 ) -> Option<TierStep> {
     let days = days(blocks.clone());
-    let expired = expired(blocks, &days, policy, now_ms);
+    let (expired, stripped) = expired(blocks, &days, policy, now_ms);
     if !expired.is_empty() {
         return Some(TierStep::Drop(expired));
+    }
+    if let Some(block) = stripped.into_iter().find(|block| can_strip(block)) {
+        return Some(TierStep::Strip(block));
     }
     days.iter().find_map(|(number, day)| {
         let end_ms = end_of(*number);
@@ -100,28 +108,41 @@ fn missing(number: i64, day: &Day<'_>, policy: &TierPolicy, now_ms: i64) -> Opti
     })
 }
 
+/// The blocks that have had their time, and those that keep their native histograms alone.
 fn expired<'m>(
     blocks: impl Iterator<Item = &'m BlockMeta>,
     days: &BTreeMap<i64, Day<'_>>,
     policy: &TierPolicy,
     now_ms: i64,
-) -> Vec<String> {
+) -> (Vec<String>, Vec<String>) {
     let has_tiers = |number: i64| {
         let wanted = policy.tiers.iter().filter(|tier| is_kept(number, tier.keep, now_ms));
         let day = days.get(&number);
         wanted.map(|tier| tier.resolution_ms()).all(|tier| day.is_some_and(|day| day.is_fresh(tier)))
     };
-    let is_over = |block: &&BlockMeta| {
+    let coarsest_keep = policy.tiers.last().map_or(policy.raw_keep, |tier| tier.keep);
+    let (mut over, mut stripped) = (Vec::new(), Vec::new());
+    for block in blocks {
         let (first, last) = (day_of(block.min_ms.saturating_sub(1)), day_of(block.max_ms.saturating_sub(1)));
-        if block.resolution_ms == 0 {
-            return !is_kept(last, policy.raw_keep, now_ms) && (first..=last).all(has_tiers);
+        let is_over = if block.has_only_histograms() {
+            !is_kept(last, coarsest_keep, now_ms)
+        } else if block.resolution_ms == 0 {
+            !is_kept(last, policy.raw_keep, now_ms) && (first..=last).all(has_tiers)
+        } else {
+            let configured =
+                |tier: &&crate::tiers::policy::TierOptions| tier.resolution_ms() == block.resolution_ms as i64;
+            // What is no longer configured goes with the coarsest.
+            let tier = policy.tiers.iter().find(configured).or(policy.tiers.last());
+            tier.is_some_and(|tier| !is_kept(first, tier.keep, now_ms))
+        };
+        let outlived = block.histograms > 0 && block.samples > 0 && is_kept(last, coarsest_keep, now_ms);
+        match is_over {
+            true if outlived => stripped.push(block.ulid.clone()),
+            true => over.push(block.ulid.clone()),
+            false => {}
         }
-        let configured = |tier: &&crate::tiers::policy::TierOptions| tier.resolution_ms() == block.resolution_ms as i64;
-        // What is no longer configured goes with the coarsest.
-        let tier = policy.tiers.iter().find(configured).or(policy.tiers.last());
-        tier.is_some_and(|tier| !is_kept(first, tier.keep, now_ms))
-    };
-    blocks.filter(is_over).map(|block| block.ulid.clone()).collect()
+    }
+    (over, stripped)
 }
 
 #[cfg(test)]
@@ -153,7 +174,8 @@ mod tests {
 
     /// What is made next, as day, resolution in minutes, and whether from a tier; or how many blocks are dropped.
     fn next(blocks: &[BlockMeta]) -> Result<(i64, i64, bool), usize> {
-        match plan(blocks.iter(), &TierPolicy::default(), NOW, NOW, &|_| true) {
+        match plan(blocks.iter(), &TierPolicy::default(), NOW, NOW, &|_| true, &|_| true) {
+            Some(TierStep::Strip(_)) => Err(usize::MAX),
             Some(TierStep::Build(build)) => Ok((build.day, build.resolution_ms / 60_000, build.finer.is_some())),
             Some(TierStep::Drop(blocks)) => Err(blocks.len()),
             None => Err(0),
@@ -193,5 +215,34 @@ mod tests {
         let old = |resolution_ms| block(resolution_ms, 50, 1, 1);
         assert_eq!(next(&[old(300_000), old(3_600_000)]), Err(1));
         assert_eq!(next(&[old(0)]), Ok((50, 60, false)));
+    }
+
+    #[test]
+    fn native_histograms_stay_as_long_as_the_coarsest_tier() {
+        let mixed = BlockMeta { histograms: 1, ..block(0, 90, 1, 1) };
+        let (five, hour) = (block(300_000, 90, 1, 2), block(3_600_000, 90, 1, 3));
+        assert_eq!(next(std::slice::from_ref(&mixed)), Ok((90, 5, false)), "not before the tiers are there");
+        assert_eq!(next(&[mixed.clone(), five.clone(), hour.clone()]), Err(usize::MAX), "floats go");
+        let histograms = |day| BlockMeta { histograms: 1, samples: 0, sources: Vec::new(), ..block(0, day, 1, 1) };
+        assert_eq!(next(&[histograms(90), five, hour]), Err(0));
+        // Another year, and nothing outlives the coarsest tier.
+        let now_ms = NOW + 366 * DAY_MS;
+        let late =
+            plan([&mixed, &histograms(91)].into_iter(), &TierPolicy::default(), now_ms, now_ms, &|_| true, &|_| true);
+        assert!(matches!(late, Some(TierStep::Drop(blocks)) if blocks.len() == 2));
+        let none = TierPolicy { tiers: Vec::new(), ..TierPolicy::default() };
+        let dropped = plan([&mixed].into_iter(), &none, NOW, NOW, &|_| true, &|_| true);
+        assert!(matches!(dropped, Some(TierStep::Drop(_))), "without tiers nothing outlives samples");
+    }
+
+    #[test]
+    fn a_damaged_block_keeps_its_floats_and_other_days_from_nothing() {
+        let mixed = |day| BlockMeta { histograms: 1, ..block(0, day, 1, 1) };
+        let tiers = |day| [block(300_000, day, 1, 2), block(3_600_000, day, 1, 3)];
+        let damaged = mixed(90).ulid;
+        let blocks = [vec![mixed(90), mixed(91)], tiers(90).to_vec(), tiers(91).to_vec()].concat();
+        let can_strip = |ulid: &str| ulid != damaged;
+        let step = plan(blocks.iter(), &TierPolicy::default(), NOW, NOW, &|_| true, &can_strip);
+        assert_eq!(step, Some(TierStep::Strip(mixed(91).ulid)));
     }
 }

@@ -4,7 +4,7 @@
 //! at any step the manifest says what is true, and what was half done is garbage: staged files are removed at the next start,
 //! uploaded ones when they are a day old.
 
-use super::compaction::{Target, merge_blocks};
+use super::compaction::{Keep, Target, merge_blocks};
 use super::compaction_plan;
 use super::flush::{StagedBlock, write_blocks};
 use super::publish::{Change, publish};
@@ -404,10 +404,22 @@ impl Lifecycle {
         level: u8,
         done_tombstones: Vec<String>,
     ) -> Result<Option<String>, StoreError> {
+        self.rewrite_keeping(Keep::All, inputs, level, done_tombstones)
+    }
+
+    /// The same with a part of what is there.
+    pub(super) fn rewrite_keeping(
+        &mut self,
+        keep: Keep,
+        inputs: &[Block],
+        level: u8,
+        done_tombstones: Vec<String>,
+    ) -> Result<Option<String>, StoreError> {
         let started = Instant::now();
         let (view, retention, now_ms) = (self.shared.view(), self.shared.retention(), now_ms());
         let hide = |labels: &Labels| retention.hidden_by_class(labels, &view.deletions, now_ms);
-        let target = Target { staging: &self.staging, tenant: &self.shared.options.tenant, level, now_ms, hide: &hide };
+        let tenant = &self.shared.options.tenant;
+        let target = Target { staging: &self.staging, tenant, level, now_ms, hide: &hide, keep };
         let merged = merge_blocks(&self.shared.io, inputs, &target);
         match &merged {
             Ok(_) => self.shared.damage.clear(inputs),

@@ -67,6 +67,9 @@ impl Tiered {
 
     /// Whether samples of a block are read in a range although there are buckets.
     pub(crate) fn leaves_samples(&self, range: TimeRange, meta: &BlockMeta) -> bool {
+        if meta.has_only_histograms() {
+            return true;
+        }
         let mut next_ms = range.after_ms.max(meta.min_ms.saturating_sub(1));
         let until_ms = range.until_ms.min(meta.max_ms);
         for segment in self.coverage.iter().flat_map(|coverage| &coverage.segments) {

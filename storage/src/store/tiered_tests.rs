@@ -1,10 +1,11 @@
 //! A store whose days become tiers: buckets are those that its samples make, whatever happens to the samples.
 
 use super::*;
-use crate::append::{LabelHash, Rows};
+use crate::append::{Batch, HistogramRow, LabelHash, Rows};
 use crate::tiers::policy::TierPolicy;
 use crate::wal::replay::ReplayProgress;
 use model::bucket::{Bucket, BucketColumns, BucketFields, BucketUse, aggregate, coarsen};
+use model::histogram::{Histogram, HistogramColumns};
 use model::sample::{SampleColumns, stale_marker};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -151,6 +152,70 @@ fn buckets_are_those_of_the_samples_whatever_happens_to_these() {
     let range = TimeRange { after_ms: base_ms, until_ms: base_ms + DAY };
     assert_eq!(store.label_values("n", &[], range, 10).unwrap().items.len(), SERIES);
     assert_eq!(store.select_first(&[], range, 10).unwrap().len(), SERIES);
+}
+
+/// The histograms of all series in a range, by the label `n`.
+fn histograms(store: &Store, range: TimeRange) -> BTreeMap<String, HistogramColumns> {
+    let wanted = BucketUse { exact_grid_ms: HOUR, where_expired: true, ..BucketUse::default() };
+    let selection = store.select_with_buckets(&[], range, 100, &wanted).unwrap();
+    let mut found = BTreeMap::new();
+    for index in (0..selection.len()).filter(|index| selection.has_histograms(*index)) {
+        let mut columns = HistogramColumns::default();
+        selection.read_histograms(index, range.after_ms, range.until_ms, &mut columns).unwrap();
+        found.insert(selection.labels(index).unwrap().get("n").unwrap().to_owned(), columns);
+    }
+    found
+}
+
+/// No tier has native histograms: they outlive the floats beside them, to the last bit, and what the tiers say of floats stays the same,
+/// whatever comes late and is merged with them.
+#[test]
+fn native_histograms_outlive_floats() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, base_ms) = (open(dir.path()), base_ms());
+    // One series has both kinds, one has histograms alone.
+    let mut batch = Batch::default();
+    for scrape in 0..3 * 24 * 6 {
+        for number in [0, SERIES] {
+            let count = f64::from(scrape % 100);
+            let histogram = Histogram { count, zero_count: count, sum: count / 3.0, ..Histogram::default() };
+            let timestamp_ms = base_ms + i64::from(scrape) * 10 * MINUTE + 7;
+            let (series, start_ms) = (series(&store, number), base_ms - 1);
+            batch.histograms.push(HistogramRow { series, timestamp_ms, start_ms, histogram });
+        }
+    }
+    store.engine().append_wait(batch).unwrap();
+    let mut truth = fill(&store, base_ms, 5);
+    truth.push(SampleColumns::default());
+    live(&store, 30);
+    let range = TimeRange { after_ms: base_ms + 2 * HOUR, until_ms: base_ms + 3 * DAY };
+    let before = histograms(&store, range);
+    assert_eq!(before.len(), 2);
+    check(&store, &truth, base_ms);
+    live(&store, 5);
+    let blocks = store.manifest().blocks.clone();
+    let stripped: Vec<_> = blocks.iter().filter(|block| block.has_only_histograms()).collect();
+    assert_eq!(stripped.len(), 3);
+    assert!(
+        blocks.iter().filter(|block| block.resolution_ms == 0 && block.samples > 0).count() == 1,
+        "floats are gone"
+    );
+    assert_eq!(histograms(&store, range), before);
+    check(&store, &truth, base_ms);
+    // Late ones do not bring back the days that have expired.
+    let mut rows = Rows::default();
+    rows.push(series(&store, 1), base_ms + DAY + 5, 41.0);
+    store.engine().append_wait(rows).unwrap();
+    live(&store, 5);
+    store.flush(true).unwrap();
+    assert_eq!(histograms(&store, range), before);
+    check(&store, &truth, base_ms);
+    // What is deleted is gone from both.
+    store.delete_series(&[vec![Matcher::equal("n", "0")]], i64::MIN, i64::MAX).unwrap();
+    store.clean_tombstones().unwrap();
+    assert_eq!(store.stats().tombstones, 0);
+    let number = SERIES.to_string();
+    assert_eq!(histograms(&store, range), BTreeMap::from([(number.clone(), before[&number].clone())]));
 }
 
 /// A day whose samples cannot be read has no tiers, keeps its samples, and is named; the others have theirs.

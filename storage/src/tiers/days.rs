@@ -3,6 +3,7 @@
 //! The buckets of a day hold the samples with `day start < t <= day end`: the first moment of the next day is among them, and
 //! that of the day is not. So a block of samples may belong to two days. A tier's block names the flushed blocks that it was
 //! made from, as every block; what was written anew after the tier (late samples, deletions) is known by the time in its name.
+//! Blocks that have native histograms alone are none of this: they say nothing about floats, and are read whatever tiers there are.
 
 use crate::block::meta::{BlockMeta, created_ms};
 use crate::lifecycle::window::{DAY_MS, day_of};
@@ -21,7 +22,7 @@ pub(crate) struct Day<'m> {
 /// All days of which there is something, counted from the epoch.
 pub(crate) fn days<'m>(blocks: impl Iterator<Item = &'m BlockMeta>) -> BTreeMap<i64, Day<'m>> {
     let mut days: BTreeMap<i64, Day<'m>> = BTreeMap::new();
-    for block in blocks {
+    for block in blocks.filter(|block| !block.has_only_histograms()) {
         let (first, last) = (day_of(block.min_ms.saturating_sub(1)), day_of(block.max_ms.saturating_sub(1)));
         if block.resolution_ms == 0 {
             for day in first..=last {

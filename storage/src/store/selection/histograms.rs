@@ -1,4 +1,5 @@
-//! Native histograms and start timestamps of one series, from all of its parts.
+//! Native histograms and start timestamps of one series, from all of its parts. They are there where floats have expired, too: no tier
+//! has them.
 
 use super::Merged;
 use crate::head::read_histograms::hint;
@@ -22,7 +23,6 @@ impl Merged {
         into: &mut HistogramColumns,
     ) -> Result<(), SelectError> {
         into.clear();
-        let range = self.tiers.unexpired(range);
         let (head, blocks) = self.places(index);
         let mut found: Vec<(i64, Arc<Histogram>)> = Vec::new();
         let mut part = HistogramColumns::default();
@@ -81,7 +81,7 @@ impl Merged {
             && !self.hidden.contains_key(&(index as u32))
             && !in_blocks()
         {
-            let TimeRange { after_ms, until_ms } = self.tiers.unexpired(range);
+            let TimeRange { after_ms, until_ms } = range;
             return self.head.latest_histogram(head, after_ms, until_ms);
         }
         let mut columns = HistogramColumns::default();
@@ -104,7 +104,6 @@ impl Merged {
         into: &mut Vec<i64>,
     ) -> Result<(), SelectError> {
         into.clear();
-        let range = self.tiers.unexpired(range);
         let (head, blocks) = self.places(index);
         let mut found: Vec<(i64, i64)> = Vec::new();
         let mut part = Part::default();
