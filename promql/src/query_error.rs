@@ -13,7 +13,7 @@ pub enum QueryErrorKind {
     Canceled,
     /// Its time was over: 503, `timeout`.
     Timeout,
-    /// There is no room for it now, the same query can succeed later: 503, `unavailable`.
+    /// There is no room for it now, or what it reads cannot be reached; the same query can succeed later: 503, `unavailable`.
     Unavailable,
     /// Storage failed: 500, `internal`.
     Internal,
@@ -174,6 +174,9 @@ pub enum QueryError {
     /// The deadline passed.
     #[error("query timed out in expression evaluation")]
     TimedOut,
+    /// What storage would have to read cannot be reached now.
+    #[error("expanding series: {0}")]
+    SourceUnavailable(String),
     /// Storage failed.
     #[error("expanding series: {0}")]
     Source(String),
@@ -208,7 +211,7 @@ impl QueryError {
             | Self::ConflictingInfoLabel(_) => QueryErrorKind::Execution,
             Self::Canceled => QueryErrorKind::Canceled,
             Self::TimedOut => QueryErrorKind::Timeout,
-            Self::NoMemory { .. } => QueryErrorKind::Unavailable,
+            Self::NoMemory { .. } | Self::SourceUnavailable(_) => QueryErrorKind::Unavailable,
             Self::Source(_) => QueryErrorKind::Internal,
         }
     }
@@ -220,6 +223,7 @@ impl From<SourceError> for QueryError {
             SourceError::TooManySeries { series_max } => Self::TooManySeries { series_max },
             SourceError::TooManyBytes { bytes_max } => Self::TooManyBytes { bytes_max },
             SourceError::NoMemory { held, bytes_max } => Self::NoMemory { held, bytes_max },
+            SourceError::Unavailable(reason) => Self::SourceUnavailable(reason),
             SourceError::Failed(reason) => Self::Source(reason),
         }
     }

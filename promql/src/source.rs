@@ -46,7 +46,10 @@ pub enum SourceError {
         /// The bound.
         bytes_max: usize,
     },
-    /// Storage failed.
+    /// What would be read cannot be reached now; the same query can succeed later. Says what was asked for, and why it did not come.
+    #[error("{0}")]
+    Unavailable(String),
+    /// Storage failed, and will fail again.
     #[error("{0}")]
     Failed(String),
 }

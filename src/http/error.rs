@@ -12,8 +12,8 @@ use std::fmt;
 /// The code of a request whose client went away before the answer was ready; nginx introduced it.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
 
-/// Seconds after which a client may try again what failed for lack of room.
-const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
+/// Seconds after which a client may try again what failed for lack of room, or of an object store.
+pub(super) const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
 
 /// Prometheus' error types.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub enum ErrorType {
     Internal,
     /// There is no such thing.
     NotFound,
-    /// There is no room for it now; the same request can succeed later.
+    /// There is no room for it now, or what it needs cannot be reached; the same request can succeed later.
     Unavailable,
 }
 
@@ -120,7 +120,7 @@ impl From<QueryFailure> for ApiError {
             FailureKind::Execution => Self::new(ErrorType::Execution, failure.to_string()),
             FailureKind::Canceled => Self::new(ErrorType::Canceled, failure.to_string()),
             FailureKind::Timeout => Self::new(ErrorType::Timeout, failure.to_string()),
-            FailureKind::Busy => Self::new(ErrorType::Unavailable, failure.to_string()),
+            FailureKind::Busy | FailureKind::Unavailable => Self::new(ErrorType::Unavailable, failure.to_string()),
             FailureKind::Internal => Self::new(ErrorType::Internal, failure.to_string()),
         }
     }

@@ -4,6 +4,7 @@ mod session;
 
 use super::results_cache::ChangeLog;
 use super::store::{HeadSummary, LookupRequest, MetadataSource, SeriesStore};
+use crate::runtime::cpu::give_up;
 #[cfg(feature = "sql")]
 use crate::sql::{BlockRow, BlockSource};
 use model::bucket::{BucketColumns, BucketFields, BucketUse, Coverage, Segment};
@@ -23,7 +24,7 @@ use storage::block::meta::BlockMeta;
 use storage::block::read::ReadError;
 use storage::cardinality::HeadExtent;
 use storage::engine::Engine;
-use storage::error::with_causes;
+use storage::error::{ErrorKind, with_causes};
 use storage::head::Changed;
 use storage::select::{Cardinality, Listing, SelectError, TimeRange};
 use storage::store::{Selection, Store, StoreStats};
@@ -262,10 +263,10 @@ impl SeriesSet for SelectedSeries {
     }
 }
 
-/// Labels of a selected series are in memory; when they turn out to be damaged there, an answer would be wrong. The pool that
+/// Labels of a series are read when somebody asks for them; when they cannot be had, an answer would be wrong. The pool that
 /// evaluates queries turns this into the error of the query.
 fn unreadable<T>(error: SelectError) -> T {
-    panic!("{}", source_error(error))
+    give_up(source_error(error))
 }
 
 fn range(request: &LookupRequest<'_>) -> TimeRange {
@@ -277,6 +278,9 @@ fn source_error(error: SelectError) -> SourceError {
     match error {
         SelectError::TooManySeries { series_max } => SourceError::TooManySeries { series_max },
         SelectError::Block(ReadError::Refused(refused)) => refusal(&refused),
+        SelectError::Block(ref block) if block.kind() == ErrorKind::Unavailable => {
+            SourceError::Unavailable(with_causes(&error))
+        }
         SelectError::Chunk { .. } | SelectError::Block(_) => SourceError::Failed(with_causes(&error)),
     }
 }

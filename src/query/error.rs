@@ -18,6 +18,8 @@ pub enum FailureKind {
     Timeout,
     /// Too many queries wait already; the same query can succeed later.
     Busy,
+    /// What it reads cannot be reached now; the same query can succeed later.
+    Unavailable,
     /// We failed: storage, or a bug.
     Internal,
 }
@@ -54,7 +56,16 @@ pub enum QueryFailure {
     Source(#[from] SourceError),
     /// A bug.
     #[error(transparent)]
-    Panicked(#[from] JobPanicked),
+    Panicked(JobPanicked),
+}
+
+impl From<JobPanicked> for QueryFailure {
+    fn from(panicked: JobPanicked) -> Self {
+        match panicked.gave_up {
+            Some(error) => Self::Source(error),
+            None => Self::Panicked(panicked),
+        }
+    }
 }
 
 impl QueryFailure {
@@ -63,6 +74,7 @@ impl QueryFailure {
     pub fn kind(&self) -> FailureKind {
         match self {
             Self::Parse(_) => FailureKind::BadQuery,
+            Self::Evaluation(QueryError::SourceUnavailable(_)) => FailureKind::Unavailable,
             Self::Evaluation(error) => match error.kind() {
                 QueryErrorKind::BadData => FailureKind::BadQuery,
                 QueryErrorKind::Execution => FailureKind::Execution,
@@ -79,6 +91,7 @@ impl QueryFailure {
                 FailureKind::Execution
             }
             Self::Source(SourceError::NoMemory { .. }) => FailureKind::Busy,
+            Self::Source(SourceError::Unavailable(_)) => FailureKind::Unavailable,
             Self::Source(SourceError::Failed(_)) | Self::Panicked(_) => FailureKind::Internal,
         }
     }

@@ -98,6 +98,7 @@ impl QueryMetrics {
             Some(FailureKind::Canceled) => "canceled",
             Some(FailureKind::Timeout) => "timeout",
             Some(FailureKind::Busy) => "busy",
+            Some(FailureKind::Unavailable) => "unavailable",
             Some(FailureKind::Internal) => "internal",
         };
         self.queries.get_or_create(&OutcomeLabels { class, outcome }).inc();

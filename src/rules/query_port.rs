@@ -156,6 +156,6 @@ fn no_answer(failure: &QueryFailure) -> QueryError {
         FailureKind::BadQuery | FailureKind::Execution => QueryError::Invalid(message),
         FailureKind::Canceled => QueryError::Canceled,
         FailureKind::Timeout => QueryError::Limited(message),
-        FailureKind::Busy | FailureKind::Internal => QueryError::Unavailable(message),
+        FailureKind::Busy | FailureKind::Unavailable | FailureKind::Internal => QueryError::Unavailable(message),
     }
 }

@@ -6,6 +6,7 @@
 //! do not delay them. Invariant: a job that panics ends as
 //! [`JobPanicked`], never as the end of the process.
 
+use promql::source::SourceError;
 use std::any::Any;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -24,6 +25,22 @@ pub const STACK_BYTES: usize = 8 << 20;
 pub struct JobPanicked {
     /// What the panic said.
     pub message: String,
+    /// No bug: the job could not go on, see [`give_up`].
+    pub gave_up: Option<SourceError>,
+}
+
+impl JobPanicked {
+    /// A bug.
+    #[must_use]
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), gave_up: None }
+    }
+}
+
+/// Ends the job that the calling thread works on, where whoever called it takes no errors.
+pub fn give_up(error: SourceError) -> ! {
+    // Without the hook for panics: nothing has to be looked into.
+    std::panic::resume_unwind(Box::new(error))
 }
 
 /// The threads could not be started.
@@ -121,7 +138,7 @@ impl CpuPool {
                 let _ = reply.send(outcome.map_err(|panic| panicked(panic.as_ref())));
             });
         }
-        async move { result.await.unwrap_or_else(|_| Err(JobPanicked { message: "the job was lost".into() })) }
+        async move { result.await.unwrap_or_else(|_| Err(JobPanicked::new("the job was lost"))) }
     }
 
     /// Runs `job`, which must be known to take well below half a millisecond, on the calling thread: waking another one and
@@ -158,9 +175,12 @@ fn least_busy(lanes: &[Lane]) -> usize {
 }
 
 fn panicked(panic: &(dyn Any + Send)) -> JobPanicked {
+    if let Some(error) = panic.downcast_ref::<SourceError>() {
+        return JobPanicked { message: error.to_string(), gave_up: Some(error.clone()) };
+    }
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let message = text.or_else(|| panic.downcast_ref::<String>().cloned());
-    JobPanicked { message: message.unwrap_or_else(|| "panic without a message".into()) }
+    JobPanicked::new(message.unwrap_or_else(|| "panic without a message".into()))
 }
 
 #[cfg(test)]
@@ -172,9 +192,18 @@ mod tests {
     async fn a_panic_is_an_error_and_the_pool_lives_on() {
         let pool = CpuPool::with_size(1, 1).unwrap();
         let failed = pool.run(|_| -> u8 { panic!("no {}", "way") }).await;
-        assert_eq!(failed, Err(JobPanicked { message: "no way".into() }));
+        assert_eq!(failed, Err(JobPanicked::new("no way")));
         assert_eq!(pool.run(|_| 7).await, Ok(7));
         assert_eq!(pool.jobs(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_job_can_give_up_with_a_reason() {
+        let pool = CpuPool::with_size(1, 1).unwrap();
+        let reason = SourceError::Unavailable("nobody there".into());
+        let thrown = reason.clone();
+        let failed = pool.run(move |threads| -> u8 { threads.install(|| give_up(thrown)) }).await.unwrap_err();
+        assert_eq!(failed.gave_up, Some(reason));
     }
 
     #[tokio::test]

@@ -228,7 +228,7 @@ impl Answer {
             None => {
                 let outcome = (&mut self.task).await;
                 let message = outcome.err().map_or_else(|| "the statement was lost".to_owned(), panic_text);
-                Some(Err(JobPanicked { message }.into()))
+                Some(Err(JobPanicked::new(message).into()))
             }
         }
     }

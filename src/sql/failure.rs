@@ -38,7 +38,7 @@ pub(super) fn query_failure(error: &DataFusionError) -> QueryFailure {
         DataFusionError::Execution(message) => QueryFailure::Sql(message.clone()),
         DataFusionError::ResourcesExhausted(message) => QueryFailure::Sql(message.clone()),
         DataFusionError::ArrowError(error, _) => QueryFailure::Sql(error.to_string()),
-        DataFusionError::ExecutionJoin(error) => QueryFailure::Panicked(JobPanicked { message: error.to_string() }),
+        DataFusionError::ExecutionJoin(error) => JobPanicked::new(error.to_string()).into(),
         other => QueryFailure::Source(SourceError::Failed(other.strip_backtrace())),
     }
 }

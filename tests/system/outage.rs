@@ -128,6 +128,34 @@ impl Hearth {
         }
     }
 
+    /// What a query is refused with: status, `Retry-After`, error type and text.
+    fn refusal(&self, path: &str) -> (u16, Option<String>, String) {
+        self.runtime.block_on(async {
+            let answer = reqwest::get(format!("{}{path}", self.url)).await.unwrap();
+            let after = answer.headers().get("retry-after").map(|value| value.to_str().unwrap().to_owned());
+            (answer.status().as_u16(), after, answer.text().await.unwrap())
+        })
+    }
+
+    /// Everything that reads blocks says that the store is away, and for how long not to ask.
+    fn refuses_all(&self, at: &str, why: &str) {
+        let ago = at.parse::<i64>().unwrap() - 300;
+        let paths = [
+            format!("/api/v1/query?query=up&time={at}"),
+            format!("/api/v1/query?query=count(up)&time={at}"),
+            format!("/api/v1/query_range?query=up&start={at}&end={at}&step=1"),
+            format!("/api/v1/series?match[]=up&start={ago}&end={at}"),
+            format!("/api/v1/series?match[]=up&start={ago}&end={at}&limit=1"),
+            format!("/api/v1/labels?match[]=up&start={ago}&end={at}"),
+            format!("/api/v1/label/job/values?match[]=up&start={ago}&end={at}"),
+        ];
+        for path in paths {
+            let (status, after, text) = self.refusal(&path);
+            assert_eq!((status, after.as_deref()), (503, Some("1")), "{path}: {text}");
+            assert!(text.contains(r#""errorType":"unavailable""#) && text.contains(why), "{path}: {text}");
+        }
+    }
+
     fn post(&self, path: &str) {
         let url = format!("{}/api/v1/admin/tsdb/{path}", self.url);
         let answer = self.runtime.block_on(reqwest::Client::new().post(url).send()).unwrap();
@@ -162,8 +190,9 @@ fn a_restart_during_an_outage_goes_on() {
 
     let hearth = Hearth::start(directory.path(), store_port, &runtime);
     hearth.until("last_over_time(up[1s])", "", |found| found == &Ok(1));
-    let refused = hearth.query("up", &flushed_at).unwrap_err();
-    assert!(refused.contains("the object store has not answered since the start"), "{refused}");
+    hearth.refuses_all(&flushed_at, "the object store has not answered since the start");
+    let (status, after, text) = hearth.refusal("/federate?match[]=up");
+    assert_eq!((status, after.as_deref()), (503, Some("1")), "{text}");
     let known = |value: &str| {
         let text = runtime.block_on(async { reqwest::get(format!("{}/metrics", hearth.url)).await?.text().await });
         text.unwrap().contains(&format!("hearth_object_store_known {value}"))
@@ -184,5 +213,45 @@ fn a_restart_during_an_outage_goes_on() {
     assert_eq!(jobs.pointer("/0/match").and_then(Value::as_str), Some("{__name__=\"up\"}"), "{jobs}");
     assert!(number(&jobs, "/0/samplesReclaimed") > Some(0), "{jobs}");
     assert_eq!(hearth.query("up", &flushed_at), Ok(0));
+    store.abort();
+}
+
+/// The store goes away while the server runs: what is recent is answered; what is in blocks is refused as something that may be had later, and
+/// the object that could not be read is named.
+#[test]
+fn an_outage_is_no_failure_of_the_server() {
+    storage::bucket::install_tls_provider();
+    let (directory, runtime) = (tempfile::tempdir().unwrap(), Arc::new(Runtime::new().unwrap()));
+    let (objects, store_port) = (Objects::default(), free_port());
+    let store = objects.serve(&runtime, store_port);
+    let hearth = Hearth::start(directory.path(), store_port, &runtime);
+    hearth.until("up", "", |found| found == &Ok(1));
+    let flushed_at = (jiff::Timestamp::now().as_second() + 1).to_string();
+    hearth.post("flush?wait=true");
+    drop(hearth);
+    // With cold caches.
+    let hearth = Hearth::start(directory.path(), store_port, &runtime);
+    hearth.until("last_over_time(up[1s])", "", |found| found == &Ok(1));
+    store.abort();
+    let _ = runtime.block_on(store);
+    hearth.refuses_all(&flushed_at, "read object `");
+    hearth.until("last_over_time(up[1s])", "", |found| found == &Ok(1));
+    let store = objects.serve(&runtime, store_port);
+    hearth.until("up", &flushed_at, |found| found == &Ok(1));
+    store.abort();
+}
+
+/// The first start of all, without the store: what was never seen cannot be told from what is not there, and is said to be unknown.
+#[test]
+fn a_first_start_without_the_store_says_what_it_does_not_know() {
+    storage::bucket::install_tls_provider();
+    let (directory, runtime) = (tempfile::tempdir().unwrap(), Arc::new(Runtime::new().unwrap()));
+    let (objects, store_port) = (Objects::default(), free_port());
+    let hearth = Hearth::start(directory.path(), store_port, &runtime);
+    hearth.until("last_over_time(up[1s])", "", |found| found == &Ok(1));
+    let now = jiff::Timestamp::now().as_second().to_string();
+    hearth.refuses_all(&now, "which is not known until it answers");
+    let store = objects.serve(&runtime, store_port);
+    hearth.until("up", "", |found| found == &Ok(1));
     store.abort();
 }

@@ -11,8 +11,10 @@ mod tests;
 mod text;
 
 use super::selectors;
+use crate::http::error::{ApiError, ErrorType, RETRY_AFTER_SECONDS};
 use crate::http::params::Params;
 use crate::http::state::AppState;
+use crate::query::error::QueryFailure;
 use crate::query::store::SeriesStore;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -50,16 +52,23 @@ pub async fn federate(State(state): State<AppState>, headers: HeaderMap, params:
         let newest = newest_samples(&*store, &sets, after_ms, until_ms, series_max)?;
         Ok::<_, SourceError>(page.write(format, &newest))
     };
-    match state.queries.run_lookup(lookup).await.map(|written| written.map_err(|error| error.to_string())) {
-        Ok(Ok(body)) => ([(header::CONTENT_TYPE, content_type)], body).into_response(),
-        Ok(Err(problem)) => failed(&problem),
-        Err(failure) => failed(&failure.to_string()),
+    match state.queries.run_lookup(lookup).await.and_then(|written| Ok(written?)) {
+        Ok(body) => ([(header::CONTENT_TYPE, content_type)], body).into_response(),
+        Err(failure) => failed(failure),
     }
 }
 
-fn failed(problem: &str) -> Response {
-    tracing::error!(problem, "federation failed");
-    (StatusCode::INTERNAL_SERVER_ERROR, format!("{problem}\n")).into_response()
+/// Plain text, as the page would be.
+fn failed(failure: QueryFailure) -> Response {
+    let ApiError { error_type, message } = failure.into();
+    let mut response = (error_type.status(), format!("{message}\n")).into_response();
+    match error_type {
+        ErrorType::Unavailable => {
+            response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER_SECONDS);
+        }
+        _ => tracing::error!(problem = message, "federation failed"),
+    }
+    response
 }
 
 /// The labels to add, without those that have no value; `instance` is among them, empty unless configured.

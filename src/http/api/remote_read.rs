@@ -103,7 +103,9 @@ impl From<QueryFailure> for ReadError {
     fn from(failure: QueryFailure) -> Self {
         let status = match failure.kind() {
             FailureKind::BadQuery | FailureKind::Execution => StatusCode::BAD_REQUEST,
-            FailureKind::Canceled | FailureKind::Timeout | FailureKind::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            FailureKind::Canceled | FailureKind::Timeout | FailureKind::Busy | FailureKind::Unavailable => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             FailureKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Self { status, message: failure.to_string() }

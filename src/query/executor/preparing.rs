@@ -78,7 +78,7 @@ pub(super) async fn waited<T: Send + 'static>(
 ) -> Result<T, QueryFailure> {
     tokio::select! {
         outcome = tokio::task::spawn_blocking(work) => {
-            Ok(outcome.map_err(|error| JobPanicked { message: error.to_string() })?)
+            Ok(outcome.map_err(|error| JobPanicked::new(error.to_string()))?)
         }
         () = tokio::time::sleep_until(deadline) => {
             budget.expire();

@@ -53,7 +53,8 @@ pub enum ReadError {
     },
     /// The object store has not answered since the process began, so what it holds is not known well enough.
     #[error(
-        "the object store has not answered since the start, and samples from before {from_ms} (Unix time in milliseconds) are there: {why}"
+        "the object store has not answered since the start; answers that reach back before {from_ms} (Unix time in milliseconds) need what \
+         it holds, which is not known until it answers: {why}"
     )]
     Away {
         /// Everything from this time on is here.
