@@ -82,6 +82,12 @@ impl Sender {
         Some((body.take_compressed(), samples))
     }
 
+    /// Which scrape the next request belongs to.
+    #[must_use]
+    pub fn scrape(&self) -> usize {
+        self.scrape + usize::from(self.next == self.targets.len())
+    }
+
     fn churn(&mut self) {
         let every = self.fleet.churn_every;
         if every == 0 || !self.scrape.is_multiple_of(every) {
