@@ -8,28 +8,110 @@ use super::levels::{Presence, Run, decode_runs};
 use super::page::{DataPage, DictionaryPage, Encoding};
 use super::text::{Dictionary, TextBuilder};
 use parquet::basic::Type;
+use std::ops::Range;
+use std::sync::Arc;
 
 const TOO_SHORT: PageError = PageError("the values of the page end early");
 const ENCODING: PageError = PageError("the page has an encoding that its column never has");
 
-/// The numbers of a page, one per row and 0 where there is none; doubles by their bits.
+/// The numbers of a page; doubles by their bits.
 #[derive(Debug)]
 pub(crate) struct Numbers {
-    pub(crate) values: Vec<u64>,
-    pub(crate) presence: Presence,
+    rows: usize,
+    values: Values,
+    presence: Presence,
+}
+
+/// The numbers of the rows that have one.
+#[derive(Debug)]
+enum Values {
+    Each(Vec<u64>),
+    /// Few distinct ones: far fewer bytes than eight a row.
+    Keyed {
+        ids: Ids,
+        dictionary: Arc<Vec<u64>>,
+    },
 }
 
 impl Numbers {
+    /// Decodes a page of numbers of a physical type.
+    pub(crate) fn read(page: &DataPage, dictionary: Option<&Arc<Vec<u64>>>, kind: Type) -> Result<Self, PageError> {
+        let presence = Presence::read(&page.levels, page.rows, page.nulls)?;
+        let count = page.count - page.nulls;
+        let values = match dictionary {
+            Some(dictionary) if page.encoding == Encoding::Dictionary && dictionary.len() <= count => {
+                Values::Keyed { ids: number_ids(page, dictionary.len(), count)?, dictionary: Arc::clone(dictionary) }
+            }
+            _ => Values::Each(value_numbers(page, dictionary.map(|numbers| numbers.as_slice()), kind)?),
+        };
+        Ok(Self { rows: page.rows, values, presence })
+    }
+
+    /// How many rows the page has.
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
     pub(crate) fn get(&self, row: usize) -> Option<u64> {
-        self.values.get(row).copied().filter(|_| self.presence.has(row))
+        if !self.presence.has(row) {
+            return None;
+        }
+        let at = self.presence.rank(row);
+        match &self.values {
+            Values::Each(values) => values.get(at).copied(),
+            Values::Keyed { ids, dictionary } => dictionary.get(ids.get(at) as usize).copied(),
+        }
+    }
+
+    /// Hands over what each of some rows has.
+    pub(crate) fn for_each(&self, rows: Range<usize>, mut take: impl FnMut(Option<u64>)) {
+        match (&self.values, &self.presence) {
+            (_, Presence::None) => rows.for_each(|_| take(None)),
+            (Values::Each(values), Presence::All) => rows.for_each(|row| take(values.get(row).copied())),
+            (Values::Keyed { ids: Ids::Runs(runs), dictionary }, Presence::All) => {
+                let mut row = rows.start;
+                let first = runs.partition_point(|run| run.0 as usize <= row);
+                for (end, id) in runs.get(first..).unwrap_or_default() {
+                    let number = dictionary.get(*id as usize).copied();
+                    let end = (*end as usize).min(rows.end);
+                    (row..end).for_each(|_| take(number));
+                    row = row.max(end);
+                    if row == rows.end {
+                        break;
+                    }
+                }
+            }
+            _ => rows.for_each(|row| take(self.get(row))),
+        }
+    }
+
+    /// Bytes that it takes, but for a dictionary that others share.
+    pub(crate) fn memory(&self) -> usize {
+        let values = match &self.values {
+            Values::Each(values) => values.len() * 8,
+            Values::Keyed { ids, .. } => ids.memory(),
+        };
+        64 + values + self.presence.memory()
     }
 }
 
-/// Decodes a page of numbers of a physical type.
-pub(crate) fn numbers(page: &DataPage, dictionary: Option<&[u64]>, kind: Type) -> Result<Numbers, PageError> {
-    let presence = Presence::read(&page.levels, page.rows, page.nulls)?;
-    let values = value_numbers(page, dictionary, kind)?;
-    Ok(Numbers { values: spread(values, &presence, page.rows, 0), presence })
+/// The numbers of a page's values in a dictionary of so many.
+fn number_ids(page: &DataPage, known: usize, count: usize) -> Result<Ids, PageError> {
+    if let Some(runs) = long_runs(page, known, count)? {
+        return Ok(Ids::Runs(runs));
+    }
+    let mut ids = Vec::with_capacity(count);
+    for_each_id(page, count, |run| {
+        match run {
+            Run::Same { value, count } => ids.resize(ids.len() + count, value),
+            Run::Each(some) => ids.extend_from_slice(some),
+        }
+        Ok(())
+    })?;
+    match ids.iter().all(|id| (*id as usize) < known) {
+        true => Ok(Ids::new(&ids, known)),
+        false => Err(UNKNOWN_ID),
+    }
 }
 
 /// The numbers of a page without those that are absent.
@@ -224,7 +306,7 @@ pub(crate) fn text_ids(
     dictionary: Option<&Dictionary>,
 ) -> Result<(Ids, Option<Dictionary>), PageError> {
     if let (0, Encoding::Dictionary, Some(dictionary)) = (page.nulls, page.encoding, dictionary)
-        && let Some(runs) = long_runs(page, dictionary.len())?
+        && let Some(runs) = long_runs(page, dictionary.len(), page.rows)?
     {
         return Ok((Ids::Runs(runs), None));
     }
@@ -236,21 +318,21 @@ pub(crate) fn text_ids(
 
 const UNKNOWN_ID: PageError = PageError("the page has a dictionary id that is not known");
 
-/// The ids of a page without absent values as runs, which are never spread to rows; `None` if the runs are short.
-fn long_runs(page: &DataPage, known: usize) -> Result<Option<Vec<(u32, u32)>>, PageError> {
+/// The ids of the `count` values of a page as runs, one by one never; `None` if the runs are short.
+fn long_runs(page: &DataPage, known: usize, count: usize) -> Result<Option<Vec<(u32, u32)>>, PageError> {
     const SHORT: PageError = PageError("the runs are short");
     let mut runs: Vec<(u32, u32)> = Vec::new();
     let mut add = |id: u32, count: usize| {
         let (start, length) = (runs.last().map_or(0, |run| run.0), runs.len());
         match runs.last_mut() {
             Some(last) if last.1 == id => last.0 += count as u32,
-            _ if length * 8 >= page.rows => return Err(SHORT),
+            _ if length * 8 >= count => return Err(SHORT),
             _ if id as usize >= known => return Err(UNKNOWN_ID),
             _ => runs.push((start + count as u32, id)),
         }
         Ok(())
     };
-    let done = for_each_id(page, page.rows, |run| match run {
+    let done = for_each_id(page, count, |run| match run {
         Run::Same { value, count } => add(value, count),
         Run::Each(ids) => ids.iter().try_for_each(|id| add(*id, 1)),
     });

@@ -1,7 +1,7 @@
 //! Columns of the series file, decoded page by page when they are asked for.
 
 use super::cache::{CacheKey, CacheKind, TenantCache};
-use super::column::{Ids, Numbers, dictionary_numbers, numbers, text_ids};
+use super::column::{Ids, Numbers, dictionary_numbers, text_ids};
 use super::error::{PageError, ReadError};
 use super::fetch::{Fetched, Object};
 use super::layout::{ColumnLayout, GroupPlace, PagePlace};
@@ -156,12 +156,12 @@ impl Decode for Numbers {
         });
         let dictionary = dictionary.transpose()?;
         read_data_page(bytes.get(page.range())?, column.compression, Vec::new())
-            .and_then(|data| numbers(&data, dictionary.as_ref().map(|numbers| numbers.as_slice()), column.kind))
+            .and_then(|data| Numbers::read(&data, dictionary.as_ref(), column.kind))
             .map_err(|error| error.at(&bytes.object.key, page.offset))
     }
 
     fn memory(&self) -> usize {
-        64 + self.values.len() * 8
+        Self::memory(self)
     }
 }
 

@@ -265,7 +265,7 @@ pub(super) fn numbers(
     let expected = rows.end - rows.start;
     for_each_part(files, path, rows, |file, column, place, part| {
         let page = open.numbers(&pages.fetched, file, column, place)?;
-        found.extend(part.map(|row| page.get(row)));
+        page.for_each(part, |number| found.push(number));
         Ok(())
     })?;
     if found.len() as u64 != expected {

@@ -120,6 +120,14 @@ impl Presence {
         Ok(Self::Some(Bits { words, ranks }))
     }
 
+    /// Bytes that it takes.
+    pub(crate) fn memory(&self) -> usize {
+        match self {
+            Self::All | Self::None => 0,
+            Self::Some(bits) => bits.words.len() * 12,
+        }
+    }
+
     /// Whether a row has a value.
     pub(crate) fn has(&self, row: usize) -> bool {
         match self {

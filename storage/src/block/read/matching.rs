@@ -157,8 +157,8 @@ pub(crate) fn in_range(
         while row < range_of_rows.end {
             // As far as both pages go.
             let ((first, first_at), (last, last_at)) = (first_ms.page_of(row)?, last_ms.page_of(row)?);
-            let here = (first.values.len() - first_at.min(first.values.len())) as u32;
-            let length = here.min((last.values.len() - last_at.min(last.values.len())) as u32);
+            let here = first.rows().saturating_sub(first_at) as u32;
+            let length = here.min(last.rows().saturating_sub(last_at) as u32);
             let end = range_of_rows.end.min(row.saturating_add(length.max(1)));
             for (at, row) in (row..end).enumerate() {
                 let overlaps = match (first.get(first_at + at), last.get(last_at + at)) {

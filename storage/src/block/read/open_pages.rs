@@ -2,7 +2,7 @@
 
 use super::block::OpenFile;
 use super::cache::{CacheKey, CacheKind, TenantCache};
-use super::column::{Numbers, Planes, dictionary_numbers, numbers, value_numbers};
+use super::column::{Numbers, Planes, dictionary_numbers, value_numbers};
 use super::delta::{APART, DeltaCursor, Landmarks};
 use super::error::{PageError, ReadError};
 use super::fetch::Fetched;
@@ -144,11 +144,23 @@ impl OpenPages {
         if let Some((_, numbers)) = self.numbers.iter().find(|(other, _)| *other == place) {
             return Ok(Arc::clone(numbers));
         }
-        let dictionary = dictionary_of(fetched, file, column, page)?;
-        let decoded = read_data_page(stored(fetched, file, page.offset)?, column.compression, Vec::new())
-            .and_then(|data| numbers(&data, dictionary.as_deref(), column.kind))
-            .map_err(|error| error.at(&file.object.key, page.offset))?;
-        let decoded = Arc::new(decoded);
+        let key = Opened::key(place);
+        let decoded = match self.cache.as_ref().and_then(|cache| cache.get::<Numbers>(&key)) {
+            Some(decoded) => decoded,
+            None => {
+                let dictionary = dictionary_of(fetched, file, column, page)?.map(Arc::new);
+                let decoded = read_data_page(stored(fetched, file, page.offset)?, column.compression, Vec::new())
+                    .and_then(|data| Numbers::read(&data, dictionary.as_ref(), column.kind))
+                    .map_err(|error| error.at(&file.object.key, page.offset))?;
+                let decoded = Arc::new(decoded);
+                // A page has the rows of many series, which a query reads one after the other from many blocks.
+                if let Some(cache) = &self.cache {
+                    let bytes = decoded.memory() + dictionary.map_or(0, |numbers| numbers.len() * 8);
+                    cache.insert(key, Arc::clone(&decoded), bytes);
+                }
+                decoded
+            }
+        };
         if self.numbers.len() >= NUMBERS_KEPT {
             self.numbers.pop_front();
         }

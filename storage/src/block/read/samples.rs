@@ -392,13 +392,12 @@ fn read_values(
         let mut at = start;
         for_each_part(files, column::DIVISOR, rows, |file, column, place, part| {
             let divisors = open.numbers(fetched, file, column, place)?;
-            let divisors = divisors.values.get(part).unwrap_or_default();
-            for divisor in divisors {
-                if let (None, Some(value)) = (absent.next_if_eq(&at), into.get_mut(at)) {
-                    *value /= f64::from_bits(*divisor);
+            divisors.for_each(part, |divisor| {
+                if let (None, Some(divisor), Some(value)) = (absent.next_if_eq(&at), divisor, into.get_mut(at)) {
+                    *value /= f64::from_bits(divisor);
                 }
                 at += 1;
-            }
+            });
             Ok(())
         })?;
     }

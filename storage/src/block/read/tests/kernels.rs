@@ -1,6 +1,6 @@
 //! Pages written by the parquet crate, read by our kernels. What was written is what its own reader returns too.
 
-use crate::block::read::column::{Ids, numbers, text_ids};
+use crate::block::read::column::{Ids, Numbers, dictionary_numbers, text_ids};
 use crate::block::read::delta::{APART, DeltaCursor, Landmarks};
 use crate::block::read::layout::{ColumnLayout, Layout};
 use crate::block::read::levels::Presence;
@@ -23,6 +23,8 @@ use std::sync::Arc;
 struct Table {
     packed: Vec<Option<i64>>,
     small: Vec<Option<u32>>,
+    /// Long runs of equal numbers, and few different ones in turn.
+    few: Vec<Option<u32>>,
     plain: Vec<u64>,
     raw: Vec<Option<f64>>,
     texts: Vec<Option<String>>,
@@ -34,6 +36,7 @@ fn file(table: &Table, page_rows: usize, group_rows: usize) -> Bytes {
     let columns: Vec<(&str, ArrayRef, bool)> = vec![
         ("packed", Arc::new(Int64Array::from(table.packed.clone())), true),
         ("small", Arc::new(UInt32Array::from(table.small.clone())), true),
+        ("few", Arc::new(UInt32Array::from(table.few.clone())), true),
         ("plain", Arc::new(UInt64Array::from(table.plain.clone())), false),
         ("raw", Arc::new(Float64Array::from(table.raw.clone())), true),
         ("texts", Arc::new(StringArray::from(table.texts.clone())), true),
@@ -82,9 +85,21 @@ fn dictionary(file: &Bytes, column: &ColumnLayout, group: usize) -> Option<Dicti
 fn read_numbers(file: &Bytes, layout: &Layout, name: &str) -> Vec<Option<u64>> {
     let column = layout.column(name).unwrap();
     let mut found = Vec::new();
-    for (page, _) in pages(file, column) {
-        let numbers = numbers(&page, None, column.kind).unwrap();
-        found.extend((0..page.rows).map(|row| numbers.get(row)));
+    for (page, group) in pages(file, column) {
+        let range = column.groups[group].dictionary.clone();
+        let dictionary = (!range.is_empty()).then(|| {
+            let stored = &file[range.start as usize..range.end as usize];
+            let page = read_dictionary_page(stored, column.compression).unwrap();
+            Arc::new(dictionary_numbers(&page, column.kind).unwrap())
+        });
+        let numbers = Numbers::read(&page, dictionary.as_ref(), column.kind).unwrap();
+        let first = found.len();
+        found.extend((0..numbers.rows()).map(|row| numbers.get(row)));
+        for rows in [0..page.rows, page.rows / 3..page.rows / 2, page.rows / 2..page.rows] {
+            let mut part = Vec::new();
+            numbers.for_each(rows.clone(), |number| part.push(number));
+            assert_eq!(part, found[first + rows.start..first + rows.end]);
+        }
     }
     found
 }
@@ -112,6 +127,7 @@ fn any_table() -> impl Strategy<Value = Table> {
         let mut table = Table {
             packed: Vec::new(),
             small: Vec::new(),
+            few: Vec::new(),
             plain: Vec::new(),
             raw: Vec::new(),
             texts: Vec::new(),
@@ -126,6 +142,8 @@ fn any_table() -> impl Strategy<Value = Table> {
                 let here = !gaps || state >> 62 > 1;
                 table.packed.push(here.then_some(base.wrapping_add(noise as i64)));
                 table.small.push(here.then_some(noise as u32));
+                let few = if bits % 2 == 0 { base.unsigned_abs() % 7 } else { noise % 5 };
+                table.few.push(here.then_some(few as u32));
                 table.plain.push(state);
                 table.raw.push((!here).then_some(f64::from_bits(state)));
                 table.texts.push(here.then(|| format!("text-{}", noise % 300)));
@@ -148,6 +166,7 @@ proptest! {
         let bits = |n: &Option<i64>| n.map(|n| n as u64);
         prop_assert_eq!(read_numbers(&file, &layout, "packed"), table.packed.iter().map(bits).collect::<Vec<_>>());
         prop_assert_eq!(read_numbers(&file, &layout, "small"), wide(&table.small));
+        prop_assert_eq!(read_numbers(&file, &layout, "few"), wide(&table.few));
         prop_assert_eq!(read_numbers(&file, &layout, "plain"), table.plain.iter().map(|n| Some(*n)).collect::<Vec<_>>());
         let raw: Vec<_> = table.raw.iter().map(|n| n.map(f64::to_bits)).collect();
         prop_assert_eq!(read_numbers(&file, &layout, "raw"), raw);
@@ -169,11 +188,13 @@ proptest! {
         prop_assert_eq!(read_numbers(&file, &layout, "packed"), theirs);
         let theirs: Vec<_> = batch.column(1).as_primitive::<UInt32Type>().iter().map(|n| n.map(u64::from)).collect();
         prop_assert_eq!(read_numbers(&file, &layout, "small"), theirs);
-        let theirs: Vec<_> = batch.column(2).as_primitive::<UInt64Type>().iter().collect();
+        let theirs: Vec<_> = batch.column(2).as_primitive::<UInt32Type>().iter().map(|n| n.map(u64::from)).collect();
+        prop_assert_eq!(read_numbers(&file, &layout, "few"), theirs);
+        let theirs: Vec<_> = batch.column(3).as_primitive::<UInt64Type>().iter().collect();
         prop_assert_eq!(read_numbers(&file, &layout, "plain"), theirs);
-        let theirs: Vec<_> = batch.column(3).as_primitive::<Float64Type>().iter().map(|n| n.map(f64::to_bits)).collect();
+        let theirs: Vec<_> = batch.column(4).as_primitive::<Float64Type>().iter().map(|n| n.map(f64::to_bits)).collect();
         prop_assert_eq!(read_numbers(&file, &layout, "raw"), theirs);
-        let theirs: Vec<_> = batch.column(4).as_string::<i32>().iter().map(|text| text.map(str::to_owned)).collect();
+        let theirs: Vec<_> = batch.column(5).as_string::<i32>().iter().map(|text| text.map(str::to_owned)).collect();
         prop_assert_eq!(read_texts(&file, &layout, "texts"), theirs);
     }
 
@@ -210,6 +231,7 @@ proptest! {
         let table = Table {
             packed: numbers.iter().copied().map(Some).collect(),
             small: vec![None; rows],
+            few: vec![None; rows],
             plain: vec![0; rows],
             raw: vec![None; rows],
             texts: vec![None; rows],
@@ -268,8 +290,12 @@ proptest! {
 
 fn check_any(page: DataPage, dictionary: &Option<Dictionary>) {
     for kind in [Type::INT32, Type::INT64, Type::DOUBLE, Type::BOOLEAN] {
-        if let Ok(numbers) = numbers(&page, Some(&[1, 2, 3]), kind) {
-            assert_eq!(numbers.values.len(), page.rows);
+        if let Ok(numbers) = Numbers::read(&page, Some(&Arc::new(vec![1, 2, 3])), kind) {
+            let (mut one_by_one, mut all) = (Vec::new(), Vec::new());
+            one_by_one.extend((0..page.rows).map(|row| numbers.get(row)));
+            numbers.for_each(0..page.rows, |number| all.push(number));
+            assert_eq!(one_by_one, all);
+            assert_eq!(all.iter().flatten().count(), page.rows - page.nulls);
         }
     }
     let _ = text_ids(&page, dictionary.as_ref());
@@ -287,6 +313,7 @@ fn sorted_texts_are_kept_as_runs() {
     let table = Table {
         packed: vec![None; count],
         small: vec![None; count],
+        few: vec![None; count],
         plain: numbers,
         raw: vec![None; count],
         long_texts: texts.clone(),
