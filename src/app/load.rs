@@ -45,7 +45,13 @@ pub fn group_defaults(config: &Config) -> GroupDefaults {
 /// The bound of the process' memory.
 #[must_use]
 pub fn memory(flags: &ServeFlags) -> Memory {
-    match flags.memory_limit {
+    memory_limit(flags.memory_limit)
+}
+
+/// The bound that somebody asked for; 0 asks for one that fits the machine.
+#[must_use]
+pub fn memory_limit(bytes: u64) -> Memory {
+    match bytes {
         0 => Memory::of_machine(),
         limit => Memory::new(limit),
     }

@@ -2,13 +2,13 @@
 
 use super::progress::Progress;
 use super::store::{StoreArguments, finish, size};
-use crate::app::load::with_causes;
+use crate::app::load::{memory_limit, with_causes};
 use clap::{Args, ValueEnum};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use storage::import::spool::SAMPLES_MAX;
+use storage::import::room::Room;
 use storage::import::tsdb::{TsdbSource, is_tsdb};
 use storage::import::{ImportError, ImportOptions, Source, openmetrics, run as import, table};
 
@@ -29,9 +29,14 @@ pub struct ImportArguments {
     #[arg(long)]
     again: bool,
 
-    /// How many samples of a text or Parquet file are in memory at once; each takes 24 bytes
-    #[arg(long, value_name = "N", default_value_t = SAMPLES_MAX)]
-    samples_in_memory: usize,
+    /// Memory that the import may take, in bytes: more samples or times are worked on in parts, more labels are refused. 0: 80 % of the
+    /// machine, or of the control group
+    #[arg(long = "memory.limit", value_name = "BYTES", default_value_t = 0, env = "HEARTH_MEMORY_LIMIT")]
+    memory_limit: u64,
+
+    /// How many samples of a text or Parquet file are in memory at once [default: what --memory.limit has room for, 4 Mi at most]
+    #[arg(long, value_name = "N")]
+    samples_in_memory: Option<usize>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -55,10 +60,15 @@ fn run_import(arguments: &ImportArguments) -> Result<(String, ExitCode), String>
     };
     let store = arguments.store.open()?;
     let progress = Progress::new();
+    let room = Room::new(memory_limit(arguments.memory_limit).limit());
+    let room = match arguments.samples_in_memory {
+        Some(samples) => room.with_samples(samples),
+        None => room,
+    };
     let work = || -> Result<_, ImportError> {
         let directory = store.work_dir()?;
-        let source = open(arguments, format, directory.path(), &progress)?;
-        let options = ImportOptions { again: arguments.again };
+        let source = open((&arguments.path, format), directory.path(), &room, &progress)?;
+        let options = ImportOptions { again: arguments.again, room: room.clone() };
         import(&store, source.as_ref(), directory.path(), options, &progress)
     };
     let outcome = work();
@@ -72,16 +82,15 @@ fn run_import(arguments: &ImportArguments) -> Result<(String, ExitCode), String>
 }
 
 fn open(
-    arguments: &ImportArguments,
-    format: Format,
+    (path, format): (&Path, Format),
     directory: &Path,
+    room: &Room,
     progress: &Progress,
 ) -> Result<Box<dyn Source>, ImportError> {
-    let (path, samples_max) = (arguments.path.as_path(), arguments.samples_in_memory);
     Ok(match format {
-        Format::Openmetrics => Box::new(openmetrics::open(path, directory, samples_max, progress)?),
-        Format::Tsdb => Box::new(TsdbSource::open(path, progress)?),
-        Format::Parquet => Box::new(table::open(&parquet_files(path), directory, samples_max, progress)?),
+        Format::Openmetrics => Box::new(openmetrics::open(path, directory, room, progress)?),
+        Format::Tsdb => Box::new(TsdbSource::open(path, room, progress)?),
+        Format::Parquet => Box::new(table::open(&parquet_files(path), directory, room, progress)?),
     })
 }
 

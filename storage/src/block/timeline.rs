@@ -71,6 +71,12 @@ impl TimelinePlanner {
         choice
     }
 
+    /// Bytes that it holds for timestamps.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.timelines.iter().map(Times::bytes).sum()
+    }
+
     /// Ends planning.
     ///
     /// # Errors

@@ -43,6 +43,18 @@ pub enum ImportError {
         /// Why not.
         why: String,
     },
+    /// A part of the import takes more memory than it may.
+    #[error(
+        "{what} take more than {bytes_max} bytes, their part of the {limit} that `--memory.limit` allows: raise it, or import less at once"
+    )]
+    NoRoom {
+        /// Which part.
+        what: &'static str,
+        /// What it may take.
+        bytes_max: u64,
+        /// What all of it may take.
+        limit: u64,
+    },
     /// Blocks could not be written or committed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -68,6 +80,7 @@ impl ImportError {
             Self::Io { .. } => ErrorKind::Unavailable,
             Self::Text { .. } | Self::Unsupported { .. } => ErrorKind::Invalid,
             Self::Damaged { .. } => ErrorKind::Corrupt,
+            Self::NoRoom { .. } => ErrorKind::Limited,
             Self::Store(error) => error.kind(),
         }
     }

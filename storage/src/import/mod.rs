@@ -13,6 +13,7 @@ pub mod tsdb;
 pub mod spool;
 
 mod error;
+pub mod room;
 mod run;
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,7 @@
 
 mod line;
 
+use super::room::Room;
 use super::spool::{Spool, Spooled};
 use super::{ImportError, TextError, Watch};
 use line::{Families, Line};
@@ -18,15 +19,15 @@ const LINE_BYTES_MAX: u64 = 16 << 20;
 /// Bytes between two reports of progress.
 const REPORT_BYTES: u64 = 1 << 20;
 
-/// Reads a file; `directory` is for what does not fit in memory, of which up to `samples_max` samples do.
+/// Reads a file; `directory` is for what does not fit into `room`.
 ///
 /// # Errors
 /// The file cannot be read, or is wrong somewhere.
-pub fn open(path: &Path, directory: &Path, samples_max: usize, watch: &dyn Watch) -> Result<Spooled, ImportError> {
+pub fn open(path: &Path, directory: &Path, room: &Room, watch: &dyn Watch) -> Result<Spooled, ImportError> {
     let file = File::open(path).map_err(ImportError::io("open", path))?;
     let bytes = file.metadata().map_err(ImportError::io("look at", path))?.len();
     watch.begin("read", bytes);
-    read(BufReader::with_capacity(256 << 10, file), path, Spool::new(directory, samples_max), watch)
+    read(BufReader::with_capacity(256 << 10, file), path, Spool::new(directory, room), watch)
 }
 
 fn read(mut input: impl BufRead, path: &Path, mut spool: Spool, watch: &dyn Watch) -> Result<Spooled, ImportError> {
@@ -59,7 +60,7 @@ fn read(mut input: impl BufRead, path: &Path, mut spool: Spool, watch: &dyn Watc
         };
         match line::parse(text, &mut families) {
             Ok(Line::Sample { labels, metric_type, timestamp_ms, value }) => {
-                let series = spool.series(&labels, metric_type);
+                let series = spool.series(&labels, metric_type)?;
                 spool.push(series, timestamp_ms, value)?;
             }
             Ok(Line::Other) => {}
@@ -84,7 +85,7 @@ mod tests {
 
     fn samples(text: &str, samples_max: usize) -> Result<Vec<String>, String> {
         let directory = tempfile::tempdir().unwrap();
-        let spool = Spool::new(directory.path(), samples_max);
+        let spool = Spool::new(directory.path(), &Room::new(u64::MAX).with_samples(samples_max));
         let spooled = read(text.as_bytes(), Path::new("x"), spool, &()).map_err(|error| error.to_string())?;
         let mut found = Vec::new();
         for day in spooled.days() {

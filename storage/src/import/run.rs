@@ -1,5 +1,6 @@
-//! Carries an import out: day by day, each committed as soon as it is written.
+//! Carries an import out: day by day, each committed as a whole as soon as it is written.
 
+use super::room::Room;
 use super::write::write_day;
 use super::{ImportError, Source, Watch};
 use crate::block::meta::{date, ulid};
@@ -15,10 +16,12 @@ use std::path::Path;
 const CLAIMS_MAX: u32 = 20;
 
 /// How an import is carried out.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone)]
 pub struct ImportOptions {
     /// Whether days are written that were imported before.
     pub again: bool,
+    /// The memory that it may take; the same as that of the source.
+    pub room: Room,
 }
 
 /// What became of an import.
@@ -58,13 +61,18 @@ pub fn run(
             continue;
         }
         let tenant = store.tenant();
-        let Some(block) = write_day(source, day, staging, tenant, now_ms(), watch)? else { continue };
-        commit(store, &mut epoch, std::slice::from_ref(&block))?;
+        let blocks = write_day(source, day, (staging, tenant), now_ms(), &options.room, watch)?;
+        if blocks.is_empty() {
+            continue;
+        }
+        commit(store, &mut epoch, &blocks)?;
         report.days += 1;
-        report.series += block.meta.series;
-        report.samples += block.meta.samples + block.meta.histograms;
-        report.bytes += block.meta.bytes();
-        std::fs::remove_dir_all(&block.dir).map_err(ImportError::io("remove", &block.dir))?;
+        for block in &blocks {
+            report.series += block.meta.series;
+            report.samples += block.meta.samples + block.meta.histograms;
+            report.bytes += block.meta.bytes();
+            std::fs::remove_dir_all(&block.dir).map_err(ImportError::io("remove", &block.dir))?;
+        }
         fail::fail_point!("import-day-committed");
     }
     Ok(report)

@@ -3,6 +3,7 @@
 //! Columns: `timestamp` or `time` (a timestamp, or milliseconds as an integer), `value` (a number), and the labels: either one
 //! map `labels`, or one text column per label, of which `metric` means `__name__`. A row without a time or a value is left out.
 
+use super::room::Room;
 use super::spool::{Spool, Spooled};
 use super::{ImportError, Watch};
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
@@ -16,17 +17,15 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use xxhash_rust::xxh3::Xxh3;
 
-/// Reads files; `directory` is for what does not fit in memory, of which up to `samples_max` samples do.
+/// Rows that are decoded at once.
+const BATCH_ROWS: usize = 1024;
+
+/// Reads files; `directory` is for what does not fit into `room`.
 ///
 /// # Errors
 /// A file cannot be read or lacks a column.
-pub fn open(
-    paths: &[PathBuf],
-    directory: &Path,
-    samples_max: usize,
-    watch: &dyn Watch,
-) -> Result<Spooled, ImportError> {
-    let mut spool = Spool::new(directory, samples_max);
+pub fn open(paths: &[PathBuf], directory: &Path, room: &Room, watch: &dyn Watch) -> Result<Spooled, ImportError> {
+    let mut spool = Spool::new(directory, room);
     let mut digest = Xxh3::new();
     for path in paths {
         hash_file(path, &mut digest, watch)?;
@@ -56,7 +55,7 @@ fn read(path: &Path, spool: &mut Spool, watch: &dyn Watch) -> Result<(), ImportE
     let columns = Columns::find(builder.schema()).map_err(|why| ImportError::unsupported(path, why))?;
     let rows = builder.metadata().file_metadata().num_rows();
     watch.begin("read", rows.max(0).unsigned_abs());
-    for batch in builder.build().map_err(|error| unsupported(&error))? {
+    for batch in builder.with_batch_size(BATCH_ROWS).build().map_err(|error| unsupported(&error))? {
         let batch = batch.map_err(|error| unsupported(&error))?;
         let rows = Rows::of(&batch, &columns).map_err(|error| unsupported(&error))?;
         for row in 0..batch.num_rows() {
@@ -146,7 +145,7 @@ impl Rows {
             return Ok(());
         }
         let labels = self.labels_of(row).map_err(Problem::Labels)?;
-        let series = spool.series(&labels, MetricType::Unknown);
+        let series = spool.series(&labels, MetricType::Unknown).map_err(Problem::Spool)?;
         spool.push(series, times.value(row), values.value(row)).map_err(Problem::Spool)
     }
 

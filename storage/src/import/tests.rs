@@ -4,6 +4,7 @@ use super::tsdb::TsdbSource;
 use super::*;
 use crate::bucket::BucketOptions;
 use crate::export::{ExportFormat, export};
+use crate::import::room::{Room, Share};
 use crate::import::spool::{Spool, Spooled};
 use crate::offline::BlockStore;
 use crate::select::TimeRange;
@@ -77,7 +78,7 @@ fn python(value: f64) -> String {
 
 #[test]
 fn a_block_of_prometheus_is_read_with_floats_and_both_kinds_of_histograms() {
-    let source = TsdbSource::open(&golden(), &()).unwrap();
+    let source = TsdbSource::open(&golden(), &Room::new(u64::MAX), &()).unwrap();
     let expected = std::fs::read_to_string(golden().join("samples.txt")).unwrap();
     let found = lines(&source).unwrap();
     for (found, expected) in found.iter().zip(expected.lines()) {
@@ -106,7 +107,7 @@ fn copy(from: &Path, to: &Path) {
 fn no_flipped_bit_of_a_foreign_block_is_imported() {
     let directory = tempfile::tempdir().unwrap();
     copy(&golden(), directory.path());
-    let expected = lines(&TsdbSource::open(directory.path(), &()).unwrap()).unwrap();
+    let expected = lines(&TsdbSource::open(directory.path(), &Room::new(u64::MAX), &()).unwrap()).unwrap();
     let block = directory.path().join("01M8GVR6T9R6X1CMPRW2CWDE1N");
     for (name, found_min) in [("index", 150), ("chunks/000001", 1900), ("tombstones", 8)] {
         let path = block.join(name);
@@ -116,7 +117,7 @@ fn no_flipped_bit_of_a_foreign_block_is_imported() {
             let mut bad = good.clone();
             bad[at] ^= 1 << (at % 8);
             std::fs::write(&path, &bad).unwrap();
-            match TsdbSource::open(directory.path(), &()).and_then(|source| lines(&source)) {
+            match TsdbSource::open(directory.path(), &Room::new(u64::MAX), &()).and_then(|source| lines(&source)) {
                 Ok(lines) => assert_eq!(lines, expected, "byte {at} of {name}"),
                 Err(_) => found += 1,
             }
@@ -134,10 +135,14 @@ fn labels(series: u8) -> Labels {
     Labels::from_pairs([("__name__", "m"), ("a", n.as_str()), ("job", job.as_str()), ("le", bound)]).unwrap()
 }
 
+fn options() -> ImportOptions {
+    ImportOptions { again: false, room: Room::new(u64::MAX) }
+}
+
 fn spooled(directory: &Path, samples: &[(u8, i64, f64)], samples_max: usize, digest: u128) -> Spooled {
-    let mut spool = Spool::new(directory, samples_max);
+    let mut spool = Spool::new(directory, &Room::new(u64::MAX).with_samples(samples_max));
     for (series, at_ms, value) in samples {
-        let series = spool.series(&labels(*series), MetricType::Unknown);
+        let series = spool.series(&labels(*series), MetricType::Unknown).unwrap();
         spool.push(series, *at_ms, *value).unwrap();
     }
     spool.finish(digest).unwrap()
@@ -149,7 +154,7 @@ proptest! {
     /// Whatever fits in memory: each sample once, the first of several, series in the order of blocks.
     #[test]
     fn a_spool_puts_samples_into_order(
-        samples in prop::collection::vec((0..20u8, -2 * DAY..2 * DAY, any::<f64>()), 0..60),
+        samples in prop::collection::vec((0..20u8, -2 * DAY..2 * DAY, any::<f64>()), 0..300),
         samples_max in 1..20usize,
     ) {
         let directory = tempfile::tempdir().unwrap();
@@ -224,7 +229,7 @@ fn an_import_goes_on_behind_the_last_committed_day() {
     let store = block_store(data.path());
     let work = store.work_dir().unwrap();
     let broken = Broken { source: &source, day: Cell::new(1) };
-    run(&store, &broken, work.path(), ImportOptions::default(), &()).unwrap_err();
+    run(&store, &broken, work.path(), options(), &()).unwrap_err();
     assert_eq!(store.refresh().unwrap().blocks.len(), 1, "what was committed can be seen");
     // Merged with others meanwhile: the origin tells.
     drop(work);
@@ -232,12 +237,12 @@ fn an_import_goes_on_behind_the_last_committed_day() {
     server.flush(true).unwrap();
     let store = block_store(data.path());
     let work = store.work_dir().unwrap();
-    let report = run(&store, &source, work.path(), ImportOptions::default(), &()).unwrap();
+    let report = run(&store, &source, work.path(), options(), &()).unwrap();
     assert_eq!((report.days, report.days_known), (2, 1));
     // The server's right to compact was taken over; it claims it again.
     server.flush(true).unwrap();
     server.close().unwrap();
-    let again = run(&store, &source, work.path(), ImportOptions::default(), &()).unwrap();
+    let again = run(&store, &source, work.path(), options(), &()).unwrap();
     assert_eq!((again.days, again.days_known), (0, 3));
     let mut expected: Vec<String> = three_days()
         .iter()
@@ -261,7 +266,7 @@ fn an_export_is_imported_as_it_was() {
     samples.extend(odd.iter().zip(0..).map(|(value, at)| (9, at, *value)));
     let store = block_store(data.path());
     let source = spooled(spool.path(), &samples, 1000, 1);
-    run(&store, &source, store.work_dir().unwrap().path(), ImportOptions::default(), &()).unwrap();
+    run(&store, &source, store.work_dir().unwrap().path(), options(), &()).unwrap();
     let text = exported(&store, ExportFormat::OpenMetrics);
     let file = data.path().join("export.om");
     std::fs::write(&file, &text).unwrap();
@@ -272,10 +277,13 @@ fn an_export_is_imported_as_it_was() {
         let again = block_store(&other.path().join(name));
         let work = again.work_dir().unwrap();
         let source = match name {
-            "openmetrics" => openmetrics::open(&file, work.path(), 100, &()).unwrap(),
-            _ => table::open(std::slice::from_ref(&table), work.path(), 100, &()).unwrap(),
+            "openmetrics" => {
+                openmetrics::open(&file, work.path(), &Room::new(u64::MAX).with_samples(100), &()).unwrap()
+            }
+            _ => table::open(std::slice::from_ref(&table), work.path(), &Room::new(u64::MAX).with_samples(100), &())
+                .unwrap(),
         };
-        run(&again, &source, work.path(), ImportOptions::default(), &()).unwrap();
+        run(&again, &source, work.path(), options(), &()).unwrap();
         assert_eq!(exported(&again, ExportFormat::OpenMetrics), text, "{name}");
     }
 }
@@ -287,7 +295,7 @@ fn a_flipped_bit_of_a_block_is_found_and_named() {
     let store = block_store(data.path());
     let samples: Vec<_> = three_days().into_iter().take(20).collect();
     let source = spooled(spool.path(), &samples, 1000, 1);
-    run(&store, &source, store.work_dir().unwrap().path(), ImportOptions::default(), &()).unwrap();
+    run(&store, &source, store.work_dir().unwrap().path(), options(), &()).unwrap();
     let manifest = store.manifest();
     let block = manifest.blocks.first().unwrap();
     assert!(store.verify(block).unwrap().problems.is_empty());
@@ -318,4 +326,78 @@ fn a_directory_of_a_killed_import_is_removed_by_the_next_one() {
     std::fs::write(left.join("lock"), "").unwrap();
     let next = store.work_dir().unwrap();
     assert!(!left.exists() && used.path().exists() && next.path().exists());
+}
+
+/// More than fits: samples go to files in parts, and a day becomes several blocks, which are committed at once and known as one.
+#[test]
+fn an_import_stays_within_its_room_and_leaves_nothing_out() {
+    let text = |n: usize| format!("m{{n=\"{}\"}} {n} {}.{:03}", n % 97, (n * 7919) % 86_400, n % 1000);
+    let mut lines: Vec<String> = (0..40_000).map(text).collect();
+    lines.push("# EOF\n".into());
+    let data = tempfile::tempdir().unwrap();
+    let file = data.path().join("day.om");
+    std::fs::write(&file, lines.join("\n")).unwrap();
+    let import = |name: &str, room: Room| {
+        let store = block_store(&data.path().join(name));
+        let work = store.work_dir().unwrap();
+        let source = openmetrics::open(&file, work.path(), &room, &()).unwrap();
+        let options = ImportOptions { again: false, room };
+        let before = store.manifest().version;
+        let report = run(&store, &source, work.path(), options.clone(), &()).unwrap();
+        let again = run(&store, &source, work.path(), options, &()).unwrap();
+        assert_eq!((report.days, report.samples, again.days_known), (1, 40_000, 1));
+        let manifest = store.refresh().unwrap();
+        // The right to publish is claimed in a version of its own.
+        assert_eq!(manifest.version, before + 2, "all blocks of the day become visible at once");
+        (exported(&store, ExportFormat::Csv), manifest.blocks.len())
+    };
+    let (expected, one) = import("all", Room::new(u64::MAX));
+    let room = Room::new(1 << 20);
+    let (found, several) = import("little", room.clone());
+    assert_eq!(one, 1);
+    assert!(several > 1, "the times of the day take 160 kB, of which 105 may be held");
+    assert!(expected == found);
+    for share in [Share::Labels, Share::Times] {
+        assert!(room.peak(share) > 0 && room.peak(share) <= room.bytes_of(share), "{share:?} {}", room.peak(share));
+    }
+    assert!(room.peak(Share::Samples) <= room.samples_max() as u64 * 48);
+    assert!(room.samples_max() < 5_000);
+}
+
+#[test]
+fn labels_that_do_not_fit_end_an_import_before_memory_is_full() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("many.om");
+    let lines: String = (0..2_000).map(|n| format!("m{{n=\"{n}\"}} 1 1\n")).collect();
+    std::fs::write(&file, lines + "# EOF\n").unwrap();
+    let room = Room::new(1 << 20);
+    let error = openmetrics::open(&file, directory.path(), &room, &()).err().unwrap();
+    assert_eq!(error.kind(), crate::error::ErrorKind::Limited);
+    assert!(error.to_string().contains("the labels of all series take more than 262125 bytes"), "{error}");
+    assert!(room.peak(Share::Labels) <= room.bytes_of(Share::Labels));
+    let foreign = TsdbSource::open(&golden(), &Room::new(1_000), &()).err().unwrap();
+    assert_eq!(foreign.kind(), crate::error::ErrorKind::Limited);
+}
+
+/// Whatever the room, few files are open at once.
+#[test]
+fn many_runs_become_few() {
+    let directory = tempfile::tempdir().unwrap();
+    let samples: Vec<_> = (0..1_000).map(|n| ((n % 5) as u8, (n * 37 % 400) * 1000, n as f64)).collect();
+    let source = spooled(directory.path(), &samples, 1, 1);
+    assert!(std::fs::read_dir(directory.path()).unwrap().count() < 130);
+    let mut found = Truth::new();
+    let mut truth = Truth::new();
+    for (series, at_ms, value) in &samples {
+        truth.entry((labels(*series).to_string(), *at_ms)).or_insert(value.to_bits());
+    }
+    source
+        .visit(0, &mut |series| {
+            for (at_ms, value) in series.floats.timestamps_ms.iter().zip(&series.floats.values) {
+                found.insert((series.labels.to_string(), *at_ms), value.to_bits());
+            }
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(found, truth);
 }

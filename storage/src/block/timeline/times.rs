@@ -63,6 +63,17 @@ impl Times {
         }
     }
 
+    /// Bytes that it takes.
+    pub(crate) fn bytes(&self) -> u64 {
+        let own = size_of::<Self>();
+        let listed = match self {
+            Self::Regular { .. } => 0,
+            Self::Offsets { offsets, .. } => size_of_val(offsets.as_slice()),
+            Self::Wide(times) => size_of_val(times.as_slice()),
+        };
+        (own + listed) as u64
+    }
+
     fn get(&self, at: usize) -> Option<i64> {
         match self {
             Self::Regular { first, step, len } => (at < *len).then(|| first + step * at as i64),

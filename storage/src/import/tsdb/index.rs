@@ -76,6 +76,12 @@ impl Index {
         Ok(Self { file, version, symbols, series, series_end, contents })
     }
 
+    /// Bytes of the symbols, which are in memory while series are listed.
+    pub(super) fn symbol_bytes(&self) -> Result<u64, ImportError> {
+        let length = self.file.read(self.symbols, 4)?;
+        Ok(Reader::new(&length).be32().map(u64::from).unwrap_or_default())
+    }
+
     /// Visits all series, in the order of the index.
     pub(super) fn each_series(
         &self,

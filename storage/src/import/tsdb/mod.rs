@@ -18,6 +18,8 @@ mod index;
 mod tombstones;
 mod xor;
 
+use super::room::{Room, Share};
+use super::spool::text_bytes;
 use super::{EachSeries, ImportError, ImportedSeries, Source, Watch};
 use crate::append::LabelHash;
 use crate::block::order;
@@ -93,8 +95,8 @@ impl TsdbSource {
     /// Lists the series of all blocks.
     ///
     /// # Errors
-    /// A block cannot be read, or is of a kind that cannot be imported.
-    pub fn open(path: &Path, watch: &dyn Watch) -> Result<Self, ImportError> {
+    /// A block cannot be read, or is of a kind that cannot be imported; or there is no room for the labels of all series.
+    pub fn open(path: &Path, room: &Room, watch: &dyn Watch) -> Result<Self, ImportError> {
         let paths = block_paths(path).map_err(ImportError::io("read", path))?;
         if paths.is_empty() {
             return Err(ImportError::unsupported(path, "it is no block of Prometheus and has none in it"));
@@ -107,7 +109,7 @@ impl TsdbSource {
         watch.begin("list series", paths.len() as u64);
         let mut source = Self { blocks: Vec::new(), series: Vec::new(), days: BTreeSet::new() };
         for path in paths {
-            source.add(path)?;
+            source.add(path, room)?;
             watch.advance(1);
         }
         source.series.sort_by(|a, b| order::compare(a.labels.iter(), b.labels.iter()).then(a.block.cmp(&b.block)));
@@ -120,13 +122,14 @@ impl TsdbSource {
         self.blocks.iter().map(|block| block.chunks.bytes()).sum()
     }
 
-    fn add(&mut self, path: PathBuf) -> Result<(), ImportError> {
+    fn add(&mut self, path: PathBuf, room: &Room) -> Result<(), ImportError> {
         let name = path.join(META);
         let text = std::fs::read(&name).map_err(ImportError::io("read", &name))?;
         let meta: Meta =
             serde_json::from_slice(&text).map_err(|error| ImportError::unsupported(&name, error.to_string()))?;
         let external = external_labels(&path, meta)?;
         let index = Index::open(&path.join(INDEX))?;
+        room.check(Share::Labels, index.symbol_bytes()?)?;
         let identity = [text.as_slice(), &index.contents].concat();
         let mut block = TsdbBlock {
             chunks: ChunkFiles::open(&path.join("chunks"))?,
@@ -147,6 +150,7 @@ impl TsdbSource {
             let (Some(min_ms), Some(max_ms)) = (min_ms, max_ms) else { return Ok(()) };
             let labels = external.iter().fold(entry.labels, |labels, (name, value)| labels.with(name, value));
             let (offset, reference) = (entry.offset, entry.reference);
+            room.add_labels(text_bytes(&labels))?;
             series.push(Listed { labels, block: number, offset, reference, min_ms, max_ms });
             Ok(())
         })?;
