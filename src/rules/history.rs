@@ -1,6 +1,6 @@
 //! The history of alerts: every change with its cause, kept in a bounded log below the data directory.
 //!
-//! Groups tell what happened and never wait: a thread writes it down. When that falls far behind, changes are left out of the
+//! Groups tell what happened and never wait: a thread writes it down, all that waits at once, and syncs it. When that falls far behind, changes are left out of the
 //! history and counted; the alerts themselves do not depend on it.
 
 mod entry;
@@ -22,6 +22,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use storage::disk::RealDisk;
 use storage::error::Error;
 use storage::record_log::{RecordLog, RecordLogOptions};
 
@@ -118,7 +119,7 @@ impl AlertHistory {
     /// # Errors
     /// The directory cannot be used, or no thread can be started.
     pub fn open(directory: &Path, options: RecordLogOptions) -> Result<Self, Error> {
-        let log = Arc::new(RecordLog::open(directory, options)?);
+        let log = Arc::new(RecordLog::open(Arc::new(RealDisk), directory, options)?);
         let (sender, receiver) = channel();
         let (waiting, written, lost) = (Arc::default(), Arc::default(), Arc::default());
         let pen = Pen {

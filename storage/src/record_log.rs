@@ -1,17 +1,16 @@
 //! A log of small records that forgets its oldest ones: what happened lately, for people who ask.
 //!
 //! Records are appended to segment files and never changed; the oldest segments are deleted when all of them together are too
-//! large or too old. What was appended survives the end of the process; the last moments before a power failure may be
-//! missing. Every opening begins a new segment, so a tail that was cut off by a crash stays where it is and is passed over.
+//! large or too old. What [`RecordLog::append`] returned from survives the end of the process and a power failure: one sync for
+//! each call, however many records it brings. Every opening begins a new segment, so a tail that was cut off by a crash stays where it is and is passed over.
 //! Byte layout: `docs/formats/record-log.md`.
 
 mod segment;
 
+use crate::disk::{Disk, DiskFile};
 use crate::error::Error;
 use parking_lot::Mutex;
 use segment::Segment;
-use std::fs::File;
-use std::io::Write;
 use std::ops::{ControlFlow, RangeInclusive};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -29,18 +28,17 @@ pub struct RecordLogOptions {
 }
 
 /// The log. Any thread may append and read.
-#[derive(Debug)]
 pub struct RecordLog {
+    disk: Arc<dyn Disk>,
     directory: PathBuf,
     options: RecordLogOptions,
     state: Mutex<State>,
 }
 
-#[derive(Debug)]
 struct State {
     /// Oldest first; the last one is written. Never empty.
     segments: Vec<Arc<Segment>>,
-    file: File,
+    file: Arc<dyn DiskFile>,
     next: u64,
 }
 
@@ -60,21 +58,22 @@ impl RecordLog {
     ///
     /// # Errors
     /// The directory cannot be read or written.
-    pub fn open(directory: &Path, options: RecordLogOptions) -> Result<Self, Error> {
-        std::fs::create_dir_all(directory).map_err(Error::io("create", directory))?;
-        let mut segments = segment::list(directory)?;
+    pub fn open(disk: Arc<dyn Disk>, directory: &Path, options: RecordLogOptions) -> Result<Self, Error> {
+        disk.create_dir_all(directory).map_err(Error::io("create", directory))?;
+        let mut segments = segment::list(&*disk, directory)?;
         let next = match segments.last() {
-            Some(last) => last.first + last.read()?.len() as u64,
+            Some(last) => last.first + last.read(&*disk)?.len() as u64,
             None => 1,
         };
         // Two segments cannot have one name: a last one without records is written anew.
         segments.retain(|segment| segment.first < next);
-        let (segment, file) = segment::create(directory, next)?;
+        let (segment, file) = segment::create(&*disk, directory, next)?;
         segments.push(Arc::new(segment));
-        Ok(Self { directory: directory.to_owned(), options, state: Mutex::new(State { segments, file, next }) })
+        let state = Mutex::new(State { segments, file, next });
+        Ok(Self { disk, directory: directory.to_owned(), options, state })
     }
 
-    /// Appends records, each with its time, in this order.
+    /// Appends records, each with its time, in this order, and returns when they are durable. Readers see them before.
     ///
     /// # Errors
     /// The disk refuses; some of the records may be there.
@@ -87,7 +86,8 @@ impl RecordLog {
         }
         let mut state = self.state.lock();
         let current = Arc::clone(state.segments.last().expect("there is always one"));
-        if let Err(error) = state.file.write_all(&bytes) {
+        let file = Arc::clone(&state.file);
+        if let Err(error) = file.write_all_at(&bytes, current.bytes()) {
             // What was written of it would hide what follows.
             self.begin_segment(&mut state)?;
             return Err(Error::io("append to", &current.path)(error));
@@ -98,7 +98,18 @@ impl RecordLog {
             self.begin_segment(&mut state)?;
         }
         self.prune(&mut state, times.into_iter().max());
-        Ok(())
+        drop(state);
+        // Nobody else waits for the disk meanwhile.
+        file.sync_data().map_err(|error| {
+            // What is on the disk of this file is not known any more.
+            let mut state = self.state.lock();
+            if Arc::ptr_eq(&state.file, &file)
+                && let Err(error) = self.begin_segment(&mut state)
+            {
+                return error;
+            }
+            Error::io("sync", &current.path)(error)
+        })
     }
 
     /// Shows records from the newest to the oldest, those before number `before` and of times in `times`, until `visit` breaks
@@ -125,7 +136,7 @@ impl RecordLog {
                 continue;
             }
             read += segment.bytes();
-            for record in segment.read()?.into_iter().rev() {
+            for record in segment.read(&*self.disk)?.into_iter().rev() {
                 if record.number >= before || !times.contains(&record.time_ms) {
                     continue;
                 }
@@ -154,7 +165,7 @@ impl RecordLog {
             // Nothing was counted in it: its number is needed again.
             state.next += 1;
         }
-        let (segment, file) = segment::create(&self.directory, state.next)?;
+        let (segment, file) = segment::create(&*self.disk, &self.directory, state.next)?;
         state.segments.push(Arc::new(segment));
         state.file = file;
         Ok(())
@@ -169,10 +180,16 @@ impl RecordLog {
                 return;
             }
             // One that cannot be deleted is forgotten until the next opening.
-            let _ = std::fs::remove_file(&oldest.path);
+            let _ = self.disk.remove(&oldest.path);
             bytes -= oldest.bytes();
             state.segments.remove(0);
         }
+    }
+}
+
+impl std::fmt::Debug for RecordLog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RecordLog").field("directory", &self.directory).finish_non_exhaustive()
     }
 }
 

@@ -2,16 +2,18 @@
 
 use super::{RECORD_BYTES_MAX, Record};
 use crate::crc32c::crc32c;
+use crate::disk::{Disk, DiskFile};
 use crate::error::Error;
 use parking_lot::Mutex;
-use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const MAGIC: [u8; 8] = *b"HTHRECL1";
 const SUFFIX: &str = ".records";
+/// Magic and number of the first record.
+const HEADER_BYTES: u64 = 16;
 /// Length and checksum, then time.
 const HEAD_BYTES: usize = 8;
 const TIME_BYTES: usize = 8;
@@ -33,32 +35,32 @@ struct Known {
 }
 
 /// The segments of a directory, oldest first.
-pub(super) fn list(directory: &Path) -> Result<Vec<Arc<Segment>>, Error> {
-    let listed = std::fs::read_dir(directory).map_err(Error::io("read directory", directory))?;
+pub(super) fn list(disk: &dyn Disk, directory: &Path) -> Result<Vec<Arc<Segment>>, Error> {
+    let names = disk.list(directory).map_err(Error::io("read directory", directory))?;
     let mut segments = Vec::new();
-    for entry in listed {
-        let path = entry.map_err(Error::io("read directory", directory))?.path();
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    for name in names {
         let digits = name.strip_suffix(SUFFIX).filter(|digits| digits.len() == 20);
         let Some(first) = digits.and_then(|digits| digits.parse().ok()) else { continue };
-        let bytes = std::fs::metadata(&path).map_or(0, |metadata| metadata.len());
+        let path = directory.join(&name);
+        let bytes = disk.open(&path).and_then(|file| file.len()).unwrap_or(0);
         segments.push(Arc::new(Segment { path, first, known: Mutex::new(Known { bytes, times: None }) }));
     }
     segments.sort_unstable_by_key(|segment| segment.first);
     Ok(segments)
 }
 
-/// Begins a segment, in the place of an empty one of that name.
-pub(super) fn create(directory: &Path, first: u64) -> Result<(Segment, File), Error> {
+/// Begins a segment, in the place of an empty one of that name. Its name is durable, its bytes are not yet.
+pub(super) fn create(disk: &dyn Disk, directory: &Path, first: u64) -> Result<(Segment, Arc<dyn DiskFile>), Error> {
     let path = directory.join(format!("{first:020}{SUFFIX}"));
-    let begin = || -> io::Result<File> {
-        let mut file = File::create(&path)?;
-        file.write_all(&MAGIC)?;
-        file.write_all(&first.to_le_bytes())?;
-        Ok(file)
+    let begin = || -> io::Result<Arc<dyn DiskFile>> {
+        let file = disk.create(&path)?;
+        file.write_all_at(&MAGIC, 0)?;
+        file.write_all_at(&first.to_le_bytes(), MAGIC.len() as u64)?;
+        disk.sync_dir(directory)?;
+        Ok(file.into())
     };
     let file = begin().map_err(Error::io("create", &path))?;
-    let known = Known { bytes: 16, times: None };
+    let known = Known { bytes: HEADER_BYTES, times: None };
     Ok((Segment { path, first, known: Mutex::new(known) }, file))
 }
 
@@ -98,8 +100,8 @@ impl Segment {
     }
 
     /// Its records in their order, up to the first that is not whole.
-    pub(super) fn read(&self) -> Result<Vec<Record>, Error> {
-        let bytes = match std::fs::read(&self.path) {
+    pub(super) fn read(&self, disk: &dyn Disk) -> Result<Vec<Record>, Error> {
+        let bytes = match read_whole(disk, &self.path) {
             Ok(bytes) => bytes,
             // It was forgotten meanwhile.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -113,6 +115,15 @@ impl Segment {
         }
         Ok(records)
     }
+}
+
+fn read_whole(disk: &dyn Disk, path: &Path) -> io::Result<Vec<u8>> {
+    let file = disk.open(path)?;
+    // What is appended meanwhile is left out.
+    let mut bytes = vec![0; usize::try_from(file.len()?).map_err(io::Error::other)?];
+    let read = file.read_at(&mut bytes, 0)?;
+    bytes.truncate(read);
+    Ok(bytes)
 }
 
 /// The whole records of a segment's bytes.

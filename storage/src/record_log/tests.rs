@@ -1,12 +1,14 @@
 //! The log on a real file system.
 
 use super::*;
+use crate::disk::RealDisk;
+use crate::disk::simulated::SimulatedDisk;
 use proptest::prelude::*;
 
 const ROOMY: RecordLogOptions = RecordLogOptions { bytes_max: 1 << 20, keep_ms: i64::MAX };
 
 fn log(directory: &Path) -> RecordLog {
-    RecordLog::open(directory, ROOMY).unwrap()
+    RecordLog::open(Arc::new(RealDisk), directory, ROOMY).unwrap()
 }
 
 fn append(log: &RecordLog, times: RangeInclusive<i64>) {
@@ -43,7 +45,7 @@ fn records_are_read_from_the_newest_on_page_by_page_across_openings() {
 fn the_oldest_go_when_there_is_too_much_or_they_are_too_old() {
     let directory = tempfile::tempdir().unwrap();
     let options = RecordLogOptions { bytes_max: 16 << 10, keep_ms: 1_000 };
-    let log = RecordLog::open(directory.path(), options).unwrap();
+    let log = RecordLog::open(Arc::new(RealDisk), directory.path(), options).unwrap();
     for from in (0..100).map(|i| i * 10) {
         append(&log, from..=from + 9);
     }
@@ -61,7 +63,7 @@ fn the_oldest_go_when_there_is_too_much_or_they_are_too_old() {
 fn a_torn_tail_is_passed_over_and_numbers_go_on() {
     let directory = tempfile::tempdir().unwrap();
     append(&log(directory.path()), 1..=3);
-    let path = segment::list(directory.path()).unwrap()[0].path.clone();
+    let path = segment::list(&RealDisk, directory.path()).unwrap()[0].path.clone();
     let bytes = std::fs::read(&path).unwrap();
     std::fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
     let log = log(directory.path());
@@ -105,7 +107,7 @@ fn records_that_are_too_long_are_left_out() {
 fn the_golden_file_is_what_is_written() {
     let directory = tempfile::tempdir().unwrap();
     log(directory.path()).append(&[(1_760_000_000_000, b"{\"to\":\"firing\"}".to_vec()), (-1, Vec::new())]).unwrap();
-    let written = std::fs::read(&segment::list(directory.path()).unwrap()[0].path).unwrap();
+    let written = std::fs::read(&segment::list(&RealDisk, directory.path()).unwrap()[0].path).unwrap();
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/record-log-v1.records");
     if std::env::var_os("HEARTH_BLESS").is_some() {
         std::fs::write(path, &written).unwrap();
@@ -115,6 +117,38 @@ fn the_golden_file_is_what_is_written() {
 }
 
 proptest! {
+    /// The power is cut between any two steps of the disk, or the process is killed: what an append returned from is there.
+    #[test]
+    fn what_was_appended_survives_a_power_cut(
+        batches in prop::collection::vec(1i64..40, 1..30),
+        step in 1u64..200,
+        seed in any::<u64>(),
+        kill in any::<bool>(),
+    ) {
+        let disk = SimulatedDisk::new();
+        let directory = Path::new("/alerts/history");
+        // Segments are short, so that new ones begin.
+        let options = RecordLogOptions { bytes_max: 16 << 10, keep_ms: i64::MAX };
+        let log = RecordLog::open(Arc::new(disk.clone()), directory, options).unwrap();
+        disk.cut_power_at(disk.steps() + step);
+        let (mut time, mut durable) = (0, 0);
+        for batch in batches {
+            let records: Vec<_> = (time + 1..=time + batch).map(|time| (time, time.to_string().into_bytes())).collect();
+            time += batch;
+            if log.append(&records).is_err() {
+                break;
+            }
+            durable = time;
+        }
+        let after = if kill { disk.kill() } else { disk.restart(seed) };
+        let log = RecordLog::open(Arc::new(after), directory, options).unwrap();
+        let (seen, _) = read(&log, None, i64::MIN..=durable, usize::MAX);
+        // The oldest go when there are too many.
+        let expected: Vec<_> = (1..=durable).rev().take(seen.len()).collect();
+        prop_assert_eq!(&seen, &expected);
+        prop_assert!(seen.len() as i64 >= durable.min(300), "{} of {}", seen.len(), durable);
+    }
+
     #[test]
     fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let mut file = b"HTHRECL1\x01\0\0\0\0\0\0\0".to_vec();
