@@ -4,6 +4,7 @@ mod dns;
 mod dns_message;
 mod files;
 mod list;
+mod metrics;
 mod resolv_conf;
 
 use super::client::HttpClient;
@@ -13,10 +14,13 @@ use crate::app::load::with_causes;
 use crate::config::{AlertmanagerConfig, DnsSdConfig, FileSdConfig, HttpSdConfig};
 use dns::DnsDiscovery;
 use files::FileDiscovery;
+pub(super) use metrics::Counters;
+pub use metrics::DiscoveryStats;
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use reqwest::{Method, StatusCode};
 use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -45,12 +49,13 @@ impl Source {
         self,
         mut known: Vec<TargetGroup>,
         stop: CancellationToken,
+        counters: Arc<Counters>,
         changed: impl Fn(Vec<TargetGroup>) + Send,
     ) {
-        let (interval, mut place) = self.open();
+        let (interval, mut place) = self.open(&counters);
         loop {
             let found = tokio::select! {
-                found = place.refresh() => found,
+                found = place.refresh(&counters) => found,
                 () = stop.cancelled() => return,
             };
             if let Some(found) = found.filter(|found| *found != known) {
@@ -63,12 +68,15 @@ impl Source {
         }
     }
 
-    fn open(self) -> (Duration, Place) {
+    fn open(self, counters: &Arc<Counters>) -> (Duration, Place) {
         match self {
-            Self::Dns(config) => (config.refresh_interval.as_std(), Place::Dns(Box::new(DnsDiscovery::new(config)))),
+            Self::Dns(config) => {
+                let interval = config.refresh_interval.as_std();
+                (interval, Place::Dns(Box::new(DnsDiscovery::new(config, counters.clone()))))
+            }
             Self::File(config) => {
                 let interval = files::LOOK_EVERY.min(config.refresh_interval.as_std());
-                (interval, Place::File(FileDiscovery::new(config)))
+                (interval, Place::File(FileDiscovery::new(config, counters.clone())))
             }
             Self::Http(config) => {
                 let client = HttpClient::new(config.http_client());
@@ -86,7 +94,7 @@ enum Place {
 
 impl Place {
     /// All that is found now; `None` when nothing new is known.
-    async fn refresh(&mut self) -> Option<Vec<TargetGroup>> {
+    async fn refresh(&mut self, counters: &Counters) -> Option<Vec<TargetGroup>> {
         match self {
             Self::Dns(dns) => Some(dns.refresh().await),
             Self::File(files) => {
@@ -104,6 +112,7 @@ impl Place {
                 match fetch(config, client).await {
                     Ok(found) => Some(found),
                     Err(problem) => {
+                        counters.http_failed();
                         let url = &config.url;
                         tracing::warn!(url, problem, "a list of Alertmanagers cannot be read; those found before stay");
                         None

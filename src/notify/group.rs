@@ -73,7 +73,7 @@ impl Group {
         for (index, (source, known)) in self.sources.iter().enumerate() {
             let (number, told) = (self.number, Arc::clone(shared));
             let changed = move |found| told.found(number, index, found);
-            shared.tasks.spawn(source.clone().watch(known.clone(), stop.clone(), changed));
+            shared.tasks.spawn(source.clone().watch(known.clone(), stop.clone(), shared.discovery.clone(), changed));
         }
     }
 
@@ -148,6 +148,12 @@ impl Group {
 
     pub(super) fn stats(&self) -> impl Iterator<Item = TargetStats> {
         self.targets.values().map(|target| target.outbox.stats())
+    }
+
+    /// How many targets are listed or were found, before the rules.
+    pub(super) fn discovered(&self) -> usize {
+        let found = self.sources.iter().flat_map(|(_, found)| found);
+        self.listed.iter().chain(found).map(|group| group.targets.len()).sum()
     }
 
     /// URLs that alerts are posted to.

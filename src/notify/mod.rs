@@ -18,6 +18,7 @@ mod resolve;
 mod target;
 mod url;
 
+pub use discovery::DiscoveryStats;
 pub use keeper::Keeper;
 pub use latency::{LATENCY_BUCKETS, Latency};
 
@@ -62,6 +63,7 @@ pub struct Notifier {
 struct Shared {
     options: NotifierOptions,
     keeper: Arc<dyn Keeper>,
+    discovery: Arc<discovery::Counters>,
     state: Mutex<State>,
     started: Instant,
     stop: CancellationToken,
@@ -95,6 +97,7 @@ impl Notifier {
         let shared = Shared {
             options,
             keeper,
+            discovery: Arc::default(),
             state: Mutex::default(),
             started: Instant::now(),
             stop: CancellationToken::new(),
@@ -161,6 +164,18 @@ impl Notifier {
             }
         }
         by_url.into_values().collect()
+    }
+
+    /// What the search for Alertmanagers counted.
+    #[must_use]
+    pub fn discovery_stats(&self) -> DiscoveryStats {
+        self.shared.discovery.stats()
+    }
+
+    /// How many targets every group of the configuration lists or found, in their order, before its rules.
+    #[must_use]
+    pub fn discovered(&self) -> Vec<usize> {
+        self.shared.state().groups.iter().map(Group::discovered).collect()
     }
 
     /// How many alerts may wait for each Alertmanager.

@@ -190,6 +190,7 @@ async fn dropped_targets_are_listed_as_such() {
     let notifier = notifier(&format!("alertmanagers: [{{static_configs: [{{targets: ['a:1', 'b:1']}}], {rules}}}]"));
     assert_eq!(notifier.active(), ["http://b:1/api/v2/alerts"]);
     assert_eq!(notifier.dropped(), ["http://a:1/api/v2/alerts"]);
+    assert_eq!(notifier.discovered(), [2]);
     notifier.shutdown().await;
 }
 
@@ -256,5 +257,24 @@ async fn whoever_keeps_messages_learns_which_were_lost_and_why() {
     let url = format!("http://{}/api/v2/alerts", receiver.address);
     let expected = [(url.clone(), 1, LossReason::TooManyAlerts), (url, 2, LossReason::Refused)];
     assert_eq!(*kept.lost.lock().unwrap(), expected);
+    notifier.shutdown().await;
+}
+
+/// A search that fails is seen in the figures, not only in the log.
+#[tokio::test]
+async fn searches_that_fail_are_counted() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("am.json");
+    std::fs::write(&file, "no list").unwrap();
+    let receiver = Receiver::start(Mood::Says("503 Service Unavailable")).await;
+    let text = format!(
+        "alertmanagers: [{{file_sd_configs: [{{files: ['{}']}}], http_sd_configs: [{{url: 'http://{}/list'}}]}}]",
+        file.display(),
+        receiver.address
+    );
+    let notifier = notifier(&text);
+    let failed = DiscoveryStats { file_read_errors: 1, http_failures: 1, ..DiscoveryStats::default() };
+    until("both failed", || notifier.discovery_stats() == failed).await;
+    assert_eq!(notifier.discovered(), [0]);
     notifier.shutdown().await;
 }

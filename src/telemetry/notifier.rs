@@ -1,6 +1,7 @@
 //! Metrics of the delivery of alerts, by Alertmanager.
 
-use crate::notify::{LATENCY_BUCKETS, Notifier, TargetStats};
+use crate::http::state::AlertmanagersSource;
+use crate::notify::{DiscoveryStats, LATENCY_BUCKETS, Notifier, TargetStats};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
 use prometheus_client::metrics::MetricType;
@@ -8,7 +9,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use std::fmt;
 
-/// Collects `hearth_notifications_*`.
+/// Collects `hearth_notifications_*` and `hearth_sd_*`.
 pub struct NotifierCollector {
     notifier: Notifier,
 }
@@ -18,6 +19,29 @@ impl NotifierCollector {
     #[must_use]
     pub fn new(notifier: Notifier) -> Self {
         Self { notifier }
+    }
+}
+
+impl NotifierCollector {
+    fn encode_discovery(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let DiscoveryStats { dns_lookups, dns_lookup_failures, file_read_errors, http_failures } =
+            self.notifier.discovery_stats();
+        for (name, help, count) in [
+            ("hearth_sd_dns_lookups", "Look-ups of Alertmanagers by DNS.", dns_lookups),
+            ("hearth_sd_dns_lookup_failures", "Look-ups of Alertmanagers by DNS that failed.", dns_lookup_failures),
+            ("hearth_sd_file_read_errors", "Lists of Alertmanagers that could not be read.", file_read_errors),
+            ("hearth_sd_http_failures", "Requests for lists of Alertmanagers that failed.", http_failures),
+        ] {
+            let metric = ConstCounter::new(count);
+            metric.encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;
+        }
+        let help = "Alertmanagers that are listed or were found, before relabelling.";
+        let mut family = encoder.encode_descriptor("hearth_sd_discovered_targets", help, None, MetricType::Gauge)?;
+        for (index, targets) in self.notifier.discovered().into_iter().enumerate() {
+            let labels = [("config", format!("config-{index}"))];
+            ConstGauge::new(targets as u64).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
     }
 }
 
@@ -70,6 +94,11 @@ impl Collector for NotifierCollector {
         let help = "Alertmanagers that alerts are sent to.";
         let name = "hearth_notifications_alertmanagers_discovered";
         discovered.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
+        let dropped = ConstGauge::new(self.notifier.dropped().len() as u64);
+        let help = "Alertmanagers that were found and that relabelling drops.";
+        let name = "hearth_notifications_alertmanagers_dropped";
+        dropped.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
+        self.encode_discovery(&mut encoder)?;
         let capacity = ConstGauge::new(self.notifier.queue_capacity() as u64);
         let help = "Alerts that may wait for each Alertmanager.";
         let name = "hearth_notifications_queue_capacity";

@@ -77,6 +77,13 @@ const ALIASES: &[Alias] = &[
     same("prometheus_notifications_queue_length", &["hearth_notifications_queue_length"]),
     same("prometheus_notifications_queue_capacity", &["hearth_notifications_queue_capacity"]),
     same("prometheus_notifications_alertmanagers_discovered", &["hearth_notifications_alertmanagers_discovered"]),
+    same("prometheus_sd_dns_lookups_total", &["hearth_sd_dns_lookups_total"]),
+    same("prometheus_sd_dns_lookup_failures_total", &["hearth_sd_dns_lookup_failures_total"]),
+    same("prometheus_sd_file_read_errors_total", &["hearth_sd_file_read_errors_total"]),
+    same("prometheus_sd_http_failures_total", &["hearth_sd_http_failures_total"]),
+    // DNS counts its failures by name and files by file, there as here.
+    with("prometheus_sd_refresh_failures_total", "mechanism=\"http\"", &["hearth_sd_http_failures_total"]),
+    with("prometheus_sd_discovered_targets", "name=\"notify\"", &["hearth_sd_discovered_targets"]),
     same("prometheus_notifications_latency_histogram_seconds", &["hearth_notifications_latency_seconds"]),
     summary("prometheus_notifications_latency_seconds", &["hearth_notifications_latency_seconds"]),
     // The process.

@@ -1,5 +1,6 @@
 //! Targets by the records of names.
 
+use super::Counters;
 use super::dns_message::{self, Answer, Kind, Record, ResponseCode, TCP_BYTES_MAX, UDP_BYTES};
 use super::resolv_conf::ResolvConf;
 use crate::config::DnsSdConfig;
@@ -7,6 +8,7 @@ use crate::notify::resolve::TargetGroup;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
@@ -18,19 +20,25 @@ pub(super) struct DnsDiscovery {
     config: DnsSdConfig,
     kind: Kind,
     found: BTreeMap<String, TargetGroup>,
+    counters: Arc<Counters>,
     /// In place of the system's.
     conf: Option<ResolvConf>,
 }
 
 impl DnsDiscovery {
-    pub(super) fn new(config: DnsSdConfig) -> Self {
+    pub(super) fn new(config: DnsSdConfig, counters: Arc<Counters>) -> Self {
         let kind = Kind::from_name(&config.kind).unwrap_or(Kind::Srv);
-        Self { config, kind, found: BTreeMap::new(), conf: None }
+        Self { config, kind, found: BTreeMap::new(), counters, conf: None }
+    }
+
+    #[cfg(test)]
+    pub(super) fn stats(&self) -> super::DiscoveryStats {
+        self.counters.stats()
     }
 
     #[cfg(test)]
     pub(super) fn with_conf(config: DnsSdConfig, conf: ResolvConf) -> Self {
-        Self { conf: Some(conf), ..Self::new(config) }
+        Self { conf: Some(conf), ..Self::new(config, Arc::default()) }
     }
 
     /// Asks for all names; one that nobody could answer for keeps the targets that it had.
@@ -42,17 +50,23 @@ impl DnsDiscovery {
         let conf = match conf {
             Ok(conf) => conf,
             Err(problem) => {
+                for _ in &self.config.names {
+                    self.counters.looked_up();
+                    self.counters.lookup_failed();
+                }
                 tracing::warn!(problem, "Alertmanagers cannot be looked up; those found before stay");
                 return self.groups();
             }
         };
         let lookups = self.config.names.iter().map(|name| lookup(&conf, name, self.kind));
         for (name, outcome) in self.config.names.iter().zip(futures::future::join_all(lookups).await) {
+            self.counters.looked_up();
             match outcome {
                 Ok(records) => {
                     self.found.insert(name.clone(), group(name, &records, self.config.port));
                 }
                 Err(problem) => {
+                    self.counters.lookup_failed();
                     tracing::warn!(name, problem, "Alertmanagers cannot be looked up; those found before stay");
                 }
             }

@@ -1,11 +1,12 @@
 //! Targets by files that list them.
 
-use super::{LIST_BYTES_MAX, list, read_bounded};
+use super::{Counters, LIST_BYTES_MAX, list, read_bounded};
 use crate::config::FileSdConfig;
 use crate::notify::resolve::TargetGroup;
 use crate::rules::glob;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 /// How often files are looked at for changes.
@@ -15,6 +16,7 @@ pub(super) const LOOK_EVERY: Duration = Duration::from_secs(2);
 #[derive(Clone)]
 pub(super) struct FileDiscovery {
     config: FileSdConfig,
+    counters: Arc<Counters>,
     found: BTreeMap<PathBuf, Found>,
     read_all_at: Option<Instant>,
 }
@@ -26,8 +28,8 @@ struct Found {
 }
 
 impl FileDiscovery {
-    pub(super) fn new(config: FileSdConfig) -> Self {
-        Self { config, found: BTreeMap::new(), read_all_at: None }
+    pub(super) fn new(config: FileSdConfig, counters: Arc<Counters>) -> Self {
+        Self { config, counters, found: BTreeMap::new(), read_all_at: None }
     }
 
     /// Reads files that are new or changed, and all of them once in a while. A file that cannot be read or is no list keeps
@@ -46,6 +48,7 @@ impl FileDiscovery {
             let known = known.unwrap_or(Found { stamp: None, groups: Vec::new() });
             let groups = if unchanged && !all { Ok(known.groups.clone()) } else { read(&path) };
             let groups = groups.unwrap_or_else(|problem| {
+                self.counters.read_failed();
                 let file = path.display();
                 tracing::warn!(%file, problem, "a list of Alertmanagers cannot be read; those found before stay");
                 known.groups
@@ -93,7 +96,7 @@ mod tests {
         let file = |name: &str| directory.path().join(name);
         let config =
             FileSdConfig { files: vec![file("*.json"), file("b.yml")], refresh_interval: PromDuration::from_secs(300) };
-        let mut discovery = FileDiscovery::new(config);
+        let mut discovery = FileDiscovery::new(config, Arc::default());
         assert!(discovery.refresh().is_empty());
         std::fs::write(file("a.json"), r#"[{"targets": ["a:1"]}]"#).unwrap();
         std::fs::write(file("b.yml"), "- targets: ['b:1']\n").unwrap();
@@ -102,6 +105,7 @@ mod tests {
         assert_eq!(groups[0].labels["__meta_filepath"], file("a.json").display().to_string());
         std::fs::write(file("a.json"), r#"[{"targets": ["a:1", "a:2"]"#).unwrap();
         assert_eq!(addresses(&discovery.refresh()), ["a:1", "b:1"], "half written");
+        assert_eq!(discovery.counters.stats().file_read_errors, 1);
         std::fs::write(file("a.json"), r#"[{"targets": ["a:1", "a:2"]}]"#).unwrap();
         assert_eq!(addresses(&discovery.refresh()), ["a:1", "a:2", "b:1"]);
         std::fs::remove_file(file("b.yml")).unwrap();

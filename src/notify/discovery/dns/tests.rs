@@ -78,6 +78,7 @@ async fn a_server_in_trouble_changes_nothing_and_a_name_that_ends_takes_its_targ
     assert_eq!(addresses(&discovery.refresh().await), ["127.0.0.1:9093"]);
     flags.store(3, order); // no such name
     assert!(addresses(&discovery.refresh().await).is_empty());
+    assert_eq!((discovery.stats().dns_lookups, discovery.stats().dns_lookup_failures), (3, 1));
 }
 
 #[tokio::test]
