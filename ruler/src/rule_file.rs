@@ -39,6 +39,8 @@ pub struct ReadOptions<'a> {
     pub parse: &'a ParseOptions,
     /// Keys that no rule file has are skipped instead of refused: some people keep notes for other tools in their files.
     pub ignore_unknown_fields: bool,
+    /// Names of labels, annotations and recorded series are restricted to those that Prometheus 2 allowed.
+    pub legacy_names: bool,
 }
 
 /// A group as the file has it.
@@ -107,7 +109,7 @@ impl RuleFile {
     /// # Errors
     /// Every problem that was found, in the order of the file.
     pub fn parse(file: &str, text: &str, parse: &ParseOptions) -> Result<Self, Vec<RuleFileError>> {
-        Self::read(file, text, &ReadOptions { parse, ignore_unknown_fields: false })
+        Self::read(file, text, &ReadOptions { parse, ignore_unknown_fields: false, legacy_names: false })
     }
 
     /// Reads and checks the text of a file; `file` is the name that errors show.
@@ -239,6 +241,8 @@ pub enum Problem {
     FieldOfAlertingRule(&'static str),
     #[error("field 'evaluate' must be 'on_ingest': {0:?}")]
     Evaluate(String),
+    #[error("invalid recording rule name: {0}")]
+    RecordName(String),
     #[error("braces present in the recording rule name; should it be in expr?: {0}")]
     BracesInRecordName(String),
     #[error("query_offset and evaluation_delay contradict each other")]

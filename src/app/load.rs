@@ -1,6 +1,6 @@
 //! From flags and files to values: the configuration, its rules, the features of the language.
 
-use crate::config::{Config, ServeFlags};
+use crate::config::{Config, NameValidationScheme, ServeFlags};
 use crate::rules::load::{LoadOptions, Loaded, load, load_pack};
 use crate::runtime::memory::Memory;
 use promql::engine::EngineOptions;
@@ -25,7 +25,8 @@ pub fn config(flags: &ServeFlags) -> Result<Config, String> {
 /// # Errors
 /// A rule file is not valid; the text names every problem.
 pub fn rules(config: &Config, file: Option<&Path>, parse: &ParseOptions) -> Result<Loaded, String> {
-    let options = LoadOptions { defaults: group_defaults(config), parse: parse.clone() };
+    let legacy_names = config.global.metric_name_validation_scheme == NameValidationScheme::Legacy;
+    let options = LoadOptions { defaults: group_defaults(config), parse: parse.clone(), legacy_names };
     let loaded = match file {
         Some(file) => load(&config.rule_files, file.parent().unwrap_or(Path::new("")), &options),
         None => load_pack(&options),

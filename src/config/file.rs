@@ -3,8 +3,8 @@
 //! Invariant: a [`Config`] that [`Config::load`] returned is valid as a whole; a running process replaces one by another,
 //! never parts of it.
 
-use super::PromDuration;
 use super::alerting::AlertingConfig;
+use super::{NameEscapingScheme, NameValidationScheme, PromDuration, names};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -57,6 +57,13 @@ pub struct GlobalConfig {
     pub scrape_interval: PromDuration,
     /// Labels added to alerts that leave this process, where they are absent, and to federated series.
     pub external_labels: BTreeMap<String, String>,
+    /// `utf8`: names of metrics and labels may be any text. `legacy`: only letters, digits and underscores, in this file and
+    /// in rule files.
+    pub metric_name_validation_scheme: NameValidationScheme,
+    /// How names beyond the legacy ones are asked for when targets are scraped. Read as in Prometheus; Hearth scrapes
+    /// nothing but itself, whose names are legacy ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metric_name_escaping_scheme: Option<NameEscapingScheme>,
 }
 
 impl Default for GlobalConfig {
@@ -66,6 +73,8 @@ impl Default for GlobalConfig {
             rule_query_offset: PromDuration::from_secs(0),
             scrape_interval: PromDuration::from_secs(15),
             external_labels: BTreeMap::new(),
+            metric_name_validation_scheme: NameValidationScheme::default(),
+            metric_name_escaping_scheme: None,
         }
     }
 }
@@ -168,8 +177,8 @@ impl Config {
         if self.global.scrape_interval.as_millis() == 0 {
             return Err("global.scrape_interval: must be greater than 0".into());
         }
-        if let Some(name) = self.global.external_labels.keys().find(|name| !model::labels::is_legacy_label_name(name)) {
-            return Err(format!("global.external_labels: {name:?} is not a valid label name"));
+        if let Some(problem) = names::problem(self) {
+            return Err(problem);
         }
         self.object_store.check().map_err(|error| error.to_string())?;
         if let Some(tiers) = &self.tiers {
@@ -206,7 +215,6 @@ mod tests {
         for text in [
             "global: {evaluation_interval: 0s}",
             "global: {evaluation_interval: 1x}",
-            "global: {external_labels: {\"a-b\": c}}",
             "object_store: {type: s3}",
             "object_store: {type: s3, s3: {bucket: b, endpoint: \"http://a:1\"}}",
             "object_store: {type: s3, s3: {bucket: b, access_key_id: a}}",

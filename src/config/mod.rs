@@ -8,6 +8,7 @@ mod discovery;
 mod file;
 mod flags;
 mod http_client;
+mod names;
 mod prom_duration;
 pub mod reference;
 pub mod relabel;
@@ -20,6 +21,7 @@ pub use flags::{LogFormat, LogLevel, RuleConfigApi, ServeFlags, Target};
 pub use http_client::{
     Authorization, BasicAuth, Credentials, HttpClientConfig, HttpHeader, OAuth2, ProxyConfig, TlsConfig, TlsVersion,
 };
+pub use names::{NameEscapingScheme, NameValidationScheme};
 pub use prom_duration::PromDuration;
 pub use storage::bucket::Secret;
 pub use url::SecretUrl;

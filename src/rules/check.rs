@@ -62,7 +62,11 @@ pub fn check_files(
 }
 
 fn check_text(name: &str, text: &str, options: &CheckOptions) -> (Verdict, String) {
-    let read = ReadOptions { parse: &options.parse, ignore_unknown_fields: options.ignore_unknown_fields };
+    let read = ReadOptions {
+        parse: &options.parse,
+        ignore_unknown_fields: options.ignore_unknown_fields,
+        legacy_names: false,
+    };
     let file = match RuleFile::read(name, text, &read) {
         Ok(file) => file,
         Err(errors) => {

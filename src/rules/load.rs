@@ -6,7 +6,7 @@ use super::glob;
 use model::tenant::ANONYMOUS;
 use promql::parse::ParseOptions;
 use ruler::group::GroupSpec;
-use ruler::rule_file::{FILE_BYTES_MAX, GroupDefaults, RuleFile, RuleFileError};
+use ruler::rule_file::{FILE_BYTES_MAX, GroupDefaults, ReadOptions, RuleFile, RuleFileError};
 use std::collections::HashSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -23,6 +23,8 @@ pub struct LoadOptions {
     pub defaults: GroupDefaults,
     /// Which parts of PromQL are enabled.
     pub parse: ParseOptions,
+    /// Whether names are restricted to those that Prometheus 2 allowed.
+    pub legacy_names: bool,
 }
 
 /// Groups that may run.
@@ -108,7 +110,9 @@ pub fn load_pack(options: &LoadOptions) -> Result<Loaded, LoadError> {
 }
 
 fn add(loaded: &mut Loaded, file: &str, text: &str, options: &LoadOptions) -> Result<(), Vec<RuleFileError>> {
-    let rules = RuleFile::parse(file, text, &options.parse)?;
+    let LoadOptions { parse, legacy_names, .. } = options;
+    let read = ReadOptions { parse, ignore_unknown_fields: false, legacy_names: *legacy_names };
+    let rules = RuleFile::read(file, text, &read)?;
     if rules.has_ignored_documents {
         loaded.warnings.push(format!("{file}: only the first YAML document of a rule file is read"));
     }

@@ -69,7 +69,8 @@ fn expand(directory: &Path, patterns: &[String]) -> Result<(Vec<PathBuf>, Vec<Pa
 
 fn load(paths: &[PathBuf], options: &Options) -> RuleFiles {
     let parse = ParseOptions::all();
-    let read_options = ReadOptions { parse: &parse, ignore_unknown_fields: options.ignore_unknown_fields };
+    let read_options =
+        ReadOptions { parse: &parse, ignore_unknown_fields: options.ignore_unknown_fields, legacy_names: false };
     let (mut files, mut problems) = (Vec::new(), Vec::new());
     for path in paths {
         let name = path.display().to_string();

@@ -537,3 +537,18 @@ fn a_hold_over_a_long_time_in_which_nobody_looked_is_shifted() {
     let alerts = AlertsView::of(std::slice::from_ref(&before)).alerts;
     assert_eq!((first - alerts[0].active_at.0) / MINUTE, 10);
 }
+
+/// As in Prometheus, whose `ALERTS` has the text of the template then; here it has the labels of the alert.
+#[test]
+fn a_label_whose_template_expands_to_nothing_is_no_label() {
+    let world = World::at(START);
+    let text = "groups:\n- name: g\n  rules:\n  - alert: A\n    expr: up\n    labels:\n      team: '{{ $labels.owner }}'\n      \
+                job: '{{ $labels.nothing }}'\n";
+    let group = group(text);
+    world.answer("up", |_, _| Ok(vector(&[(&[("job", "a"), ("zone", "z")], 1.0)])));
+    world.run(&group, MINUTE);
+    let sent = world.take_sent();
+    assert_eq!(sent[0].1.labels, crate::testing::labels(&[("alertname", "A"), ("zone", "z")]));
+    let firing = [("__name__", ALERTS), ("alertname", "A"), ("alertstate", "firing"), ("zone", "z")];
+    assert_eq!(world.samples(&firing).len(), 1);
+}

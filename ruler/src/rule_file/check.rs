@@ -9,7 +9,7 @@ use crate::annotate::TextTemplate;
 use crate::rule::{AlertingRule, Query, Rule, RuleKind, Templates};
 use crate::rule_state::{AlertPolicy, OnError};
 use crate::yaml::{Entries, UnknownKey, excerpt, place};
-use model::labels::METRIC_NAME;
+use model::labels::{METRIC_NAME, is_legacy_label_name, is_legacy_metric_name};
 use model::time::parse_duration;
 use serde_yaml::Spanned;
 use std::collections::{BTreeMap, HashSet};
@@ -234,19 +234,28 @@ impl Checker<'_> {
         for (field, _) in fields.filter(|(_, present)| *present) {
             self.report([at], Problem::FieldOfAlertingRule(field));
         }
+        if self.options.legacy_names && !is_legacy_metric_name(&record.value) {
+            self.report([at], Problem::RecordName(record.value.clone()));
+        }
         if record.value.contains(['{', '}']) {
             self.report([at], Problem::BracesInRecordName(record.value.clone()));
         }
     }
 
+    fn is_name(&self, name: &str) -> bool {
+        if self.options.legacy_names { is_legacy_label_name(name) } else { !name.is_empty() }
+    }
+
     fn label_names(&mut self, labels: &Entries) {
-        for entry in labels.0.iter().filter(|entry| entry.name.is_empty() || entry.name == METRIC_NAME) {
+        for entry in
+            labels.0.iter().filter(|entry| entry.name == METRIC_NAME || !self.is_name(&entry.name)).collect::<Vec<_>>()
+        {
             self.report([entry.name_at], Problem::LabelName(entry.name.clone()));
         }
     }
 
     fn annotation_names(&mut self, annotations: &Entries) {
-        for entry in annotations.0.iter().filter(|entry| entry.name.is_empty()) {
+        for entry in annotations.0.iter().filter(|entry| !self.is_name(&entry.name)).collect::<Vec<_>>() {
             self.report([entry.name_at], Problem::AnnotationName(entry.name.clone()));
         }
     }

@@ -287,7 +287,7 @@ fn unknown_fields_are_all_reported_or_skipped_on_request() {
         ["f.yml: 1:1: unknown field `owner`", "f.yml: 4:3: unknown field `team`", "f.yml: 8:5: group \"g\", rule 1"];
     assert_eq!(found.len(), 3);
     assert!(found.iter().zip(starts).all(|(found, start)| found.starts_with(start)), "{found:#?}");
-    let options = ReadOptions { parse: &ParseOptions::default(), ignore_unknown_fields: true };
+    let options = ReadOptions { parse: &ParseOptions::default(), ignore_unknown_fields: true, legacy_names: false };
     assert_eq!(RuleFile::read("f.yml", text, &options).map(|file| file.rule_count()), Ok(1));
 }
 
@@ -305,4 +305,22 @@ fn keys_of_mimir_are_read() {
     assert!(parse("groups:\n- name: g\n  evaluation_delay: 30s\n  query_offset: 30s\n").is_ok());
     let found = errors("groups:\n- name: g\n  evaluation_delay: 30s\n  query_offset: 31s\n");
     assert_eq!(found, ["f.yml: 4:17: 3:21: query_offset and evaluation_delay contradict each other"]);
+}
+
+/// `metric_name_validation_scheme: legacy` of the configuration.
+#[test]
+fn names_are_any_text_unless_they_are_to_be_legacy_ones() {
+    let text = "groups:\n- name: g\n  labels: {a.b: c}\n  rules:\n  - record: r.s\n    expr: up\n  - alert: A.B\n    expr: up\n    \
+                annotations: {c-d: e}\n";
+    let parse = ParseOptions::default();
+    let read = |legacy_names| {
+        let options = ReadOptions { parse: &parse, ignore_unknown_fields: false, legacy_names };
+        let errors = RuleFile::read("f.yml", text, &options).err().unwrap_or_default();
+        errors
+            .iter()
+            .map(|error| error.to_string().rsplit(": ").next().unwrap_or_default().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert!(read(false).is_empty());
+    assert_eq!(read(true), ["a.b", "r.s", "c-d"], "the name of an alert is a value");
 }

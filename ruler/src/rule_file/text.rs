@@ -100,7 +100,7 @@ impl GroupText {
         };
         let written = Self::of(&group.value);
         let document = Document { groups: Some(vec![Some(group)]), ..Document::default() };
-        let options = ReadOptions { parse: options, ignore_unknown_fields: false };
+        let options = ReadOptions { parse: options, ignore_unknown_fields: false, legacy_names: false };
         let mut groups = check::check(file, text, document, &options)?;
         let group = groups.pop().expect("one group went in and nothing was wrong with it");
         Ok((written, group))

@@ -1,7 +1,11 @@
 use super::*;
 
 fn options() -> LoadOptions {
-    LoadOptions { defaults: GroupDefaults { interval_ms: 60_000, query_offset_ms: 0 }, parse: ParseOptions::default() }
+    LoadOptions {
+        defaults: GroupDefaults { interval_ms: 60_000, query_offset_ms: 0 },
+        parse: ParseOptions::default(),
+        legacy_names: false,
+    }
 }
 
 fn directory(files: &[(&str, &str)]) -> tempfile::TempDir {
