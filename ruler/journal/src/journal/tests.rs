@@ -333,33 +333,3 @@ fn the_golden_file_is_written_and_read() {
     assert_eq!(opened, Opened { alerts: 3, messages: 2, troubles: Vec::new() });
     assert_eq!((numbers(&journal), journal.waiting("http://other").len()), (vec![2], 2));
 }
-
-/// What a restart with many alerts costs. `cargo test --release -p alert_journal -- --ignored --nocapture hundred_thousand`
-#[test]
-#[ignore = "measures, proves nothing"]
-fn a_hundred_thousand_alerts_come_back() {
-    let directory = tempfile::tempdir().unwrap();
-    let open = || Journal::open(Arc::new(storage::disk::RealDisk), directory.path(), || Timestamp(0));
-    let changes: Vec<Change> = (0..100_000).flat_map(|id| fires(id, 1).changes).collect();
-    let (journal, mut writer, _) = open();
-    journal.set_targets(&targets(&[TARGET]));
-    let resident = || {
-        let text = std::fs::read_to_string("/proc/self/statm").unwrap();
-        text.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
-    };
-    let before = resident();
-    let started = Instant::now();
-    let commit = journal.commit(&Departure { changes, ..fires(0, 1) });
-    drop(commit.messages);
-    let committed = started.elapsed();
-    writer.turn(Duration::ZERO);
-    println!("commit {committed:?}, with sync {:?}, memory {} MiB", started.elapsed(), (resident() - before) >> 20);
-    println!("segment {} MiB", journal.stats().segment_bytes >> 20);
-    drop((journal, writer));
-    let started = Instant::now();
-    let (journal, _writer, opened) = open();
-    let loaded = started.elapsed();
-    let memory = journal.begin(&group(), &[rule("A")]);
-    println!("open and new segment {loaded:?}, handed to the group {:?}", started.elapsed());
-    assert_eq!((opened.alerts, memory.rules[&rule("A")].alerts.len()), (100_000, 100_000));
-}
