@@ -3,6 +3,7 @@
 #![allow(dead_code)] // each bench uses a part
 
 pub(crate) mod cpu_time;
+pub(crate) mod scraped;
 
 use storage::append::{LabelHash, Rows, SeriesRef};
 use storage::head::Head;

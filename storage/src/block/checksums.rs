@@ -10,7 +10,7 @@ use super::schema::CHECKSUMS_FILE;
 use crc32fast::Hasher;
 use std::fs::File;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Bytes that share a checksum.
 pub const CHUNK_BYTES: usize = 16 * 1024;
@@ -65,10 +65,6 @@ impl SummedFile {
         let file = File::create(&path).map_err(BlockError::io("create", &path))?;
         let (whole, chunk) = (Hasher::new(), Hasher::new());
         Ok(Self { file, path, bytes: 0, chunks: Vec::new(), whole, chunk, chunk_bytes: 0 })
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
     }
 
     /// Makes the content durable; the directory is the caller's. Returns the checksums and that of the whole file.

@@ -14,4 +14,6 @@ pub mod checksums;
 pub(crate) mod columns;
 pub mod error;
 pub(crate) mod number;
+mod packed;
+mod packed_column;
 pub(crate) mod table;

@@ -3,16 +3,18 @@
 use super::checksums::{FileSums, SummedFile};
 use super::error::BlockError;
 use super::meta::BlockFile;
+use super::packed_column::PackedColumn;
 use super::schema::{FORMAT_VERSION, column};
-use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::{DataType, Field, Int64Type, SchemaRef};
 use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::arrow::arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory, ArrowWriterOptions, compute_leaves};
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::metadata::{KeyValue, SortingColumn};
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder, WriterVersion};
-use parquet::schema::types::ColumnPath;
-use std::path::Path;
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::types::{ColumnDescPtr, ColumnPath};
+use std::path::{Path, PathBuf};
 
 /// Sizes of what a file consists of. The defaults are the format's recommendation; tests take smaller ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -161,9 +163,21 @@ impl Kind {
 /// A Parquet file being written below a directory.
 pub(crate) struct Table {
     name: String,
-    writer: ArrowWriter<SummedFile>,
+    path: PathBuf,
+    schema: SchemaRef,
+    layout: Layout,
+    file: SerializedFileWriter<SummedFile>,
+    factory: ArrowRowGroupWriterFactory,
+    /// The leaves of the row group in progress; empty before its first row.
+    columns: Vec<ColumnWriter>,
     rows: u64,
     group_rows: usize,
+}
+
+/// A column of the row group in progress.
+enum ColumnWriter {
+    Arrow(Box<ArrowColumnWriter>),
+    Packed(Box<PackedColumn>),
 }
 
 impl Table {
@@ -179,9 +193,12 @@ impl Table {
             .with_properties(properties(schema, layout, kind))
             .with_skip_arrow_metadata(true)
             .with_schema_root("schema".to_owned());
-        let writer = ArrowWriter::try_new_with_options(SummedFile::create(path.clone())?, schema.clone(), options)
-            .map_err(BlockError::encode(&path))?;
-        Ok(Self { name, writer, rows: 0, group_rows: 0 })
+        let (file, factory) =
+            ArrowWriter::try_new_with_options(SummedFile::create(path.clone())?, schema.clone(), options)
+                .and_then(ArrowWriter::into_serialized_writer)
+                .map_err(BlockError::encode(&path))?;
+        let (schema, layout) = (SchemaRef::clone(schema), *layout);
+        Ok(Self { name, path, schema, layout, file, factory, columns: Vec::new(), rows: 0, group_rows: 0 })
     }
 
     /// Rows of the row group in progress.
@@ -191,36 +208,95 @@ impl Table {
 
     /// Bytes that are in the file already, the row group in progress left out.
     pub(crate) fn bytes(&self) -> u64 {
-        self.writer.bytes_written() as u64
+        self.file.bytes_written() as u64
     }
 
     pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<(), BlockError> {
-        self.writer.write(batch).map_err(|source| self.failed(source))?;
+        self.write_columns(batch).map_err(BlockError::encode(&self.path))?;
         self.rows += batch.num_rows() as u64;
         self.group_rows += batch.num_rows();
         Ok(())
     }
 
+    fn write_columns(&mut self, batch: &RecordBatch) -> parquet::errors::Result<()> {
+        if batch.num_rows() == 0 {
+            return Ok(());
+        }
+        if self.columns.is_empty() {
+            self.columns = self.begin_row_group()?;
+        }
+        let mut columns = self.columns.iter_mut();
+        for (field, array) in self.schema.fields().iter().zip(batch.columns()) {
+            if let (true, Some(integers)) = (is_packed(field), array.as_primitive_opt::<Int64Type>()) {
+                if let Some(ColumnWriter::Packed(column)) = columns.next() {
+                    column.write(integers)?;
+                }
+                continue;
+            }
+            for leaf in compute_leaves(field, array)? {
+                if let Some(ColumnWriter::Arrow(column)) = columns.next() {
+                    column.write(&leaf)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A writer for each leaf.
+    fn begin_row_group(&self) -> parquet::errors::Result<Vec<ColumnWriter>> {
+        let writers = self.factory.create_column_writers(self.file.flushed_row_groups().len())?;
+        let columns = self.file.schema_descr().columns();
+        let of = |(writer, column): (ArrowColumnWriter, &ColumnDescPtr)| {
+            let path = column.path().parts();
+            match path.first().and_then(|name| self.schema.field_with_name(name).ok()) {
+                Some(field) if path.len() == 1 && is_packed(field) => {
+                    let packed = PackedColumn::new(ColumnDescPtr::clone(column), self.layout)?;
+                    Ok(ColumnWriter::Packed(Box::new(packed)))
+                }
+                _ => Ok(ColumnWriter::Arrow(Box::new(writer))),
+            }
+        };
+        writers.into_iter().zip(columns).map(of).collect()
+    }
+
     pub(crate) fn end_row_group(&mut self) -> Result<(), BlockError> {
         self.group_rows = 0;
-        self.writer.flush().map_err(|source| self.failed(source))
+        self.close_columns().map_err(BlockError::encode(&self.path))
+    }
+
+    fn close_columns(&mut self) -> parquet::errors::Result<()> {
+        if self.columns.is_empty() {
+            return Ok(());
+        }
+        let mut group = self.file.next_row_group()?;
+        for column in std::mem::take(&mut self.columns) {
+            match column {
+                ColumnWriter::Arrow(column) => column.close()?.append_to_row_group(&mut group)?,
+                ColumnWriter::Packed(column) => {
+                    let (bytes, closed) = column.close()?;
+                    group.append_column(&bytes, closed)?;
+                }
+            }
+        }
+        group.close()?;
+        Ok(())
     }
 
     /// Completes the file and makes its content durable.
     pub(crate) fn finish(mut self, metadata: &[(&str, String)]) -> Result<(BlockFile, FileSums), BlockError> {
         for (key, value) in metadata {
-            self.writer.append_key_value_metadata(KeyValue::new((*key).to_owned(), value.clone()));
+            self.file.append_key_value_metadata(KeyValue::new((*key).to_owned(), value.clone()));
         }
         self.end_row_group()?;
         let data_bytes = self.bytes();
-        let path = self.writer.inner().path().to_owned();
-        let file = self.writer.into_inner().map_err(BlockError::encode(&path))?;
+        let file = self.file.into_inner().map_err(BlockError::encode(&self.path))?;
         let (sums, crc32) = file.finish(&self.name)?;
         let footer_bytes = sums.bytes - data_bytes;
         Ok((BlockFile { name: self.name, bytes: sums.bytes, footer_bytes, rows: self.rows, crc32 }, sums))
     }
+}
 
-    fn failed(&self, source: parquet::errors::ParquetError) -> BlockError {
-        BlockError::Encode { path: self.writer.inner().path().to_owned(), source }
-    }
+/// Whether a column is of integers that [`PackedColumn`] writes: values, most of the bytes of a block.
+fn is_packed(field: &Field) -> bool {
+    *field.data_type() == DataType::Int64 && coding(field.name(), field.data_type()) == Coding::Delta
 }
