@@ -54,6 +54,9 @@ pub enum SourceError {
     Failed(String),
 }
 
+/// What is left of fetching: takes a thread that may wait.
+pub type Fetching = Box<dyn FnOnce() + Send>;
+
 /// Stored series.
 pub trait SeriesSource: Send + Sync {
     /// The series as they are now, which stay so however much is stored meanwhile: one query reads from one view. `None` when
@@ -73,9 +76,11 @@ pub trait SeriesSource: Send + Sync {
         false
     }
 
-    /// Fetches what these selections need, all of it together. Waits, so that whoever makes the selections need not; failures
-    /// are left to them.
-    fn prepare(&self, _selections: &[Foreseen]) {}
+    /// Gets ready what these selections need, all of it together, as far as that takes no waiting. What is returned waits for the
+    /// rest, so that whoever makes the selections need not; failures are left to them.
+    fn prepare(&self, _selections: &[Foreseen]) -> Option<Fetching> {
+        None
+    }
 
     /// No more series than this satisfy the matchers and have samples after a time, in milliseconds, as far as a glance at what is
     /// in memory tells.

@@ -10,11 +10,11 @@ use super::metrics::QueryMetrics;
 use super::request::{QueryAnswer, QueryOptions, QueryRequest, Timings, Window};
 use super::results_cache::dependence::Dependence;
 use super::results_cache::{self, ChangeLog, ResultsCache};
-use crate::runtime::cpu::CpuPool;
+use crate::runtime::cpu::{CpuPool, JobPanicked};
 use crate::runtime::memory::Memory;
 use futures::FutureExt;
 use model::tenant::TenantId;
-use preparing::{Preparation, bounds};
+use preparing::{Preparation, Stage, bounds, fetched};
 use promql::ast::Expr;
 use promql::budget::Budget;
 use promql::engine::{Engine, Foresight, QueryContext, QueryError};
@@ -303,8 +303,8 @@ impl QueryExecutor {
         Ok(Admitted { budget, held, deadline, queue, abandon })
     }
 
-    /// Waits for a place and for what was foreseen, then works on the CPU pool until done, stopped or out of time. Returns the
-    /// time in the queue too.
+    /// Waits for a place, then works on the CPU pool until done, stopped or out of time; what was foreseen and is not cached is waited
+    /// for in between. Returns the time in the queue too.
     async fn run_job<T: Send + 'static>(
         &self,
         job: Job<'_>,
@@ -314,24 +314,35 @@ impl QueryExecutor {
     ) -> Result<(T, Duration), QueryFailure> {
         let Admitted { budget, held, deadline, queue, abandon: _abandon } = self.admit(job, timeout).await?;
         let session = self.session(&budget);
-        let held = match preparation {
-            Some(preparation) if session.may_wait(i64::MIN) => {
-                self.prepare(preparation, (&session, &budget), held, deadline).await?
-            }
-            _ => held,
-        };
+        let preparation = preparation.filter(|_| session.may_wait(i64::MIN));
         let (shared, lent) = (Arc::clone(&self.shared), Arc::clone(&budget));
-        let run = move |threads: Option<&rayon::ThreadPool>| {
-            // Released when the work ends, whether or not somebody still waits for it.
-            let _held = held;
-            work(&LocalQueries { shared: &shared, session: &*session, budget: &lent, threads, view: None })
+        let run = {
+            let (shared, session, budget) = (Arc::clone(&shared), Arc::clone(&session), Arc::clone(&budget));
+            move |threads: Option<&rayon::ThreadPool>| {
+                // Released when the work ends, whether or not somebody still waits for it.
+                let _held = held;
+                work(&LocalQueries { shared: &shared, session: &*session, budget: &budget, threads, view: None })
+            }
         };
         if thread == Thread::Here {
             return Ok((CpuPool::run_here(|| run(None))?, queue));
         }
-        let running = match thread {
-            Thread::Reserved => self.shared.pool.run_reserved(move |threads| run(Some(threads))).left_future(),
-            Thread::Here | Thread::OfPool => self.shared.pool.run(move |threads| run(Some(threads))).right_future(),
+        let pool = &self.shared.pool;
+        let first = move |threads: &rayon::ThreadPool| {
+            let lacks = preparation.and_then(|foreseen| foreseen.begin(&shared.engine, &*session, &lent));
+            match lacks {
+                None => Stage::Done(run(Some(threads))),
+                Some(fetching) => Stage::Lacks(fetching, run),
+            }
+        };
+        let running = async {
+            match on(pool, thread, first).await? {
+                Stage::Done(value) => Ok(value),
+                Stage::Lacks(fetching, run) => {
+                    let run = fetched(fetching, run).await?;
+                    on(pool, thread, move |threads| run(Some(threads))).await
+                }
+            }
         };
         tokio::select! {
             outcome = running => Ok((outcome?, queue)),
@@ -340,6 +351,18 @@ impl QueryExecutor {
                 Err(QueryError::TimedOut.into())
             }
         }
+    }
+}
+
+/// Runs a job on the threads of the pool that are meant for it.
+fn on<T: Send + 'static>(
+    pool: &CpuPool,
+    thread: Thread,
+    job: impl FnOnce(&rayon::ThreadPool) -> T + Send + 'static,
+) -> impl Future<Output = Result<T, JobPanicked>> + Send + 'static {
+    match thread {
+        Thread::Reserved => pool.run_reserved(job).left_future(),
+        Thread::Here | Thread::OfPool => pool.run(job).right_future(),
     }
 }
 

@@ -5,7 +5,7 @@ use model::bucket::BucketUse;
 use model::matcher::Matcher;
 use promql::budget::Budget;
 use promql::engine::QueryError;
-use promql::source::{Foreseen, SelectRequest, SeriesSet, SeriesSource, SourceError};
+use promql::source::{Fetching, Foreseen, SelectRequest, SeriesSet, SeriesSource, SourceError};
 use std::sync::Arc;
 use storage::account::{Account, MemoryAccount, Refused};
 use storage::select::TimeRange;
@@ -39,8 +39,8 @@ impl SeriesSource for QuerySession {
         self.store.may_wait(after_ms)
     }
 
-    fn prepare(&self, selections: &[Foreseen]) {
-        prepare(&self.session, selections);
+    fn prepare(&self, selections: &[Foreseen]) -> Option<Fetching> {
+        prepare(&self.session, selections)
     }
 
     fn series_bound(&self, matchers: &[Matcher], after_ms: i64) -> usize {
@@ -72,8 +72,8 @@ impl SeriesSource for Viewed {
         self.store.may_wait(after_ms)
     }
 
-    fn prepare(&self, selections: &[Foreseen]) {
-        prepare(&self.session, selections);
+    fn prepare(&self, selections: &[Foreseen]) -> Option<Fetching> {
+        prepare(&self.session, selections)
     }
 
     fn series_bound(&self, matchers: &[Matcher], after_ms: i64) -> usize {
@@ -107,14 +107,15 @@ fn select_with_buckets(
     selected(view.select_with_buckets(matchers, TimeRange { after_ms, until_ms }, series_max, buckets))
 }
 
-fn prepare(session: &StoreSession, selections: &[Foreseen]) {
+fn prepare(session: &StoreSession, selections: &[Foreseen]) -> Option<Fetching> {
     let foreseen = |selection: &Foreseen| store::Foreseen {
         matchers: selection.matchers.clone(),
         range: TimeRange { after_ms: selection.after_ms, until_ms: selection.until_ms },
         series_max: selection.series_max,
         buckets: selection.buckets,
     };
-    session.prepare(&selections.iter().map(foreseen).collect::<Vec<_>>());
+    let rest = session.prepare(&selections.iter().map(foreseen).collect::<Vec<_>>())?;
+    Some(Box::new(move || rest.wait()))
 }
 
 /// The budget of a query, as storage knows it.

@@ -1,14 +1,15 @@
-//! Fetches what a query will select before it is evaluated, so that no thread of the CPU pool waits for the object store.
+//! Gets ready what a query will select before it is evaluated, so that no thread of the CPU pool waits for the object store.
+//!
+//! What is cached is looked up where the query is evaluated, which then goes on at once. Only what is not takes a thread that waits.
 
-use super::{Evaluation, Held, QueryExecutor};
-use crate::query::error::QueryFailure;
+use super::{Evaluation, QueryExecutor};
 use crate::query::request::Window;
 use crate::query::results_cache;
 use crate::runtime::cpu::JobPanicked;
 use promql::ast::Expr;
 use promql::budget::Budget;
-use promql::engine::{QueryContext, QueryError};
-use promql::source::{Foreseen, SeriesSource};
+use promql::engine::{Engine, QueryContext};
+use promql::source::{Fetching, Foreseen, SeriesSource};
 use std::sync::Arc;
 
 /// What will be evaluated.
@@ -45,44 +46,33 @@ impl QueryExecutor {
             None => Arc::clone(&self.shared.source),
         }
     }
+}
 
-    /// Finds out what will be selected and has it fetched, on a thread that may wait. The place is held until that ends, whether
-    /// or not somebody still waits for it.
-    pub(super) async fn prepare(
-        &self,
-        preparation: Preparation,
-        (session, budget): (&Arc<dyn SeriesSource>, &Arc<Budget>),
-        held: Held,
-        deadline: tokio::time::Instant,
-    ) -> Result<Held, QueryFailure> {
-        let (shared, session, lent) = (Arc::clone(&self.shared), Arc::clone(session), Arc::clone(budget));
-        let fetching = move || {
-            let Preparation { expr, windows, how } = preparation;
-            let Evaluation { lookback_ms, source_resolution, .. } = how;
-            let context = QueryContext { lookback_ms, source_resolution, ..QueryContext::new(&*session, &lent) };
-            let selections =
-                windows.into_iter().flat_map(|window| shared.engine.selections(&expr, bounds(window), &context));
-            let foreseen: Vec<Foreseen> = selections.filter(|found| session.may_wait(found.after_ms)).collect();
-            session.prepare(&foreseen);
-            held
-        };
-        waited(fetching, budget, deadline).await
+impl Preparation {
+    /// Finds out what will be selected and gets it ready as far as it is cached; what is returned waits for the rest.
+    pub(super) fn begin(self, engine: &Engine, session: &dyn SeriesSource, budget: &Budget) -> Option<Fetching> {
+        let Self { expr, windows, how } = self;
+        let Evaluation { lookback_ms, source_resolution, .. } = how;
+        let context = QueryContext { lookback_ms, source_resolution, ..QueryContext::new(session, budget) };
+        let selections = windows.into_iter().flat_map(|window| engine.selections(&expr, bounds(window), &context));
+        let foreseen: Vec<Foreseen> = selections.filter(|found| session.may_wait(found.after_ms)).collect();
+        session.prepare(&foreseen)
     }
 }
 
-/// The result of work that waits for storage, on a thread of its own.
-pub(super) async fn waited<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-    budget: &Budget,
-    deadline: tokio::time::Instant,
-) -> Result<T, QueryFailure> {
-    tokio::select! {
-        outcome = tokio::task::spawn_blocking(work) => {
-            Ok(outcome.map_err(|error| JobPanicked::new(error.to_string()))?)
-        }
-        () = tokio::time::sleep_until(deadline) => {
-            budget.expire();
-            Err(QueryError::TimedOut.into())
-        }
-    }
+/// What became of a job on the CPU pool.
+pub(super) enum Stage<T, J> {
+    /// It is done.
+    Done(T),
+    /// Something has to be fetched before the job can be done.
+    Lacks(Fetching, J),
+}
+
+/// Fetches on a thread that may wait. `kept` is kept until that ends, whether or not somebody still waits for it.
+pub(super) async fn fetched<J: Send + 'static>(fetching: Fetching, kept: J) -> Result<J, JobPanicked> {
+    let fetch = move || {
+        fetching();
+        kept
+    };
+    tokio::task::spawn_blocking(fetch).await.map_err(|error| JobPanicked::new(error.to_string()))
 }

@@ -4,11 +4,12 @@
 //! Between two pieces the reader holds its place but no thread: a client that reads slowly costs a place until its deadline,
 //! and nothing else.
 
-use super::preparing::waited;
+use super::preparing::fetched;
 use super::{Admitted, CancelOnDrop, Evaluation, Held, Job, LocalQueries, QueryExecutor};
 use crate::query::admission::QueryClass;
 use crate::query::error::QueryFailure;
 use crate::query::request::Window;
+use crate::runtime::cpu::JobPanicked;
 use model::tenant::TenantId;
 use promql::ast::Expr;
 use promql::budget::Budget;
@@ -107,7 +108,7 @@ impl Pieces {
         self.deadline
     }
 
-    /// Fetches what is going to be selected, on a thread that may wait.
+    /// Gets ready what is going to be selected; waits for what is not cached.
     ///
     /// # Errors
     /// The time of the whole read is over.
@@ -115,12 +116,21 @@ impl Pieces {
         if selections.iter().all(|selection| !self.source.may_wait(selection.after_ms)) {
             return Ok(());
         }
-        let (source, held) = (Arc::clone(&self.source), Arc::clone(&self.held));
-        let fetching = move || {
-            let _held = held;
-            source.prepare(&selections);
-        };
-        waited(fetching, &self.budget, self.deadline).await
+        match self.run(move |local| local.source().prepare(&selections)).await? {
+            Some(fetching) => self.within_deadline(fetched(fetching, Arc::clone(&self.held))).await.map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// The result of a job, unless the time of the whole read ends before.
+    async fn within_deadline<T>(&self, job: impl Future<Output = Result<T, JobPanicked>>) -> Result<T, QueryFailure> {
+        tokio::select! {
+            outcome = job => Ok(outcome?),
+            () = tokio::time::sleep_until(self.deadline) => {
+                self.budget.expire();
+                Err(QueryError::TimedOut.into())
+            }
+        }
     }
 
     /// Runs `work` on the CPU pool; it may ask queries from the budget of the read.
@@ -139,13 +149,7 @@ impl Pieces {
             let (session, view) = (&*source, Some(&*source));
             work(&LocalQueries { shared: &shared, session, budget: &budget, threads: Some(threads), view })
         });
-        tokio::select! {
-            outcome = running => Ok(outcome?),
-            () = tokio::time::sleep_until(self.deadline) => {
-                self.budget.expire();
-                Err(QueryError::TimedOut.into())
-            }
-        }
+        self.within_deadline(running).await
     }
 }
 

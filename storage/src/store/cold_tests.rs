@@ -71,13 +71,25 @@ fn what_is_foreseen_of_ten_cold_blocks_takes_three_round_trips() {
     let (_dir, network, store) = cold();
     let session = store.session(Account::default());
     let before = network.requests();
-    session.prepare(&[foreseen("m1"), foreseen("m2")]);
+    session.prepare(&[foreseen("m1"), foreseen("m2")]).expect("nothing is cached").wait();
     let (requests, round_trips) = (network.requests() - before, network.round_trips());
     assert!(requests <= 7 * BLOCKS as u64, "{requests} requests");
     assert!(round_trips <= 3, "{round_trips} round trips");
     let view = session.view();
     assert_eq!([samples(&view, "m1"), samples(&view, "m2")], [10 * 10 * 239 - 2; 2]);
     assert_eq!(network.requests() - before, requests, "what was foreseen is fetched again");
+}
+
+/// What was read once is found without a request, and nobody has to wait.
+#[test]
+fn what_is_cached_is_ready_without_waiting() {
+    let (_dir, network, store) = cold();
+    store.session(Account::default()).prepare(&[foreseen("m1")]).expect("nothing is cached").wait();
+    let before = network.requests();
+    let session = store.session(Account::default());
+    assert!(session.prepare(&[foreseen("m1")]).is_none());
+    assert_eq!(samples(&session.view(), "m1"), 10 * 10 * 239 - 2);
+    assert_eq!(network.requests(), before);
 }
 
 /// The same without foresight: each selection waits for itself.
@@ -117,7 +129,7 @@ fn what_is_held_of_blocks_is_charged_and_given_back() {
     let account = |bytes_max| Arc::new(Limit { held: AtomicUsize::new(0), bytes_max });
     let generous = account(usize::MAX);
     let session = store.session(Account::of(Arc::clone(&generous) as Arc<dyn MemoryAccount>));
-    session.prepare(&[foreseen("m1")]);
+    session.prepare(&[foreseen("m1")]).expect("nothing is cached").wait();
     let held = generous.held.load(Ordering::Relaxed);
     let pages: u64 = store.manifest().blocks.iter().map(|meta| meta.bytes()).sum();
     assert!(held > 10_000 && (held as u64) < 4 * pages, "{held} of {pages}");
@@ -129,7 +141,7 @@ fn what_is_held_of_blocks_is_charged_and_given_back() {
     for bytes_max in [1000, held / 2, held - 1000] {
         let strict = account(bytes_max);
         let session = store.session(Account::of(Arc::clone(&strict) as Arc<dyn MemoryAccount>));
-        session.prepare(&[foreseen("m1")]);
+        assert!(session.prepare(&[foreseen("m1")]).is_none(), "all is cached");
         let view = session.view();
         let matchers = [Matcher::equal("__name__", "m1")];
         let selected = view.select(&matchers, RANGE.after_ms, RANGE.until_ms, 100);

@@ -1,9 +1,12 @@
 //! The threads that wait for the object store, and how everybody else waits for them.
 
 use super::StoreError;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use tokio::runtime::{Handle, Runtime, RuntimeFlavor};
 
 /// Threads that wait: requests of all queries and of the lifecycle share them.
@@ -39,17 +42,30 @@ impl Io {
         Ok(Self { runtime: Arc::new(Threads(Some(runtime))) })
     }
 
+    /// Does of `work` what takes no waiting, and returns what is left of it; `None` if it is done.
+    pub(crate) fn begin(&self, mut work: BoxFuture<'static, ()>) -> Option<BoxFuture<'static, ()>> {
+        let _within = self.runtime().enter();
+        // Nobody is to be woken: whoever waits for the rest looks at once whether it can go on.
+        match work.poll_unpin(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(()) => None,
+            Poll::Pending => Some(work),
+        }
+    }
+
     /// Blocks this thread until `work` is done; what it waits for is driven by the threads of this runtime. Best not called by a
     /// task: one of a runtime with several threads hands the others its work for that time.
     pub(crate) fn wait<T>(&self, work: impl Future<Output = T>) -> T {
-        let runtime = self.runtime.0.as_ref().expect("the runtime lives as long as its handles");
         let run = || {
-            let _within = runtime.enter();
+            let _within = self.runtime().enter();
             futures::executor::block_on(work)
         };
         match Handle::try_current() {
             Ok(current) if current.runtime_flavor() == RuntimeFlavor::MultiThread => tokio::task::block_in_place(run),
             Ok(_) | Err(_) => run(),
         }
+    }
+
+    fn runtime(&self) -> &Runtime {
+        self.runtime.0.as_ref().expect("the runtime lives as long as its handles")
     }
 }

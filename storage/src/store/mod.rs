@@ -29,7 +29,7 @@ pub(crate) mod view;
 pub use error::StoreError;
 pub use options::StoreOptions;
 pub use series::Selection;
-pub use session::{Foreseen, StoreSession};
+pub use session::{Fetching, Foreseen, StoreSession};
 pub use state::{BlockGroup, StoreStats, WorkStats};
 
 use crate::block::read::{Block, BlockCaches};

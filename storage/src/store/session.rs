@@ -1,15 +1,17 @@
 //! A store as one query reads it: who is charged for the memory, and what was fetched before it is needed.
 //!
-//! Whoever knows what a query will select says so from a thread that may wait; all of it is fetched together, and whoever
-//! evaluates the query afterwards finds it here and does not wait. What was not foreseen is fetched when it is read.
+//! Whoever knows what a query will select says so before it is evaluated; all of it is fetched together, and whoever evaluates the
+//! query afterwards finds it here and does not wait. Only what no cache has takes a thread that may wait. What was not foreseen is
+//! fetched when it is read.
 
 use super::block_part::{BlockPart, Wanted};
 use super::tiered::{Tiered, divide};
-use super::{Store, StoreView};
+use super::{Io, Store, StoreView};
 use crate::account::Account;
 use crate::block::read::{Block, ReadError};
 use crate::select::TimeRange;
-use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
 use model::bucket::{BucketFields, BucketUse};
 use model::matcher::Matcher;
 use parking_lot::Mutex;
@@ -36,6 +38,20 @@ pub struct Foreseen {
 pub struct StoreSession {
     store: Store,
     session: Arc<Session>,
+}
+
+/// What is left of fetching. Dropping it gives up.
+#[must_use = "fetches nothing more by itself"]
+pub struct Fetching {
+    io: Io,
+    rest: BoxFuture<'static, ()>,
+}
+
+impl Fetching {
+    /// Blocks this thread until all is here or has failed.
+    pub fn wait(self) {
+        self.io.wait(self.rest);
+    }
 }
 
 /// What the selections of one query share.
@@ -80,19 +96,21 @@ impl StoreSession {
         self.store.view_for(&self.session)
     }
 
-    /// Fetches what the selections need of blocks, all of it together. Waits; failures are left to whoever makes the
-    /// selections.
-    pub fn prepare(&self, foreseen: &[Foreseen]) {
+    /// Gets ready what the selections need of blocks, all of it together, as far as it is cached; requests for the rest are made,
+    /// and what is returned waits for them. Does not wait. Failures are left to whoever makes the selections.
+    #[must_use = "nothing that no cache has comes by itself"]
+    pub fn prepare(&self, foreseen: &[Foreseen]) -> Option<Fetching> {
         let orders = self.orders(foreseen);
         if orders.is_empty() {
-            return;
+            return None;
         }
-        let session = &self.session;
+        let parts: Vec<_> = orders.into_iter().map(|order| order.fetch(Arc::clone(&self.session))).collect();
         let fetch = async move {
-            let fetched = futures::stream::iter(orders.into_iter().map(|order| order.fetch(session)));
-            fetched.buffer_unordered(BLOCKS_AT_ONCE).for_each(async |_| ()).await;
+            let fetched = futures::stream::iter(parts);
+            fetched.buffer_unordered(BLOCKS_AT_ONCE).for_each(|_| std::future::ready(())).await;
         };
-        self.store.inner.shared.io.wait(fetch);
+        let io = &self.store.inner.shared.io;
+        io.begin(fetch.boxed()).map(|rest| Fetching { io: io.clone(), rest })
     }
 
     /// What has to be fetched of which block, each part of a block once.
@@ -129,7 +147,7 @@ impl StoreSession {
 }
 
 impl Order {
-    async fn fetch(self, session: &Session) -> Result<(), ReadError> {
+    async fn fetch(self, session: Arc<Session>) -> Result<(), ReadError> {
         let Self { block, key, series_max, samples, buckets } = self;
         let wanted = Wanted { matchers: &key.matchers, range: key.range, series_max, first: false };
         let part = Arc::new(BlockPart::select(&block, &wanted).await?);

@@ -99,3 +99,39 @@ async fn a_cold_query_waits_for_three_round_trips_and_pays_for_what_it_holds() {
     let refused = executor(&store, 10_000).run(request(QUERY)).await.unwrap_err();
     assert_eq!(refused, QueryFailure::Evaluation(QueryError::TooManyBytes { bytes_max: 10_000 }));
 }
+
+/// A query that finds all in caches is evaluated at once; one that does not waits for a thread that may wait.
+#[test]
+fn a_warm_query_takes_no_thread_that_waits() {
+    let (dir, network) = (tempfile::tempdir().unwrap(), FaultyStore::new(BucketStore::in_memory(), 1));
+    let store = open(dir.path(), &network);
+    fill(&store);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build().unwrap();
+    runtime.block_on(async {
+        let executor = executor(&store, usize::MAX);
+        let before = network.requests();
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let occupied = tokio::task::spawn_blocking(move || released.recv().is_ok());
+        let cold = tokio::spawn({
+            let executor = executor.clone();
+            async move { executor.run(request("sum(m1)")).await.unwrap() }
+        });
+        while network.requests() == before {
+            assert!(!cold.is_finished(), "nothing was fetched");
+            tokio::task::yield_now().await;
+        }
+        assert!(!cold.is_finished());
+        release.send(()).unwrap();
+        assert!(occupied.await.unwrap());
+        let cold = cold.await.unwrap();
+
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let occupied = tokio::task::spawn_blocking(move || released.recv().is_ok());
+        let before = network.requests();
+        let warm = executor.run(request("sum(m1)")).await.unwrap();
+        assert_eq!(format!("{:?}", warm.result.value), format!("{:?}", cold.result.value));
+        assert_eq!(network.requests(), before);
+        release.send(()).unwrap();
+        assert!(occupied.await.unwrap());
+    });
+}

@@ -105,10 +105,8 @@ pub(crate) async fn fetch(
         }
         None => true,
     });
-    let flights = join_or_start(source, kind, wanted);
-    let landed =
-        |(flight, parts): (Shared<Flight>, Vec<Wanted>)| async move { Ok::<_, ReadError>((flight.await?, parts)) };
-    let answers = stream::iter(flights.into_iter().map(landed));
+    let flights: Vec<_> = join_or_start(source, kind, wanted).into_iter().map(landed).collect();
+    let answers = stream::iter(flights);
     let mut answers = std::pin::pin!(answers.buffer_unordered(PARALLEL));
     while let Some((landed, parts)) = answers.try_next().await? {
         for part in parts {
@@ -120,6 +118,10 @@ pub(crate) async fn fetch(
         }
     }
     Ok(fetched)
+}
+
+async fn landed((flight, parts): (Shared<Flight>, Vec<Wanted>)) -> Result<(Arc<Landed>, Vec<Wanted>), ReadError> {
+    Ok((flight.await?, parts))
 }
 
 /// The requests that bring what is wanted, which is sorted: those that are under way, and new ones for what is left.

@@ -281,12 +281,9 @@ impl Block {
 }
 
 /// The columns that decide which series are selected.
-fn compared<'m>(
-    matchers: impl IntoIterator<Item = &'m Matcher>,
-    range: Option<TimeRange>,
-) -> impl Iterator<Item = String> {
+fn compared<'m>(matchers: impl IntoIterator<Item = &'m Matcher>, range: Option<TimeRange>) -> Vec<String> {
     let labels = matchers.into_iter().map(|matcher| label_path(matcher.name()));
-    labels.chain(range.into_iter().flat_map(|_| [column::MIN_TS, column::MAX_TS].map(str::to_owned)))
+    labels.chain(range.into_iter().flat_map(|_| [column::MIN_TS, column::MAX_TS].map(str::to_owned))).collect()
 }
 
 /// The rows that may satisfy a matcher of the metric's name, as far as the bounds of pages tell: series are sorted by it.
