@@ -202,7 +202,7 @@ impl<'q> Run<'_, 'q> {
                 if is_stored {
                     let count = (columns.len() + held) as u64;
                     let count = Samples::once(count);
-                    self.exec.tally.add(Counting::LastStep, count, 1, |_| count);
+                    worker.count(Counting::LastStep, count, 1, |_| count);
                 }
                 let labels = input.labels(index);
                 let bytes = labels.packed_len() + columns.len() * size_of::<(i64, f64)>() + held * 16;

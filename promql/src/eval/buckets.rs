@@ -238,7 +238,7 @@ impl Tiers {
             }
         }
         worker.exec.budget.check()?;
-        worker.exec.tally.add(call.counting, seen.iter().copied().sum(), call.steps.count, |step| seen[step]);
+        worker.count(call.counting, seen.iter().copied().sum(), call.steps.count, |step| seen[step]);
         Ok(())
     }
 }

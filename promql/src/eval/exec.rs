@@ -17,6 +17,7 @@ use crate::source::SeriesSource;
 use model::sample::SampleColumns;
 use rayon::prelude::*;
 use std::iter::Sum;
+use std::ops::AddAssign;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -123,7 +124,7 @@ impl<'q> Exec<'q> {
             windows: WindowCache::default(),
             held: Charge::none(self.budget),
         });
-        Worker { exec: self, scratch: Some(scratch) }
+        Worker { exec: self, scratch: Some(scratch), counted: Samples::default() }
     }
 
     pub(crate) fn annotate(&self, severity: Severity, message: String, ordinal: u32, span: Span) {
@@ -160,6 +161,8 @@ pub(crate) struct Worker<'e, 'q> {
     pub(crate) exec: &'e Exec<'q>,
     /// `None` only while being dropped.
     scratch: Option<Scratch<'q>>,
+    /// Added to those of all when it ends: threads that counted into one number would wait for each other at every series.
+    counted: Samples,
 }
 
 impl<'q> Worker<'_, 'q> {
@@ -190,6 +193,17 @@ impl<'q> Worker<'_, 'q> {
         &mut self.scratch().windows
     }
 
+    /// Counts the samples of one series; `per_step` returns those of one step of the selector's own grid.
+    pub(crate) fn count(
+        &mut self,
+        counting: Counting,
+        all: Samples,
+        own_steps: usize,
+        per_step: impl Fn(usize) -> Samples,
+    ) {
+        self.counted += self.exec.tally.add(counting, all, own_steps, per_step);
+    }
+
     /// Accounts for samples of one series held while it is evaluated. Not released before the query ends: the memory is
     /// not either.
     pub(crate) fn hold_samples(&mut self, count: usize) -> Result<(), QueryError> {
@@ -199,14 +213,12 @@ impl<'q> Worker<'_, 'q> {
 
 impl Drop for Worker<'_, '_> {
     fn drop(&mut self) {
+        self.exec.tally.total.add(self.counted);
         if let (Some(scratch), Ok(mut pool)) = (self.scratch.take(), self.exec.scratch.lock()) {
             pool.push(scratch);
         }
     }
 }
-
-/// How many threads count without meeting.
-const TOTALS: usize = 16;
 
 /// Two counters.
 #[derive(Debug, Default)]
@@ -226,11 +238,6 @@ impl Cell {
     }
 }
 
-/// Counters with a cache line to themselves.
-#[derive(Debug, Default)]
-#[repr(align(64))]
-struct Apart(Cell);
-
 /// How many samples of a series were counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Samples {
@@ -247,17 +254,27 @@ impl Samples {
     }
 }
 
+impl AddAssign for Samples {
+    fn add_assign(&mut self, other: Self) {
+        self.used += other.used;
+        self.fresh += other.fresh;
+    }
+}
+
 impl Sum for Samples {
     fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
-        all.fold(Self::default(), |sum, own| Self { used: sum.used + own.used, fresh: sum.fresh + own.fresh })
+        all.fold(Self::default(), |mut sum, own| {
+            sum += own;
+            sum
+        })
     }
 }
 
 /// The samples that selectors handed to the expression (used), and those that they read (fresh).
 #[derive(Debug)]
 pub(crate) struct Tally {
-    /// The sum of all is the total: threads that counted into one would wait for each other at every series.
-    totals: [Apart; TOTALS],
+    /// What workers counted that have ended.
+    total: Cell,
     per_step: Option<Vec<Cell>>,
     steps: Steps,
 }
@@ -298,34 +315,20 @@ pub(crate) enum Counting {
 impl Tally {
     pub(crate) fn new(steps: Steps, per_step: bool) -> Self {
         let per_step = per_step.then(|| (0..steps.count).map(|_| Cell::default()).collect());
-        Self { totals: Default::default(), per_step, steps }
+        Self { total: Cell::default(), per_step, steps }
     }
 
-    /// Adds the samples of one series; `per_step` returns those of one step of the selector's own grid.
-    pub(crate) fn add(&self, counting: Counting, all: Samples, own_steps: usize, per_step: impl Fn(usize) -> Samples) {
+    /// Adds the samples of one series to its steps, if they are counted, and returns what it adds to the total.
+    fn add(&self, counting: Counting, all: Samples, own_steps: usize, per_step: impl Fn(usize) -> Samples) -> Samples {
         let used = match counting {
             Counting::Off => 0,
             Counting::PerStep | Counting::LastStep => all.used,
             Counting::EveryStep => all.used * self.steps.count as u64,
         };
-        let own = rayon::current_thread_index().unwrap_or(0) % TOTALS;
-        self.totals[own].0.add(Samples { used, ..all });
-        let Some(cells) = &self.per_step else { return };
-        let (used, fresh) = (Samples { fresh: 0, ..all }, Samples { used: 0, ..all });
-        match (counting, cells.first(), cells.last()) {
-            (Counting::Off, Some(first), _) => first.add(fresh),
-            (Counting::PerStep, ..) => {
-                for (step, cell) in cells.iter().enumerate().take(own_steps) {
-                    cell.add(per_step(step));
-                }
-            }
-            (Counting::EveryStep, Some(first), _) => {
-                cells.iter().for_each(|cell| cell.add(used));
-                first.add(fresh);
-            }
-            (Counting::LastStep, _, Some(last)) => last.add(all),
-            (_, None, _) | (_, _, None) => {}
+        if let Some(cells) = &self.per_step {
+            add_to_steps(cells, counting, all, own_steps, per_step);
         }
+        Samples { used, ..all }
     }
 
     /// What was counted so far.
@@ -335,19 +338,43 @@ impl Tally {
 
     /// Counts samples that were counted already once more.
     pub(crate) fn add_again(&self, counted: &Counted) {
-        self.totals[0].0.add(counted.total);
+        self.total.add(counted.total);
         for (cell, count) in self.per_step.iter().flatten().zip(&counted.per_step) {
             cell.add(*count);
         }
     }
 
     pub(crate) fn total(&self) -> Samples {
-        self.totals.iter().map(|total| total.0.get()).sum()
+        self.total.get()
     }
 
     /// The time of each step and its samples, if they are counted.
     pub(crate) fn per_step(&self) -> Option<Vec<(i64, Samples)>> {
         let cells = self.per_step.as_ref()?;
         Some(cells.iter().enumerate().map(|(i, cell)| (self.steps.time(i), cell.get())).collect())
+    }
+}
+
+fn add_to_steps(
+    cells: &[Cell],
+    counting: Counting,
+    all: Samples,
+    own_steps: usize,
+    per_step: impl Fn(usize) -> Samples,
+) {
+    let (used, fresh) = (Samples { fresh: 0, ..all }, Samples { used: 0, ..all });
+    match (counting, cells.first(), cells.last()) {
+        (Counting::Off, Some(first), _) => first.add(fresh),
+        (Counting::PerStep, ..) => {
+            for (step, cell) in cells.iter().enumerate().take(own_steps) {
+                cell.add(per_step(step));
+            }
+        }
+        (Counting::EveryStep, Some(first), _) => {
+            cells.iter().for_each(|cell| cell.add(used));
+            first.add(fresh);
+        }
+        (Counting::LastStep, _, Some(last)) => last.add(all),
+        (_, None, _) | (_, _, None) => {}
     }
 }

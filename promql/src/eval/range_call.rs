@@ -246,7 +246,7 @@ impl RangeCall<'_> {
                 None => extension.fold(self, columns, lookback_ms, out),
             }
             let samples = Samples::once(samples);
-            worker.exec.tally.add(self.counting, samples, 1, |_| samples);
+            worker.count(self.counting, samples, 1, |_| samples);
             return Ok(());
         }
         let times = &columns.timestamps_ms;
@@ -281,11 +281,11 @@ impl RangeCall<'_> {
             self.kinds(index, worker.exec).fold(&input, extras, &histogram_windows, out)?;
             worker.exec.budget.check()?;
             let total = (0..self.steps.count).map(held).sum();
-            worker.exec.tally.add(self.counting, total, self.steps.count, held);
+            worker.count(self.counting, total, self.steps.count, held);
             return Ok(());
         }
         worker.exec.budget.check()?;
-        worker.exec.tally.add(self.counting, windows.total(), self.steps.count, |step| windows.samples(step));
+        worker.count(self.counting, windows.total(), self.steps.count, |step| windows.samples(step));
         Ok(())
     }
 

@@ -278,17 +278,16 @@ impl SeriesVector for InstantSelector {
         } else {
             self.look_at_each_step(index, worker, out)?;
         }
-        let tally = &worker.exec.tally;
         if !out.has_histograms() {
             let present = |step: usize| Samples::once(u64::from(out.is_present(step)));
-            tally.add(self.counting, Samples::once(out.count() as u64), out.steps(), present);
+            worker.count(self.counting, Samples::once(out.count() as u64), out.steps(), present);
             return Ok(());
         }
         let samples = |step: usize| {
             let histogram = out.histogram(step).map_or(0, |histogram| samples_of(histogram) as u64);
             Samples::once(u64::from(out.is_present(step)) + histogram)
         };
-        tally.add(self.counting, Samples::once(out.samples().0 as u64), out.steps(), samples);
+        worker.count(self.counting, Samples::once(out.samples().0 as u64), out.steps(), samples);
         Ok(())
     }
 }

@@ -6,9 +6,11 @@ use crate::eval::exec::Exec;
 use crate::eval::vector::SeriesVector;
 use crate::query_error::QueryError;
 use crate::source::NUMBERED_SERIES;
-use hashbrown::HashMap;
+use hashbrown::hash_table::Entry;
+use hashbrown::{HashMap, HashTable};
 use model::labels::{Labels, METRIC_NAME};
 use smallvec::SmallVec;
+use std::hash::BuildHasher;
 use std::ops::Range;
 
 /// `by (…)` or `without (…)`; names are sorted.
@@ -57,39 +59,54 @@ pub(crate) struct Groups<'q> {
 /// Chunks for each thread: fewer mean fewer groups that several of them number, more mean that all end at about the same time.
 const CHUNKS_PER_THREAD: usize = 4;
 
+/// Hashes label sets for the time of one grouping.
+type Hasher = foldhash::fast::RandomState;
+
 /// Numbers label sets in the order in which they first occur.
 #[derive(Debug, Default)]
 struct Interner {
-    numbers: HashMap<Labels, u32, foldhash::fast::RandomState>,
+    numbers: HashTable<u32>,
     labels: Vec<Labels>,
+    /// Of the labels, all by one hasher.
+    hashes: Vec<u64>,
 }
 
 impl Interner {
-    fn number(&mut self, labels: Labels) -> u32 {
-        if let Some(number) = self.numbers.get(&labels) {
-            return *number;
+    fn number(&mut self, labels: Labels, hash: u64) -> u32 {
+        let Self { numbers, labels: known, hashes } = self;
+        let is_it = |number: &u32| known.get(*number as usize) == Some(&labels);
+        match numbers.entry(hash, is_it, |number| hashes.get(*number as usize).copied().unwrap_or(0)) {
+            Entry::Occupied(found) => *found.get(),
+            Entry::Vacant(free) => {
+                let number = known.len() as u32;
+                free.insert(number);
+                known.push(labels);
+                hashes.push(hash);
+                number
+            }
         }
-        let number = self.labels.len() as u32;
-        self.labels.push(labels.clone());
-        self.numbers.insert(labels, number);
-        number
     }
 
-    /// Memory, about: texts, and both references to each.
+    /// Memory, about: texts, references and what finds them.
     fn bytes(&self) -> usize {
         self.labels.iter().map(|labels| labels.packed_len() + 4 * size_of::<Labels>()).sum()
     }
 }
 
 /// Numbers the groups of series; looks at their labels only where the numbers that stand for them are new.
-#[derive(Debug, Default)]
-struct KeyInterner {
+#[derive(Debug)]
+struct KeyInterner<'h> {
     keys: Interner,
+    hasher: &'h Hasher,
     known: HashMap<SmallVec<[u32; 4]>, u32, foldhash::fast::RandomState>,
     scratch: Vec<u32>,
 }
 
-impl KeyInterner {
+impl<'h> KeyInterner<'h> {
+    fn new(hasher: &'h Hasher) -> Self {
+        Self { keys: Interner::default(), hasher, known: HashMap::default(), scratch: Vec::new() }
+    }
+
     /// The numbers of the groups of some series.
     fn numbers(
         &mut self,
@@ -104,7 +121,7 @@ impl KeyInterner {
             let mut label_numbers = std::mem::take(&mut self.scratch);
             label_numbers.clear();
             if grouping.without || !vector.label_numbers(indices.clone(), names, &mut label_numbers) {
-                numbers.extend(indices.map(|index| self.keys.number(grouping.key(vector, index, names))));
+                numbers.extend(indices.map(|index| self.of_labels(grouping.key(vector, index, names))));
             } else {
                 let keys = indices.zip(label_numbers.chunks_exact(names.len() + 1));
                 numbers.extend(keys.map(|(index, key)| self.number(key, || grouping.key(vector, index, names))));
@@ -118,9 +135,14 @@ impl KeyInterner {
         if let Some(number) = self.known.get(key) {
             return *number;
         }
-        let number = self.keys.number(labels());
+        let number = self.of_labels(labels());
         self.known.insert(SmallVec::from_slice(key), number);
         number
+    }
+
+    fn of_labels(&mut self, labels: Labels) -> u32 {
+        let hash = self.hasher.hash_one(&labels);
+        self.keys.number(labels, hash)
     }
 
     fn bytes(&self) -> usize {
@@ -145,25 +167,23 @@ impl<'q> Groups<'q> {
             });
         }
         let names = grouping.borrowed();
-        // Chunks number their own groups first: most series of a chunk share few. Numbers do not depend on where chunks end.
+        // Chunks sort their own series first: most of a chunk share few groups. The result does not depend on where chunks end.
         let least = len.div_ceil(exec.threads() * CHUNKS_PER_THREAD).max(1024);
+        let hasher = Hasher::default();
         let chunks = exec.map_chunks(len, least, |range, _| {
-            let mut own = KeyInterner::default();
-            let groups = own.numbers(vector, grouping, range, &names);
+            let mut own = KeyInterner::new(&hasher);
+            let group_of = own.numbers(vector, grouping, range.clone(), &names);
             let mut charge = Charge::none(exec.budget);
-            charge.add(0, own.bytes() + groups.len() * size_of::<u32>())?;
-            Ok((groups, own.keys.labels, charge))
+            charge.add(0, own.bytes() + group_of.len() * size_of::<u32>())?;
+            let Interner { labels, hashes, .. } = own.keys;
+            let (members, starts) = by_group(range.start as u32, &group_of, labels.len());
+            Ok(Chunk { labels, hashes, members, starts, _charge: charge })
         })?;
-        let mut all = Interner::default();
-        let mut group_of = Vec::with_capacity(len);
-        for (groups, labels, _charge) in chunks {
-            let numbers: Vec<u32> = labels.into_iter().map(|labels| all.number(labels)).collect();
-            group_of.extend(groups.into_iter().map(|group| numbers[group as usize]));
-        }
-        let (members, starts) = by_group(&group_of, all.labels.len());
+        let (labels, members, starts) = united(chunks, len);
+        let bytes: usize = labels.iter().map(|labels| labels.packed_len() + 4 * size_of::<Labels>()).sum();
         let mut charge = Charge::none(exec.budget);
-        charge.add(0, all.bytes() + len * size_of::<u32>())?;
-        Ok(Self { labels: all.labels, members: Some(members), starts, by_labels: false, _charge: Some(charge) })
+        charge.add(0, bytes + len * size_of::<u32>())?;
+        Ok(Self { labels, members: Some(members), starts, by_labels: false, _charge: Some(charge) })
     }
 
     /// The same groups with their members in an order that follows from labels alone, for whom the order matters: that of
@@ -226,20 +246,68 @@ impl<'q> Groups<'q> {
     }
 }
 
-/// Sorts series by group, stably.
-fn by_group(group_of: &[u32], groups: usize) -> (Vec<u32>, Vec<usize>) {
-    let mut starts = vec![0; groups + 1];
+/// The groups of some consecutive series.
+struct Chunk<'q> {
+    labels: Vec<Labels>,
+    hashes: Vec<u64>,
+    /// Indices of series, group by group.
+    members: Vec<u32>,
+    starts: Vec<usize>,
+    _charge: Charge<'q>,
+}
+
+/// The groups of all chunks as one: labels, members and where those of each group begin.
+fn united(mut chunks: Vec<Chunk<'_>>, len: usize) -> (Vec<Labels>, Vec<u32>, Vec<usize>) {
+    if let Some(only) = chunks.pop_if(|last| last.members.len() == len) {
+        return (only.labels, only.members, only.starts);
+    }
+    let mut all = Interner::default();
+    let mut counts: Vec<usize> = Vec::new();
+    let mut numbers_of = Vec::with_capacity(chunks.len());
+    for chunk in &mut chunks {
+        let labels = std::mem::take(&mut chunk.labels).into_iter().zip(&chunk.hashes);
+        let numbers: Vec<usize> = labels.map(|(labels, hash)| all.number(labels, *hash) as usize).collect();
+        counts.resize(all.labels.len(), 0);
+        for (number, range) in numbers.iter().zip(chunk.starts.windows(2)) {
+            counts[*number] += range[1] - range[0];
+        }
+        numbers_of.push(numbers);
+    }
+    let starts = starts_of(&counts);
+    let mut next = starts.clone();
+    let mut members = vec![0; len];
+    for (chunk, numbers) in chunks.iter().zip(numbers_of) {
+        for (number, range) in numbers.into_iter().zip(chunk.starts.windows(2)) {
+            let these = &chunk.members[range[0]..range[1]];
+            members[next[number]..][..these.len()].copy_from_slice(these);
+            next[number] += these.len();
+        }
+    }
+    (all.labels, members, starts)
+}
+
+/// Where each group begins, and where the last ends.
+fn starts_of(counts: &[usize]) -> Vec<usize> {
+    let mut end = 0;
+    let ends = counts.iter().map(|count| {
+        end += count;
+        end
+    });
+    std::iter::once(0).chain(ends).collect()
+}
+
+/// Sorts consecutive series, of which `first` is the first, by group, stably.
+fn by_group(first: u32, group_of: &[u32], groups: usize) -> (Vec<u32>, Vec<usize>) {
+    let mut counts = vec![0; groups];
     for group in group_of {
-        starts[*group as usize + 1] += 1;
+        counts[*group as usize] += 1;
     }
-    for group in 0..groups {
-        starts[group + 1] += starts[group];
-    }
+    let starts = starts_of(&counts);
     let mut next = starts.clone();
     let mut members = vec![0; group_of.len()];
-    for (index, group) in group_of.iter().enumerate() {
+    for (index, group) in (first..).zip(group_of) {
         let at = &mut next[*group as usize];
-        members[*at] = index as u32;
+        members[*at] = index;
         *at += 1;
     }
     (members, starts)
@@ -248,10 +316,31 @@ fn by_group(group_of: &[u32], groups: usize) -> (Vec<u32>, Vec<usize>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::budget::Budget;
 
     #[test]
     fn members_keep_their_order_within_a_group() {
-        let (members, starts) = by_group(&[0, 1, 0, 2, 1], 3);
-        assert_eq!((members, starts), (vec![0, 2, 1, 4, 3], vec![0, 2, 4, 5]));
+        let (members, starts) = by_group(7, &[0, 1, 0, 2, 1], 3);
+        assert_eq!((members, starts), (vec![7, 9, 8, 11, 10], vec![0, 2, 4, 5]));
+    }
+
+    #[test]
+    fn chunks_unite_to_the_groups_of_the_whole() {
+        let budget = Budget::default();
+        let hasher = Hasher::default();
+        let (names, group_of) = (["a", "b", "c", "d"], [2usize, 0, 2, 1, 1, 2, 3, 0, 3, 1]);
+        let chunk = |range: Range<usize>| {
+            let mut own = KeyInterner::new(&hasher);
+            let labels = |at: usize| Labels::from_sorted([("l", names[group_of[at]])]);
+            let numbers: Vec<u32> = range.clone().map(|at| own.of_labels(labels(at))).collect();
+            let (members, starts) = by_group(range.start as u32, &numbers, own.keys.labels.len());
+            let (labels, hashes) = (own.keys.labels, own.keys.hashes);
+            Chunk { labels, hashes, members, starts, _charge: Charge::none(&budget) }
+        };
+        let whole = united(vec![chunk(0..10)], 10);
+        assert_eq!((&whole.1, &whole.2), (&vec![0, 2, 5, 1, 7, 3, 4, 9, 6, 8], &vec![0, 3, 5, 8, 10]));
+        for cut in 1..9 {
+            assert_eq!(united(vec![chunk(0..cut), chunk(cut..9), chunk(9..10)], 10), whole);
+        }
     }
 }
