@@ -93,9 +93,7 @@ impl ActiveQueries {
             stop: CancellationToken::new(),
         });
         lock(&self.shared).insert(id, Arc::clone(&entry));
-        let journal = self.shared.journal.get();
-        let written = journal.and_then(|(journal, _)| journal.enter(text, tenant, entry.started.as_millisecond()));
-        Registration { shared: Arc::clone(&self.shared), id, entry, _written: written }
+        Registration { shared: Arc::clone(&self.shared), id, entry, written: None }
     }
 
     /// The queries in order of arrival.
@@ -162,7 +160,7 @@ pub struct Registration {
     shared: Arc<Shared>,
     id: u64,
     entry: Arc<Entry>,
-    _written: Option<JournalEntry>,
+    written: Option<JournalEntry>,
 }
 
 impl Registration {
@@ -170,6 +168,13 @@ impl Registration {
     #[must_use]
     pub fn stop(&self) -> &CancellationToken {
         &self.entry.stop
+    }
+
+    /// Writes the query to the journal, if there is one, until it ends.
+    pub fn write_down(&mut self) {
+        let Entry { text, tenant, started, .. } = &*self.entry;
+        let journal = self.shared.journal.get();
+        self.written = journal.and_then(|(journal, _)| journal.enter(text, tenant, started.as_millisecond()));
     }
 
     /// The query left the queue.
@@ -207,6 +212,25 @@ mod tests {
         assert_eq!(seen, [(1, "up".to_owned(), "queued"), (2, "down".to_owned(), "evaluating")]);
         drop((first, second));
         assert!(active.is_empty());
+    }
+
+    #[test]
+    fn what_was_written_down_is_found_by_the_next_process() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("queries.active");
+        let active = ActiveQueries::default();
+        let (journal, interrupted) = Journal::open(&path).unwrap();
+        active.keep_journal(journal, interrupted);
+        let mut held = ["light", "heavy", "ended"]
+            .map(|text| active.register(text, &TenantId::anonymous(), Arc::new(Budget::new(BudgetLimits::default()))));
+        held[1].write_down();
+        held[2].write_down();
+        let [light, heavy, ended] = held;
+        drop(ended);
+        // As a killed process does it: the entries are never dropped.
+        std::mem::forget((light, heavy));
+        let found: Vec<_> = Journal::open(&path).unwrap().1.into_iter().map(|query| query.text).collect();
+        assert_eq!(found, ["heavy"]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! The file is `queries.active` below the data directory: a header and [`SLOTS`] places of [`SLOT_BYTES`] each. A query is
 //! written to a free place when it begins and the place is emptied when it ends, one write each and no sync: what the
-//! system has taken survives the end of the process, and power loss needs no culprit. Layout:
+//! system has taken survives the end of the process, and power loss needs no culprit. Light queries are not written. Layout:
 //! `docs/formats/queries-active.md`. Whatever cannot be written is not in the file; queries do not fail for it.
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
