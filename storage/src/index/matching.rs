@@ -2,7 +2,7 @@
 //!
 //! Each matcher either keeps the series with certain values or removes those with certain values. It removes when an absent
 //! label satisfies it, because then series without the label stay. Exact sets come first, smallest first; an expression is
-//! tried on the distinct values of its label, or only on those of the remaining series when these are fewer.
+//! tried on the distinct values of its label, or only on those of the remaining series when that is less work.
 
 use super::{LabelIndex, pairs_of, postings};
 use crate::index::Address;
@@ -11,6 +11,9 @@ use roaring::RoaringBitmap;
 
 /// Trying a value on a remaining series costs about this many times trying it on the list of values.
 const SERIES_COST: u64 = 5;
+
+/// Uniting the postings of values costs about as much for so many series as trying one value.
+const UNITED_FOR_ONE: u64 = 64;
 
 /// What one matcher asks of the index.
 enum Step<'a> {
@@ -126,8 +129,10 @@ impl LabelIndex {
         }
     }
 
+    /// Whether it is cheaper to look at each series than to find the values, and unite their series.
     fn few_remain(&self, series: &RoaringBitmap, name: u32) -> bool {
-        series.len() * SERIES_COST < self.names[name as usize].value_count() as u64
+        let name = &self.names[name as usize];
+        series.len() * SERIES_COST < name.value_count() as u64 + u64::from(name.series) / UNITED_FOR_ONE
     }
 
     /// Tries a matcher on the values of the remaining series, each distinct value once. `wanted` gets `None` for a series

@@ -28,10 +28,13 @@ use removal::Removal;
 use roaring::RoaringBitmap;
 use smallvec::SmallVec;
 use std::hash::BuildHasher;
+use std::ops::RangeInclusive;
 
 /// The name whose value names the metric's target, with [`INSTANCE`] the group that shares a timeline.
 const JOB: &str = "job";
 const INSTANCE: &str = "instance";
+/// Of so many series it matters how many another value leaves, and finding out takes a few microseconds at most.
+const WORTH_A_LOOK: RangeInclusive<u32> = 16..=4096;
 /// No pair.
 const NO_PAIR: u32 = u32::MAX;
 /// No name: of a number that is free.
@@ -250,14 +253,24 @@ impl LabelIndex {
         pairs_of(self.sets.from(labels)).filter(move |pair| wanted.contains(&self.pairs[*pair as usize].name))
     }
 
-    /// No more series than this satisfy the matchers: the fewest that any one value asked for has.
+    /// No more series than this satisfy the matchers: the fewest that any one value asked for has, or that have the two rarest.
     pub(crate) fn series_bound(&self, matchers: &[Matcher]) -> usize {
-        let asked = matchers.iter().filter(|matcher| matcher.op() == MatchOp::Equal && !matcher.value().is_empty());
-        let counts = asked.map(|matcher| {
-            let pair = self.name_number(matcher.name()).and_then(|name| self.pair_number(name, matcher.value()));
-            pair.map_or(0, |pair| self.pairs[pair as usize].series)
-        });
-        counts.min().unwrap_or(self.series) as usize
+        let mut asked = SmallVec::<[u32; 8]>::new();
+        for matcher in matchers.iter().filter(|matcher| matcher.op() == MatchOp::Equal && !matcher.value().is_empty()) {
+            match self.name_number(matcher.name()).and_then(|name| self.pair_number(name, matcher.value())) {
+                Some(pair) => asked.push(pair),
+                None => return 0,
+            }
+        }
+        let series = |pair: u32| self.pairs[pair as usize].series;
+        asked.sort_unstable_by_key(|pair| series(*pair));
+        match *asked {
+            [] => self.series as usize,
+            [rarest, next, ..] if WORTH_A_LOOK.contains(&series(rarest)) => {
+                self.postings[rarest as usize].common(&self.postings[next as usize]) as usize
+            }
+            [rarest, ..] => series(rarest) as usize,
+        }
     }
 
     /// How many names there are, or values of a label.

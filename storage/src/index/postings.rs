@@ -138,6 +138,29 @@ impl Postings {
         }
     }
 
+    /// How many slots are in both sets, without making a third one.
+    pub(crate) fn common(&self, other: &Self) -> u64 {
+        match (self, other) {
+            (Self::Run { start: a, len: a_len }, Self::Run { start: b, len: b_len }) => {
+                u64::from((a + a_len).min(b + b_len).saturating_sub(*a.max(b)))
+            }
+            (Self::Run { start, len }, Self::Few(slots)) | (Self::Few(slots), Self::Run { start, len }) => {
+                let place = |slot: u32| slots.partition_point(|known| *known < slot);
+                (place(start + len) - place(*start)) as u64
+            }
+            (Self::Run { start, len }, Self::Many(bitmap)) | (Self::Many(bitmap), Self::Run { start, len }) => {
+                bitmap.range_cardinality(*start..*start + *len)
+            }
+            (Self::Few(few), Self::Few(slots)) => {
+                few.iter().filter(|slot| slots.binary_search(slot).is_ok()).count() as u64
+            }
+            (Self::Few(few), Self::Many(bitmap)) | (Self::Many(bitmap), Self::Few(few)) => {
+                few.iter().filter(|slot| bitmap.contains(**slot)).count() as u64
+            }
+            (Self::Many(a), Self::Many(b)) => a.intersection_len(b),
+        }
+    }
+
     /// As a bitmap of its own.
     pub(crate) fn to_bitmap(&self) -> RoaringBitmap {
         match self {
@@ -271,6 +294,7 @@ mod tests {
             let list: Vec<u32> = a.iter().copied().collect();
             prop_assert_eq!(Postings::from_ascending(&list).to_bitmap(), pa.to_bitmap());
             prop_assert_eq!(pa.len(), a.len() as u64);
+            prop_assert_eq!(pa.common(&pb), (&a & &b).len() as u64);
             let mut both = pa.to_bitmap();
             pb.intersect_into(&mut both);
             prop_assert_eq!(both.iter().collect::<BTreeSet<_>>(), &a & &b);

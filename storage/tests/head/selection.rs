@@ -72,6 +72,31 @@ fn fill(head: &Head, twin: &mut NaiveHead, sets: &[Labels]) {
     }
 }
 
+/// A metric has a few series of each target, a target a few of each metric.
+#[test]
+fn the_bound_of_two_values_that_many_series_have_is_what_both_have() {
+    let dir = tempfile::tempdir().unwrap();
+    let head = open(dir.path(), 2);
+    let labels = |metric: usize, target: usize, pod: usize| {
+        let pairs = [
+            ("__name__", format!("metric_{metric}")),
+            ("instance", format!("t{target}")),
+            ("pod", format!("p{}", pod * (1 + target % 2))),
+        ];
+        Labels::from_pairs(pairs).unwrap()
+    };
+    let sets: Vec<Labels> = (0..2_400).map(|n| labels(n / 8 % 12, n / 96, n % 8)).collect();
+    fill(&head, &mut NaiveHead::default(), &sets);
+    let bound = |pairs: &[(&str, &str)]| {
+        head.series_bound(&pairs.iter().map(|(name, value)| Matcher::equal(*name, *value)).collect::<Vec<_>>())
+    };
+    assert_eq!(bound(&[("instance", "t7")]), 96);
+    assert_eq!(bound(&[("__name__", "metric_3")]), 200);
+    assert_eq!(bound(&[("__name__", "metric_3"), ("instance", "t7")]), 8);
+    assert_eq!(bound(&[("instance", "t7"), ("__name__", "metric_3"), ("job", "")]), 8);
+    assert_eq!(bound(&[("instance", "t7"), ("__name__", "metric_99")]), 0);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
 
@@ -87,6 +112,7 @@ proptest! {
         fill(&head, &mut twin, &sets);
         for (matchers, name, limit) in &queries {
             let selection = head.select(matchers, i64::MIN, i64::MAX, usize::MAX).unwrap();
+            prop_assert!(head.series_bound(matchers) >= selection.len());
             let mut selected: Vec<Labels> = (0..selection.len()).map(|i| selection.labels(i)).collect();
             selected.sort();
             let mut expected: Vec<Labels> = twin.matching(matchers).map(|series| series.labels.clone()).collect();
