@@ -50,6 +50,9 @@ struct Arguments {
     /// How often the way from a sample to its alert is timed
     #[arg(long, default_value_t = 60)]
     alerts: usize,
+    /// How often that is timed for a rule with `evaluate: on_ingest`, in Hearth alone; 0: not at all
+    #[arg(long, default_value_t = 100)]
+    on_ingest: usize,
     /// Alerts that are active when the process is killed, or fire and resolve in the storm
     #[arg(long, default_value_t = 100_000)]
     instances: usize,
@@ -91,7 +94,8 @@ fn report(measured: &[(&str, evaluate::Measured)], arguments: &Arguments) -> Str
     let titles: Vec<_> = std::iter::once("").chain(measured.iter().map(|(name, _)| *name)).collect();
     let mut table = Table::new(&titles);
     let mut row = |name: &str, of: &dyn Fn(&evaluate::Measured) -> f64| {
-        let cells = measured.iter().map(|(_, measured)| short(of(measured)));
+        let cell = |value: f64| if value.is_nan() { "–".into() } else { short(value) };
+        let cells = measured.iter().map(|(_, measured)| cell(of(measured)));
         table.row(std::iter::once(name.to_owned()).chain(cells));
     };
     row("evaluations of rules in the window", &|m| m.evaluations);
@@ -106,6 +110,8 @@ fn report(measured: &[(&str, evaluate::Measured)], arguments: &Arguments) -> Str
     row("its MiB", &|m| m.listing_bytes as f64 / 1_048_576.0);
     row("sample to alert, rules every second, ms, median", &|m| latency::quantile(&m.delays_ms, 50));
     row("sample to alert, rules every second, ms, 99 %", &|m| latency::quantile(&m.delays_ms, 99));
+    row("sample to alert, `evaluate: on_ingest`, ms, median", &|m| latency::quantile(&m.early_delays_ms, 50));
+    row("sample to alert, `evaluate: on_ingest`, ms, 99 %", &|m| latency::quantile(&m.early_delays_ms, 99));
     let mut out = format!(
         "{groups} groups of {rules} rules, every {interval} s, over {series} series that are sent every 15 s.\n\n{}",
         table.markdown(),

@@ -32,6 +32,8 @@ pub(crate) struct Measured {
     pub(crate) listing_bytes: usize,
     /// Ascending.
     pub(crate) delays_ms: Vec<f64>,
+    /// Of the rule that is evaluated when samples arrive, ascending; empty where there is no such thing.
+    pub(crate) early_delays_ms: Vec<f64>,
 }
 
 impl Measured {
@@ -63,6 +65,10 @@ pub(crate) async fn run(name: &str, directory: &Path, arguments: &Arguments) -> 
         std::fs::write(directory.join(format!("rules-{i:02}.yml")), text)?;
     }
     std::fs::write(directory.join("latency.yml"), latency::RULES)?;
+    let on_ingest_trials = if name == "hearth" { arguments.on_ingest } else { 0 };
+    if on_ingest_trials > 0 {
+        std::fs::write(directory.join("rules-on-ingest.yml"), latency::RULES_ON_INGEST)?;
+    }
     let reload_seconds = reload(&server, directory, &config("'*-*.yml', latency.yml"), arguments.groups).await?;
     tokio::time::sleep(Duration::from_secs(arguments.interval)).await;
 
@@ -80,7 +86,8 @@ pub(crate) async fn run(name: &str, directory: &Path, arguments: &Arguments) -> 
     }
     listings.sort_by(|a, b| a.2.total_cmp(&b.2));
     let (_, listing_bytes, listing_seconds) = listings[2];
-    let delays_ms = stub.delays_ms(&server.url, arguments.alerts).await?;
+    let delays_ms = stub.delays_ms(&server.url, latency::EVERY_SECOND, arguments.alerts).await?;
+    let early_delays_ms = stub.delays_ms(&server.url, latency::ON_INGEST, on_ingest_trials).await?;
     Ok(Measured {
         evaluations: after.evaluations - before.evaluations,
         failures: after.failures - before.failures,
@@ -93,6 +100,7 @@ pub(crate) async fn run(name: &str, directory: &Path, arguments: &Arguments) -> 
         listing_seconds,
         listing_bytes,
         delays_ms,
+        early_delays_ms,
     })
 }
 
