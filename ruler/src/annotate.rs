@@ -32,6 +32,7 @@ pub struct TemplateContext {
 pub struct TextTemplate {
     source: Arc<str>,
     form: Form,
+    asks_queries: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -57,13 +58,19 @@ impl TextTemplate {
                 }
             }
         };
-        Self { source: text.into(), form }
+        let asks_queries = !matches!(form, Form::Plain) && text.contains("query");
+        Self { source: text.into(), form, asks_queries }
     }
 
     /// The text as configured.
     #[must_use]
     pub fn source(&self) -> &str {
         &self.source
+    }
+
+    /// Whether it may ask a query.
+    pub(crate) fn asks_queries(&self) -> bool {
+        self.asks_queries
     }
 
     /// Why it cannot be parsed.

@@ -55,6 +55,8 @@ pub struct Evaluation {
     pub for_states: Option<Vec<ForState>>,
     /// Series that an earlier process wrote last, if that was looked up.
     pub written_before: Option<Vec<Labels>>,
+    /// How long looking up [`Self::for_states`] took, if somebody measured.
+    pub look_up_took: Duration,
 }
 
 /// What an evaluation took, queries of templates included.
@@ -74,8 +76,14 @@ impl Evaluation {
     /// One that came to nothing.
     #[must_use]
     pub fn failed(error: RuleError) -> Self {
-        let templates = TemplateReport::default();
-        Self { result: Err(error), templates, cost: None, for_states: None, written_before: None }
+        Self {
+            result: Err(error),
+            templates: TemplateReport::default(),
+            cost: None,
+            for_states: None,
+            written_before: None,
+            look_up_took: Duration::ZERO,
+        }
     }
 }
 
@@ -123,10 +131,13 @@ impl Request {
         });
         // If that fails it is looked up again with the next evaluation.
         let look_up = |within_ms| look_up(&self.rule, queries, self.query_at, within_ms).ok();
-        let for_states = self.look_back_ms.filter(|_| result.is_ok()).and_then(look_up);
+        let looks_up = self.look_back_ms.filter(|_| result.is_ok());
+        let since = looks_up.map(|_| queries.elapsed());
+        let for_states = looks_up.and_then(look_up);
+        let look_up_took = since.map_or(Duration::ZERO, |since| queries.elapsed().saturating_sub(since));
         let earlier = |slots| ended::look_up(&self.rule, queries, self.query_at, slots).ok();
         let written_before = self.earlier.filter(|_| result.is_ok()).and_then(earlier);
-        Evaluation { result, templates, cost: None, for_states, written_before }
+        Evaluation { result, templates, cost: None, for_states, look_up_took, written_before }
     }
 
     fn results(&self, queries: &dyn Queries) -> Result<Vec<Element>, RuleError> {

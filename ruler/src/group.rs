@@ -479,6 +479,11 @@ impl Group {
         }
     }
 
+    /// How long it took to find out what [`Group::restore`] was given, and to take it in.
+    pub fn restored_in(&mut self, took: Duration) {
+        self.stats.last_restore_secs = took.as_secs_f64();
+    }
+
     /// Under which its rules are remembered, in their order.
     #[must_use]
     pub fn rule_ids(&self) -> Vec<Arc<RuleId>> {

@@ -22,6 +22,16 @@ pub trait Queries {
     /// # Errors
     /// The query failed; a rule that cannot be evaluated keeps the state it has.
     fn instant(&self, expr: &Expr, at: Timestamp) -> Result<QueryValue, QueryError>;
+
+    /// Whether series may satisfy all `matchers` and have samples after `after`: they may where it takes more than a glance to know.
+    fn may_select(&self, _matchers: &[Matcher], _after: Timestamp) -> bool {
+        true
+    }
+
+    /// Time since the evaluation began, where somebody measures it.
+    fn elapsed(&self) -> Duration {
+        Duration::ZERO
+    }
 }
 
 /// What an instant query returned.

@@ -10,7 +10,8 @@ use crate::evaluation::ALERT_NAME;
 use crate::ports::{Element, Queries, QueryValue};
 use crate::rule::Rule;
 use hashbrown::HashMap;
-use model::labels::Labels;
+use model::labels::{Labels, METRIC_NAME};
+use model::matcher::Matcher;
 use model::text::quote;
 use model::time::Timestamp;
 use promql::parse::ParseOptions;
@@ -75,6 +76,9 @@ pub fn look_up(
     now: Timestamp,
     outage_tolerance_ms: i64,
 ) -> Result<Vec<ForState>, QueryError> {
+    if !queries.may_select(&matchers(rule), Timestamp(now.0.saturating_sub(outage_tolerance_ms))) {
+        return Ok(Vec::new());
+    }
     let selector = selector(rule);
     let range = format!("{selector}[{outage_tolerance_ms}ms]");
     let active_since = ask(&format!("last_over_time({range})"), queries, now)?;
@@ -113,11 +117,24 @@ fn without_ended(
 /// Selects the series of the rule's alerts, and perhaps of others: labels that are templates may have any value.
 fn selector(rule: &Rule) -> String {
     let mut text = format!("{ALERTS_FOR_STATE}{{{ALERT_NAME}={}", quote(&rule.name));
-    for (name, value) in rule.labels.iter().filter(|(name, value)| !value.contains("{{") && *name != ALERT_NAME) {
+    for (name, value) in known_labels(rule) {
         let _ = write!(text, ",{}={}", quote(name), quote(value));
     }
     text.push('}');
     text
+}
+
+/// The same as [`look_up`] selects.
+#[must_use]
+pub fn matchers(rule: &Rule) -> Vec<Matcher> {
+    let own = [(METRIC_NAME, ALERTS_FOR_STATE), (ALERT_NAME, &rule.name)];
+    own.into_iter().chain(known_labels(rule)).map(|(name, value)| Matcher::equal(name, value)).collect()
+}
+
+/// Labels whose values do not depend on the alert.
+fn known_labels(rule: &Rule) -> impl Iterator<Item = (&str, &str)> {
+    let labels = rule.labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    labels.filter(|(name, value)| !value.contains("{{") && *name != ALERT_NAME)
 }
 
 /// Values by labels without the name of the metric.

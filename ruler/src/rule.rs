@@ -61,9 +61,7 @@ impl Rule {
     /// Whether a template may ask a query.
     #[must_use]
     pub fn asks_queries(&self) -> bool {
-        let asks = |templates: &Templates| {
-            templates.iter().any(|(_, text)| text.source().contains("{{") && text.source().contains("query"))
-        };
+        let asks = |templates: &Templates| templates.iter().any(|(_, text)| text.asks_queries());
         self.alerting().is_some_and(|alerting| asks(&alerting.label_templates) || asks(&alerting.annotations))
     }
 

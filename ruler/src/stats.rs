@@ -80,6 +80,9 @@ pub struct GroupStats {
     pub last_duration_secs: f64,
     /// The sum of what its rules took, in seconds.
     pub last_rule_durations_secs: f64,
+    /// How long it took to take over what alerts were before the start, in seconds: from the journal and from series. 0 if
+    /// nothing was to be taken over.
+    pub last_restore_secs: f64,
     /// Samples that the rules returned in the last evaluation.
     pub last_samples: u64,
     /// What is counted across all groups.

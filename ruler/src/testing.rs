@@ -315,6 +315,10 @@ impl Queries for World {
             answer.unwrap_or_else(|| panic!("no answer to {text}"))(at, &state.store)
         })
     }
+
+    fn elapsed(&self) -> Duration {
+        Duration::from_millis(self.with(|state| state.now_ms.unsigned_abs()))
+    }
 }
 
 impl QueryPort for World {

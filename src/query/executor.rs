@@ -13,6 +13,7 @@ use super::results_cache::{self, ChangeLog, ResultsCache};
 use crate::runtime::cpu::{CpuPool, JobPanicked};
 use crate::runtime::memory::Memory;
 use futures::FutureExt;
+use model::matcher::Matcher;
 use model::tenant::TenantId;
 use preparing::{Preparation, Stage, bounds, fetched};
 use promql::ast::Expr;
@@ -207,6 +208,12 @@ impl QueryExecutor {
             }
         };
         weight::samples(expr, &span, &*self.shared.source)
+    }
+
+    /// Whether series may satisfy all `matchers` and have samples after `after_ms`: they may where it takes more than a glance to know.
+    #[must_use]
+    pub fn may_select(&self, matchers: &[Matcher], after_ms: i64) -> bool {
+        self.shared.source.series_bound(matchers, after_ms) > 0
     }
 
     /// The query as the cache of results takes it; `None` when it is to be evaluated without.
@@ -485,6 +492,12 @@ impl LocalQueries<'_> {
     /// The query cannot be evaluated, needs more than the budget, or was stopped.
     pub fn instant(&self, expr: &Expr, at_ms: i64) -> Result<QueryResult, QueryError> {
         self.evaluate(expr, Evaluation::of(Window::Instant(at_ms)))
+    }
+
+    /// See [`QueryExecutor::may_select`].
+    #[must_use]
+    pub fn may_select(&self, matchers: &[Matcher], after_ms: i64) -> bool {
+        self.session.series_bound(matchers, after_ms) > 0
     }
 
     fn explain(&self, expr: &Expr, how: Evaluation) -> Result<Explanation, QueryError> {

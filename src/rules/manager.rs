@@ -13,6 +13,7 @@ use ruler::reload::{Farewell, ReloadPlan, plan};
 use ruler::stats::SharedStats;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -130,10 +131,14 @@ where
         if let Some(Running { stopped, .. }) = &replaced {
             stopped.cancelled().await;
         }
+        let began = Instant::now();
         let memory = self.shared.alerts.begin(group.id(), &group.rule_ids());
         match replaced {
             Some(Running { group: old, .. }) => group.copy_state(&lock(&old)),
-            None => group.restore(memory),
+            None => {
+                group.restore(memory);
+                group.restored_in(began.elapsed());
+            }
         }
         self.spawn(group);
     }

@@ -75,7 +75,7 @@ const COUNTERS: [PerGroup<u64>; 8] = [
     }),
 ];
 
-const GAUGES: [PerGroup<f64>; 13] = [
+const GAUGES: [PerGroup<f64>; 14] = [
     ("hearth_rule_group_interval_seconds", "Distance of evaluations", |group| group.spec().interval_ms as f64 / 1000.0),
     ("hearth_rule_group_last_evaluation_timestamp_seconds", "When the last evaluation began", |group| {
         group.stats().last_evaluation_secs
@@ -86,6 +86,11 @@ const GAUGES: [PerGroup<f64>; 13] = [
     ("hearth_rule_group_last_rule_duration_sum_seconds", "How long the rules of the last evaluation took", |group| {
         group.stats().last_rule_durations_secs
     }),
+    (
+        "hearth_rule_group_last_restore_duration_seconds",
+        "How long the last restoration of alerts took, from the journal and from ALERTS_FOR_STATE",
+        |group| group.stats().last_restore_secs,
+    ),
     ("hearth_rule_group_last_evaluation_samples", "Samples that the last evaluation returned", |group| {
         group.stats().last_samples as f64
     }),

@@ -13,9 +13,10 @@ use promql::value::{QueryValue as Answer, VectorSample};
 use ruler::error::{QueryError, RuleError};
 use ruler::evaluation::{Cost, Evaluation, Request};
 use ruler::ports::{Element, IngestWatch, Queries, QueryPort, QueryValue};
+use ruler::restore;
 use std::cell::Cell;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use storage::head::{Head, Watch};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
@@ -66,12 +67,15 @@ impl QueryPort for RuleQueries {
 
     async fn evaluate(&self, request: Request) -> Evaluation {
         let rule = request.rule.clone();
+        let looks_up = request.look_back_ms.is_some_and(|within_ms| {
+            self.executor.may_select(&restore::matchers(&rule), request.query_at.0.saturating_sub(within_ms))
+        });
         // What templates ask is not known before they are expanded.
-        let expr = (!rule.asks_queries()).then(|| rule.query.expr());
+        let expr = (!rule.asks_queries() && !looks_up).then(|| rule.query.expr());
         let job = RuleJob { text: rule.query.text(), expr, at_ms: request.query_at.0, tenant: &self.tenant };
         let work = move |local: &LocalQueries<'_>| {
-            let local = Local { queries: local, cost: Cell::default() };
             let started = Instant::now();
+            let local = Local { queries: local, cost: Cell::default(), started };
             let mut evaluation = request.evaluate(&local);
             let has_selectors = request.rule.query.expr().selectors().next().is_some();
             let cost = local.cost.get();
@@ -106,6 +110,7 @@ impl IngestWatch for HeadWatch {
 struct Local<'a> {
     queries: &'a LocalQueries<'a>,
     cost: Cell<Cost>,
+    started: Instant,
 }
 
 impl Queries for Local<'_> {
@@ -126,6 +131,14 @@ impl Queries for Local<'_> {
             }
             Answer::String { .. } | Answer::Matrix(_) => QueryValue::Other,
         })
+    }
+
+    fn may_select(&self, matchers: &[Matcher], after: Timestamp) -> bool {
+        self.queries.may_select(matchers, after.0)
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.started.elapsed()
     }
 }
 

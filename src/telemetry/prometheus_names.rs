@@ -66,6 +66,7 @@ const ALIASES: &[Alias] = &[
     ),
     same("prometheus_rule_group_last_duration_seconds", &["hearth_rule_group_last_duration_seconds"]),
     same("prometheus_rule_group_last_rule_duration_sum_seconds", &["hearth_rule_group_last_rule_duration_sum_seconds"]),
+    same("prometheus_rule_group_last_restore_duration_seconds", &["hearth_rule_group_last_restore_duration_seconds"]),
     same("prometheus_rule_group_last_evaluation_samples", &["hearth_rule_group_last_evaluation_samples"]),
     same("prometheus_rule_group_rules", &["hearth_rule_group_rules"]),
     same("prometheus_template_text_expansions_total", &["hearth_rule_template_expansions_total"]),

@@ -501,6 +501,7 @@ fn holds_that_another_server_began_are_continued() {
     lock(&group).restore(crate::state::GroupMemory::default());
     let first = first_slot(&group, START);
     world.script("up", "x");
+    world.slow_queries(100);
     let (active_at, last_at) = (START - 30 * MINUTE, START - 5 * MINUTE);
     let series = |value: i64| Ok(vector(&[(&[("__name__", ALERTS_FOR_STATE), ("alertname", "A")], value as f64)]));
     world.answer("last_over_time(ALERTS_FOR_STATE{alertname=\"A\"}[1h])", move |_, _| series(active_at / SECOND));
@@ -512,6 +513,8 @@ fn holds_that_another_server_began_are_continued() {
     assert_eq!(fired, Some(11));
     let own = world.samples(&[("__name__", ALERTS_FOR_STATE), ("alertname", "A")]);
     assert_eq!((own[0].0 - first) / MINUTE, 2, "what it writes itself would hide what it looks for");
+    // Three queries.
+    assert!((lock(&group).stats().last_restore_secs - 0.3).abs() < 1e-9);
 }
 
 #[test]

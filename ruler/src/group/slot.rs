@@ -166,13 +166,14 @@ impl Group {
     /// # Panics
     /// If [`Group::begin_rule`] did not say that the rule is to be evaluated.
     pub fn handle_evaluation(&mut self, index: usize, evaluation: Evaluation) -> Outcome {
-        let Evaluation { result, templates, cost, for_states, written_before } = evaluation;
+        let Evaluation { result, templates, cost, for_states, look_up_took, written_before } = evaluation;
         let (iteration, state) = current(&mut self.iteration, &mut self.rules, index);
         let open = iteration.open.get_mut(&index).expect("evaluations are handled after a request");
         let mut outcome = Outcome::default();
         outcome.events.extend(count_templates(&mut self.stats.shared, state, templates));
         state.cost = cost.unwrap_or(state.cost);
         state.learn_written(written_before);
+        self.stats.last_restore_secs += look_up_took.as_secs_f64();
         let at = query_at(iteration.slot, &self.spec);
         match result {
             Ok(Evaluated::Recorded(samples)) if open.is_late => {

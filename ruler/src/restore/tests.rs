@@ -71,3 +71,27 @@ fn series_are_found_by_labels_and_those_that_ended_are_left_out() {
     };
     assert_eq!(found, [expected]);
 }
+
+/// Nothing was ever written about alerts.
+struct Nothing;
+
+impl Queries for Nothing {
+    fn instant(&self, expr: &Expr, _: Timestamp) -> Result<QueryValue, QueryError> {
+        panic!("{expr} was asked")
+    }
+
+    fn may_select(&self, matchers: &[Matcher], after: Timestamp) -> bool {
+        assert_eq!(after, Timestamp(NOW.0 - 60 * MINUTE));
+        let asked = matchers.iter().map(|matcher| (matcher.name(), matcher.value()));
+        assert!(asked.eq([("__name__", ALERTS_FOR_STATE), ("alertname", "A"), ("sev", "page")]), "{matchers:?}");
+        false
+    }
+}
+
+#[test]
+fn nothing_is_asked_where_no_series_can_be() {
+    let text = "groups:\n- name: g\n  rules:\n  - {alert: A, expr: up, labels: {sev: page, who: '{{ $value }}'}}\n";
+    let group = group(text);
+    let rule = crate::driver::lock(&group).rules()[0].rule.clone();
+    assert_eq!(look_up(&rule, &Nothing, NOW, 60 * MINUTE), Ok(Vec::new()));
+}

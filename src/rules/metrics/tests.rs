@@ -39,7 +39,8 @@ fn each_group_has_its_series_and_durations_include_groups_that_are_gone() {
         for_restore: ForRestore::default(),
     };
     let groups = file.groups.into_iter().map(|group| group.resolve("r.yml", defaults));
-    let groups = groups.map(|spec| Arc::new(Mutex::new(Group::new(spec, settings.clone())))).collect();
+    let groups: Vec<_> = groups.map(|spec| Arc::new(Mutex::new(Group::new(spec, settings.clone())))).collect();
+    lock(&groups[1]).restored_in(Duration::from_millis(250));
     let mut retired = SharedStats { template_failures: 3, ..SharedStats::default() };
     retired.rule_durations.observe(Duration::from_millis(50));
     let mut registry = Registry::default();
@@ -50,6 +51,8 @@ fn each_group_has_its_series_and_durations_include_groups_that_are_gone() {
         "hearth_rule_evaluations_total{rule_group=\"r.yml;a\"} 0",
         "hearth_rule_group_interval_seconds{rule_group=\"r.yml;a\"} 90.0",
         "hearth_rule_group_interval_seconds{rule_group=\"r.yml;b\"} 60.0",
+        "hearth_rule_group_last_restore_duration_seconds{rule_group=\"r.yml;a\"} 0.0",
+        "hearth_rule_group_last_restore_duration_seconds{rule_group=\"r.yml;b\"} 0.25",
         "hearth_rule_evaluation_duration_seconds_bucket{le=\"0.1\"} 1",
         "hearth_rule_evaluation_duration_seconds_bucket{le=\"+Inf\"} 1",
         "hearth_rule_template_failures_total 3",
