@@ -247,19 +247,20 @@ impl QueryExecutor {
         job: RuleJob<'_>,
         work: impl FnOnce(&LocalQueries<'_>) -> T + Send + 'static,
     ) -> Result<T, QueryFailure> {
-        let RuleJob { text, expr, at_ms, tenant } = job;
+        let RuleJob { text, expr, asks_more, at_ms, tenant } = job;
         let budget = self.shared.budget(QueryClass::Rule);
-        let weight = expr.and_then(|expr| self.weight(expr, Window::Instant(at_ms), None));
-        let outcome = if weight.is_some_and(|weight| weight <= LIGHT_RULE_SAMPLES_MAX) {
+        let weight = self.weight(expr, Window::Instant(at_ms), None).unwrap_or(u64::MAX);
+        let outcome = if weight <= LIGHT_RULE_SAMPLES_MAX && !asks_more {
             let session = self.session(&budget);
             let local =
                 LocalQueries { shared: &self.shared, session: &*session, budget: &budget, threads: None, view: None };
             CpuPool::run_here(|| work(&local)).map_err(QueryFailure::from)
         } else {
             let job = Job { text, tenant, class: QueryClass::Rule, started: Instant::now(), budget };
-            let expr = expr.filter(|_| weight.is_none_or(|weight| weight == u64::MAX));
             let how = Evaluation::of(Window::Instant(at_ms));
-            let foreseen = expr.map(|expr| self.preparation(&Arc::new(expr.clone()), None, how));
+            // Whatever may be in blocks has no bound.
+            let foresees = weight == u64::MAX;
+            let foreseen = foresees.then(|| self.preparation(&Arc::new(expr.clone()), None, how));
             let ran = self.run_job(job, self.shared.options.timeout, (Thread::Reserved, foreseen), work).await;
             ran.map(|(value, _)| value)
         };
@@ -403,8 +404,10 @@ struct Admitted {
 pub struct RuleJob<'a> {
     /// Names it in the list of queries in flight.
     pub text: &'a str,
-    /// All that it asks, if that is known.
-    pub expr: Option<&'a Expr>,
+    /// What it asks.
+    pub expr: &'a Expr,
+    /// Whether it may ask for something else, too.
+    pub asks_more: bool,
     /// The time that it asks for, in milliseconds since the Unix epoch.
     pub at_ms: i64,
     /// Whose data it reads.

@@ -71,8 +71,9 @@ impl QueryPort for RuleQueries {
             self.executor.may_select(&restore::matchers(&rule), request.query_at.0.saturating_sub(within_ms))
         });
         // What templates ask is not known before they are expanded.
-        let expr = (!rule.asks_queries() && !looks_up).then(|| rule.query.expr());
-        let job = RuleJob { text: rule.query.text(), expr, at_ms: request.query_at.0, tenant: &self.tenant };
+        let asks_more = rule.asks_queries() || looks_up || request.earlier.is_some();
+        let (text, expr) = (rule.query.text(), rule.query.expr());
+        let job = RuleJob { text, expr, asks_more, at_ms: request.query_at.0, tenant: &self.tenant };
         let work = move |local: &LocalQueries<'_>| {
             let started = Instant::now();
             let local = Local { queries: local, cost: Cell::default(), started };

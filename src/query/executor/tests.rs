@@ -147,10 +147,11 @@ async fn an_operator_can_stop_a_query_that_runs_and_one_that_waits() {
 async fn rules_ask_many_queries_of_one_budget() {
     let executor = executor(one_series(), LONG);
     let expr = parse("time()", &ParseOptions::default()).unwrap();
+    let asked = expr.clone();
     let work =
-        move |queries: &LocalQueries<'_>| [7000, 8000].map(|at| queries.instant(&expr, at).map(|result| result.value));
+        move |queries: &LocalQueries<'_>| [7000, 8000].map(|at| queries.instant(&asked, at).map(|result| result.value));
     let tenant = TenantId::anonymous();
-    let job = RuleJob { text: "time()", expr: None, at_ms: 7000, tenant: &tenant };
+    let job = RuleJob { text: "time()", expr: &expr, asks_more: true, at_ms: 7000, tenant: &tenant };
     let asked = executor.run_rule(job, work).await;
     let scalar = |timestamp_ms, value| QueryValue::Scalar { timestamp_ms, value };
     assert_eq!(asked.unwrap().map(Result::unwrap), [scalar(7000, 7.0), scalar(8000, 8.0)]);
@@ -160,8 +161,9 @@ async fn rules_ask_many_queries_of_one_budget() {
 async fn run_heavy_rule(executor: &QueryExecutor, text: &'static str) -> Result<QueryValue, QueryFailure> {
     let expr = parse(text, &ParseOptions::default()).unwrap();
     let tenant = TenantId::anonymous();
-    let job = RuleJob { text, expr: None, at_ms: 5000, tenant: &tenant };
-    let work = move |queries: &LocalQueries<'_>| queries.instant(&expr, 5000).map(|result| result.value);
+    let asked = expr.clone();
+    let job = RuleJob { text, expr: &expr, asks_more: true, at_ms: 5000, tenant: &tenant };
+    let work = move |queries: &LocalQueries<'_>| queries.instant(&asked, 5000).map(|result| result.value);
     Ok(executor.run_rule(job, work).await??)
 }
 
