@@ -132,6 +132,14 @@ pub trait SeriesSet: Send + Sync {
     /// The labels of one series.
     fn labels(&self, index: usize) -> Labels;
 
+    /// Gets the labels of all series ready, so that [`Self::labels`] neither waits nor fails.
+    ///
+    /// # Errors
+    /// Storage failed.
+    fn fetch_labels(&self) -> Result<(), SourceError> {
+        Ok(())
+    }
+
     /// The labels of one series restricted to `names` (sorted): cheaper than [`SeriesSet::labels`] for aggregations.
     fn labels_among(&self, index: usize, names: &[&str]) -> Labels {
         self.labels(index).filter(|name| names.binary_search(&name).is_ok())

@@ -179,6 +179,10 @@ impl SeriesSet for SelectedSeries {
         self.selection.labels(index).unwrap_or_else(unreadable)
     }
 
+    fn fetch_labels(&self) -> Result<(), SourceError> {
+        self.selection.fetch_labels().map_err(source_error)
+    }
+
     fn labels_among(&self, index: usize, names: &[&str]) -> Labels {
         self.selection.labels_among(index, names).unwrap_or_else(unreadable)
     }

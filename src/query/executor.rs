@@ -27,6 +27,7 @@ use promql::value::QueryResult;
 use promql::weight::{self, Span};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
 
 mod preparing;
 mod reading;
@@ -41,6 +42,9 @@ const LIGHT_RULE_SAMPLES_MAX: u64 = 1024;
 
 /// Queries that may look at so many samples are estimated before they are evaluated, to refuse what cannot fit.
 const HEAVY_SAMPLES_MIN: u64 = 5_000_000;
+
+/// Look-ups that wait for the object store at once: what they fetch has a bound of its own.
+const WAITING_LOOKUPS_MAX: usize = 16;
 
 /// Texts up to this length are parsed where they arrive; longer ones may take a while and go to the CPU pool.
 const PARSE_INLINE_BYTES_MAX: usize = 2048;
@@ -59,6 +63,8 @@ struct Shared {
     admission: Admission,
     active: ActiveQueries,
     metrics: QueryMetrics,
+    /// For look-ups that wait for the object store.
+    waiting_lookups: Arc<Semaphore>,
     /// Absent while results are not kept.
     results: OnceLock<ResultsCache>,
     /// Absent while the process is not bounded.
@@ -91,8 +97,11 @@ impl QueryExecutor {
     ) -> Self {
         let admission = Admission::new(options.admission);
         let active = ActiveQueries::default();
+        let waiting_lookups = Arc::new(Semaphore::new(WAITING_LOOKUPS_MAX));
         let (results, memory) = (OnceLock::new(), OnceLock::new());
-        Self { shared: Arc::new(Shared { options, engine, source, pool, admission, active, metrics, results, memory }) }
+        let shared =
+            Shared { options, engine, source, pool, admission, active, metrics, waiting_lookups, results, memory };
+        Self { shared: Arc::new(shared) }
     }
 
     /// Draws on the memory of the process from now on: queries of people are turned away when there is little, and all
@@ -277,6 +286,29 @@ impl QueryExecutor {
         lookup: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, QueryFailure> {
         Ok(self.shared.pool.run(|_| lookup()).await?)
+    }
+
+    /// Runs a look-up of stored series that have samples after `after_ms`. One that may have to wait for the object store runs on a
+    /// thread that may wait, so that evaluations keep theirs; so many at once that some threads remain, others wait for their turn.
+    ///
+    /// # Errors
+    /// It gave up or panicked.
+    pub async fn run_store_lookup<T: Send + 'static>(
+        &self,
+        after_ms: i64,
+        lookup: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, QueryFailure> {
+        if !self.shared.source.may_wait(after_ms) {
+            return self.run_lookup(lookup).await;
+        }
+        let turn = Arc::clone(&self.shared.waiting_lookups).acquire_owned().await;
+        let work = move || {
+            // Held until the work has ended, whether or not somebody still waits for it.
+            let _turn = turn;
+            CpuPool::run_here(lookup)
+        };
+        let outcome = tokio::task::spawn_blocking(work).await;
+        Ok(outcome.map_err(|error| JobPanicked::new(error.to_string()))??)
     }
 
     /// Parses a query under the executor's options.

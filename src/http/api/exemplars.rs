@@ -38,7 +38,8 @@ pub async fn exemplars(State(state): State<AppState>, params: Params) -> Result<
         let start_ms = if after_ms == i64::MIN { after_ms } else { after_ms + 1 };
         store.exemplars(&sets, start_ms, until_ms).map(|found| write(&found))
     };
-    let written = state.queries.run_lookup(lookup).await?.map_err(QueryFailure::from)?;
+    // Those of a block may be older than its samples: any block may have some.
+    let written = state.queries.run_store_lookup(i64::MIN, lookup).await?.map_err(QueryFailure::from)?;
     Ok(success(written, &Remarks::default()))
 }
 

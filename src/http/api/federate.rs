@@ -52,7 +52,7 @@ pub async fn federate(State(state): State<AppState>, headers: HeaderMap, params:
         let newest = newest_samples(&*store, &sets, after_ms, until_ms, series_max)?;
         Ok::<_, SourceError>(page.write(format, &newest))
     };
-    match state.queries.run_lookup(lookup).await.and_then(|written| Ok(written?)) {
+    match state.queries.run_store_lookup(after_ms, lookup).await.and_then(|written| Ok(written?)) {
         Ok(body) => ([(header::CONTENT_TYPE, content_type)], body).into_response(),
         Err(failure) => failed(failure),
     }

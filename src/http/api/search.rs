@@ -82,14 +82,14 @@ pub async fn label_values(State(state): State<AppState>, params: Params) -> Resu
 }
 
 async fn answer(state: &AppState, search: SearchParams, subject: Subject, style: Style) -> Result<Response, ApiError> {
-    let store = Arc::clone(&state.store);
+    let (store, after_ms) = (Arc::clone(&state.store), search.after_ms);
     let work = move || {
         let mut found = find(&*store, &search, &subject)?;
         let has_more = found.len() > search.limit;
         found.truncate(search.limit);
         Ok::<_, SourceError>(write(&found, has_more, search.batch_size, &style))
     };
-    let lines = state.queries.run_lookup(work).await?.map_err(QueryFailure::from)?;
+    let lines = state.queries.run_store_lookup(after_ms, work).await?.map_err(QueryFailure::from)?;
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson; charset=utf-8")], lines).into_response())
 }
 

@@ -37,11 +37,11 @@ pub async fn series(State(state): State<AppState>, params: Params) -> Result<Res
     let write = |out: &mut Vec<u8>, labels: Labels| push_labels(out, &labels);
     if let Some(limit) = limit {
         let lookup = move || first_of_union(&*store, &sets, after_ms, until_ms, limit);
-        let (page, cut_off) = state.queries.run_lookup(lookup).await?.map_err(QueryFailure::from)?;
+        let (page, cut_off) = state.queries.run_store_lookup(after_ms, lookup).await?.map_err(QueryFailure::from)?;
         return Ok(success(Array::new(page.into_iter(), write), &Remarks::truncated(cut_off)));
     }
     let lookup = move || Union::select(&*store, sets, after_ms, until_ms, series_max);
-    let all = state.queries.run_lookup(lookup).await?.map_err(QueryFailure::from)?;
+    let all = state.queries.run_store_lookup(after_ms, lookup).await?.map_err(QueryFailure::from)?;
     Ok(success(Array::new(all, write), &Remarks::default()))
 }
 
@@ -99,7 +99,9 @@ impl Union {
     ) -> Result<Self, SourceError> {
         let select =
             |matchers: &Vec<Matcher>| store.select(&SelectRequest { matchers, after_ms, until_ms, series_max });
-        let selections = sets.iter().map(select).collect::<Result<_, _>>()?;
+        let selections = sets.iter().map(select).collect::<Result<Vec<_>, _>>()?;
+        // Here, where waiting is allowed and failing is possible.
+        selections.iter().try_for_each(|selected| selected.fetch_labels())?;
         Ok(Self { sets, selections, next: (0, 0) })
     }
 }
@@ -177,7 +179,7 @@ async fn list(
                 let listings = sets.iter().map(|matchers| look_up(&*store, &request(matchers)));
                 Ok(merge(listings.collect::<Result<Vec<_>, SourceError>>()?, limit))
             };
-            let listing: Result<Listing, SourceError> = state.queries.run_lookup(lookup).await?;
+            let listing: Result<Listing, SourceError> = state.queries.run_store_lookup(after_ms, lookup).await?;
             listing.map_err(QueryFailure::from)?
         }
     };

@@ -252,3 +252,28 @@ async fn a_range_query_that_is_repeated_reads_nothing_unless_it_is_told_to() {
     assert_eq!((reads.count(), counted.stats.samples_per_step.map(|steps| steps.len())), (3, Some(6)));
     assert!(first.value == again.value && first.value == forced.value && first.value == counted.value);
 }
+
+/// A source whose blocks are in an object store.
+struct Away;
+
+impl SeriesSource for Away {
+    fn may_wait(&self, after_ms: i64) -> bool {
+        after_ms < 1_000
+    }
+
+    fn select(&self, _: &SelectRequest<'_>) -> Result<Box<dyn SeriesSet>, SourceError> {
+        Err(SourceError::Unavailable("read object `x`".into()))
+    }
+}
+
+/// What waits for the object store takes no thread of evaluations, and what it gives up with keeps its kind.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lookup_that_may_wait_runs_where_waiting_is_allowed() {
+    let executor = executor(Away, LONG);
+    let on_pool = || std::thread::current().name().is_some_and(|name| name.starts_with("cpu"));
+    assert_eq!(executor.run_store_lookup(1_000, on_pool).await, Ok(true));
+    assert_eq!(executor.run_store_lookup(0, on_pool).await, Ok(false));
+    let gives_up = || -> u8 { crate::runtime::cpu::give_up(SourceError::Unavailable("read object `x`".into())) };
+    let failure = executor.run_store_lookup(0, gives_up).await.unwrap_err();
+    assert_eq!((failure.kind(), failure.to_string().as_str()), (FailureKind::Unavailable, "read object `x`"));
+}

@@ -178,6 +178,14 @@ impl Merged {
         self.labels.get_or_init(read).as_deref().map_err(|error| SelectError::Block(error.clone()))
     }
 
+    /// See [`Self::block_labels`].
+    pub(crate) fn fetch_labels(&self) -> Result<(), SelectError> {
+        if self.series.iter().all(|places| places.head != NONE) {
+            return Ok(());
+        }
+        self.block_labels().map(drop)
+    }
+
     /// The samples of all series that a block has; when they are not here, those of all blocks with any in the range are
     /// fetched together.
     fn pages_of(&self, number: u16, range: TimeRange) -> Result<&BlockPages, SelectError> {

@@ -67,6 +67,17 @@ impl Selection {
         }
     }
 
+    /// Reads the labels of all series that are not in the head, so that asking for one neither waits nor fails.
+    ///
+    /// # Errors
+    /// A block cannot be read.
+    pub fn fetch_labels(&self) -> Result<(), SelectError> {
+        match self {
+            Self::Head(_) => Ok(()),
+            Self::Merged(merged) => merged.fetch_labels(),
+        }
+    }
+
     /// Whether any of the selected series may have the label.
     #[must_use]
     pub fn may_have_label(&self, name: &str) -> bool {
