@@ -7,6 +7,7 @@ use super::executor::QueryExecutor;
 use super::metrics::QueryMetrics;
 use super::request::{QueryOptions, QueryRequest, Window};
 use crate::runtime::cpu::CpuPool;
+use model::histogram::{Histogram, Span};
 use model::matcher::Matcher;
 use model::sample::stale_marker;
 use model::tenant::TenantId;
@@ -18,7 +19,7 @@ use promql::value::QueryValue;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use storage::append::{LabelHash, Rows};
+use storage::append::{Batch, HistogramRow, LabelHash, Rows};
 use storage::lifecycle::retention::Retention;
 use storage::select::TimeRange;
 use storage::store::{Store, StoreOptions};
@@ -189,6 +190,62 @@ async fn exact_answers_stay_the_same_when_samples_are_gone() {
     let range = TimeRange { after_ms: base_ms, until_ms: base_ms + DAY };
     assert_eq!(store.label_values("n", &[], range, 10).unwrap().items, ["0", "1", "2"]);
     assert_eq!(store.select_first(&[], range, 10).unwrap().len(), 6);
+}
+
+/// No tier has native histograms: they stay, and answers over them are those of samples, windows whole or not.
+#[tokio::test(flavor = "multi_thread")]
+async fn native_histograms_answer_as_ever_when_floats_are_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, base_ms) = (open(dir.path()), base_ms());
+    let series = ["0", "1"].map(|n| {
+        let labels = [("__name__", "h"), ("n", n)];
+        store.engine().create(LabelHash::of_pairs(labels, &mut Vec::new()), &labels).unwrap()
+    });
+    let histograms = (0..(4 * DAY + HOUR) / (5 * MINUTE)).flat_map(|scrape| {
+        series.map(|series| {
+            // A reset every few hours.
+            let count = ((scrape * 7 + i64::from(series.0)) % 300) as f64;
+            let positive_spans = vec![Span { offset: 1, length: 2 }];
+            let positive_buckets = vec![count, 2.0 * count];
+            let histogram = Histogram {
+                count: 3.0 * count,
+                sum: count / 3.0,
+                positive_spans,
+                positive_buckets,
+                ..Histogram::default()
+            };
+            HistogramRow { series, timestamp_ms: base_ms + scrape * 5 * MINUTE + 1_234, start_ms: 0, histogram }
+        })
+    });
+    let histograms = histograms.collect();
+    store.engine().append_wait(Batch { histograms, ..Batch::default() }).unwrap();
+    fill(&store, base_ms, 11);
+    store.flush(true).unwrap();
+    let answers = async || {
+        let mut answers = Vec::new();
+        for (start, step) in [(DAY, HOUR), (DAY + 17_000, 7 * MINUTE)] {
+            let window = Window::Range { start_ms: base_ms + start, end_ms: base_ms + 4 * DAY, step_ms: step };
+            for text in [
+                "histogram_quantile(0.9, sum(rate(h[1h])))",
+                "rate(h[23m])",
+                "histogram_count(increase(h[2h]))",
+                "sum by (n) (h)",
+            ] {
+                let (lines, _) = answer(&store, text, window, SourceResolution::default()).await;
+                assert!(!lines.is_empty(), "{text}");
+                answers.push((text, lines));
+            }
+        }
+        answers
+    };
+    let before = answers().await;
+    keep_samples(&store, 30);
+    assert_eq!(answers().await, before, "floats are there");
+    keep_samples(&store, 5);
+    let manifest = store.manifest();
+    let old = manifest.blocks.iter().filter(|block| block.resolution_ms == 0 && block.max_ms < base_ms + 4 * DAY);
+    assert!(old.clone().count() == 4 && old.clone().all(|block| block.samples == 0), "floats are gone");
+    assert_eq!(answers().await, before, "floats are gone");
 }
 
 #[tokio::test(flavor = "multi_thread")]
