@@ -47,8 +47,10 @@ pub struct Missing {
 
 /// What a rule writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Output<'a> {
+pub(crate) enum Output<'a> {
+    /// A series of this name.
     Series(&'a str),
+    /// The two series of an alert of this name.
     Alert(&'a str),
 }
 
@@ -109,15 +111,16 @@ impl Dependencies {
     }
 }
 
-/// What the rules of a group write, numbered.
-#[derive(Default)]
-struct Outputs<'a> {
+/// What rules write, numbered.
+#[derive(Debug, Default)]
+pub(crate) struct Outputs<'a> {
     numbers: HashMap<Output<'a>, usize>,
     names: Vec<Output<'a>>,
 }
 
 impl<'a> Outputs<'a> {
-    fn number(&mut self, output: Output<'a>) -> usize {
+    /// The number of `output`, a new one if it has none yet.
+    pub(crate) fn number(&mut self, output: Output<'a>) -> usize {
         *self.numbers.entry(output).or_insert_with(|| {
             self.names.push(output);
             self.names.len() - 1
@@ -139,8 +142,13 @@ impl<'a> Outputs<'a> {
         Reads::These(reads)
     }
 
+    /// What has that number.
+    pub(crate) fn get(&self, number: usize) -> Option<Output<'a>> {
+        self.names.get(number).copied()
+    }
+
     /// Adds what a selector reads; `false` if that may be anything.
-    fn selected(&self, matchers: &[Matcher], reads: &mut HashSet<usize>, comparisons: &mut usize) -> bool {
+    pub(crate) fn selected(&self, matchers: &[Matcher], reads: &mut HashSet<usize>, comparisons: &mut usize) -> bool {
         let on_name: Vec<&Matcher> = matchers.iter().filter(|matcher| matcher.name() == METRIC_NAME).collect();
         if on_name.is_empty() {
             return false;
@@ -172,7 +180,8 @@ impl<'a> Outputs<'a> {
     }
 }
 
-fn output(rule: &Rule) -> Output<'_> {
+/// What a rule writes.
+pub(crate) fn output(rule: &Rule) -> Output<'_> {
     if rule.alerting().is_some() { Output::Alert(&rule.name) } else { Output::Series(&rule.name) }
 }
 

@@ -35,6 +35,7 @@ pub mod ports;
 pub mod reload;
 
 // Time that only passes on paper.
+pub mod backtest;
 pub mod lint;
 pub mod unit_test;
 pub mod virtual_slot;

@@ -251,6 +251,8 @@ pub enum Problem {
     ForeignTenant { tenant: String, owner: String },
     #[error("label {}: {error}", model::text::quote(name))]
     LabelTemplate { name: String, error: String },
+    #[error("{0}")]
+    Backtest(String),
     #[error("annotation {}: {error}", model::text::quote(name))]
     AnnotationTemplate { name: String, error: String },
 }

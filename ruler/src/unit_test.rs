@@ -10,7 +10,7 @@
 
 mod document; // the YAML
 mod run; // one test
-mod store; // its series
+pub(crate) mod store; // its series
 
 pub mod junit;
 pub mod report;

@@ -12,7 +12,7 @@ use promql::value::SampleValue;
 use std::sync::Arc;
 
 /// Series in memory. Appending takes constant time; a selection looks at the series of the metric that it names.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct TestStore {
     series: Vec<Arc<Series>>,
     by_labels: HashMap<Labels, usize>,
@@ -56,6 +56,29 @@ impl TestStore {
             }
         }
         Ok(())
+    }
+
+    /// Forgets samples older than `before_ms`, and series that have none left.
+    pub fn forget(&mut self, before_ms: i64) {
+        for series in std::mem::take(&mut self.series) {
+            let mut series = Arc::unwrap_or_clone(series);
+            let old = series.samples.timestamps_ms.partition_point(|time| *time < before_ms);
+            series.samples.timestamps_ms.drain(..old);
+            series.samples.values.drain(..old);
+            let old = series.histograms.timestamps_ms.partition_point(|time| *time < before_ms);
+            series.histograms.timestamps_ms.drain(..old);
+            series.histograms.histograms.drain(..old);
+            if series.newest_ms().is_some() {
+                self.series.push(Arc::new(series));
+            }
+        }
+        self.by_labels.clear();
+        self.by_metric.clear();
+        for (index, series) in self.series.iter().enumerate() {
+            self.by_labels.insert(series.labels.clone(), index);
+            let metric = series.labels.metric_name().unwrap_or_default().to_owned();
+            self.by_metric.entry(metric).or_default().push(index);
+        }
     }
 
     fn index(&mut self, labels: &Labels) -> usize {
@@ -139,6 +162,17 @@ impl SeriesSource for TestStore {
 }
 
 struct Selected(Vec<Arc<Series>>);
+
+/// Series with one sample each, all at `at_ms`.
+pub(crate) fn series_at<'a>(samples: impl Iterator<Item = (&'a Labels, f64)>, at_ms: i64) -> Box<dyn SeriesSet> {
+    let series = samples.map(|(labels, value)| {
+        let mut series = Series { labels: labels.clone(), ..Series::default() };
+        series.samples.timestamps_ms.push(at_ms);
+        series.samples.values.push(value);
+        Arc::new(series)
+    });
+    Box::new(Selected(series.collect()))
+}
 
 /// The positions of the times in `after_ms < t <= until_ms`.
 fn range(times: &[i64], after_ms: i64, until_ms: i64) -> std::ops::Range<usize> {
