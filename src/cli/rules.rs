@@ -1,5 +1,6 @@
 //! `hearth rules`: what can be done with rule files without a server that runs them.
 
+mod backtest;
 mod check;
 mod lint;
 mod test;
@@ -17,6 +18,8 @@ pub enum RulesCommand {
     Lint(lint::LintArguments),
     /// Run unit tests of rules, in the format of `promtool test rules`
     Test(test::TestArguments),
+    /// Evaluate alerting rules over the history of a server and print what their alerts would have done
+    Backtest(backtest::BacktestArguments),
     /// Evaluate recording rules over time that has passed, on a running server
     Backfill(BackfillArguments),
     /// Print the rules that watch Hearth itself, as the binary has them
@@ -29,6 +32,7 @@ pub(super) fn run(command: &RulesCommand) -> ExitCode {
         RulesCommand::Check(arguments) => check::run(arguments),
         RulesCommand::Lint(arguments) => lint::run(arguments),
         RulesCommand::Test(arguments) => test::run(arguments),
+        RulesCommand::Backtest(arguments) => backtest::run(arguments),
         RulesCommand::Backfill(arguments) => rule_backfill::run(arguments),
         RulesCommand::PrintPack => {
             super::store::finish("rules print-pack", Ok((crate::rules::load::PACK.to_owned(), ExitCode::SUCCESS)))

@@ -131,7 +131,7 @@ pub(crate) fn read(path: &Path) -> std::io::Result<String> {
 }
 
 /// Reads a text of bounded size.
-pub(super) fn read_bounded(from: impl Read) -> std::io::Result<String> {
+pub(crate) fn read_bounded(from: impl Read) -> std::io::Result<String> {
     let mut text = String::new();
     let bound = FILE_BYTES_MAX as u64 + 1; // one more, so that a file that is too large is seen to be
     from.take(bound).read_to_string(&mut text)?;

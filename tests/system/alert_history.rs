@@ -1,4 +1,4 @@
-//! What happened to alerts is known after the process died.
+//! What happened to alerts is known after the process died, and what would have happened to others can be known.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -82,4 +82,67 @@ fn changes_of_alerts_outlive_a_killed_process() {
     assert!(
         server.get("/api/v1/alerts/history?match%5B%5D=%7Balertname%3D%22x%22%7D").contains(r#"{"transitions":[]}"#)
     );
+}
+
+/// In milliseconds: seconds, or a text.
+fn millis(time: &serde_json::Value) -> i64 {
+    match (time.as_f64(), time.as_str()) {
+        (Some(seconds), _) => (seconds * 1000.0).round() as i64,
+        (None, Some(text)) => text.parse::<jiff::Timestamp>().unwrap().as_millisecond(),
+        (None, None) => panic!("{time}"),
+    }
+}
+
+#[test]
+fn a_backtest_tells_what_the_running_server_did() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
+    file("hearth.yml", "global: {evaluation_interval: 1s}\nrule_files: [input.yml, rules.yml]\n");
+    file("input.yml", "groups: [{name: input, rules: [{record: phase, expr: floor(vector(time() % 6))}]}]\n");
+    // Two seconds later everything that is read was stored.
+    file(
+        "rules.yml",
+        "groups: [{name: g, query_offset: 2s, rules: [{record: double, expr: 2 * phase}, \
+         {alert: High, expr: phase > 2, for: 1s}, {alert: Chained, expr: double > 4 and on () phase < 5, keep_firing_for: 1s}]}]\n",
+    );
+    let server = Server::start(directory.path());
+    let fired = |name: &str| format!("/api/v1/alerts/history?rule_name[]={name}&state=firing");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while server.get(&fired("Chained")).matches(r#""to":"firing""#).count() < 3 {
+        assert!(Instant::now() < deadline);
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let history: serde_json::Value = serde_json::from_str(&server.get("/api/v1/alerts/history?limit=10000")).unwrap();
+    let told = history["data"]["transitions"].as_array().unwrap_or_else(|| panic!("{history}"));
+    let mut changes: Vec<(i64, String, String)> = told
+        .iter()
+        .map(|one| {
+            let at = millis(&one["time"]);
+            (at, one["labels"]["alertname"].as_str().unwrap().to_owned(), one["to"].as_str().unwrap().to_owned())
+        })
+        .collect();
+    changes.sort();
+    let last = changes.last().unwrap().0;
+    let output = Command::new(env!("CARGO_BIN_EXE_hearth"))
+        .args(["rules", "backtest", "--start=2m", "--output=json", "--eval-interval=1s"])
+        .arg(format!("--end={}.{:03}", last / 1000, last % 1000))
+        .arg(format!("--url=http://{}", server.address))
+        .arg(directory.path().join("rules.yml"))
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let outcome: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let mut expected = Vec::new();
+    for rule in outcome["variants"][0]["rules"].as_array().unwrap() {
+        for episode in rule["episodes"].as_array().unwrap() {
+            let at = |name: &str| (!episode[name].is_null()).then(|| millis(&episode[name]));
+            let pending = at("pendingSince").filter(|since| at("firingSince") != Some(*since));
+            for (at, to) in [(pending, "pending"), (at("firingSince"), "firing"), (at("resolvedAt"), "inactive")] {
+                let name = rule["name"].as_str().unwrap().to_owned();
+                expected.extend(at.map(|at| (at, name, to.to_owned())));
+            }
+        }
+    }
+    expected.sort();
+    assert_eq!(changes, expected);
 }
