@@ -3,8 +3,8 @@
 //! Whoever drops the future of a query cancels its evaluation: the HTTP server drops it when the client goes away. The
 //! place stays taken until the evaluation has really ended, so that abandoned work counts against the bound.
 
-use super::active::{ActiveQueries, Registration};
-use super::admission::{Admission, Place, QueryClass};
+use super::active::ActiveQueries;
+use super::admission::{Admission, QueryClass};
 use super::error::QueryFailure;
 use super::metrics::QueryMetrics;
 use super::request::{QueryAnswer, QueryOptions, QueryRequest, Timings, Window};
@@ -13,25 +13,29 @@ use super::results_cache::{self, ChangeLog, ResultsCache};
 use crate::runtime::cpu::{CpuPool, JobPanicked};
 use crate::runtime::memory::Memory;
 use futures::FutureExt;
+use local::Evaluation;
 use model::matcher::Matcher;
 use model::tenant::TenantId;
-use preparing::{Preparation, Stage, bounds, fetched};
+use place::{Admitted, Job};
+use preparing::{Preparation, Stage, fetched};
 use promql::ast::Expr;
 use promql::budget::Budget;
-use promql::engine::{Engine, Foresight, QueryContext, QueryError};
+use promql::engine::{Engine, Foresight, QueryError};
 use promql::explain::Explanation;
 use promql::parse::parse;
 use promql::resolution::SourceResolution;
 use promql::source::SeriesSource;
-use promql::value::QueryResult;
 use promql::weight::{self, Span};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
+mod local;
+mod place;
 mod preparing;
 mod reading;
 
+pub use local::LocalQueries;
 pub use reading::{Pieces, Reading};
 
 /// Queries that look at up to so many samples are evaluated where they arrive: a tenth of a millisecond.
@@ -324,29 +328,6 @@ impl QueryExecutor {
         self.shared.pool.run(move |_| parse(&text, &options)).await?.map_err(refused)
     }
 
-    /// Waits for a place.
-    async fn admit(&self, job: Job<'_>, timeout: Duration) -> Result<Admitted, QueryFailure> {
-        let Shared { admission, active, metrics, .. } = &*self.shared;
-        if let (QueryClass::Interactive | QueryClass::Light, Some(memory)) = (job.class, self.shared.memory.get()) {
-            memory.admit_query()?;
-        }
-        let arrived = Instant::now();
-        let deadline = tokio::time::Instant::from_std(job.started) + timeout;
-        let budget = job.budget;
-        let mut registration = active.register(job.text, job.tenant, Arc::clone(&budget));
-        // The two writes would take longer than what is light, which never was what ended a process.
-        if job.class != QueryClass::Light {
-            registration.write_down();
-        }
-        let abandon = CancelOnDrop(Arc::clone(&budget));
-        let place = admission.enter(job.class, deadline, registration.stop(), metrics).await?;
-        let queue = arrived.elapsed();
-        metrics.observe("queue", queue.as_secs_f64());
-        registration.begin_evaluation();
-        let held = Held::new(place, registration, metrics.clone());
-        Ok(Admitted { budget, held, deadline, queue, abandon })
-    }
-
     /// Waits for a place, then works on the CPU pool until done, stopped or out of time; what was foreseen and is not cached is waited
     /// for in between. Returns the time in the queue too.
     async fn run_job<T: Send + 'static>(
@@ -421,16 +402,6 @@ enum Thread {
     Reserved,
 }
 
-/// A job that has its place.
-struct Admitted {
-    budget: Arc<Budget>,
-    held: Held,
-    deadline: tokio::time::Instant,
-    /// Time that it waited.
-    queue: Duration,
-    abandon: CancelOnDrop,
-}
-
 /// A rule to evaluate.
 #[derive(Debug, Clone, Copy)]
 pub struct RuleJob<'a> {
@@ -444,134 +415,6 @@ pub struct RuleJob<'a> {
     pub at_ms: i64,
     /// Whose data it reads.
     pub tenant: &'a TenantId,
-}
-
-/// Who asks for what since when.
-struct Job<'a> {
-    text: &'a str,
-    tenant: &'a TenantId,
-    class: QueryClass,
-    started: Instant,
-    budget: Arc<Budget>,
-}
-
-/// What a running query takes up.
-struct Held {
-    _place: Place,
-    _registration: Registration,
-    metrics: QueryMetrics,
-    since: Instant,
-}
-
-impl Held {
-    fn new(place: Place, registration: Registration, metrics: QueryMetrics) -> Self {
-        metrics.evaluating.inc();
-        Self { _place: place, _registration: registration, metrics, since: Instant::now() }
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.metrics.evaluating.dec();
-        self.metrics.observe("evaluation", self.since.elapsed().as_secs_f64());
-    }
-}
-
-/// Stops the evaluation when nobody waits for it any more; harmless when it has ended.
-struct CancelOnDrop(Arc<Budget>);
-
-impl Drop for CancelOnDrop {
-    fn drop(&mut self) {
-        self.0.cancel();
-    }
-}
-
-/// When and how to evaluate.
-#[derive(Debug, Clone, Copy)]
-struct Evaluation {
-    window: Window,
-    lookback_ms: Option<i64>,
-    source_resolution: SourceResolution,
-    per_step_stats: bool,
-    foresight: Foresight,
-}
-
-impl Evaluation {
-    /// With the engine's habits.
-    fn of(window: Window) -> Self {
-        let source_resolution = SourceResolution::default();
-        Self { window, lookback_ms: None, source_resolution, per_step_stats: false, foresight: Foresight::None }
-    }
-
-    fn asked_by(request: &QueryRequest) -> Self {
-        let QueryRequest { window, lookback_ms, source_resolution, per_step_stats, .. } = *request;
-        Self { window, lookback_ms, source_resolution, per_step_stats, foresight: Foresight::None }
-    }
-}
-
-/// Answers queries at once, on the calling thread of the CPU pool, all from one budget.
-pub struct LocalQueries<'a> {
-    shared: &'a Shared,
-    /// The source, as far as it is read for these.
-    session: &'a dyn SeriesSource,
-    budget: &'a Budget,
-    threads: Option<&'a rayon::ThreadPool>,
-    /// What all of them read from; without it each reads what is stored when it begins.
-    view: Option<&'a dyn SeriesSource>,
-}
-
-impl LocalQueries<'_> {
-    /// The value of `expr` at one time, in milliseconds.
-    ///
-    /// # Errors
-    /// The query cannot be evaluated, needs more than the budget, or was stopped.
-    pub fn instant(&self, expr: &Expr, at_ms: i64) -> Result<QueryResult, QueryError> {
-        self.evaluate(expr, Evaluation::of(Window::Instant(at_ms)))
-    }
-
-    /// See [`QueryExecutor::may_select`].
-    #[must_use]
-    pub fn may_select(&self, matchers: &[Matcher], after_ms: i64) -> bool {
-        self.session.series_bound(matchers, after_ms) > 0
-    }
-
-    fn explain(&self, expr: &Expr, how: Evaluation) -> Result<Explanation, QueryError> {
-        let Evaluation { lookback_ms, source_resolution, .. } = how;
-        let context = QueryContext { lookback_ms, source_resolution, ..QueryContext::new(self.session, self.budget) };
-        self.shared.engine.explain(expr, bounds(how.window), &context)
-    }
-
-    fn answer_from_cache(
-        &self,
-        query: &results_cache::Query,
-        expr: &Expr,
-        how: Evaluation,
-    ) -> Result<QueryResult, QueryError> {
-        let evaluate = |window| self.evaluate(expr, Evaluation { window, ..how });
-        match self.shared.results.get() {
-            Some(cache) => cache.answer(query, self.budget, evaluate),
-            None => evaluate(query.whole_window()),
-        }
-    }
-
-    fn evaluate(&self, expr: &Expr, how: Evaluation) -> Result<QueryResult, QueryError> {
-        let Self { shared, budget, threads, .. } = *self;
-        let Evaluation { window, lookback_ms, source_resolution, per_step_stats, foresight } = how;
-        // After the cache has asked what changed: what it keeps has seen everything before that.
-        let opened = if self.view.is_none() { self.session.view() } else { None };
-        let source = opened.as_deref().unwrap_or(self.source());
-        let context =
-            QueryContext { source, budget, pool: threads, lookback_ms, per_step_stats, foresight, source_resolution };
-        let result = match window {
-            Window::Instant(at_ms) => shared.engine.instant(expr, at_ms, &context)?,
-            Window::Range { start_ms, end_ms, step_ms } => {
-                shared.engine.range(expr, start_ms, end_ms, step_ms, &context)?
-            }
-        };
-        shared.metrics.samples.inc_by(result.stats.samples_total);
-        shared.metrics.series.inc_by(result.stats.series as u64);
-        Ok(result)
-    }
 }
 
 /// Tells everything that helps to find out why: what was asked, where the time went, how much was held.

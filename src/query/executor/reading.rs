@@ -4,8 +4,10 @@
 //! Between two pieces the reader holds its place but no thread: a client that reads slowly costs a place until its deadline,
 //! and nothing else.
 
+use super::QueryExecutor;
+use super::local::{Evaluation, LocalQueries};
+use super::place::{Admitted, CancelOnDrop, Held, Job};
 use super::preparing::fetched;
-use super::{Admitted, CancelOnDrop, Evaluation, Held, Job, LocalQueries, QueryExecutor};
 use crate::query::admission::QueryClass;
 use crate::query::error::QueryFailure;
 use crate::query::request::Window;
