@@ -13,6 +13,8 @@ mod measure;
 mod memory;
 #[path = "side-by-side/report.rs"]
 mod report;
+#[path = "side-by-side/scaling.rs"]
+mod scaling;
 
 use clap::Parser;
 use compat_tests::load::Fleet;
@@ -49,6 +51,9 @@ struct Arguments {
     /// Take the peak of memory of queries over every series, each asked of a server that has just started
     #[arg(long)]
     memory: bool,
+    /// Compare Hearth on one core with Hearth on all of them
+    #[arg(long)]
+    scaling: bool,
     /// Leave one out: hearth, victoria-metrics or prometheus
     #[arg(long, value_delimiter = ',')]
     without: Vec<String>,
@@ -94,6 +99,10 @@ async fn main() -> anyhow::Result<()> {
     if arguments.memory {
         let names: Vec<_> = results.iter().map(|r| r.name).collect();
         println!("{}", report::memory(&names, &memory::measure(&names, &root.join("warm"), &warm, launch).await?));
+    }
+    if arguments.scaling {
+        let launch = launch("hearth", &root.join("warm").join("hearth"))?;
+        println!("{}", scaling::table(&launch, &warm, arguments.rounds).await?);
     }
     if arguments.alerts > 0 {
         let delays = alerts::delays_ms(&root.join("alerts"), arguments.alerts).await?;
