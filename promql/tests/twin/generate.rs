@@ -244,14 +244,14 @@ fn composite(inner: BoxedStrategy<String>) -> BoxedStrategy<String> {
         2 => (operators(), scalar(), inner.clone()).prop_map(|(o, s, v)| format!("({v}) {o} {s}")),
         2 => (operators(), scalar(), inner.clone()).prop_map(|(o, s, v)| format!("{s} {o} ({v})")),
         4 => (operators(), matching(), inner.clone(), inner.clone()).prop_map(|(o, m, a, b)| format!("({a}) {o}{m} ({b})")),
-        1 => (matching(), inner.clone(), inner.clone())
-            .prop_map(|(m, a, b)| format!("{} %{m} {}", snapped(&a), snapped(&b))),
+        2 => (prop_oneof![Just("%"), comparisons()], matching(), inner.clone(), inner.clone())
+            .prop_map(|(o, m, a, b)| format!("{} {o}{m} {}", snapped(&a), snapped(&b))),
         3 => (prop_oneof![Just("and"), Just("or"), Just("unless")],
               prop_oneof![Just(""), Just(" on (i)"), Just(" ignoring (j)")], inner.clone(), inner.clone())
             .prop_map(|(o, m, a, b)| format!("({a}) {o}{m} ({b})")),
         1 => scalar().prop_map(|s| format!("vector({s})")),
         1 => (prop_oneof![Just("0.5"), Just("0.9"), Just("scalar(k{i=\"1\"})")], prop_oneof![
-                Just("h_bucket"), Just("rate(h_bucket[1m])"), Just("sum by (le) (h_bucket)")])
+                Just("h_bucket".to_owned()), Just(snapped("rate(h_bucket[1m])")), Just("sum by (le) (h_bucket)".to_owned())])
             .prop_map(|(q, v)| format!("histogram_quantile({q}, {v})")),
     ]
     .boxed()
@@ -272,11 +272,12 @@ fn snapped(inner: &str) -> String {
 }
 
 /// Whether the query makes much of the last bit of a value that was rounded: looks for resets or changes among such values,
-/// or divides by one for the remainder. What that bit is depends on the order of adding. Not so once values are snapped.
+/// compares them, takes the next whole number, a root, or divides by one for the remainder. What that bit is depends on the order of adding. Not so once values are snapped.
 pub(crate) fn compares_rounded(query: &str) -> bool {
     let Some((before, inside, after)) = first_snapped(query) else { return compares_rounded_alone(query) };
-    // The operand of a remainder by another that is snapped.
-    let after = after.strip_prefix(" %").unwrap_or(after);
+    // The operand of a remainder by another that is snapped, or of a comparison with such.
+    let operators = [" %", " ==", " !=", " <=", " >=", " <", " >"];
+    let after = operators.iter().find_map(|operator| after.strip_prefix(operator)).unwrap_or(after);
     // What is made of snapped values may lie right between two of them.
     let again = first_snapped(inside).is_some();
     again || compares_rounded(inside) || compares_rounded(&format!("{before}snapped{after}"))
@@ -299,12 +300,14 @@ fn first_snapped(query: &str) -> Option<(&str, &str, &str)> {
 }
 
 fn compares_rounded_alone(query: &str) -> bool {
-    const COMPARING: [&str; 4] = ["rate((", "increase((", "resets((", "changes(("];
+    const INSIDE: [&str; 6] = ["rate((", "increase((", "resets((", "changes((", "ceil(", "sqrt("];
+    const ANYWHERE: [&str; 7] = ["%", " ==", " !=", " <", " >", " <=", " >="];
     const ROUNDING: [&str; 10] =
         ["avg", "std", "/", "quantile", "rate(", "increase(", "delta(", "deriv(", "predict_linear(", "sqrt("];
     let is_rounded = |part: &str| ROUNDING.iter().any(|name| part.contains(name));
-    let mut compared = COMPARING.iter().filter_map(|part| query.split_once(part));
-    compared.any(|(_, inside)| is_rounded(inside)) || (query.contains('%') && is_rounded(query))
+    let mut compared = INSIDE.iter().filter_map(|part| query.split_once(part));
+    let compares = ANYWHERE.iter().any(|part| query.contains(part));
+    compared.any(|(_, inside)| is_rounded(inside)) || (compares && is_rounded(query))
 }
 
 #[cfg(test)]
@@ -317,7 +320,10 @@ mod tests {
         assert!(compares_rounded(&format!("resets(({inner})[2m:])")));
         assert!(!compares_rounded(&format!("resets(({})[2m:])", snapped(inner))));
         assert!(compares_rounded(&format!("({inner}) % (g)")));
-        assert!(!compares_rounded(&format!("sqrt({} % on (i) {})", snapped(inner), snapped("g / 3"))));
+        assert!(!compares_rounded(&format!("-({} % on (i) {})", snapped(inner), snapped("g / 3"))));
+        assert!(compares_rounded("(increase(c_total[2m30s])) > bool (c_total)"));
+        assert!(!compares_rounded(&format!("{} >= bool {}", snapped(inner), snapped("g / 3"))));
+        assert!(!compares_rounded(r#"-(g{i!="0"}) + avg (g)"#) && compares_rounded("ceil(increase(c_total[1m]))"));
         assert!(compares_rounded(&format!("changes(({})[1m:])", snapped(&format!("{inner} % 2")))));
         assert!(compares_rounded(&snapped(&format!("avg ({})", snapped("g")))));
     }
