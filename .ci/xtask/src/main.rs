@@ -46,8 +46,9 @@ fn ci() -> Result<(), String> {
     install_peers()?;
     run(&Step::new("format", cargo(&["fmt", "--all", "--check"])))?;
     run(&Step::new("lints", cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"])))?;
-    // Always of the whole workspace: with fewer packages features differ, and half of the dependencies would be built again.
-    run(&Step::new("binary", cargo(&["build", "--workspace", "--locked"])))?;
+    // The binary that `compat-tests` start is among them. Always of the whole workspace and for tests: with fewer packages, or
+    // for `cargo build`, features differ, and half of the dependencies would be built again.
+    run(&Step::new("binaries", cargo(&["test", "--workspace", "--locked", "--no-run"])))?;
     let mut tally = Tally::default();
     tally.count(&run(&Step::tests("tests", cargo(&["test", "--workspace", "--locked", "--no-fail-fast"])))?);
     // The points between two steps of the disk exist only with this feature.
