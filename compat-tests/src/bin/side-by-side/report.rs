@@ -28,6 +28,10 @@ fn costs(results: &[Measured]) -> String {
     let mut table = Table::new(&titles("", results, &[]));
     let mut row = |name: &str, of: &dyn Fn(&Measured) -> Option<f64>| {
         let values: Vec<_> = results.iter().map(of).collect();
+        // Of what was not asked for there is nothing to say.
+        if values.iter().all(Option::is_none) {
+            return;
+        }
         let base =
             results.iter().position(|r| r.name == "victoria-metrics").and_then(|i| values.get(i).copied().flatten());
         let cell = |value: &Option<f64>| match (value, base) {
@@ -46,9 +50,10 @@ fn costs(results: &[Measured]) -> String {
     row("resident MiB, warm load, settled", &|r| Some(r.warm.resident_bytes[1] as f64 / 1_048_576.0));
     row("resident MiB, warm load, peak", &|r| Some(r.warm.resident_bytes[2] as f64 / 1_048_576.0));
     row("disk bytes per sample, logs included", &|r| Some(r.warm.disk_bytes as f64 / r.warm.samples as f64));
+    // Otherwise most samples are in logs.
+    let has_blocks = results.iter().any(|r| r.warm.blocks_cpu_seconds.is_some());
     row("disk bytes per sample, final, without logs", &|r| {
-        let kept = r.name != "hearth" || r.warm.blocks_cpu_seconds.is_some();
-        kept.then(|| r.warm.final_bytes as f64 / r.warm.samples as f64)
+        has_blocks.then(|| r.warm.final_bytes as f64 / r.warm.samples as f64)
     });
     row("CPU ns per sample to write blocks and merge them", &|r| {
         r.warm.blocks_cpu_seconds.map(|seconds| seconds * 1e9 / r.warm.samples as f64)
