@@ -182,6 +182,16 @@ fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
+/// Runs a server until the store at `store_port` has a block; returns the time that it reaches to.
+fn write_block(directory: &Path, store_port: u16, objects: &Objects, runtime: &Arc<Runtime>) -> String {
+    let hearth = Hearth::start(directory, store_port, runtime);
+    hearth.until("up", "", |found| found == &Ok(1));
+    let flushed_at = (jiff::Timestamp::now().as_second() + 1).to_string();
+    hearth.post("flush?wait=true");
+    assert!(objects.0.lock().unwrap().keys().any(|key| key.ends_with("samples.parquet")));
+    flushed_at
+}
+
 /// Killed, and started anew while the store is away: what is recent is answered, what is in blocks is refused with the reason, and
 /// everything is answered when the store is back.
 #[test]
@@ -190,12 +200,7 @@ fn a_restart_during_an_outage_goes_on() {
     let (directory, runtime) = (tempfile::tempdir().unwrap(), Arc::new(Runtime::new().unwrap()));
     let (objects, store_port) = (Objects::default(), free_port());
     let store = objects.serve(&runtime, store_port);
-    let hearth = Hearth::start(directory.path(), store_port, &runtime);
-    hearth.until("up", "", |found| found == &Ok(1));
-    let flushed_at = (jiff::Timestamp::now().as_second() + 1).to_string();
-    hearth.post("flush?wait=true");
-    assert!(objects.0.lock().unwrap().keys().any(|key| key.ends_with("samples.parquet")));
-    drop(hearth);
+    let flushed_at = write_block(directory.path(), store_port, &objects, &runtime);
     store.abort();
     let _ = runtime.block_on(store);
 
@@ -235,11 +240,7 @@ fn an_outage_is_no_failure_of_the_server() {
     let (directory, runtime) = (tempfile::tempdir().unwrap(), Arc::new(Runtime::new().unwrap()));
     let (objects, store_port) = (Objects::default(), free_port());
     let store = objects.serve(&runtime, store_port);
-    let hearth = Hearth::start(directory.path(), store_port, &runtime);
-    hearth.until("up", "", |found| found == &Ok(1));
-    let flushed_at = (jiff::Timestamp::now().as_second() + 1).to_string();
-    hearth.post("flush?wait=true");
-    drop(hearth);
+    let flushed_at = write_block(directory.path(), store_port, &objects, &runtime);
     // With cold caches: nothing is asked before the store is gone.
     let hearth = Hearth::start(directory.path(), store_port, &runtime);
     hearth.until_ready();
