@@ -23,7 +23,7 @@ pub enum CacheKind {
     Series,
     /// Timestamps of timelines, decoded.
     Timeline,
-    /// Pages of samples, decompressed, with places from which reading can begin: those of which small parts are read.
+    /// Pages of samples and buckets of which small parts are read: decompressed, with places from which reading can begin, or decoded.
     Opened,
 }
 
