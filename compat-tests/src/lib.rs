@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod conformance;
+pub mod drive;
 pub mod load;
 pub mod metrics;
 pub mod peer;

@@ -12,7 +12,7 @@ mod ask;
 mod send;
 
 use clap::Parser;
-use compat_tests::api::Api;
+use compat_tests::drive::{flush, restart};
 use compat_tests::load::{Fleet, SERIES_PER_TARGET};
 use compat_tests::metrics;
 use compat_tests::peer::{Launch, Server, disk_bytes};
@@ -151,26 +151,10 @@ async fn grow(server: &Server, fleet: &Fleet, arguments: &Arguments, root: &Path
     Ok(())
 }
 
-/// Starts it again; returns the seconds until it counted all series.
-async fn restart(launch: &Launch, fleet: &Fleet) -> anyhow::Result<(Server, f64)> {
-    let started = Instant::now();
-    let server = launch.spawn()?;
-    let api = Api::new(launch.url());
-    let expected = (fleet.targets * SERIES_PER_TARGET) as f64;
-    while started.elapsed() < Duration::from_secs(120) {
-        let answer = api.instant("count({__name__!=\"\",cluster!=\"\"})", fleet.end_ms()).await;
-        if answer.is_ok_and(|answer| answer.values().flatten().next().is_some_and(|(_, count)| *count >= expected)) {
-            return Ok((server, started.elapsed().as_secs_f64()));
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    anyhow::bail!("no correct answer two minutes after the restart: {}", launch.log_tail())
-}
-
 /// Waits until nothing more becomes coarser, and says how much is kept at which resolution.
 async fn coarser(server: &Server) -> anyhow::Result<String> {
     let began = Instant::now();
-    send::flush(server).await?;
+    flush(server).await?;
     let mut quiet = 0;
     while quiet < 5 && began.elapsed() < Duration::from_secs(900) {
         let before = server.cpu_seconds();

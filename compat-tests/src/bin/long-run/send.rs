@@ -44,11 +44,3 @@ impl Senders {
         Ok(sent)
     }
 }
-
-/// Has everything written to blocks and merged.
-pub(crate) async fn flush(server: &Server) -> anyhow::Result<()> {
-    let url = format!("{}/api/v1/admin/tsdb/flush?wait=true&compact=true", server.url);
-    let answer = reqwest::Client::new().post(url).send().await?;
-    ensure!(answer.status().is_success(), "{}: {}", answer.status(), answer.text().await?);
-    Ok(())
-}

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, bail};
 use compat_tests::api::{Answer, Api, difference};
+use compat_tests::drive::{flush, restart, settle};
 use compat_tests::load::Fleet;
 use compat_tests::peer::{Launch, Server, disk_bytes};
 use compat_tests::questions::{self, Ask, Query};
@@ -121,11 +122,7 @@ pub(crate) async fn load(
 /// Has everything written to blocks and merged; returns the CPU seconds that it took.
 async fn write_blocks(server: &Server) -> anyhow::Result<f64> {
     let before = server.cpu_seconds();
-    let url = format!("{}/api/v1/admin/tsdb/flush?wait=true&compact=true", server.url);
-    let answer = reqwest::Client::new().post(url).send().await?;
-    if !answer.status().is_success() {
-        bail!("{}: {}", answer.status(), answer.text().await?);
-    }
+    flush(server).await?;
     Ok(server.cpu_seconds() - before)
 }
 
@@ -162,17 +159,6 @@ async fn send_part(url: String, mut sender: compat_tests::load::Sender) -> anyho
     Ok((sent, latencies))
 }
 
-/// Waits until the server used less than 3 % of a core for two seconds, at most a minute.
-pub(crate) async fn settle(server: &Server) {
-    for _ in 0..30 {
-        let before = server.cpu_seconds();
-        tokio::time::sleep(Duration::from_secs(2)).await;
-        if server.cpu_seconds() - before < 0.06 {
-            return;
-        }
-    }
-}
-
 /// Starts every server on its killed data, takes the time to the first correct answer, then asks all queries in turn.
 pub(crate) async fn restart_and_query(
     results: &mut [Measured],
@@ -197,22 +183,6 @@ pub(crate) async fn restart_and_query(
         ask_all(results, &servers, &query, rounds).await?;
     }
     Ok(())
-}
-
-pub(crate) async fn restart(launch: &Launch, fleet: &Fleet) -> anyhow::Result<(Server, f64)> {
-    let started = Instant::now();
-    let server = launch.spawn()?;
-    let api = Api::new(launch.url());
-    let expected = fleet.targets as f64 * compat_tests::load::SERIES_PER_TARGET as f64;
-    while started.elapsed() < Duration::from_secs(120) {
-        let answer = api.instant("count({__name__!=\"\",cluster!=\"\"})", fleet.end_ms()).await;
-        let count = answer.ok().and_then(|a| a.values().next().and_then(|points| points.first().map(|p| p.1)));
-        if count.is_some_and(|count| count >= expected) {
-            return Ok((server, started.elapsed().as_secs_f64()));
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    bail!("{}: no correct answer two minutes after the restart: {}", launch.name, launch.log_tail())
 }
 
 async fn ask_all(

@@ -1,8 +1,8 @@
 //! How much memory one large query takes.
 
-use crate::measure::{restart, settle};
 use anyhow::Context;
 use compat_tests::api::{Api, seconds};
+use compat_tests::drive::{restart, settle};
 use compat_tests::load::Fleet;
 use compat_tests::peer::Launch;
 use std::path::Path;
