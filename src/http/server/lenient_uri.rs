@@ -1,11 +1,11 @@
 //! Lets people type PromQL into a URL: `curl -g 'http://…/api/v1/query?query=up{job="a"}'`.
 //!
 //! RFC 3986 wants `"`, `<` and `>` escaped, and our HTTP library refuses a request that has them. Prometheus takes them, so
-//! scripts and habits rely on it. This stream escapes them in the request line of each `GET`, before the library sees it.
+//! scripts and habits rely on it. This stream escapes them in the request line, before the library sees it.
 //!
 //! It does not follow the framing of HTTP: a line is taken for a request line when it is the first thing read on the
-//! connection or after something was written, and begins with `GET /`. Requests that follow each other without waiting
-//! for the answer are left as they are. No frame of HTTP/2 begins like that: it would be 4 MiB long.
+//! connection or after something was written, and begins with a method and `/`. Requests that follow each other without
+//! waiting for the answer are left as they are. No frame of HTTP/2 begins like that: it would be 4 MiB long.
 
 use std::io;
 use std::pin::Pin;
@@ -13,7 +13,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// What a request line that may need escapes begins with.
-const START: &[u8] = b"GET /";
+const STARTS: [&[u8]; 5] = [b"GET /", b"POST /", b"PUT /", b"DELETE /", b"HEAD /"];
 
 /// Bytes that are read at once while a request line may be among them.
 const CHUNK_BYTES: usize = 4 << 10;
@@ -45,7 +45,8 @@ impl<S> LenientUri<S> {
     /// Takes what was read; escapes the part that belongs to a request line.
     fn take(&mut self, bytes: &[u8]) {
         if self.state == State::Awaiting {
-            self.state = if bytes.starts_with(START) { State::InLine } else { State::Passing };
+            let request = STARTS.iter().any(|start| bytes.starts_with(start));
+            self.state = if request { State::InLine } else { State::Passing };
         }
         let line = match self.state {
             State::InLine => bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len()),
@@ -175,6 +176,10 @@ mod tests {
         assert_eq!(read(&[request, request], true).await, format!("{escaped}{escaped}"));
         let (start, end) = request.split_at(12);
         assert_eq!(read(&[start, end], false).await, escaped);
+        for method in ["POST", "PUT", "DELETE", "HEAD"] {
+            let [request, escaped] = [request, escaped].map(|text| text.replacen("GET", method, 1));
+            assert_eq!(read(&[&request], false).await, escaped);
+        }
     }
 
     #[tokio::test]
