@@ -53,8 +53,7 @@ pub fn app(state: &AppState, others: Router) -> Router {
 /// The routes of a process that replays its log: whatever needs stored series is answered 503.
 pub fn starting_app(early: &EarlyState) -> Router {
     let routes = early_routes(early);
-    let wait = from_fn_with_state(early.readiness.clone(), readiness::require_ready);
-    let rest = Router::new().fallback(not_found).layer(wait);
+    let rest = Router::new().fallback(readiness::refuse).with_state(early.readiness.clone());
     let all = Router::new().nest(request_metrics::ALIAS_PREFIX, routes.clone()).merge(routes);
     furnish(all.fallback_service(rest), early)
 }

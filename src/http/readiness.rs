@@ -49,11 +49,20 @@ impl Readiness {
 /// Lets requests through only while the process is ready; else 503 with the header that tells clients of Prometheus
 /// whether waiting helps.
 pub async fn require_ready(State(readiness): State<Readiness>, request: Request, next: Next) -> Response {
-    let stopping = match readiness.phase() {
-        Phase::Ready => return next.run(request).await,
-        Phase::Starting => "false",
-        Phase::Stopping => "true",
-    };
+    match readiness.phase() {
+        Phase::Ready => next.run(request).await,
+        phase => unavailable(phase),
+    }
+}
+
+/// Lets no request through. Until the routes of a process that is ready have taken their place nothing is answered 404, whatever
+/// the phase: senders would drop what they have.
+pub async fn refuse(State(readiness): State<Readiness>) -> Response {
+    unavailable(readiness.phase())
+}
+
+fn unavailable(phase: Phase) -> Response {
+    let stopping = if phase == Phase::Stopping { "true" } else { "false" };
     let headers = [(header::HeaderName::from_static("x-prometheus-stopping"), stopping), (header::RETRY_AFTER, "1")];
     (StatusCode::SERVICE_UNAVAILABLE, headers, "Service Unavailable").into_response()
 }

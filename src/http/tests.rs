@@ -60,6 +60,20 @@ async fn nothing_but_health_is_answered_before_the_process_is_ready() {
     }
 }
 
+/// Senders drop what is answered 404.
+#[tokio::test]
+async fn a_process_that_becomes_ready_never_says_that_there_is_no_write_path() {
+    let app = App::new();
+    app.readiness.set(readiness::Phase::Ready);
+    let router = starting_app(&app.early);
+    for path in ["/api/v1/write", "/api/v1/push", "/api/v1/query?query=1", "/-/ready"] {
+        let refused = answer(&router, get_request(path)).await;
+        assert_eq!(refused.status, 503, "{path}");
+        assert_eq!(header(&refused.headers, "x-prometheus-stopping"), "false", "{path}");
+        assert_eq!(header(&refused.headers, "retry-after"), "1");
+    }
+}
+
 #[tokio::test]
 async fn a_request_is_counted_by_its_route() {
     let app = App::new();
