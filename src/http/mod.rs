@@ -23,7 +23,7 @@ pub mod request_metrics;
 
 use api::{
     active_queries, admin, exemplars, expression, federate, history, lifecycle, metadata, query, remote_read,
-    rule_backfill, rules, search, series, status, targets,
+    rule_backfill, rules, search, series, status, status_blocks, targets,
 };
 use axum::Router;
 use axum::extract::Request;
@@ -110,6 +110,8 @@ fn api_routes() -> Router<AppState> {
         .route("/status/config", get(status::config))
         .route("/status/flags", get(status::flags))
         .route("/status/tsdb", get(status::tsdb))
+        .route("/status/tsdb/blocks", get(status_blocks::list))
+        .route("/status/tsdb/blocks/{ulid}", get(status_blocks::block))
         .route("/status/active_queries", get(active_queries::list))
         .route("/status/active_queries/{id}", delete(active_queries::cancel))
         .route("/status/active_queries/{id}/cancel", post(active_queries::cancel))

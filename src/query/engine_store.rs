@@ -126,6 +126,14 @@ impl SeriesStore for EngineStore {
         Some(self.store.stats())
     }
 
+    fn blocks(&self) -> Vec<BlockMeta> {
+        self.store.manifest().blocks.clone()
+    }
+
+    fn block_cardinality(&self, ulid: &str, top: usize) -> Result<Option<Cardinality>, SourceError> {
+        self.store.block_cardinality(ulid, top).map_err(source_error)
+    }
+
     fn head_summary(&self) -> HeadSummary {
         let HeadExtent { series, label_pairs, chunks, time_range_ms } = self.store.engine().head().extent();
         HeadSummary { series, label_pairs, chunks, time_range_ms }

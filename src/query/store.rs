@@ -5,6 +5,7 @@ use model::labels::Labels;
 use model::matcher::Matcher;
 use model::metadata::Metadata;
 use promql::source::{SeriesSet, SeriesSource, SourceError};
+use storage::block::meta::BlockMeta;
 use storage::select::{Cardinality, Listing};
 use storage::store::StoreStats;
 
@@ -79,6 +80,15 @@ pub trait SeriesStore: SeriesSource {
 
     /// Blocks as a whole, from their metadata alone; `None` where there is no such thing.
     fn block_summary(&self) -> Option<StoreStats>;
+
+    /// What is known of each block that is read; nothing where there is no such thing.
+    fn blocks(&self) -> Vec<BlockMeta>;
+
+    /// What the series of a block are made of: the `top` largest lines of each table. `None` if there is no such block.
+    ///
+    /// # Errors
+    /// Storage failed.
+    fn block_cardinality(&self, ulid: &str, top: usize) -> Result<Option<Cardinality>, SourceError>;
 }
 
 /// What senders told about metrics.

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use storage::block::meta::BlockMeta;
 use storage::select::{Cardinality, Count, Listing};
 use storage::store::StoreStats;
 
@@ -194,6 +195,14 @@ impl SeriesStore for MemoryStore {
 
     fn block_summary(&self) -> Option<StoreStats> {
         None
+    }
+
+    fn blocks(&self) -> Vec<BlockMeta> {
+        Vec::new()
+    }
+
+    fn block_cardinality(&self, _ulid: &str, _top: usize) -> Result<Option<Cardinality>, SourceError> {
+        Ok(None)
     }
 
     fn head_summary(&self) -> HeadSummary {

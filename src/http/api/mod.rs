@@ -19,6 +19,7 @@ pub mod rule_backfill;
 pub mod rule_config;
 pub mod rules;
 pub mod status;
+pub mod status_blocks;
 pub mod targets;
 
 pub mod federate;

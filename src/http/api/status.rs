@@ -173,8 +173,9 @@ struct DamagedView {
     reason: String,
 }
 
+/// A line of a table.
 #[derive(Debug, Serialize)]
-struct CountView {
+pub(super) struct CountView {
     name: String,
     value: u64,
 }
@@ -201,7 +202,8 @@ pub async fn tsdb(State(state): State<AppState>, params: Params) -> Result<Respo
     Ok(success_value(&StoreView::of(head, tables, blocks)))
 }
 
-fn table_lines(text: &str) -> Result<usize, ApiError> {
+/// How many lines of each table `limit` asks for.
+pub(super) fn table_lines(text: &str) -> Result<usize, ApiError> {
     if text.is_empty() {
         return Ok(TABLE_LINES);
     }
@@ -265,6 +267,7 @@ impl BlocksView {
     }
 }
 
-fn counts(table: Vec<Count>) -> Vec<CountView> {
+/// A table.
+pub(super) fn counts(table: Vec<Count>) -> Vec<CountView> {
     table.into_iter().map(|Count { name, value }| CountView { name, value }).collect()
 }

@@ -6,6 +6,7 @@
 //! merged.
 
 mod admin;
+mod block_cardinality;
 mod block_part;
 #[cfg(test)]
 mod cold_tests;

@@ -1,6 +1,7 @@
 use super::*;
 use crate::append::{LabelHash, Rows};
 use crate::lifecycle::retention::RetentionClass;
+use crate::select::Count;
 use crate::wal::replay::ReplayProgress;
 use model::sample::SampleColumns;
 use rand::rngs::SmallRng;
@@ -287,6 +288,22 @@ fn a_class_of_retention_is_carried_out_once() {
     assert_eq!(store.stats().compaction.done, done, "nothing is written again and again");
 }
 
+#[test]
+fn what_the_series_of_a_block_are_made_of_is_told_by_its_label_columns() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(options(dir.path()), &ReplayProgress::default()).unwrap();
+    append(&store, &[(1, BASE_MS, 1.0), (2, BASE_MS, 2.0), (30, BASE_MS, 3.0)]);
+    store.flush(false).unwrap();
+    let ulid = store.manifest().blocks[0].ulid.clone();
+    let count = |name: &str, value| Count { name: name.to_owned(), value };
+    let found = store.block_cardinality(&ulid, 2).unwrap().unwrap();
+    assert_eq!(found.series_by_metric_name, [count("m0", 1), count("m1", 1)]);
+    assert_eq!(found.values_by_label_name, [count("__name__", 3), count("n", 3)]);
+    assert_eq!(found.bytes_by_label_name, [count("__name__", 6), count("instance", 4)]);
+    assert_eq!(found.series_by_label_pair, [count("instance=i2", 2), count("__name__=m0", 1)]);
+    assert_eq!(store.block_cardinality("01M", 2).unwrap(), None);
+}
+
 fn until(what: &str, is_so: impl Fn() -> bool) {
     let deadline = std::time::Instant::now() + Duration::from_secs(20);
     while !is_so() {
@@ -301,8 +318,8 @@ fn a_shortage_of_memory_empties_the_head_and_makes_merges_wait() {
     let dir = tempfile::tempdir().unwrap();
     let mut options = options(dir.path());
     options.check_interval = Duration::from_millis(5);
-    // Nothing is due by the clock.
-    options.flush_lag = Duration::from_secs(30 * 86_400);
+    // Nothing is due by the clock, whether the first look comes before the samples, which are years old, or after them.
+    options.flush_lag = Duration::from_secs(100 * 365 * 86_400);
     let store = Store::open(options, &ReplayProgress::default()).unwrap();
     let samples = |from_ms: i64| -> Vec<_> {
         (0..SERIES).flat_map(|s| (0..100).map(move |i| (s, from_ms + i * 60_000, i as f64))).collect()
