@@ -37,12 +37,12 @@ pub async fn restart(launch: &Launch, fleet: &Fleet) -> anyhow::Result<(Server, 
     bail!("{}: no correct answer two minutes after the restart: {}", launch.name, launch.log_tail())
 }
 
-/// Has Hearth write everything to blocks and merge them.
+/// Has Hearth write everything to blocks and, when `compact`, merge those of each day.
 ///
 /// # Errors
 /// It does not.
-pub async fn flush(server: &Server) -> anyhow::Result<()> {
-    let url = format!("{}/api/v1/admin/tsdb/flush?wait=true&compact=true", server.url);
+pub async fn flush(server: &Server, compact: bool) -> anyhow::Result<()> {
+    let url = format!("{}/api/v1/admin/tsdb/flush?wait=true&compact={compact}", server.url);
     let answer = reqwest::Client::new().post(url).send().await?;
     ensure!(answer.status().is_success(), "{}: {}", answer.status(), answer.text().await?);
     Ok(())

@@ -1,5 +1,6 @@
 //! `hearth blocks`: lists, inspects, verifies and exports blocks without a running server.
 
+mod duckdb;
 mod export;
 mod inspect;
 mod list;
@@ -22,6 +23,12 @@ pub enum BlocksCommand {
         /// Print everything that is known about each block, as JSON
         #[arg(long)]
         json: bool,
+    },
+    /// Print views for DuckDB over exactly the files that queries read
+    Duckdb {
+        /// Where it is.
+        #[command(flatten)]
+        store: StoreArguments,
     },
     /// Show the files and columns of a block, and its largest metrics
     Inspect {
@@ -50,6 +57,7 @@ pub enum BlocksCommand {
 pub(super) fn run(command: &BlocksCommand) -> ExitCode {
     match command {
         BlocksCommand::List { store, json } => finish("blocks list", list::run(store, *json)),
+        BlocksCommand::Duckdb { store } => finish("blocks duckdb", duckdb::run(store)),
         BlocksCommand::Inspect { ulid, store, top } => finish("blocks inspect", inspect::run(store, ulid, *top)),
         BlocksCommand::Verify { ulids, store } => finish("blocks verify", verify::run(store, ulids)),
         BlocksCommand::Export(arguments) => finish("blocks export", export::run(arguments)),

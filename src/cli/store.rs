@@ -6,6 +6,7 @@ use clap::Args;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use storage::bucket::BucketOptions;
 use storage::offline::BlockStore;
 
 /// Which blocks.
@@ -30,11 +31,23 @@ impl StoreArguments {
     /// # Errors
     /// In words: the configuration is wrong or the store cannot be read.
     pub(super) fn open(&self) -> Result<BlockStore, String> {
+        BlockStore::open(&self.object_store()?, &self.storage_path, &self.tenant).map_err(|error| error.to_line())
+    }
+
+    /// What other programs put before the names of objects; `None` if they cannot read them.
+    ///
+    /// # Errors
+    /// In words: the configuration is wrong or the directory cannot be found.
+    pub(super) fn url(&self) -> Result<Option<String>, String> {
+        self.object_store()?.url(&self.storage_path).map_err(|error| with_causes(&error))
+    }
+
+    fn object_store(&self) -> Result<BucketOptions, String> {
         let config = match &self.config_file {
             Some(file) => Config::load(file).map_err(|error| with_causes(&error))?,
             None => Config::default(),
         };
-        BlockStore::open(&config.object_store, &self.storage_path, &self.tenant).map_err(|error| error.to_line())
+        Ok(config.object_store)
     }
 }
 

@@ -154,7 +154,7 @@ async fn grow(server: &Server, fleet: &Fleet, arguments: &Arguments, root: &Path
 /// Waits until nothing more becomes coarser, and says how much is kept at which resolution.
 async fn coarser(server: &Server) -> anyhow::Result<String> {
     let began = Instant::now();
-    flush(server).await?;
+    flush(server, true).await?;
     let mut quiet = 0;
     while quiet < 5 && began.elapsed() < Duration::from_secs(900) {
         let before = server.cpu_seconds();

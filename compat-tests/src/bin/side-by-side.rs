@@ -33,6 +33,9 @@ struct Arguments {
     /// How many scrapes to send
     #[arg(long, default_value_t = 120)]
     scrapes: usize,
+    /// How many milliseconds a scrape may be off its time; 0 for scrapes on the dot
+    #[arg(long, default_value_t = 3)]
+    jitter_ms: i64,
     /// Series of the cold load: all new, few samples each; 0 leaves it out
     #[arg(long, default_value_t = 500_000)]
     new_series: usize,
@@ -67,8 +70,8 @@ async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let temporary = tempfile::tempdir()?;
     let root = arguments.directory.clone().unwrap_or_else(|| temporary.path().to_owned());
-    let warm = fleet(arguments.series, arguments.interval, arguments.scrapes);
-    let cold = fleet(arguments.new_series, 15, 10);
+    let warm = fleet(arguments.series, arguments.interval, arguments.scrapes, arguments.jitter_ms);
+    let cold = fleet(arguments.new_series, 15, 10, arguments.jitter_ms);
 
     let mut results = Vec::new();
     for name in ["hearth", "victoria-metrics", "prometheus"] {
@@ -111,14 +114,14 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn fleet(series: usize, interval_s: i64, scrapes: usize) -> Fleet {
+fn fleet(series: usize, interval_s: i64, scrapes: usize, jitter_ms: i64) -> Fleet {
     Fleet {
         targets: series / compat_tests::load::SERIES_PER_TARGET,
         interval_ms: interval_s * 1000,
         // The last scrape is at a fixed time, so that two runs ask the same questions.
         start_ms: 1_795_168_800_000 - (scrapes as i64 - 1) * interval_s * 1000,
         scrapes,
-        jitter_ms: 3,
+        jitter_ms,
         churn_every: 40,
         seed: 1,
     }

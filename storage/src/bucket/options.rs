@@ -4,6 +4,8 @@ use super::{BucketError, RetryPolicy};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Where blocks are kept. A change needs a restart.
@@ -209,6 +211,32 @@ impl BucketOptions {
             BucketKind::Azure if self.azure.container.is_empty() => refuse("azure.container", "must be given"),
             BucketKind::Azure => check_endpoint("azure.endpoint", &self.azure.endpoint, self.azure.allow_http),
         }
+    }
+
+    /// What other programs put before the names of objects: an absolute path, or `s3://bucket/`, `gs://bucket/`,
+    /// `az://container/`, with the prefix; ends in a slash. `data` is the directory of all data. `None` for a store that is
+    /// in the memory of this process.
+    ///
+    /// # Errors
+    /// The directory is not there.
+    pub fn url(&self, data: &Path) -> Result<Option<String>, BucketError> {
+        let root = match self.kind {
+            BucketKind::Memory => return Ok(None),
+            BucketKind::Filesystem => {
+                let directory = match self.filesystem.directory.as_str() {
+                    "" => data.join("blocks"),
+                    directory => directory.into(),
+                };
+                let found = directory.canonicalize();
+                let failed = |source| BucketError::File { step: "find", path: directory, source: Arc::new(source) };
+                found.map_err(failed)?.display().to_string()
+            }
+            BucketKind::S3 => format!("s3://{}", self.s3.bucket),
+            BucketKind::Gcs => format!("gs://{}", self.gcs.bucket),
+            BucketKind::Azure => format!("az://{}", self.azure.container),
+        };
+        let parts = [root.as_str(), self.prefix.trim_matches('/')];
+        Ok(Some(parts.into_iter().filter(|part| !part.is_empty()).map(|part| format!("{part}/")).collect()))
     }
 
     /// How requests are repeated.

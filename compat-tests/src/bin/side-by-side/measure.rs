@@ -40,8 +40,8 @@ pub(crate) struct Load {
     pub(crate) disk_bytes: u64,
     /// As `disk_bytes`, without logs.
     pub(crate) final_bytes: u64,
-    /// User and system time of writing everything to blocks, when that was asked for.
-    pub(crate) blocks_cpu_seconds: Option<f64>,
+    /// User and system time of writing everything to blocks, and of merging these by day, when that was asked for.
+    pub(crate) blocks_cpu_seconds: Option<[f64; 2]>,
     /// Median and 99th percentile of the time to an answer, in milliseconds.
     pub(crate) request_ms: [f64; 2],
 }
@@ -119,11 +119,13 @@ pub(crate) async fn load(
     })
 }
 
-/// Has everything written to blocks and merged; returns the CPU seconds that it took.
-async fn write_blocks(server: &Server) -> anyhow::Result<f64> {
+/// Has everything written to blocks, then merged; returns the CPU seconds that each took.
+async fn write_blocks(server: &Server) -> anyhow::Result<[f64; 2]> {
     let before = server.cpu_seconds();
-    flush(server).await?;
-    Ok(server.cpu_seconds() - before)
+    flush(server, false).await?;
+    let written = server.cpu_seconds();
+    flush(server, true).await?;
+    Ok([written - before, server.cpu_seconds() - written])
 }
 
 /// Bytes of the blocks that the manifest names. Those that were merged away stay for some minutes.

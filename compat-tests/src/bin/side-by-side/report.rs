@@ -55,9 +55,12 @@ fn costs(results: &[Measured]) -> String {
     row("disk bytes per sample, final, without logs", &|r| {
         has_blocks.then(|| r.warm.final_bytes as f64 / r.warm.samples as f64)
     });
-    row("CPU ns per sample to write blocks and merge them", &|r| {
-        r.warm.blocks_cpu_seconds.map(|seconds| seconds * 1e9 / r.warm.samples as f64)
-    });
+    let block_work = |r: &Measured, what: usize| {
+        let seconds = r.warm.blocks_cpu_seconds.and_then(|seconds| seconds.get(what).copied());
+        seconds.map(|seconds| seconds * 1e9 / r.warm.samples as f64)
+    };
+    row("CPU ns per sample to write blocks", &|r| block_work(r, 0));
+    row("CPU ns per sample to merge blocks by day", &|r| block_work(r, 1));
     row("seconds from start after kill -9 to a correct answer", &|r| r.restart);
     table.markdown()
 }
