@@ -1,12 +1,14 @@
-//! Prometheus' own acceptance suite on the store of head and blocks: what is in the head, in blocks as flushed, and in merged
-//! blocks must give the same answers.
+//! Prometheus' own acceptance suite on the store of head and blocks: what is in the head, in blocks as flushed, in merged
+//! blocks, and in these beside blocks of buckets must give the same answers.
 
 use crate::twin::generate;
 use hearth::query::engine_store::EngineStore;
+use model::bucket::BucketUse;
 use model::histogram::Histogram;
 use promql::budget::Budget;
 use promql::engine::{Engine, EngineOptions, QueryContext};
 use promql::parse::{ParseOptions, parse};
+use promql::source::{SelectRequest, SeriesSet, SeriesSource, SourceError};
 use promql::testing::memory::{Appended, MemorySource};
 use promql::testing::runner::{run_on, suite_engine};
 use proptest::prelude::*;
@@ -15,11 +17,17 @@ use regex::{Captures, Regex};
 use std::cell::RefCell;
 use std::io::Write;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use storage::append::{Batch, HistogramRow, LabelHash, Rows};
 use storage::bucket::Bucket;
+use storage::lifecycle::retention::Retention;
 use storage::store::{Store, StoreOptions};
+use storage::tiers::policy::{TierOptions, TierPolicy};
 use storage::wal::replay::ReplayProgress;
+
+/// A time that no eval of the suite looks at, in milliseconds after its newest sample.
+const LONG_AFTER_MS: i64 = 4_000 * 86_400_000;
 
 /// How many evals the suite of Prometheus 3.14 has, so that none goes missing unseen.
 const EVALS: usize = 2214;
@@ -32,6 +40,18 @@ enum Place {
     Flushed,
     /// In one block per day.
     Compacted,
+    /// In one block per day, beside blocks of buckets for each day but the last.
+    Tiered,
+}
+
+/// The widths of buckets, in seconds.
+const TIERS: [u64; 2] = [60, 300];
+
+/// A policy by which nothing expires.
+fn tiers() -> Retention {
+    let keep = Duration::from_secs(1_000 * 365 * 86_400);
+    let tier = |seconds| TierOptions { resolution: Duration::from_secs(seconds), keep };
+    Retention { tiers: Some(TierPolicy { raw_keep: keep, tiers: TIERS.map(tier).to_vec() }), ..Retention::default() }
 }
 
 /// Where the test files are; `None` when they are not on this machine.
@@ -41,6 +61,30 @@ fn directory() -> Option<PathBuf> {
     }
     let beside = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/promqltest"));
     beside.is_dir().then_some(beside)
+}
+
+/// Counts the selections of which some time is served from buckets.
+struct Counting<'c> {
+    source: EngineStore,
+    from_buckets: &'c AtomicUsize,
+}
+
+impl SeriesSource for Counting<'_> {
+    fn select(&self, request: &SelectRequest<'_>) -> Result<Box<dyn SeriesSet>, SourceError> {
+        self.source.select(request)
+    }
+
+    fn select_with_buckets(
+        &self,
+        request: &SelectRequest<'_>,
+        buckets: &BucketUse,
+    ) -> Result<Box<dyn SeriesSet>, SourceError> {
+        let selected = self.source.select_with_buckets(request, buckets)?;
+        if !selected.is_empty() && selected.coverage().is_some_and(|coverage| !coverage.segments.is_empty()) {
+            self.from_buckets.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(selected)
+    }
 }
 
 /// A store with what a source holds.
@@ -76,6 +120,25 @@ impl Loaded {
                 append(&store, source, |n, at| (n + at / 1000) % 2 != 0);
                 store.flush(true).unwrap();
                 assert!(store.stats().blocks.iter().all(|group| group.level > 0), "{:?}", store.stats().blocks);
+            }
+            Place::Tiered => {
+                append(&store, source, |_, _| true);
+                // A day becomes buckets when it is over, and that it is says a sample of a later one.
+                let labels = [("__name__", "long_after")];
+                let hash = LabelHash::of_pairs(labels, &mut Vec::new());
+                let series = store.engine().create(hash, &labels).unwrap();
+                let mut rows = Rows::default();
+                rows.push(series, end_ms + LONG_AFTER_MS, 1.0);
+                store.engine().append_wait(rows).unwrap();
+                store.set_retention(tiers());
+                store.flush(true).unwrap();
+                if source.appended().any(|series| !series.samples.timestamps_ms.is_empty()) {
+                    let blocks = store.stats().blocks;
+                    for seconds in TIERS {
+                        let is_there = blocks.iter().any(|group| group.resolution_ms == seconds * 1000);
+                        assert!(is_there, "no buckets of {seconds} s: {blocks:?}");
+                    }
+                }
             }
         }
         Self { version: source.version(), store, _dir: dir }
@@ -163,12 +226,13 @@ proptest! {
         for ((labels, _), started) in series.iter().zip(generate::starts(&series)) {
             source.append_starts(labels, started);
         }
-        let [head, flushed, merged] =
-            [Place::Head, Place::Flushed, Place::Compacted].map(|place| Loaded::new(&source, place));
+        let [head, flushed, merged, tiered] = [Place::Head, Place::Flushed, Place::Compacted, Place::Tiered]
+            .map(|place| Loaded::new(&source, place));
         for query in &queries {
             let expected = answer(&head, query);
             prop_assert_eq!(&answer(&flushed, query), &expected, "flushed: {}", query);
             prop_assert_eq!(&answer(&merged, query), &expected, "merged: {}", query);
+            prop_assert_eq!(&answer(&tiered, query), &expected, "tiered: {}", query);
         }
     }
 }
@@ -183,7 +247,7 @@ fn passes(place: Place) {
         );
         return;
     };
-    let (mut passed, mut failing) = (0, Vec::new());
+    let (mut passed, mut failing, from_buckets) = (0, Vec::new(), AtomicUsize::new(0));
     for entry in std::fs::read_dir(&directory).unwrap() {
         let path = entry.unwrap().path();
         if path.extension().is_none_or(|extension| extension != "test") {
@@ -198,7 +262,7 @@ fn passes(place: Place) {
                 *loaded = Some(Loaded::new(source, place));
             }
             let Some(loaded) = &*loaded else { return Err("nothing is loaded".to_owned()) };
-            eval(&EngineStore::new(loaded.store.clone()))
+            eval(&Counting { source: EngineStore::new(loaded.store.clone()), from_buckets: &from_buckets })
         });
         let outcome = outcome.unwrap();
         passed += outcome.passed;
@@ -206,6 +270,8 @@ fn passes(place: Place) {
     }
     assert!(failing.is_empty(), "{place:?}: {} evals fail:\n{}", failing.len(), failing.join("\n"));
     assert_eq!(passed, EVALS);
+    let from_buckets = from_buckets.into_inner();
+    assert_eq!(from_buckets > 500, place == Place::Tiered, "{from_buckets} selections from buckets");
 }
 
 #[test]
@@ -221,4 +287,10 @@ fn every_eval_passes_on_flushed_blocks() {
 #[test]
 fn every_eval_passes_on_merged_blocks() {
     passes(Place::Compacted);
+}
+
+/// Buckets answer where they are exact, samples elsewhere.
+#[test]
+fn every_eval_passes_on_blocks_of_buckets() {
+    passes(Place::Tiered);
 }
