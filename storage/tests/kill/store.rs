@@ -1,5 +1,5 @@
 //! The same with the store of head and blocks: while series are written, late samples among them, the child flushes, merges,
-//! deletes, and lets series leave the head.
+//! deletes, makes tiers, and lets series leave the head.
 
 use super::{
     Acknowledged, CHILD_TIME_MAX, DIR, LIFE, child::arm, histogram, histogram_series, run_child, start_of, value,
@@ -15,6 +15,7 @@ use storage::append::{Batch, HistogramRow, LabelHash, SeriesRef};
 use storage::bucket::{Bucket, BucketOptions};
 use storage::manifest::{GarbageOptions, ManifestChain, collect_garbage, system_clock};
 use storage::store::{Store, StoreOptions};
+use storage::tiers::policy::{TierOptions, TierPolicy};
 use storage::wal::replay::ReplayProgress;
 
 const WRITERS: u32 = 3;
@@ -33,6 +34,10 @@ fn options(dir: &Path) -> StoreOptions {
     // Samples are of 1970: nothing is due by the clock of this machine, what happens is asked for.
     options.flush_lag = Duration::from_secs(200 * 365 * 86_400);
     options.check_interval = Duration::from_millis(20);
+    // Nothing expires, and days that are over become buckets, too.
+    let keep = Duration::from_secs(1_000 * 365 * 86_400);
+    let tiers = vec![TierOptions { resolution: Duration::from_secs(3_600), keep }];
+    options.retention.tiers = Some(TierPolicy { raw_keep: keep, tiers });
     options
 }
 
@@ -248,13 +253,14 @@ fn a_store_killed_at_random_loses_nothing_acknowledged() {
 #[cfg(feature = "failpoints")]
 #[test]
 fn a_store_killed_between_any_two_steps_loses_nothing_acknowledged() {
-    const POINTS: [&str; 16] = [
+    const POINTS: [&str; 17] = [
         "flush-begun",
         "flush-written",
         "publish-uploaded",
         "publish-committed",
         "flush-finished",
         "compaction-written",
+        "tier-written",
         "wal-write",
         "wal-recycle",
         "wal-recycle-sync-dir",

@@ -1,16 +1,26 @@
-//! The process is gone between any two requests to the store of objects: of a flush, a merge, a deletion, its carrying out, and a
-//! collection of garbage.
+//! The process is gone between any two requests to the store of objects: of a flush, a merge, a deletion, its carrying out, the
+//! making of tiers, and a collection of garbage.
 
 use super::fixture::{BASE_MS, HOUR, Samples, append, at, everything, impatient, open, wait};
 use model::matcher::Matcher;
 use std::path::Path;
+use std::time::Duration;
 use storage::bucket::testing::FaultyStore;
 use storage::bucket::{Bucket, BucketStore};
+use storage::lifecycle::retention::Retention;
 use storage::manifest::{GarbageOptions, ManifestChain, collect_garbage, system_clock};
 use storage::store::{Store, StoreError};
+use storage::tiers::policy::{TierOptions, TierPolicy};
 
 /// Series of which some samples are deleted.
 const DELETED: usize = 3;
+
+/// Tiers of 5 m and 1 h of what is kept for ever.
+fn tiers() -> Retention {
+    let keep = Duration::from_secs(1_000 * 365 * 86_400);
+    let tiers = [300, 3_600].map(|seconds| TierOptions { resolution: Duration::from_secs(seconds), keep });
+    Retention { tiers: Some(TierPolicy { raw_keep: keep, tiers: tiers.to_vec() }), ..Retention::default() }
+}
 
 async fn collect(bucket: &Bucket) -> Result<ManifestChain, StoreError> {
     let chain = ManifestChain::open(bucket.clone(), "anonymous", system_clock()).await?;
@@ -40,7 +50,10 @@ fn live(store: &Store, bucket: &Bucket, truth: &mut Samples, deletion: &mut Dele
     append(store, &at(0..6, BASE_MS + 7 * HOUR), truth);
     store.clean_tombstones()?;
     append(store, &at(4..9, BASE_MS + 8 * HOUR), truth);
+    store.set_retention(tiers());
     store.flush(true)?;
+    let resolutions: Vec<u64> = store.stats().blocks.iter().map(|group| group.resolution_ms).collect();
+    assert_eq!(resolutions.iter().filter(|resolution_ms| **resolution_ms > 0).count(), 2, "{resolutions:?}");
     wait(collect(bucket)).map(|_| ())
 }
 
