@@ -126,6 +126,9 @@ fn queries(results: &[Measured], fleet: &Fleet) -> String {
     let of_peers = |(name, logs): &(&str, Vec<f64>)| format!("{:.2} of {name}'s", mean(logs));
     let means: Vec<_> = peers.map(of_peers).collect();
     let first: Vec<_> = first.iter().filter(|(name, _)| *name != "hearth").map(of_peers).collect();
+    if means.is_empty() {
+        return table.markdown();
+    }
     format!(
         "{}\nHearth's times in the geometric mean: {}; slower than the faster peer: {slower} of {} queries. Each asked \
          for the first time after the restart: {}.\n",
