@@ -4,7 +4,7 @@
 //! never parts of it.
 
 use super::alerting::AlertingConfig;
-use super::{NameEscapingScheme, NameValidationScheme, PromDuration, names};
+use super::{NameEscapingScheme, NameValidationScheme, PromDuration, environment, names};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -55,7 +55,8 @@ pub struct GlobalConfig {
     pub rule_query_offset: PromDuration,
     /// How often Hearth collects its own metrics.
     pub scrape_interval: PromDuration,
-    /// Labels added to alerts that leave this process, where they are absent, and to federated series.
+    /// Labels added to alerts that leave this process, where they are absent, and to federated series. `$NAME` and `${NAME}`
+    /// in their values stand for variables of the environment, `$$` for a dollar sign.
     pub external_labels: BTreeMap<String, String>,
     /// `utf8`: names of metrics and labels may be any text. `legacy`: only letters, digits and underscores, in this file and
     /// in rule files.
@@ -135,16 +136,28 @@ impl std::fmt::Display for ConfigProblem {
 }
 
 impl Config {
-    /// Reads and checks a file. Relative paths of credentials and targets become relative to its directory.
+    /// Reads and checks a file. Relative paths of credentials and targets become relative to its directory, and variables of
+    /// the environment in external labels are replaced.
     ///
     /// # Errors
     /// The file cannot be read, is no YAML, has an unknown key, or a value is not allowed.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let text =
             std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-        let mut config =
-            Self::parse(&text).map_err(|problem| ConfigError::Invalid { path: path.to_owned(), problem })?;
+        let mut config = Self::parse_named(&path.to_string_lossy(), &text)
+            .map_err(|problem| ConfigError::Invalid { path: path.to_owned(), problem })?;
         config.alerting.set_directory(path.parent().unwrap_or(Path::new("")));
+        for (label, value) in &mut config.global.external_labels {
+            let (expanded, unknown) = environment::expand(value, environment::variable);
+            *value = expanded;
+            for variable in unknown {
+                tracing::warn!(
+                    label,
+                    variable,
+                    "an external label names a variable of the environment that is not set"
+                );
+            }
+        }
         Ok(config)
     }
 
@@ -153,13 +166,15 @@ impl Config {
     /// # Errors
     /// No YAML, an unknown key, or a value that is not allowed.
     pub fn parse(text: &str) -> Result<Self, ConfigProblem> {
+        Self::parse_named("<text>", text)
+    }
+
+    /// As [`Config::parse`], with the name of the text for excerpts in messages.
+    fn parse_named(name: &str, text: &str) -> Result<Self, ConfigProblem> {
         if text.trim().is_empty() {
             return Ok(Self::default());
         }
-        let config: Self = serde_yaml::from_str(text).map_err(|error| ConfigProblem {
-            place: error.location().map(|location| (location.line(), location.column())),
-            message: error.to_string(),
-        })?;
+        let config: Self = serde_yaml::from_str(text).map_err(|error| describe(name, &error))?;
         config.check().map_err(|message| ConfigProblem { place: None, message })?;
         Ok(config)
     }
@@ -188,6 +203,20 @@ impl Config {
     }
 }
 
+/// The place of an error, and its message, which has an excerpt of the text below it but does not say the place once more.
+fn describe(name: &str, error: &serde_yaml::Error) -> ConfigProblem {
+    let place = error.location().map(|location| (location.line(), location.column()));
+    let rendered = error.render_with_options(serde_yaml::render_options! { source_name: Some(name) });
+    let message = match place {
+        Some((line, column)) => {
+            let rendered = rendered.strip_prefix(&format!("error: line {line} column {column}: ")).unwrap_or(&rendered);
+            rendered.strip_suffix(&format!(" at line {line}, column {column}")).unwrap_or(rendered)
+        }
+        None => &rendered,
+    };
+    ConfigProblem { place, message: message.to_owned() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -204,9 +233,21 @@ mod tests {
     }
 
     #[test]
+    fn external_labels_of_a_file_have_variables_of_the_environment() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let text = "global: {external_labels: {path: \"a${PATH}\", none: \"$HEARTH_IS_NOT_SET.x\", money: \"5$$\"}}";
+        std::fs::write(file.path(), text).unwrap();
+        let labels = Config::load(file.path()).unwrap().global.external_labels;
+        let path = format!("a{}", std::env::var("PATH").unwrap());
+        let expected = [("path", path.as_str()), ("none", ".x"), ("money", "5$")];
+        assert_eq!(labels, expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
+    }
+
+    #[test]
     fn unknown_keys_are_errors_with_their_place() {
         let problem = Config::parse("global:\n  evaluation_intervall: 30s\n").unwrap_err();
         assert_eq!(problem.place, Some((2, 3)));
+        assert!(problem.message.starts_with("unknown field"), "{problem}");
         assert!(problem.message.contains("evaluation_intervall"), "{problem}");
     }
 

@@ -5,6 +5,7 @@
 mod alerting;
 mod checked;
 mod discovery;
+mod environment;
 mod file;
 mod flags;
 mod http_client;
