@@ -189,5 +189,6 @@ fn describe(name: &str, error: &serde_yaml::Error) -> (Option<Place>, String) {
         }
         None => &rendered,
     };
-    (at, message.to_owned())
+    // The advice is for who calls the library, not for who wrote the file.
+    (at, message.replace(", set DuplicateKeyPolicy in Options if acceptable", ""))
 }

@@ -193,7 +193,7 @@ fn templates_that_do_not_parse_are_reported_for_alerts_only() {
 fn yaml_problems_name_the_place_and_show_it() {
     for (text, start) in [
         ("groups:\n- name: a\n  ruless: []\n", "f.yml: 3:3: unknown field `ruless`"),
-        ("groups:\n- name: a\n  name: b\n", "f.yml: 3:3: duplicate mapping key: name"),
+        ("groups:\n- name: a\n  name: b\n", "f.yml: 3:3: duplicate mapping key: name\n"),
         ("groups: 5\n", "f.yml: 1:9: "),
         ("groups:\n- 5\n", "f.yml: 2:3: "),
         ("groups:\n- name: g\n  limit: x\n", "f.yml: 3:10: "),
