@@ -41,12 +41,11 @@ async fn under_kills() -> anyhow::Result<()> {
     let (mut killed, end_ms) = (0, script.end_ms() + 8_000);
     while now_ms() < end_ms {
         script.write(&server.url, now_ms() + 60_000).await?;
-        let lifetime = Duration::from_millis(100 + random.below(3_500));
         if killed >= rounds {
-            until_ms(end_ms).await;
-            break;
+            until_ms(end_ms.min(now_ms() + 10_000)).await;
+            continue;
         }
-        tokio::time::sleep(lifetime).await;
+        tokio::time::sleep(Duration::from_millis(100 + random.below(5_000))).await;
         let from_ms = now_ms() - MARGIN_MS;
         server.kill()?;
         killed += 1;
