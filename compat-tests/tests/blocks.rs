@@ -3,7 +3,7 @@
 //! They are installed with pip into a virtual environment below the target directory, once for each list of versions.
 
 use anyhow::{Context, bail, ensure};
-use compat_tests::api::Api;
+use compat_tests::api::{Answer, Api};
 use compat_tests::drive::flush;
 use compat_tests::peer::{Launch, hearth_binary};
 use compat_tests::remote_write::{RequestBody, encode_labels, send, stale_marker};
@@ -193,5 +193,36 @@ async fn a_server_lists_its_blocks_and_what_their_series_are_made_of() -> anyhow
     ensure!(tables["seriesCountByMetricName"] == expected, "{tables}");
     ensure!(tables["seriesCountByLabelValuePair"][0]["name"] == "n=0", "{tables}");
     ensure!(api.get("/api/v1/status/tsdb/blocks/01M", &[]).await.is_err(), "there is no such block");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_deletion_can_be_tried_before_it_is_done() -> anyhow::Result<()> {
+    let directory = tempfile::tempdir()?;
+    let launch = Launch::hearth(directory.path(), Some("self_scrape: {enabled: false}"), &["--web.enable-admin-api"])?;
+    let server = launch.start().await?;
+    let client = reqwest::Client::new();
+    for step in 0..20 {
+        let mut body = RequestBody::default();
+        push_step(&mut body, 1_700_000_000_000, step);
+        send(&client, &format!("{}/api/v1/write", server.url), body.take_compressed()).await?;
+        if step == 9 {
+            flush(&server, false).await?;
+        }
+    }
+    let url = format!("{}/api/v1/admin/tsdb/delete_series", server.url);
+    let sets = [("match[]", "{n=\"0\"}"), ("match[]", "h"), ("end", "1700000900")];
+    let delete = |more: &[(&str, &str)]| client.post(&url).form(&[&sets[..], more].concat()).send();
+    // Of n="0" the counter and the gauge at 0 to 15 minutes and histograms at 0 and 10; of the other one, these histograms alone.
+    let tried: Value = serde_json::from_str(&delete(&[("dry_run", "true")]).await?.text().await?)?;
+    ensure!(tried["data"] == serde_json::json!({"series": 4, "samples": 36}), "{tried}");
+    let all = "sum(count_over_time(c_total[1h])) + sum(count_over_time(g[1h])) \
+               + (sum(count_over_time(h[1h])) or vector(0))";
+    let count = async || Api::new(&server.url).instant(all, 1_700_002_000_000).await;
+    let before = count().await?;
+    ensure!(delete(&[]).await?.status() == 204, "not deleted");
+    let samples = |answer: &Answer| answer.values().flatten().map(|(_, value)| *value).sum::<f64>();
+    // A stale marker is no sample to PromQL.
+    ensure!(samples(&before) - samples(&count().await?) == 35.0, "{before:?}");
     Ok(())
 }
