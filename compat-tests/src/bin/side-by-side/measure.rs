@@ -40,8 +40,8 @@ pub(crate) struct Load {
     pub(crate) disk_bytes: u64,
     /// As `disk_bytes`, without logs.
     pub(crate) final_bytes: u64,
-    /// User and system time of writing everything to blocks, and of merging these by day, when that was asked for.
-    pub(crate) blocks_cpu_seconds: Option<[f64; 2]>,
+    /// What blocks are and took, when they were asked for.
+    pub(crate) blocks: Option<Blocks>,
     /// Median and 99th percentile of the time to an answer, in milliseconds.
     pub(crate) request_ms: [f64; 2],
 }
@@ -101,11 +101,10 @@ pub(crate) async fn load(
     // Killed, not stopped: the restart that follows has to recover. VictoriaMetrics has no log and writes what it holds every
     // five seconds, so it gets the time to do so.
     tokio::time::sleep(Duration::from_secs(12)).await;
-    let (mut blocks_cpu_seconds, mut block_bytes) = (None, None);
-    if blocks && server.name == "Hearth" {
-        blocks_cpu_seconds = Some(write_blocks(&server).await?);
-        block_bytes = Some(named_bytes(&server).await?);
-    }
+    let blocks = match blocks && server.name == "Hearth" {
+        true => Some(Blocks::write(&server).await?),
+        false => None,
+    };
     server.kill()?;
     Ok(Load {
         samples,
@@ -113,27 +112,35 @@ pub(crate) async fn load(
         cpu_seconds,
         resident_bytes: [before, after, peak],
         disk_bytes: disk_bytes(directory),
-        final_bytes: block_bytes.unwrap_or_else(|| final_bytes(launch.name, directory)),
-        blocks_cpu_seconds,
+        final_bytes: blocks.as_ref().map_or_else(|| final_bytes(launch.name, directory), |blocks| blocks.bytes),
+        blocks,
         request_ms,
     })
 }
 
-/// Has everything written to blocks, then merged; returns the CPU seconds that each took.
-async fn write_blocks(server: &Server) -> anyhow::Result<[f64; 2]> {
-    let before = server.cpu_seconds();
-    flush(server, false).await?;
-    let written = server.cpu_seconds();
-    flush(server, true).await?;
-    Ok([written - before, server.cpu_seconds() - written])
+/// Blocks, and what it took to make them.
+#[derive(Debug)]
+pub(crate) struct Blocks {
+    /// Of the blocks that the manifest names. Those that were merged away stay for some minutes.
+    pub(crate) bytes: u64,
+    /// Seconds by the clock and samples of all flushes: most happen while samples come.
+    pub(crate) flushes: [f64; 2],
+    /// The same of merges.
+    pub(crate) merges: [f64; 2],
 }
 
-/// Bytes of the blocks that the manifest names. Those that were merged away stay for some minutes.
-async fn named_bytes(server: &Server) -> anyhow::Result<u64> {
-    let text = reqwest::get(format!("{}/metrics", server.url)).await?.text().await?;
-    let lines = text.lines().filter(|line| line.starts_with("hearth_block_bytes{"));
-    let bytes: f64 = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum();
-    Ok(bytes as u64)
+impl Blocks {
+    /// Has everything written to blocks and merged.
+    async fn write(server: &Server) -> anyhow::Result<Self> {
+        flush(server, true).await?;
+        let page = reqwest::get(format!("{}/metrics", server.url)).await?.text().await?;
+        let sum = |name: &str| -> f64 {
+            let lines = page.lines().filter(|line| line.starts_with(name));
+            lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+        };
+        let work = |kind: &str| ["seconds", "samples"].map(|what| sum(&format!("hearth_{kind}_{what}_total ")));
+        Ok(Self { bytes: sum("hearth_block_bytes{") as u64, flushes: work("flush"), merges: work("compaction") })
+    }
 }
 
 /// What stays on disk for good: logs are written over.

@@ -51,16 +51,13 @@ fn costs(results: &[Measured]) -> String {
     row("resident MiB, warm load, peak", &|r| Some(r.warm.resident_bytes[2] as f64 / 1_048_576.0));
     row("disk bytes per sample, logs included", &|r| Some(r.warm.disk_bytes as f64 / r.warm.samples as f64));
     // Otherwise most samples are in logs.
-    let has_blocks = results.iter().any(|r| r.warm.blocks_cpu_seconds.is_some());
+    let has_blocks = results.iter().any(|r| r.warm.blocks.is_some());
     row("disk bytes per sample, final, without logs", &|r| {
         has_blocks.then(|| r.warm.final_bytes as f64 / r.warm.samples as f64)
     });
-    let block_work = |r: &Measured, what: usize| {
-        let seconds = r.warm.blocks_cpu_seconds.and_then(|seconds| seconds.get(what).copied());
-        seconds.map(|seconds| seconds * 1e9 / r.warm.samples as f64)
-    };
-    row("CPU ns per sample to write blocks", &|r| block_work(r, 0));
-    row("CPU ns per sample to merge blocks by day", &|r| block_work(r, 1));
+    let each = |[seconds, samples]: [f64; 2]| seconds * 1e9 / samples;
+    row("ns per sample written to blocks", &|r| r.warm.blocks.as_ref().map(|blocks| each(blocks.flushes)));
+    row("ns per sample merged with others of its day", &|r| r.warm.blocks.as_ref().map(|blocks| each(blocks.merges)));
     row("seconds from start after kill -9 to a correct answer", &|r| r.restart);
     table.markdown()
 }
