@@ -147,6 +147,8 @@ struct BlocksView {
     num_samples: u64,
     groups: Vec<BlockGroupView>,
     damaged_blocks: Vec<DamagedView>,
+    /// Days of which blocks wait to be merged.
+    days_to_merge: u64,
     pending_deletions: u64,
     /// Why the object store did not answer since the start.
     object_store_away: Option<String>,
@@ -261,6 +263,7 @@ impl BlocksView {
                 .into_iter()
                 .map(|block| DamagedView { ulid: block.ulid, reason: block.why })
                 .collect(),
+            days_to_merge: stats.compaction_backlog,
             pending_deletions: stats.tombstones,
             object_store_away: stats.away.map(|why| why.to_string()),
         }

@@ -7,8 +7,9 @@
 
 use super::compaction::SERIES_AT_ONCE;
 use super::window::{DAY_MS, day_of};
-use crate::block::meta::BlockMeta;
+use crate::block::meta::{BlockMeta, created_ms};
 use crate::block::schema::SERIES_FILE;
+use std::collections::BTreeMap;
 
 /// When to merge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +48,21 @@ pub struct Candidate {
     pub memory: u64,
 }
 
+impl Candidate {
+    /// What of a block matters.
+    #[must_use]
+    pub fn of(meta: &BlockMeta) -> Self {
+        Self {
+            ulid: meta.ulid.clone(),
+            level: meta.level,
+            min_ms: meta.min_ms,
+            max_ms: meta.max_ms,
+            created_ms: created_ms(&meta.ulid),
+            memory: memory_of(meta),
+        }
+    }
+}
+
 /// Bytes of memory that a block takes as an input of a merge, about: of every series its hash, its type and the numbers of its
 /// labels' values, each value once, and the pages of so many series as are read at once.
 #[must_use]
@@ -72,16 +88,26 @@ pub struct CompactionPlan {
 /// whatever can be merged now.
 #[must_use]
 pub fn plan(blocks: &[Candidate], now_ms: i64, options: CompactionOptions, force: bool) -> Option<CompactionPlan> {
-    let mut days: Vec<i64> = blocks.iter().map(|block| day_of(block.min_ms)).collect();
-    days.sort_unstable();
-    days.dedup();
-    days.into_iter().find_map(|day| {
-        let of_day: Vec<&Candidate> = blocks.iter().filter(|block| day_of(block.min_ms) == day).collect();
+    by_day(blocks).into_iter().find_map(|(day, of_day)| {
         is_due(&of_day, day, now_ms, options, force).then(|| {
             let fitting = fitting(&of_day, options.memory_max);
             CompactionPlan { inputs: fitting.iter().map(|block| block.ulid.clone()).collect(), level: 1 }
         })
     })
+}
+
+/// How many days wait to be merged.
+#[must_use]
+pub fn backlog(blocks: &[Candidate], now_ms: i64, options: CompactionOptions) -> usize {
+    by_day(blocks).into_iter().filter(|(day, of_day)| is_due(of_day, *day, now_ms, options, false)).count()
+}
+
+fn by_day(blocks: &[Candidate]) -> BTreeMap<i64, Vec<&Candidate>> {
+    let mut days: BTreeMap<i64, Vec<&Candidate>> = BTreeMap::new();
+    for block in blocks {
+        days.entry(day_of(block.min_ms)).or_default().push(block);
+    }
+    days
 }
 
 /// The first of the blocks that fit into memory together, two at least: merging these keeps the order of all.
@@ -139,6 +165,8 @@ mod tests {
         let day = [(0, 0, 3), (0, 10, 13), (0, 22, 25), (0, 24, 27)];
         assert_eq!(inputs(&day, 25, false), None);
         assert_eq!(inputs(&day, 26, false), Some("0 1 2".into()));
+        let backlog = |now| backlog(&blocks(&day), now * HOUR, CompactionOptions::default());
+        assert_eq!([25, 26, 50].map(backlog), [0, 1, 2]);
     }
 
     #[test]

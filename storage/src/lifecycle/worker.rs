@@ -11,7 +11,7 @@ use super::publish::{Change, publish};
 use super::relief::Relief;
 use super::retention;
 use super::window::due_boundary;
-use crate::block::meta::{BlockMeta, created_ms};
+use crate::block::meta::BlockMeta;
 use crate::block::read::Block;
 use crate::engine::Flush;
 use crate::error::ErrorKind;
@@ -387,7 +387,7 @@ impl Lifecycle {
         let view = self.shared.view();
         let can_merge = |block: &&Block| block.meta().resolution_ms == 0 && self.can_read(block.meta());
         let raw: Vec<&Block> = view.blocks.iter().filter(can_merge).collect();
-        let candidates: Vec<_> = raw.iter().map(|block| candidate(block.meta())).collect();
+        let candidates: Vec<_> = raw.iter().map(|block| compaction_plan::Candidate::of(block.meta())).collect();
         let mut options = self.shared.options.compaction;
         options.memory_max = options.memory_max.min(self.shared.options.merge_bytes_max);
         let Some(plan) = compaction_plan::plan(&candidates, now_ms(), options, force) else { return Ok(false) };
@@ -499,17 +499,6 @@ impl Lifecycle {
 
 fn duration_ms(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
-}
-
-fn candidate(meta: &BlockMeta) -> compaction_plan::Candidate {
-    compaction_plan::Candidate {
-        ulid: meta.ulid.clone(),
-        level: meta.level,
-        min_ms: meta.min_ms,
-        max_ms: meta.max_ms,
-        created_ms: created_ms(&meta.ulid),
-        memory: compaction_plan::memory_of(meta),
-    }
 }
 
 fn retention_candidate(meta: &BlockMeta) -> retention::Candidate {

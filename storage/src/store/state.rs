@@ -1,9 +1,12 @@
 //! What an operator wants to know about blocks and their lifecycle.
 
 use super::Store;
+use crate::block::meta::BlockMeta;
 use crate::block::read::CacheFigures;
 use crate::bucket::BucketSnapshot;
+use crate::lifecycle::compaction_plan::{Candidate, backlog};
 use crate::lifecycle::damage::DamagedBlock;
+use crate::wal::pool::now_ms;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -86,6 +89,8 @@ pub struct StoreStats {
     pub flush: WorkStats,
     /// Merges of blocks.
     pub compaction: WorkStats,
+    /// Days of which blocks wait to be merged.
+    pub compaction_backlog: u64,
     /// Collections of garbage.
     pub collection: WorkStats,
     /// Bytes that collections gave back.
@@ -152,14 +157,20 @@ impl Store {
             group.max_ms = group.max_ms.max(meta.max_ms);
         }
         let counters = &shared.counters;
+        let damaged = shared.damage.list(&view.manifest);
+        let is_merged = |meta: &BlockMeta| meta.resolution_ms == 0 && damaged.iter().all(|of| of.ulid != meta.ulid);
+        let raw = view.blocks.iter().map(|block| &**block.meta()).filter(|meta| is_merged(meta));
+        let candidates: Vec<_> = raw.map(Candidate::of).collect();
+        let compaction_backlog = backlog(&candidates, now_ms(), shared.options.compaction) as u64;
         StoreStats {
             away: view.away.as_ref().map(|away| Arc::clone(&away.why)),
             manifest_version: view.manifest.version,
             blocks: groups,
-            damaged: shared.damage.list(&view.manifest),
+            damaged,
             tombstones: view.manifest.tombstones.len() as u64,
             flush: counters.flush.stats(),
             compaction: counters.compaction.stats(),
+            compaction_backlog,
             collection: counters.collection.stats(),
             collected_bytes: counters.collected_bytes.load(Ordering::Relaxed),
             expired_blocks: counters.expired_blocks.load(Ordering::Relaxed),
