@@ -165,7 +165,8 @@ impl<'q> Evaluator<'_, 'q> {
         }
         let message = "sort is ineffective for range queries since results are always ordered by labels".to_owned();
         self.exec.annotate(Severity::Warning, message, node.ordinal, node.span);
-        Ok(inner)
+        // By value only floats can be sorted; the others are gone here, too.
+        Ok(if key == sort::Key::Value { mapped_floats(inner, |_| {}) } else { inner })
     }
 
     fn histogram(&self, call: &CallNode, node: &Node, scope: Scope) -> Result<Vector<'q>> {

@@ -122,7 +122,8 @@ pub fn parse(text: &str) -> Result<Vec<Command>, ScriptError> {
         if line.is_empty() {
             continue;
         }
-        let word = line.split(char::is_whitespace).next().unwrap_or_default().to_lowercase();
+        let first = line.split(char::is_whitespace).next().unwrap_or_default();
+        let word = first.to_lowercase();
         let fail = |line: usize, reason: String| ScriptError { line: line + 1, reason };
         if word == "clear" {
             commands.push(Command::Clear);
@@ -131,10 +132,11 @@ pub fn parse(text: &str) -> Result<Vec<Command>, ScriptError> {
         let block_end = lines[at..].iter().position(|line| line.is_empty()).map_or(lines.len(), |n| at + n);
         let block: Vec<(usize, &str)> = (at..block_end).map(|i| (i, lines[i])).collect();
         at = block_end;
+        let command = format!("{word}{}", &line[first.len()..]);
         let command = if word.starts_with("load") {
-            parse_load(line, start + 1, &block).map(Command::Load)
+            parse_load(&command, start + 1, &block).map(Command::Load)
         } else if word.starts_with("eval") {
-            parse_eval(line, start + 1, &block).map(|eval| Command::Eval(Box::new(eval)))
+            parse_eval(&command, start + 1, &block).map(|eval| Command::Eval(Box::new(eval)))
         } else {
             Err((start, format!("unknown command `{word}`")))
         };
@@ -254,6 +256,16 @@ fn parse_expectation(line: &str, expect: &mut Expect) -> Result<bool, String> {
         }
         return Ok(false);
     }
+    if expect.fail.is_some() {
+        if let Some(text) = line.strip_prefix("expected_fail_message") {
+            expect.fail = Some(Pattern::parse(&format!(" msg:{text}"))?);
+            return Ok(true);
+        }
+        if let Some(pattern) = line.strip_prefix("expected_fail_regexp") {
+            expect.fail = Some(Pattern::parse(&format!(" regex:{}", pattern.trim()))?);
+            return Ok(true);
+        }
+    }
     if let Some(number) = parse_number(line) {
         expect.scalar = Some(number);
         return Ok(true);
@@ -263,15 +275,21 @@ fn parse_expectation(line: &str, expect: &mut Expect) -> Result<bool, String> {
     Ok(false)
 }
 
+/// An integer in any of Go's notations, or a float.
 fn parse_number(text: &str) -> Option<f64> {
-    let unsigned = text.trim_start_matches(['+', '-']);
+    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
     let sign = if text.starts_with('-') { -1.0 } else { 1.0 };
-    for (prefix, radix) in [("0x", 16), ("0X", 16), ("0b", 2), ("0o", 8)] {
-        if let Some(digits) = unsigned.strip_prefix(prefix) {
-            return i64::from_str_radix(digits, radix).ok().map(|value| sign * value as f64);
+    let integer = |digits: &str, radix| i64::from_str_radix(&digits.replace('_', ""), radix).ok();
+    for (prefix, radix) in [("0x", 16), ("0X", 16), ("0b", 2), ("0B", 2), ("0o", 8), ("0O", 8), ("0", 8)] {
+        let Some(digits) = unsigned.strip_prefix(prefix).filter(|digits| !digits.starts_with(['+', '-'])) else {
+            continue;
+        };
+        if let Some(value) = integer(digits, radix) {
+            return Some(sign * value as f64);
         }
     }
-    text.parse().ok()
+    let is_number = unsigned.starts_with(|c: char| c.is_ascii_digit());
+    if is_number { text.replace('_', "").parse().ok() } else { text.parse().ok() }
 }
 
 #[cfg(test)]
@@ -287,6 +305,36 @@ mod tests {
         let Command::Eval(eval) = &commands[2] else { panic!("an eval") };
         assert_eq!((eval.line, eval.expression.as_str()), (6, "x + 1"));
         assert!(eval.expect.warnings[0].matches("odd (1:1)") && eval.expect.series.len() == 1);
+    }
+
+    #[test]
+    fn numbers_are_those_of_go() {
+        let cases = [("0x1F", 31.0), ("-0b11", -3.0), ("0O17", 15.0), ("010", 8.0), ("1_000", 1000.0), ("0", 0.0)];
+        for (text, value) in cases.into_iter().chain([("0.5", 0.5), ("-1e3", -1000.0), ("+Inf", f64::INFINITY)]) {
+            assert_eq!(parse_number(text), Some(value), "{text}");
+        }
+        assert!(parse_number("-0").is_some_and(f64::is_sign_negative) && parse_number("NaN").is_some_and(f64::is_nan));
+        assert_eq!([parse_number("x"), parse_number("0x"), parse_number("0x-1"), parse_number("{}")], [None; 4]);
+    }
+
+    #[test]
+    fn failures_may_be_described_below_the_old_command() {
+        let fail = |lines: &str| {
+            let commands = parse(&format!("eval_fail instant at 1m x\n{lines}")).expect("a script");
+            let Some(Command::Eval(eval)) = commands.into_iter().next() else { panic!("an eval") };
+            eval.expect.fail.expect("a failure")
+        };
+        let message = fail("  expected_fail_message it is so\n");
+        assert!(message.matches("it is so") && !message.matches("it is so not"));
+        let pattern = fail("  expected_fail_regexp i[st] so$\n");
+        assert!(pattern.matches("it is so") && !pattern.matches("so it is"));
+        assert!(fail("").matches("anything"));
+    }
+
+    #[test]
+    fn commands_may_be_in_capitals() {
+        let text = "LOAD 5m\n  X 1\n\nEval instant at 0m X\n  X 1\n\nCLEAR\n";
+        assert_eq!(parse(text).expect("a script").len(), 3);
     }
 
     #[test]

@@ -52,6 +52,14 @@ pub(crate) fn best(values: &[f64], better: impl Fn(f64, f64) -> bool) -> f64 {
     numbers.fold(f64::NAN, |best, value| if best.is_nan() || better(value, best) { value } else { best })
 }
 
+/// When the best of the numbers was, the last one of equals.
+fn time_of_best(samples: &[(i64, f64)], as_good: impl Fn(f64, f64) -> bool) -> i64 {
+    let better = |best: (i64, f64), sample: &(i64, f64)| {
+        if best.1.is_nan() || as_good(sample.1, best.1) { *sample } else { best }
+    };
+    samples.iter().fold((0, f64::NAN), better).0
+}
+
 pub(crate) fn variance(values: &[f64]) -> f64 {
     if values.iter().any(|value| !value.is_finite()) {
         return f64::NAN;
@@ -130,6 +138,27 @@ pub(crate) fn fold(name: &str, samples: &[(i64, f64)], scalars: &[f64], start: i
         "stddev_over_time" => variance(&values).sqrt(),
         "quantile_over_time" => quantile(scalars[0], &values),
         "ts_of_last_over_time" => seconds(last.0),
+        "ts_of_first_over_time" => seconds(first.0),
+        "ts_of_min_over_time" => seconds(time_of_best(samples, |a, b| a <= b)),
+        "ts_of_max_over_time" => seconds(time_of_best(samples, |a, b| a >= b)),
+        "mad_over_time" if values.iter().any(|value| value.is_nan()) => f64::NAN,
+        "mad_over_time" => {
+            let median = quantile(0.5, &values);
+            quantile(0.5, &values.iter().map(|value| (value - median).abs()).collect::<Vec<_>>())
+        }
+        "double_exponential_smoothing" if n >= 2 => {
+            let (mut level, mut trend) = (values[0], values[1] - values[0]);
+            for (i, value) in values.iter().enumerate().skip(1) {
+                let next = scalars[0] * value + (1.0 - scalars[0]) * (level + trend);
+                let change = next - level;
+                level = next;
+                if i + 1 < n {
+                    trend = scalars[1] * change + (1.0 - scalars[1]) * trend;
+                }
+            }
+            level
+        }
+        "double_exponential_smoothing" => return None,
         "changes" => values.windows(2).filter(|w| w[0] != w[1] && !(w[0].is_nan() && w[1].is_nan())).count() as f64,
         "resets" => values.windows(2).filter(|w| w[1] < w[0]).count() as f64,
         "irate" | "idelta" if n >= 2 => {

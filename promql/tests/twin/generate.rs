@@ -199,9 +199,23 @@ fn composite(inner: BoxedStrategy<String>) -> BoxedStrategy<String> {
         Just("present_over_time"),
         Just("absent_over_time"),
         Just("ts_of_last_over_time"),
+        Just("ts_of_first_over_time"),
+        Just("ts_of_min_over_time"),
+        Just("ts_of_max_over_time"),
+        Just("mad_over_time"),
     ];
-    let simple =
-        prop_oneof![Just("abs"), Just("ceil"), Just("sqrt"), Just("timestamp"), Just("absent"), Just("-"), Just("+")];
+    let simple = prop_oneof![
+        Just("abs"),
+        Just("ceil"),
+        Just("floor"),
+        Just("sqrt"),
+        Just("timestamp"),
+        Just("absent"),
+        Just("sort"),
+        Just("sort_desc"),
+        Just("-"),
+        Just("+")
+    ];
     let aggregations = prop_oneof![
         Just("sum"),
         Just("avg"),
@@ -230,6 +244,10 @@ fn composite(inner: BoxedStrategy<String>) -> BoxedStrategy<String> {
         5 => (one_range, range()).prop_map(|(f, r)| format!("{f}({r})")),
         1 => (scalar(), range()).prop_map(|(s, r)| format!("quantile_over_time({s}, {r})")),
         1 => range().prop_map(|r| format!("predict_linear({r}, 60)")),
+        1 => range().prop_map(|r| format!("double_exponential_smoothing({r}, 0.3, 0.6)")),
+        1 => inner.clone().prop_map(|v| format!(r#"label_join({v}, "n", "+", "i", "none", "j")"#)),
+        1 => inner.clone().prop_map(|v| format!(r#"label_replace({v}, "n", "$1-${{rest}}-$none", "i", "([0-4])(?P<rest>.*)")"#)),
+        1 => (grouping(), selector()).prop_map(|(g, v)| format!(r#"count_values{g} ("v", {v})"#)),
         2 => (simple, inner.clone()).prop_map(|(f, v)| format!("{f}({v})")),
         1 => (inner.clone(), scalar(), scalar()).prop_map(|(v, a, b)| format!("clamp({v}, {a}, {b})")),
         4 => (aggregations.clone(), grouping(), inner.clone()).prop_map(|(a, g, v)| format!("{a}{g} ({v})")),
@@ -300,7 +318,17 @@ fn first_snapped(query: &str) -> Option<(&str, &str, &str)> {
 }
 
 fn compares_rounded_alone(query: &str) -> bool {
-    const INSIDE: [&str; 6] = ["rate((", "increase((", "resets((", "changes((", "ceil(", "sqrt("];
+    const INSIDE: [&str; 9] = [
+        "rate((",
+        "increase((",
+        "resets((",
+        "changes((",
+        "ceil(",
+        "floor(",
+        "sqrt(",
+        "ts_of_min_over_time((",
+        "ts_of_max_over_time((",
+    ];
     const ANYWHERE: [&str; 7] = ["%", " ==", " !=", " <", " >", " <=", " >="];
     const ROUNDING: [&str; 10] =
         ["avg", "std", "/", "quantile", "rate(", "increase(", "delta(", "deriv(", "predict_linear(", "sqrt("];

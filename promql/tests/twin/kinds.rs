@@ -31,6 +31,7 @@ pub(crate) fn fold_kinds(
         "first_over_time" => first.1.clone(),
         "last_over_time" => last.1.clone(),
         "ts_of_last_over_time" => Cell::Float(last.0 as f64 / 1000.0),
+        "ts_of_first_over_time" => Cell::Float(first.0 as f64 / 1000.0),
         "resets" => pairs(is_reset),
         "changes" => pairs(is_change),
         "sum_over_time" | "avg_over_time" | "rate" | "increase" | "delta" if is_mixed => return None,

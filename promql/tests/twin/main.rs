@@ -16,6 +16,7 @@ mod naive;
 mod operators;
 mod starts;
 mod tiers;
+mod vectors;
 
 use cell::{Cell, Hist};
 use many::{many_histograms, many_series};

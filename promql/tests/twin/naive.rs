@@ -10,6 +10,7 @@ use crate::folds::*;
 use crate::kinds::fold_kinds;
 use crate::matching::{absent_labels, unique};
 use crate::starts::fold_started;
+use crate::vectors::value_text;
 use model::labels::Labels;
 use model::sample::is_stale_marker;
 use promql::ast::*;
@@ -86,7 +87,7 @@ impl Naive<'_> {
         }
     }
 
-    fn vector(&self, expr: &Expr, at: i64) -> Result<Vec<Element>> {
+    pub(crate) fn vector(&self, expr: &Expr, at: i64) -> Result<Vec<Element>> {
         match self.eval(expr, at)? {
             Value::Vector(elements) => Ok(elements),
             Value::Scalar(_) => panic!("not a vector: {expr:?}"),
@@ -101,7 +102,7 @@ impl Naive<'_> {
     }
 
     /// Changes every float and drops histograms; the result is another metric.
-    fn renamed(&self, elements: Vec<Element>, f: impl Fn(f64) -> Option<f64>) -> Result<Value> {
+    pub(crate) fn renamed(&self, elements: Vec<Element>, f: impl Fn(f64) -> Option<f64>) -> Result<Value> {
         self.renamed_cells(elements, |cell| f(cell.float()?).map(Cell::Float))
     }
 
@@ -322,7 +323,7 @@ impl Naive<'_> {
                 });
                 self.renamed(answers.collect(), Some)
             }
-            other => panic!("not generated: {other}"),
+            _ => self.of_vector(call, at),
         }
     }
 
@@ -408,6 +409,19 @@ impl Naive<'_> {
         }
         let mut result = Vec::new();
         for (labels, members) in groups {
+            if let (AggregateOp::CountValues, Some(Expr::String(name))) = (aggregation.op, aggregation.param.as_deref())
+            {
+                let mut counts: BTreeMap<String, f64> = BTreeMap::new();
+                members.iter().filter_map(|member| value_text(&member.value)).for_each(|text| {
+                    *counts.entry(text).or_default() += 1.0;
+                });
+                result.extend(counts.into_iter().map(|(text, count)| Element {
+                    labels: labels.with(&String::from_utf8_lossy(&name.value), &text),
+                    drops_name: false,
+                    value: Cell::Float(count),
+                }));
+                continue;
+            }
             let values: Vec<f64> = members.iter().filter_map(|member| member.value.float()).collect();
             let histograms: Vec<&Hist> = members.iter().filter_map(|member| member.value.histogram()).collect();
             let drops_name = members.iter().any(|member| member.drops_name);

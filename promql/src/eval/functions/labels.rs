@@ -16,7 +16,8 @@ pub(crate) fn replace<'q>(
     steps: usize,
     exec: &Exec<'q>,
 ) -> Result<Vector<'q>, QueryError> {
-    let regex = std::str::from_utf8(pattern).ok().and_then(|pattern| Regex::new(pattern).ok());
+    // Put into a group as text, as Prometheus does: a quotation that does not end takes the bracket along, and is refused.
+    let regex = std::str::from_utf8(pattern).ok().and_then(|pattern| Regex::new(&format!("^(?s:{pattern})$")).ok());
     let regex = regex.ok_or_else(|| QueryError::LabelReplacePattern(String::from_utf8_lossy(pattern).into_owned()))?;
     let target = label_name(target, "destination label name in label_replace(): ")?;
     let change = Change::Replace {

@@ -190,7 +190,8 @@ fn range(inner: BoxedStrategy<String>) -> BoxedStrategy<String> {
 
 /// Arms are boxed: their generators would not fit the stack of a test otherwise.
 fn composite(inner: BoxedStrategy<String>) -> BoxedStrategy<String> {
-    let functions = select(&["histogram_count", "histogram_sum", "histogram_avg", "abs", "timestamp", "absent", "-"]);
+    let functions =
+        select(&["histogram_count", "histogram_sum", "histogram_avg", "abs", "sort", "timestamp", "absent", "-"]);
     let aggregations = select(&["sum", "sum", "sum", "avg", "avg", "count", "group", "max"]);
     let operators = || select(&["+", "-", "*", "/", ">", "< bool"]);
     let sets = select(&["and", "or", "unless"]);
