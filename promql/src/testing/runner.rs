@@ -12,6 +12,7 @@ use crate::engine::{Engine, EngineOptions, QueryContext, QueryError};
 use crate::parse::{ParseOptions, parse};
 use crate::source::SeriesSource;
 use crate::value::{QueryResult, QueryValue, SampleValue, VectorSample};
+use std::cell::Cell;
 use std::sync::Arc;
 
 /// What came of one file.
@@ -21,6 +22,8 @@ pub struct Outcome {
     pub passed: usize,
     /// Evals that did not.
     pub failed: Vec<Failure>,
+    /// Queries that were evaluated: each eval in all its forms, until one of them failed.
+    pub runs: usize,
 }
 
 /// An eval that did not pass.
@@ -65,12 +68,16 @@ pub fn run_on(
             Command::Load(load) => {
                 fill(&mut source, &load).map_err(|reason| ScriptError { line: load.line, reason })?;
             }
-            Command::Eval(eval) => match with(&source, &|source| (Attempt { engine, source, eval: &eval }).run()) {
-                Ok(()) => outcome.passed += 1,
-                Err(reason) => {
-                    outcome.failed.push(Failure { line: eval.line, expression: eval.expression, reason });
+            Command::Eval(eval) => {
+                let runs = Cell::new(0);
+                match with(&source, &|source| (Attempt { engine, source, eval: &eval, runs: &runs }).run()) {
+                    Ok(()) => outcome.passed += 1,
+                    Err(reason) => {
+                        outcome.failed.push(Failure { line: eval.line, expression: eval.expression, reason });
+                    }
                 }
-            },
+                outcome.runs += runs.get();
+            }
         }
     }
     Ok(outcome)
@@ -111,6 +118,7 @@ struct Attempt<'a> {
     engine: &'a Engine,
     source: &'a dyn SeriesSource,
     eval: &'a Eval,
+    runs: &'a Cell<usize>,
 }
 
 impl Attempt<'_> {
@@ -138,6 +146,7 @@ impl Attempt<'_> {
         &self,
         query: impl FnOnce(&Engine, &QueryContext<'_>) -> Result<QueryResult, QueryError>,
     ) -> Result<QueryResult, QueryError> {
+        self.runs.set(self.runs.get() + 1);
         let budget = Budget::new(BudgetLimits { samples_max: 10_000, ..BudgetLimits::default() });
         query(self.engine, &QueryContext::new(self.source, &budget))
     }
