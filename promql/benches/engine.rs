@@ -4,7 +4,9 @@
 //! source copies its columns, about 0.3 ns per sample; series of one target share their timestamps, as scraped ones do.
 //! Time is that of the thread on a CPU, so that a busy machine does not matter; where the kernel does not tell, wall time.
 
-use criterion::measurement::{Measurement, ValueFormatter, WallTime};
+mod cpu_time;
+
+use cpu_time::CpuTime;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use model::labels::Labels;
 use model::sample::{Sample, SampleColumns};
@@ -94,48 +96,6 @@ impl SeriesSet for Counters {
         let times = &self.timelines[index / SERIES_PER_TARGET];
         let newest = times.partition_point(|t| *t <= at_ms).checked_sub(1).filter(|i| times[*i] > after_ms);
         Ok(newest.map(|i| Sample { timestamp_ms: times[i], value: self.values[index][i] }))
-    }
-}
-
-/// The time that this thread has spent on a CPU.
-struct CpuTime;
-
-/// In nanoseconds since some moment.
-fn cpu_time() -> u64 {
-    let told = std::fs::read_to_string("/proc/thread-self/schedstat");
-    let on_cpu = told.ok().and_then(|text| text.split(' ').next().and_then(|first| first.parse().ok()));
-    on_cpu.unwrap_or_else(|| {
-        static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
-        START.get_or_init(std::time::Instant::now).elapsed().as_nanos() as u64
-    })
-}
-
-impl Measurement for CpuTime {
-    type Intermediate = u64;
-    type Value = u64;
-
-    fn start(&self) -> u64 {
-        cpu_time()
-    }
-
-    fn end(&self, start: u64) -> u64 {
-        cpu_time() - start
-    }
-
-    fn add(&self, a: &u64, b: &u64) -> u64 {
-        a + b
-    }
-
-    fn zero(&self) -> u64 {
-        0
-    }
-
-    fn to_f64(&self, value: &u64) -> f64 {
-        *value as f64
-    }
-
-    fn formatter(&self) -> &dyn ValueFormatter {
-        WallTime.formatter()
     }
 }
 
