@@ -145,6 +145,12 @@ impl Budget {
         self.samples_peak.load(Ordering::Relaxed)
     }
 
+    /// The bytes held now.
+    #[must_use]
+    pub fn bytes_held(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
     /// The most bytes held at once so far.
     #[must_use]
     pub fn bytes_peak(&self) -> usize {

@@ -51,7 +51,11 @@ pub(crate) struct Evaluator<'e, 'q> {
 /// What is left to do for a tree of binary operators.
 enum Step<'a> {
     Visit(&'a Node),
-    Operate(&'a Node),
+    /// Its operands are done; before them, so many bytes were held.
+    Operate {
+        node: &'a Node,
+        held_before: usize,
+    },
 }
 
 type Result<T> = std::result::Result<T, QueryError>;
@@ -66,14 +70,20 @@ impl<'q> Evaluator<'_, 'q> {
         while let Some(step) = work.pop() {
             match step {
                 Step::Visit(node) => match node.operands() {
-                    Some([left, right]) => work.extend([Step::Operate(node), Step::Visit(right), Step::Visit(left)]),
-                    None => values.push(self.profiled(node, || self.operand(node, scope))?),
+                    Some([left, right]) => {
+                        let operate = Step::Operate { node, held_before: self.exec.budget.bytes_held() };
+                        work.extend([operate, Step::Visit(right), Step::Visit(left)]);
+                    }
+                    None => {
+                        let held_before = self.exec.budget.bytes_held();
+                        values.push(self.profiled(node, held_before, || self.operand(node, scope))?);
+                    }
                 },
-                Step::Operate(node) => {
+                Step::Operate { node, held_before } => {
                     let (Some(right), Some(left)) = (values.pop(), values.pop()) else {
                         unreachable!("both operands were evaluated before")
                     };
-                    values.push(self.profiled(node, || self.operation(node, left, right, scope))?);
+                    values.push(self.profiled(node, held_before, || self.operation(node, left, right, scope))?);
                 }
             }
         }
@@ -81,11 +91,17 @@ impl<'q> Evaluator<'_, 'q> {
     }
 
     /// Counts what evaluating a node takes, when the query is to be explained.
-    fn profiled(&self, node: &Node, evaluate: impl FnOnce() -> Result<Value<'q>>) -> Result<Value<'q>> {
+    fn profiled(
+        &self,
+        node: &Node,
+        held_before: usize,
+        evaluate: impl FnOnce() -> Result<Value<'q>>,
+    ) -> Result<Value<'q>> {
         let Some(counters) = self.exec.profiled(node.ordinal) else { return evaluate() };
         let started = Instant::now();
         let value = evaluate()?;
         counters.add_time(started.elapsed());
+        counters.held(self.exec.budget.bytes_held().saturating_sub(held_before));
         Ok(match value {
             Value::Vector(inner) => Value::Vector(Arc::new(Profiled { inner, ordinal: node.ordinal })),
             other => other,

@@ -42,8 +42,11 @@ pub struct Actual {
     pub series: u64,
     /// Samples read, or values given.
     pub samples: u64,
-    /// Time of all threads together, that of the parts inside included; ranges are read by the function around them.
-    pub time: Option<Duration>,
+    /// Bytes that its result held when it was put together, those of parts inside that it keeps included; of a range, the
+    /// samples of one series at once. What passes through series by series holds nothing.
+    pub bytes: u64,
+    /// Time of all threads together, that of the parts inside included.
+    pub time: Duration,
 }
 
 /// Puts an explanation together.
@@ -60,7 +63,8 @@ pub(crate) fn explanation(
         let actual = counters.map(|counters| Actual {
             series: counters.series(),
             samples: counters.samples(),
-            time: matches!(placed.part, Part::Node(_)).then(|| counters.time()),
+            bytes: counters.bytes(),
+            time: counters.time(),
         });
         ExplainedPart {
             depth: placed.depth,

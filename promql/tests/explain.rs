@@ -1,11 +1,14 @@
 //! What `explain` says of a query before and after it is evaluated.
 
+use model::histogram::Histogram;
 use model::labels::Labels;
 use promql::budget::{Budget, BudgetLimits};
 use promql::engine::{Engine, EngineOptions, Foresight, QueryContext, QueryError};
 use promql::explain::Explanation;
 use promql::testing::memory::MemorySource;
 use promql::{ParseOptions, parse};
+use std::sync::Arc;
+use std::time::Duration;
 
 /// 60 series of four jobs, a sample each 15 seconds for an hour.
 fn source() -> MemorySource {
@@ -57,6 +60,25 @@ fn parts_come_before_those_inside_them_with_estimates_that_come_true() {
     let read = &explanation.parts[3];
     assert_eq!((read.estimate.samples, read.actual.unwrap().samples), (8340, 8340));
     assert_eq!((explanation.estimate.series, explanation.estimate.samples), (60, 8340));
+    // Every part tells what it held and how long it took: the sum a table, the range one series at once, the rate nothing.
+    let actual = |n: usize| explanation.parts[n].actual.unwrap();
+    assert!((4 * 31 * 8..4 * 31 * 8 + 4000).contains(&actual(1).bytes), "{}", actual(1).bytes);
+    assert_eq!((actual(2).bytes, actual(3).bytes), (0, 139 * 16));
+    assert!(actual(3).time > Duration::ZERO && actual(3).time < actual(2).time && actual(2).time < actual(1).time);
+}
+
+#[test]
+fn native_histograms_in_ranges_are_samples() {
+    let mut source = MemorySource::new();
+    let labels = Labels::from_pairs([("__name__", "h")]).expect("one name");
+    source.append_histograms(&labels, (0..240).map(|n| (n * 15_000, Arc::new(Histogram::default()))));
+    let budget = Budget::default();
+    let context = QueryContext { foresight: Foresight::Explain, ..QueryContext::new(&source, &budget) };
+    let expr = parse("histogram_count(rate(h[5m]))", &ParseOptions::all()).expect("it is an expression");
+    let answer = Engine::default().instant(&expr, END_MS - 1, &context).unwrap();
+    let read = answer.explanation.unwrap().parts.last().unwrap().actual.unwrap();
+    assert_eq!((read.series, read.samples), (1, 20));
+    assert!(read.bytes >= 20 * 16, "{}", read.bytes);
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod wanted;
 pub(crate) use wanted::{INSTANT_FIELDS, Wanted, fields};
 
 use super::exec::{Samples, Worker};
+use super::profile::Reading;
 use super::range::WindowInput;
 use super::range_call::{RangeCall, without_stale_markers};
 use super::row::Row;
@@ -186,6 +187,7 @@ impl Tiers {
         columns: &mut SampleColumns,
         out: &mut Row,
     ) -> Result<(), QueryError> {
+        let reading = Reading::begin(worker.exec, call.range_ordinal);
         let set = selection.set.as_ref();
         let read = self.span_read((call.look.first(), call.look.last()), call.range_ms);
         let token = self.read_samples(set, index, read, columns)?;
@@ -194,9 +196,7 @@ impl Tiers {
         runs.iter_mut().for_each(Run::drop_empty);
         let buckets: usize = runs.iter().map(|run| run.columns.len()).sum();
         worker.hold_samples(columns.len() + buckets * SAMPLES_PER_BUCKET)?;
-        if let Some(counters) = worker.exec.profiled(call.range_ordinal) {
-            counters.count(1, (columns.len() + buckets) as u64);
-        }
+        reading.end(columns.len() + buckets, columns.len() + buckets * SAMPLES_PER_BUCKET);
         if columns.is_empty() && buckets == 0 {
             out.reset(call.steps.count);
             return Ok(());

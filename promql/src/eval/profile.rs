@@ -1,6 +1,6 @@
 //! What each part of a plan really took, for `explain`.
 
-use super::exec::Worker;
+use super::exec::{Exec, Worker};
 use super::row::Row;
 use super::vector::{SeriesVector, Vector};
 use crate::query_error::QueryError;
@@ -9,6 +9,9 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+
+/// A time and a value.
+const SAMPLE_BYTES: usize = 16;
 
 /// Counters of every part of one plan, by ordinal.
 #[derive(Debug, Default)]
@@ -21,6 +24,7 @@ pub(crate) struct Profile {
 pub(crate) struct Counters {
     series: AtomicU64,
     samples: AtomicU64,
+    bytes: AtomicU64,
     nanoseconds: AtomicU64,
 }
 
@@ -45,6 +49,11 @@ impl Counters {
         self.samples.load(Ordering::Relaxed)
     }
 
+    /// The most bytes that it held at once.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
     /// Time of all threads together, that of the parts inside included.
     pub(crate) fn time(&self) -> Duration {
         Duration::from_nanos(self.nanoseconds.load(Ordering::Relaxed))
@@ -55,8 +64,32 @@ impl Counters {
         self.samples.fetch_add(samples, Ordering::Relaxed);
     }
 
+    /// Remembers how much it held at one time.
+    pub(crate) fn held(&self, bytes: usize) {
+        self.bytes.fetch_max(bytes as u64, Ordering::Relaxed);
+    }
+
     pub(crate) fn add_time(&self, time: Duration) {
         self.nanoseconds.fetch_add(time.as_nanos() as u64, Ordering::Relaxed);
+    }
+}
+
+/// The reading of a range of one series.
+pub(crate) struct Reading<'e>(Option<(&'e Counters, Instant)>);
+
+impl<'e> Reading<'e> {
+    /// Starts the clock when the query is to be explained.
+    pub(crate) fn begin(exec: &'e Exec<'_>, ordinal: u32) -> Self {
+        Self(exec.profiled(ordinal).map(|counters| (counters, Instant::now())))
+    }
+
+    /// So many samples and buckets were read, which take as much memory as `held` samples.
+    pub(crate) fn end(&self, samples: usize, held: usize) {
+        if let Some((counters, started)) = self.0 {
+            counters.add_time(started.elapsed());
+            counters.count(1, samples as u64);
+            counters.held(held * SAMPLE_BYTES);
+        }
     }
 }
 

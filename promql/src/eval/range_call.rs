@@ -6,6 +6,7 @@
 use super::buckets;
 use super::exec::{Counting, Exec, Samples, Worker};
 use super::extended::Extension;
+use super::profile::Reading;
 use super::range::kinds::Kinds;
 use super::range::{RangeFunction, WindowInput, starts};
 use super::remarks::{self, Place};
@@ -228,10 +229,11 @@ impl RangeCall<'_> {
         {
             return tiers.fold(self, (selection, index), fields, worker, columns, out);
         }
+        let reading = Reading::begin(worker.exec, self.range_ordinal);
         let Loaded { token, extras } = self.input.load(index, (after_ms, until_ms), with_starts, worker, columns)?;
-        if let Some(counters) = worker.exec.profiled(self.range_ordinal) {
-            counters.count(1, columns.len() as u64);
-        }
+        let (histograms, more) =
+            extras.as_ref().map_or((0, 0), |extras| (extras.histograms.timestamps_ms.len(), extras.samples()));
+        reading.end(columns.len() + histograms, columns.len() + more);
         let has_histograms = extras.as_ref().is_some_and(|extras| !extras.histograms.is_empty());
         if columns.is_empty() && !has_histograms {
             out.reset(self.steps.count);

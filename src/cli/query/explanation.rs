@@ -39,6 +39,8 @@ struct Cost {
 struct Actual {
     series: u64,
     samples: u64,
+    /// Servers of earlier versions do not say them of every part.
+    bytes: Option<u64>,
     seconds: Option<f64>,
 }
 
@@ -86,7 +88,7 @@ impl Part {
             self.steps.to_string(),
             both(self.estimate.series, self.actual.as_ref().map(|actual| actual.series)),
             both(self.estimate.samples, self.actual.as_ref().map(|actual| actual.samples)),
-            format!("~{}", self.estimate.bytes),
+            both(self.estimate.bytes, self.actual.as_ref().and_then(|actual| actual.bytes)),
             seconds.map_or_else(String::new, |seconds| format!("{:.3} ms", seconds * 1e3)),
         ]
     }
@@ -100,7 +102,7 @@ mod tests {
     fn parts_are_indented_and_estimates_stand_beside_real_figures() {
         let json = r#"{"estimate":{"series":9,"samples":90,"resultSamples":1,"bytes":8},"parts":[
             {"depth":0,"operation":"sum by ()","expression":"","steps":1,"estimate":{"series":1,"samples":1,"bytes":8},
-             "actual":{"series":1,"samples":1,"seconds":0.0015}},
+             "actual":{"series":1,"samples":1,"bytes":16,"seconds":0.0015}},
             {"depth":1,"operation":"select {__name__=\"up\"}","expression":"up","steps":1,
              "estimate":{"series":9,"samples":90,"bytes":0}}]}"#;
         let explanation: Explanation = serde_json::from_str(json).unwrap();
@@ -108,9 +110,9 @@ mod tests {
         assert_eq!(
             lines,
             [
-                r#"part                      steps  series  samples  bytes      time"#,
-                r#"sum by ()                     1  ~1 | 1   ~1 | 1     ~8  1.500 ms"#,
-                r#"  select {__name__="up"}      1      ~9      ~90     ~0"#,
+                r#"part                      steps  series  samples    bytes      time"#,
+                r#"sum by ()                     1  ~1 | 1   ~1 | 1  ~8 | 16  1.500 ms"#,
+                r#"  select {__name__="up"}      1      ~9      ~90       ~0"#,
                 "expected in all: 9 series, 90 samples read, 1 values returned, 8 bytes held",
             ]
         );

@@ -3,7 +3,6 @@
 use promql::estimate::{Cost, QueryCost};
 use promql::explain::{Actual, ExplainedPart, Explanation};
 use serde::Serialize;
-use std::time::Duration;
 
 /// An answer that is nothing but the explanation.
 #[derive(Debug, Serialize)]
@@ -56,8 +55,8 @@ struct CostView {
 struct ActualView {
     series: u64,
     samples: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    seconds: Option<f64>,
+    bytes: u64,
+    seconds: f64,
 }
 
 /// An expression is quoted up to this length.
@@ -82,10 +81,11 @@ impl<'a> PartView<'a> {
             end -= 1;
         }
         let Cost { series, samples, bytes } = part.estimate;
-        let actual = |Actual { series, samples, time }| ActualView {
+        let actual = |Actual { series, samples, bytes, time }| ActualView {
             series,
             samples,
-            seconds: time.as_ref().map(Duration::as_secs_f64),
+            bytes,
+            seconds: time.as_secs_f64(),
         };
         Self {
             depth: part.depth,
