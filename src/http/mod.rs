@@ -22,7 +22,7 @@ pub mod readiness;
 pub mod request_metrics;
 
 use api::{
-    active_queries, admin, exemplars, expression, federate, history, lifecycle, metadata, query, remote_read,
+    active_queries, admin, exemplars, expression, features, federate, history, lifecycle, metadata, query, remote_read,
     rule_backfill, rules, search, series, status, status_blocks, targets,
 };
 use axum::Router;
@@ -105,6 +105,7 @@ fn api_routes() -> Router<AppState> {
         .route("/alertmanagers", get(rules::alertmanagers))
         .route("/targets", get(targets::targets))
         .route("/scrape_pools", get(targets::scrape_pools))
+        .route("/features", get(features::features))
         .route("/status/buildinfo", get(status::build_info))
         .route("/status/runtimeinfo", get(status::runtime_info))
         .route("/status/config", get(status::config))

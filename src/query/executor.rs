@@ -20,7 +20,7 @@ use place::{Admitted, Job};
 use preparing::{Preparation, Stage, fetched};
 use promql::ast::Expr;
 use promql::budget::Budget;
-use promql::engine::{Engine, Foresight, QueryError};
+use promql::engine::{Engine, EngineOptions, Foresight, QueryError};
 use promql::explain::Explanation;
 use promql::parse::parse;
 use promql::resolution::SourceResolution;
@@ -132,6 +132,12 @@ impl QueryExecutor {
     #[must_use]
     pub fn active(&self) -> &ActiveQueries {
         &self.shared.active
+    }
+
+    /// How expressions are evaluated.
+    #[must_use]
+    pub fn engine_options(&self) -> &EngineOptions {
+        self.shared.engine.options()
     }
 
     /// Bounds and habits.

@@ -46,6 +46,11 @@ impl<'a> FunctionNames<'a> {
         Self(names)
     }
 
+    /// The names beside the built-in ones.
+    pub fn iter(&self) -> impl Iterator<Item = &'a str> {
+        self.0.iter().copied()
+    }
+
     pub(crate) fn contains(&self, name: &str) -> bool {
         self.0.contains(&name)
     }

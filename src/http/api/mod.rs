@@ -14,6 +14,7 @@ pub mod series;
 
 pub mod active_queries;
 pub mod admin;
+pub mod features;
 pub mod history;
 pub mod rule_backfill;
 pub mod rule_config;
