@@ -57,7 +57,7 @@ async fn serve(flags: ServeFlags) -> Result<(), String> {
     let switch = RouterSwitch::new(starting_app(&early));
     let stop = CancellationToken::new();
     let options = ServerOptions { connections_max: CONNECTIONS_MAX, drain_timeout: flags.drain_timeout.as_std() };
-    let server = tokio::spawn(server::serve(listener, switch.router(), stop.clone(), options));
+    let server = tokio::spawn(server::serve(listener, switch.clone(), stop.clone(), options));
     tracing::info!(address = %address, storage = %flags.storage_path.display(), "Hearth listens and opens its storage");
 
     let store = tokio::select! {

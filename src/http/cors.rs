@@ -1,9 +1,6 @@
 //! Which pages in a browser may read our answers, in the headers that Prometheus sends.
 
-use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, header};
-use axum::middleware::Next;
-use axum::response::Response;
 use regex::Regex;
 use std::sync::Arc;
 
@@ -27,7 +24,8 @@ impl AllowedOrigins {
         Ok(Self { pattern })
     }
 
-    fn add_headers(&self, origin: Option<&HeaderValue>, headers: &mut HeaderMap) {
+    /// Adds the headers to an answer for a page of `origin`.
+    pub(super) fn add_headers(&self, origin: Option<&HeaderValue>, headers: &mut HeaderMap) {
         headers.append(header::VARY, HeaderValue::from_static("Origin"));
         let Some(origin) = origin else { return };
         let fixed = [
@@ -45,14 +43,6 @@ impl AllowedOrigins {
         };
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
     }
-}
-
-/// Adds the headers to every answer.
-pub async fn middleware(State(allowed): State<AllowedOrigins>, request: Request, next: Next) -> Response {
-    let origin = request.headers().get(header::ORIGIN).cloned();
-    let mut response = next.run(request).await;
-    allowed.add_headers(origin.as_ref(), response.headers_mut());
-    response
 }
 
 #[cfg(test)]

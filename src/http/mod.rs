@@ -26,11 +26,13 @@ use api::{
     rule_backfill, rules, search, series, status, status_blocks, targets,
 };
 use axum::Router;
-use axum::extract::Request;
-use axum::http::{Method, StatusCode};
-use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::extract::{Request, State};
+use axum::http::{Method, StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
+use cors::AllowedOrigins;
+use request_metrics::RequestMetrics;
 use state::{AppState, EarlyState};
 use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
@@ -64,65 +66,64 @@ fn furnish(routes: Router, early: &EarlyState) -> Router {
     let compression = CompressionLayer::new().quality(CompressionLevel::Fastest);
     routes
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(from_fn(answer_options))
-        .layer(from_fn_with_state(early.cors.clone(), cors::middleware))
         .layer(compression)
-        .layer(from_fn_with_state(early.request_metrics.clone(), request_metrics::middleware))
+        .layer(from_fn_with_state((early.request_metrics.clone(), early.cors.clone()), around))
 }
 
 /// What can be answered only while the process is ready.
 fn conditional_routes() -> Router<AppState> {
     Router::new()
-        .nest("/api/v1", api_routes())
+        .merge(api_routes())
         .merge(api::rule_config::routes())
         .route("/federate", get(federate::federate))
         .route("/-/ready", get(lifecycle::ready))
         .route("/ready", get(lifecycle::ready_plain))
 }
 
+/// Paths are written out: a nested router would cost each request another layer and a copy of its URI.
 fn api_routes() -> Router<AppState> {
     let routes = Router::new();
     #[cfg(feature = "sql")]
-    let routes = routes.route("/sql", get(api::sql::run).post(api::sql::run));
+    let routes = routes.route("/api/v1/sql", get(api::sql::run).post(api::sql::run));
     routes
-        .route("/query", get(query::instant).post(query::instant))
-        .route("/query_range", get(query::range).post(query::range))
-        .route("/read", post(remote_read::read))
-        .route("/query_exemplars", get(exemplars::exemplars).post(exemplars::exemplars))
-        .route("/format_query", get(expression::format).post(expression::format))
-        .route("/parse_query", get(expression::tree).post(expression::tree))
-        .route("/series", get(series::series).post(series::series))
-        .route("/labels", get(series::label_names).post(series::label_names))
-        .route("/label/{name}/values", get(series::label_values))
-        .route("/search/metric_names", get(search::metric_names).post(search::metric_names))
-        .route("/search/label_names", get(search::label_names).post(search::label_names))
-        .route("/search/label_values", get(search::label_values).post(search::label_values))
-        .route("/metadata", get(metadata::metadata))
-        .route("/rules", get(rules::rules))
-        .route("/rules/history", get(history::rules))
-        .route("/alerts", get(rules::alerts))
-        .route("/alerts/history", get(history::alerts))
-        .route("/alertmanagers", get(rules::alertmanagers))
-        .route("/targets", get(targets::targets))
-        .route("/scrape_pools", get(targets::scrape_pools))
-        .route("/features", get(features::features))
-        .route("/status/buildinfo", get(status::build_info))
-        .route("/status/runtimeinfo", get(status::runtime_info))
-        .route("/status/config", get(status::config))
-        .route("/status/flags", get(status::flags))
-        .route("/status/tsdb", get(status::tsdb))
-        .route("/status/tsdb/blocks", get(status_blocks::list))
-        .route("/status/tsdb/blocks/{ulid}", get(status_blocks::block))
-        .route("/status/active_queries", get(active_queries::list))
-        .route("/status/active_queries/{id}", delete(active_queries::cancel))
-        .route("/status/active_queries/{id}/cancel", post(active_queries::cancel))
-        .route("/admin/tsdb/flush", post(admin::flush).put(admin::flush))
-        .route("/admin/tsdb/delete_series", post(admin::delete_series).put(admin::delete_series))
-        .route("/admin/tsdb/deletions", get(admin::deletions))
-        .route("/admin/tsdb/clean_tombstones", post(admin::clean_tombstones).put(admin::clean_tombstones))
-        .route("/admin/rules/backfill", get(rule_backfill::list).post(rule_backfill::begin))
-        .route("/admin/rules/backfill/{id}", get(rule_backfill::job).delete(rule_backfill::cancel))
-        .route("/admin/tsdb/snapshot", post(admin::snapshot).put(admin::snapshot))
+        .route("/api/v1/query", get(query::instant).post(query::instant))
+        .route("/api/v1/query_range", get(query::range).post(query::range))
+        .route("/api/v1/read", post(remote_read::read))
+        .route("/api/v1/query_exemplars", get(exemplars::exemplars).post(exemplars::exemplars))
+        .route("/api/v1/format_query", get(expression::format).post(expression::format))
+        .route("/api/v1/parse_query", get(expression::tree).post(expression::tree))
+        .route("/api/v1/series", get(series::series).post(series::series))
+        .route("/api/v1/labels", get(series::label_names).post(series::label_names))
+        .route("/api/v1/label/{name}/values", get(series::label_values))
+        .route("/api/v1/search/metric_names", get(search::metric_names).post(search::metric_names))
+        .route("/api/v1/search/label_names", get(search::label_names).post(search::label_names))
+        .route("/api/v1/search/label_values", get(search::label_values).post(search::label_values))
+        .route("/api/v1/metadata", get(metadata::metadata))
+        .route("/api/v1/rules", get(rules::rules))
+        .route("/api/v1/rules/history", get(history::rules))
+        .route("/api/v1/alerts", get(rules::alerts))
+        .route("/api/v1/alerts/history", get(history::alerts))
+        .route("/api/v1/alertmanagers", get(rules::alertmanagers))
+        .route("/api/v1/targets", get(targets::targets))
+        .route("/api/v1/scrape_pools", get(targets::scrape_pools))
+        .route("/api/v1/features", get(features::features))
+        .route("/api/v1/status/buildinfo", get(status::build_info))
+        .route("/api/v1/status/runtimeinfo", get(status::runtime_info))
+        .route("/api/v1/status/config", get(status::config))
+        .route("/api/v1/status/flags", get(status::flags))
+        .route("/api/v1/status/tsdb", get(status::tsdb))
+        .route("/api/v1/status/tsdb/blocks", get(status_blocks::list))
+        .route("/api/v1/status/tsdb/blocks/{ulid}", get(status_blocks::block))
+        .route("/api/v1/status/active_queries", get(active_queries::list))
+        .route("/api/v1/status/active_queries/{id}", delete(active_queries::cancel))
+        .route("/api/v1/status/active_queries/{id}/cancel", post(active_queries::cancel))
+        .route("/api/v1/admin/tsdb/flush", post(admin::flush).put(admin::flush))
+        .route("/api/v1/admin/tsdb/delete_series", post(admin::delete_series).put(admin::delete_series))
+        .route("/api/v1/admin/tsdb/deletions", get(admin::deletions))
+        .route("/api/v1/admin/tsdb/clean_tombstones", post(admin::clean_tombstones).put(admin::clean_tombstones))
+        .route("/api/v1/admin/rules/backfill", get(rule_backfill::list).post(rule_backfill::begin))
+        .route("/api/v1/admin/rules/backfill/{id}", get(rule_backfill::job).delete(rule_backfill::cancel))
+        .route("/api/v1/admin/tsdb/snapshot", post(admin::snapshot).put(admin::snapshot))
 }
 
 /// What is answered in every phase of the process.
@@ -134,12 +135,22 @@ fn early_routes(early: &EarlyState) -> Router {
         .with_state(early.clone())
 }
 
-/// Browsers ask before they send; the headers of the answer say what they may.
-async fn answer_options(request: Request, next: Next) -> Response {
-    if request.method() == Method::OPTIONS {
-        return StatusCode::NO_CONTENT.into_response();
-    }
-    next.run(request).await
+/// What every request meets, in one layer: each one copies all within it. Requests are counted, answers get CORS headers, and
+/// browsers that ask before they send are told by these alone.
+async fn around(
+    State((metrics, cors)): State<(RequestMetrics, AllowedOrigins)>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let counted = metrics.begin(&request);
+    let origin = request.headers().get(header::ORIGIN).cloned();
+    let mut response = match *request.method() {
+        Method::OPTIONS => StatusCode::NO_CONTENT.into_response(),
+        _ => next.run(request).await,
+    };
+    cors.add_headers(origin.as_ref(), response.headers_mut());
+    metrics.end(counted, &response);
+    response
 }
 
 async fn not_found() -> Response {

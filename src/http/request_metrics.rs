@@ -1,7 +1,6 @@
 //! Counts requests and measures how long their answers take.
 
-use axum::extract::{MatchedPath, Request, State};
-use axum::middleware::Next;
+use axum::extract::{MatchedPath, Request};
 use axum::response::Response;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -58,20 +57,31 @@ impl RequestMetrics {
     }
 }
 
-/// Counts one request by its route, never by its path: paths are chosen by clients and without number.
-pub async fn middleware(State(metrics): State<RequestMetrics>, request: Request, next: Next) -> Response {
-    let route = request.extensions().get::<MatchedPath>().map_or("other", MatchedPath::as_str);
-    let handler = route.strip_prefix(ALIAS_PREFIX).unwrap_or(route).to_owned();
-    let started = Instant::now();
-    metrics.in_flight.inc();
-    let ended = InFlight(metrics.in_flight.clone());
-    let response = next.run(request).await;
-    drop(ended);
-    let seconds = metrics.seconds.get_or_create(&HandlerLabels { handler: handler.clone() });
-    seconds.observe(started.elapsed().as_secs_f64());
-    drop(seconds);
-    metrics.requests.get_or_create(&RequestLabels { handler, code: response.status().as_u16() }).inc();
-    response
+impl RequestMetrics {
+    /// Begins to count a request by its route, never by its path: paths are chosen by clients and without number.
+    pub(super) fn begin(&self, request: &Request) -> Counted {
+        let route = request.extensions().get::<MatchedPath>().map_or("other", MatchedPath::as_str);
+        let handler = route.strip_prefix(ALIAS_PREFIX).unwrap_or(route).to_owned();
+        self.in_flight.inc();
+        Counted { handler, started: Instant::now(), in_flight: InFlight(self.in_flight.clone()) }
+    }
+
+    /// Counts a request whose answer begins.
+    pub(super) fn end(&self, counted: Counted, response: &Response) {
+        let Counted { handler, started, in_flight } = counted;
+        drop(in_flight);
+        let labels = HandlerLabels { handler };
+        self.seconds.get_or_create(&labels).observe(started.elapsed().as_secs_f64());
+        let code = response.status().as_u16();
+        self.requests.get_or_create(&RequestLabels { handler: labels.handler, code }).inc();
+    }
+}
+
+/// A request that is being answered. Its client goes away if it is dropped.
+pub(super) struct Counted {
+    handler: String,
+    started: Instant,
+    in_flight: InFlight,
 }
 
 /// Counts a request out even when its client goes away.

@@ -5,7 +5,7 @@
 
 mod lenient_uri;
 
-use axum::Router;
+use super::switch::RouterSwitch;
 use axum::http::Request;
 use axum::response::Response;
 use axum::routing::future::RouteFuture;
@@ -44,13 +44,13 @@ const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// Pause after the system refused a connection, for lack of file descriptors in practice.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves until `stop` is cancelled and the connections have ended.
-pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken, options: ServerOptions) {
+/// Serves by the router of `switch` until `stop` is cancelled and the connections have ended.
+pub async fn serve(listener: TcpListener, switch: RouterSwitch, stop: CancellationToken, options: ServerOptions) {
     let places = Arc::new(Semaphore::new(options.connections_max.clamp(1, Semaphore::MAX_PERMITS)));
     let connections = TaskTracker::new();
     let cut = CancellationToken::new();
     while let Some((stream, place)) = next_connection(&listener, &places, &stop).await {
-        let connection = serve_connection(stream, router.clone(), stop.clone());
+        let connection = serve_connection(stream, switch.clone(), stop.clone());
         let cut = cut.clone();
         connections.spawn(async move {
             let _place = place;
@@ -94,14 +94,14 @@ async fn next_connection(
     }
 }
 
-async fn serve_connection(stream: TcpStream, router: Router, stop: CancellationToken) {
+async fn serve_connection(stream: TcpStream, switch: RouterSwitch, stop: CancellationToken) {
     // Answers are written whole; waiting for more to send only delays them.
     let _ = stream.set_nodelay(true);
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
     builder.http2().timer(TokioTimer::new()).keep_alive_interval(PING_INTERVAL).keep_alive_timeout(PING_TIMEOUT);
     let began = Arc::new(AtomicBool::new(false));
-    let service = Noted { router, began: Arc::clone(&began) };
+    let service = Noted { switch, began: Arc::clone(&began) };
     let connection = builder.serve_connection(TokioIo::new(LenientUri::new(stream)), TowerToHyperService::new(service));
     tokio::pin!(connection);
     let ended = tokio::select! {
@@ -127,10 +127,10 @@ async fn silence(began: &AtomicBool) {
     }
 }
 
-/// A router that remembers whether it was ever asked.
+/// What asks the router that is in force, and remembers whether it ever did.
 #[derive(Clone)]
 struct Noted {
-    router: Router,
+    switch: RouterSwitch,
     began: Arc<AtomicBool>,
 }
 
@@ -139,13 +139,14 @@ impl Service<Request<Incoming>> for Noted {
     type Error = Infallible;
     type Future = RouteFuture<Infallible>;
 
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Service::<Request<Incoming>>::poll_ready(&mut self.router, context)
+    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        // Routers always are.
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
         self.began.store(true, Ordering::Relaxed);
-        self.router.call(request)
+        self.switch.current().call(request)
     }
 }
 

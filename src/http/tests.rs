@@ -8,6 +8,7 @@ mod search;
 #[cfg(feature = "sql")]
 mod sql;
 
+use super::switch::RouterSwitch;
 use super::*;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, header};
@@ -193,7 +194,7 @@ async fn a_client_that_goes_away_stops_its_evaluation() {
     let address = listener.local_addr().unwrap();
     let stop = tokio_util::sync::CancellationToken::new();
     let options = server::ServerOptions { connections_max: 8, drain_timeout: Duration::from_secs(5) };
-    let serving = tokio::spawn(server::serve(listener, app.router.clone(), stop.clone(), options));
+    let serving = tokio::spawn(server::serve(listener, RouterSwitch::new(app.router.clone()), stop.clone(), options));
     let mut client = tokio::net::TcpStream::connect(address).await.unwrap();
     let request = b"GET /api/v1/query?query=sum(slow)&time=1 HTTP/1.1\r\nHost: a\r\n\r\n";
     tokio::io::AsyncWriteExt::write_all(&mut client, request).await.unwrap();

@@ -15,14 +15,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// What a request line that may need escapes begins with.
 const STARTS: [&[u8]; 5] = [b"GET /", b"POST /", b"PUT /", b"DELETE /", b"HEAD /"];
 
-/// Bytes that are read at once while a request line may be among them.
-const CHUNK_BYTES: usize = 4 << 10;
-
 /// A stream whose request lines are valid URIs.
 pub(super) struct LenientUri<S> {
     inner: S,
     state: State,
-    /// What was read and not yet handed on.
+    /// What was read, escaped, and not yet handed on; empty unless a line needed escapes.
     ready: Vec<u8>,
     handed_on: usize,
 }
@@ -42,28 +39,25 @@ impl<S> LenientUri<S> {
         Self { inner, state: State::Awaiting, ready: Vec::new(), handed_on: 0 }
     }
 
-    /// Takes what was read; escapes the part that belongs to a request line.
-    fn take(&mut self, bytes: &[u8]) {
+    /// Looks at what was just read, all that `buffer` has beyond `before` bytes; escapes the part that belongs to a request line.
+    fn look(&mut self, buffer: &mut ReadBuf<'_>, before: usize) {
+        let bytes = buffer.filled().get(before..).unwrap_or_default();
         if self.state == State::Awaiting {
             let request = STARTS.iter().any(|start| bytes.starts_with(start));
             self.state = if request { State::InLine } else { State::Passing };
         }
-        let line = match self.state {
-            State::InLine => bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len()),
-            State::Awaiting | State::Passing => 0,
-        };
-        let (line, rest) = bytes.split_at(line);
-        for byte in line {
-            match byte {
-                b'"' => self.ready.extend_from_slice(b"%22"),
-                b'<' => self.ready.extend_from_slice(b"%3C"),
-                b'>' => self.ready.extend_from_slice(b"%3E"),
-                byte => self.ready.push(*byte),
-            }
+        if self.state == State::Passing {
+            return;
         }
+        let line = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len());
+        let (line, rest) = bytes.split_at(line);
         if !rest.is_empty() {
             self.state = State::Passing;
-            self.ready.extend_from_slice(rest);
+        }
+        if line.iter().any(|byte| matches!(byte, b'"' | b'<' | b'>')) {
+            self.ready = escaped(line, rest);
+            buffer.set_filled(before);
+            self.hand_on(buffer);
         }
     }
 
@@ -80,6 +74,21 @@ impl<S> LenientUri<S> {
     }
 }
 
+/// A request line as RFC 3986 wants it, and what follows it as it is.
+fn escaped(line: &[u8], rest: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(3 * line.len() + rest.len());
+    for byte in line {
+        match byte {
+            b'"' => out.extend_from_slice(b"%22"),
+            b'<' => out.extend_from_slice(b"%3C"),
+            b'>' => out.extend_from_slice(b"%3E"),
+            byte => out.push(*byte),
+        }
+    }
+    out.extend_from_slice(rest);
+    out
+}
+
 impl<S: AsyncRead + Unpin> AsyncRead for LenientUri<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -90,14 +99,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for LenientUri<S> {
             self.hand_on(buffer);
             return Poll::Ready(Ok(()));
         }
-        if self.state == State::Passing {
-            return Pin::new(&mut self.inner).poll_read(context, buffer);
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.inner).poll_read(context, buffer))?;
+        if self.state != State::Passing {
+            self.look(buffer, before);
         }
-        let mut bytes = [0; CHUNK_BYTES];
-        let mut chunk = ReadBuf::new(&mut bytes);
-        ready!(Pin::new(&mut self.inner).poll_read(context, &mut chunk))?;
-        self.take(chunk.filled());
-        self.hand_on(buffer);
         Poll::Ready(Ok(()))
     }
 }

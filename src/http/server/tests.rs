@@ -1,4 +1,5 @@
 use super::*;
+use axum::Router;
 use axum::routing::get;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +18,7 @@ async fn start(router: Router, drain_timeout: Duration) -> Running {
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
     let options = ServerOptions { connections_max: 16, drain_timeout };
-    let server = tokio::spawn(serve(listener, router, stop.clone(), options));
+    let server = tokio::spawn(serve(listener, RouterSwitch::new(router), stop.clone(), options));
     Running { address, stop, server }
 }
 
@@ -125,7 +126,7 @@ async fn connections_beyond_the_bound_wait() {
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
     let options = ServerOptions { connections_max: 1, drain_timeout: Duration::from_millis(10) };
-    let server = tokio::spawn(serve(listener, slow(Duration::ZERO), stop.clone(), options));
+    let server = tokio::spawn(serve(listener, RouterSwitch::new(slow(Duration::ZERO)), stop.clone(), options));
     let request = b"GET /fast HTTP/1.1\r\nHost: a\r\n\r\n";
     let mut answer = [0; 15];
     let mut first = TcpStream::connect(address).await.unwrap();
