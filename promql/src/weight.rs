@@ -1,7 +1,7 @@
 //! How much work a query is, guessed from the index alone: enough to tell the many small ones from the others.
 
 use crate::ast::{DurationValue, Expr, VectorSelector};
-use crate::source::SeriesSource;
+use model::matcher::Matcher;
 
 /// The usual distance of two samples, in milliseconds: the default of most scrapers.
 const USUAL_INTERVAL_MS: i64 = 15_000;
@@ -19,9 +19,9 @@ pub struct Span {
     pub lookback_ms: i64,
 }
 
-/// About how many samples `expr` looks at when it is evaluated, at most if samples are no denser than usual; `None` when that takes more than a look at the text and the index.
+/// About how many samples `expr` looks at when it is evaluated, at most if samples are no denser than usual; `None` when that takes more than a look at the text and the index. `bound` says how many series may satisfy matchers and have samples after a time, in milliseconds.
 #[must_use]
-pub fn samples(expr: &Expr, span: &Span, source: &dyn SeriesSource) -> Option<u64> {
+pub fn samples(expr: &Expr, span: &Span, mut bound: impl FnMut(&[Matcher], i64) -> usize) -> Option<u64> {
     let mut total = 0_u64;
     for node in expr.nodes() {
         let (selector, range_ms) = match node {
@@ -35,12 +35,17 @@ pub fn samples(expr: &Expr, span: &Span, source: &dyn SeriesSource) -> Option<u6
             Expr::Call(call) if call.function.name == "info" => return None,
             _ => continue,
         };
-        total = total.saturating_add(of_selector(selector, range_ms, span, source));
+        total = total.saturating_add(of_selector(selector, range_ms, span, &mut bound));
     }
     Some(total)
 }
 
-fn of_selector(selector: &VectorSelector, range_ms: i64, span: &Span, source: &dyn SeriesSource) -> u64 {
+fn of_selector(
+    selector: &VectorSelector,
+    range_ms: i64,
+    span: &Span,
+    bound: &mut impl FnMut(&[Matcher], i64) -> usize,
+) -> u64 {
     let length_ms = span.end_ms.saturating_sub(span.start_ms);
     let scraped = (range_ms.saturating_add(length_ms) / USUAL_INTERVAL_MS).unsigned_abs();
     let each = span.steps.saturating_add(scraped);
@@ -52,12 +57,13 @@ fn of_selector(selector: &VectorSelector, range_ms: i64, span: &Span, source: &d
     };
     let reach_ms = range_ms.max(span.lookback_ms);
     let after_ms = moved_ms.map_or(i64::MIN, |ms| span.start_ms.saturating_sub(ms).saturating_sub(reach_ms));
-    (source.series_bound(&selector.matchers, after_ms) as u64).saturating_mul(each)
+    (bound(&selector.matchers, after_ms) as u64).saturating_mul(each)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::SeriesSource;
     use crate::testing::memory::MemorySource;
     use crate::{ParseOptions, parse};
     use model::labels::Labels;
@@ -70,7 +76,8 @@ mod tests {
         }
         let weigh = |query: &str, steps, span_ms| {
             let span = Span { steps, start_ms: 0, end_ms: span_ms, lookback_ms: 300_000 };
-            samples(&parse(query, &ParseOptions::all()).unwrap(), &span, &source)
+            let bound = |matchers: &[Matcher], after_ms| source.series_bound(matchers, after_ms);
+            samples(&parse(query, &ParseOptions::all()).unwrap(), &span, bound)
         };
         assert_eq!(weigh("1 + 2", 1, 0), Some(0));
         assert_eq!(weigh("up", 1, 0), Some(3));

@@ -65,11 +65,13 @@ impl SeriesSource for EngineStore {
     }
 
     fn series_bound(&self, matchers: &[Matcher], after_ms: i64) -> usize {
-        // What is in blocks takes more than a glance.
-        if self.may_wait(after_ms) {
-            return usize::MAX;
+        // The head first, as always.
+        let head = self.store.engine().head().series_bound(matchers);
+        if !self.may_wait(after_ms) {
+            return head;
         }
-        self.store.engine().head().series_bound(matchers)
+        let in_blocks = self.store.count_in_blocks_at_a_glance(matchers, after_ms);
+        in_blocks.map_or(usize::MAX, |in_blocks| head.saturating_add(in_blocks))
     }
 
     fn select(&self, request: &SelectRequest<'_>) -> Result<Box<dyn SeriesSet>, SourceError> {
@@ -94,11 +96,7 @@ impl SeriesStore for EngineStore {
     }
 
     fn list_at_a_glance(&self, label: Option<&str>, request: &LookupRequest<'_>) -> Option<Listing> {
-        let has_none = request.matchers.is_empty();
-        // What is in blocks takes more than a glance.
-        let within = has_none && self.store.resident_from_ms() <= request.after_ms.saturating_add(1);
-        let head = self.store.engine().head();
-        within.then(|| head.list_at_a_glance(label, range(request), request.limit)).flatten()
+        self.store.list_at_a_glance(label, request.matchers, range(request), request.limit)
     }
 
     fn label_names(&self, request: &LookupRequest<'_>) -> Result<Listing, SourceError> {

@@ -7,6 +7,7 @@ use super::active::ActiveQueries;
 use super::admission::{Admission, QueryClass};
 use super::error::QueryFailure;
 use super::metrics::QueryMetrics;
+use super::parsed::ParsedQueries;
 use super::request::{QueryAnswer, QueryOptions, QueryRequest, Timings, Window};
 use super::results_cache::dependence::Dependence;
 use super::results_cache::{self, ChangeLog, ResultsCache};
@@ -22,18 +23,18 @@ use promql::ast::Expr;
 use promql::budget::Budget;
 use promql::engine::{Engine, EngineOptions, Foresight, QueryError};
 use promql::explain::Explanation;
-use promql::parse::parse;
 use promql::resolution::SourceResolution;
 use promql::source::SeriesSource;
-use promql::weight::{self, Span};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
 mod local;
+mod parsing;
 mod place;
 mod preparing;
 mod reading;
+mod weight;
 
 pub use local::LocalQueries;
 pub use reading::{Pieces, Reading};
@@ -50,9 +51,6 @@ const HEAVY_SAMPLES_MIN: u64 = 5_000_000;
 /// Look-ups that wait for the object store at once: what they fetch has a bound of its own.
 const WAITING_LOOKUPS_MAX: usize = 16;
 
-/// Texts up to this length are parsed where they arrive; longer ones may take a while and go to the CPU pool.
-const PARSE_INLINE_BYTES_MAX: usize = 2048;
-
 /// Runs queries over one store. Cheap to clone.
 #[derive(Clone)]
 pub struct QueryExecutor {
@@ -66,6 +64,7 @@ struct Shared {
     pool: CpuPool,
     admission: Admission,
     active: ActiveQueries,
+    parsed: ParsedQueries,
     metrics: QueryMetrics,
     /// For look-ups that wait for the object store.
     waiting_lookups: Arc<Semaphore>,
@@ -100,11 +99,22 @@ impl QueryExecutor {
         metrics: QueryMetrics,
     ) -> Self {
         let admission = Admission::new(options.admission);
-        let active = ActiveQueries::default();
+        let (active, parsed) = (ActiveQueries::default(), ParsedQueries::default());
         let waiting_lookups = Arc::new(Semaphore::new(WAITING_LOOKUPS_MAX));
         let (results, memory) = (OnceLock::new(), OnceLock::new());
-        let shared =
-            Shared { options, engine, source, pool, admission, active, metrics, waiting_lookups, results, memory };
+        let shared = Shared {
+            options,
+            engine,
+            source,
+            pool,
+            admission,
+            active,
+            parsed,
+            metrics,
+            waiting_lookups,
+            results,
+            memory,
+        };
         Self { shared: Arc::new(shared) }
     }
 
@@ -168,27 +178,25 @@ impl QueryExecutor {
         started: Instant,
         budget: Arc<Budget>,
     ) -> Result<QueryAnswer, QueryFailure> {
-        let expr = Arc::new(self.parse(&request.text).await?);
+        let expr = self.parse(&request.text).await?;
         let cacheable = self.cacheable(&expr, request);
         let preparation = started.elapsed();
         let window = request.window;
         let (text, tenant) = (&request.text, &request.tenant);
         let timeout = request.timeout.unwrap_or(Duration::MAX).min(self.shared.options.timeout);
-        let weight = self.weight(&expr, window, request.lookback_ms).unwrap_or(u64::MAX);
-        let (class, place) = match weight {
-            ..=LIGHT_SAMPLES_MAX => (QueryClass::Light, Thread::Here),
-            _ => (QueryClass::Interactive, Thread::OfPool),
-        };
-        let job = Job { text, tenant, class, started, budget };
+        let weight = self.weight(&expr, window, request.lookback_ms);
+        let light = weight.samples <= LIGHT_SAMPLES_MAX;
+        // What blocks lack in memory may take long to come: those places are not for it.
+        let class = if light && !weight.reaches_blocks { QueryClass::Light } else { QueryClass::Interactive };
+        let place = if light { Thread::Here } else { Thread::OfPool };
+        let job = Job { text, tenant, class, light, started, budget };
         let foresight = match () {
             () if request.explain => Foresight::Explain,
-            () if weight >= HEAVY_SAMPLES_MIN => Foresight::Estimate,
+            () if weight.samples >= HEAVY_SAMPLES_MIN => Foresight::Estimate,
             () => Foresight::None,
         };
         let how = Evaluation { foresight, ..Evaluation::asked_by(request) };
-        // Whatever may be in blocks has no bound.
-        let foresees = place == Thread::OfPool && weight == u64::MAX;
-        let foreseen = foresees.then(|| self.preparation(&expr, cacheable.as_ref(), how));
+        let foreseen = weight.reaches_blocks.then(|| self.preparation(&expr, cacheable.as_ref(), how));
         let work = move |local: &LocalQueries<'_>| match &cacheable {
             Some(query) => local.answer_from_cache(query, &expr, how),
             None => local.evaluate(&expr, how),
@@ -209,24 +217,11 @@ impl QueryExecutor {
         let started = Instant::now();
         let budget = self.shared.budget(QueryClass::Interactive);
         let (text, tenant) = (&request.text, &request.tenant);
-        let job = Job { text, tenant, class: QueryClass::Interactive, started, budget };
+        let job = Job { text, tenant, class: QueryClass::Interactive, light: false, started, budget };
         let timeout = request.timeout.unwrap_or(Duration::MAX).min(self.shared.options.timeout);
         let work = move |local: &LocalQueries<'_>| local.explain(&expr, how);
         let (explanation, _) = self.run_job(job, timeout, (Thread::OfPool, None), work).await?;
         Ok(explanation?)
-    }
-
-    /// About how many samples a query looks at, if the text and the index tell.
-    fn weight(&self, expr: &Expr, window: Window, lookback_ms: Option<i64>) -> Option<u64> {
-        let lookback_ms = lookback_ms.unwrap_or(self.shared.engine.options().lookback_ms);
-        let span = match window {
-            Window::Instant(at_ms) => Span { steps: 1, start_ms: at_ms, end_ms: at_ms, lookback_ms },
-            Window::Range { start_ms, end_ms, step_ms } => {
-                let length_ms = end_ms.saturating_sub(start_ms).unsigned_abs();
-                Span { steps: length_ms / step_ms.unsigned_abs().max(1) + 1, start_ms, end_ms, lookback_ms }
-            }
-        };
-        weight::samples(expr, &span, &*self.shared.source)
     }
 
     /// Whether series may satisfy all `matchers` and have samples after `after_ms`: they may where it takes more than a glance to know.
@@ -268,23 +263,28 @@ impl QueryExecutor {
     ) -> Result<T, QueryFailure> {
         let RuleJob { text, expr, asks_more, at_ms, tenant } = job;
         let budget = self.shared.budget(QueryClass::Rule);
-        let weight = self.weight(expr, Window::Instant(at_ms), None).unwrap_or(u64::MAX);
-        let outcome = if weight <= LIGHT_RULE_SAMPLES_MAX && !asks_more {
+        let weight = self.weight(expr, Window::Instant(at_ms), None);
+        let is_light = weight.samples <= LIGHT_RULE_SAMPLES_MAX && !weight.reaches_blocks;
+        let outcome = if is_light && !asks_more {
             let session = self.session(&budget);
             let local =
                 LocalQueries { shared: &self.shared, session: &*session, budget: &budget, threads: None, view: None };
             CpuPool::run_here(|| work(&local)).map_err(QueryFailure::from)
         } else {
-            let job = Job { text, tenant, class: QueryClass::Rule, started: Instant::now(), budget };
+            let job = Job { text, tenant, class: QueryClass::Rule, light: false, started: Instant::now(), budget };
             let how = Evaluation::of(Window::Instant(at_ms));
-            // Whatever may be in blocks has no bound.
-            let foresees = weight == u64::MAX;
-            let foreseen = foresees.then(|| self.preparation(&Arc::new(expr.clone()), None, how));
+            let foreseen = weight.reaches_blocks.then(|| self.preparation(&Arc::new(expr.clone()), None, how));
             let ran = self.run_job(job, self.shared.options.timeout, (Thread::Reserved, foreseen), work).await;
             ran.map(|(value, _)| value)
         };
         self.shared.metrics.count(QueryClass::Rule, outcome.as_ref().err().map(QueryFailure::kind));
         outcome
+    }
+
+    /// The threads that evaluate.
+    #[must_use]
+    pub fn pool(&self) -> &CpuPool {
+        &self.shared.pool
     }
 
     /// Runs a look-up that is no query, such as of label names, on the CPU pool.
@@ -321,19 +321,6 @@ impl QueryExecutor {
         Ok(outcome.map_err(|error| JobPanicked::new(error.to_string()))??)
     }
 
-    /// Parses a query under the executor's options.
-    ///
-    /// # Errors
-    /// It is no query.
-    pub async fn parse(&self, text: &str) -> Result<Expr, QueryFailure> {
-        let refused = |error: promql::parse::ParseError| QueryFailure::Parse(error.to_string());
-        if text.len() <= PARSE_INLINE_BYTES_MAX {
-            return parse(text, &self.shared.options.parse).map_err(refused);
-        }
-        let (text, options) = (text.to_owned(), self.shared.options.parse.clone());
-        self.shared.pool.run(move |_| parse(&text, &options)).await?.map_err(refused)
-    }
-
     /// Waits for a place, then works on the CPU pool until done, stopped or out of time; what was foreseen and is not cached is waited
     /// for in between. Returns the time in the queue too.
     async fn run_job<T: Send + 'static>(
@@ -355,19 +342,22 @@ impl QueryExecutor {
                 work(&LocalQueries { shared: &shared, session: &*session, budget: &budget, threads, view: None })
             }
         };
-        if thread == Thread::Here {
-            return Ok((CpuPool::run_here(|| run(None))?, queue));
-        }
         let pool = &self.shared.pool;
-        let first = move |threads: &rayon::ThreadPool| {
+        let first = move |threads: Option<&rayon::ThreadPool>| {
             let lacks = preparation.and_then(|foreseen| foreseen.begin(&shared.engine, &*session, &lent));
             match lacks {
-                None => Stage::Done(run(Some(threads))),
+                None => Stage::Done(run(threads)),
                 Some(fetching) => Stage::Lacks(fetching, run),
             }
         };
+        let begin = async {
+            match thread {
+                Thread::Here => CpuPool::run_here(|| first(None)),
+                Thread::OfPool | Thread::Reserved => on(pool, thread, move |threads| first(Some(threads))).await,
+            }
+        };
         let running = async {
-            match on(pool, thread, first).await? {
+            match begin.await? {
                 Stage::Done(value) => Ok(value),
                 Stage::Lacks(fetching, run) => {
                     let run = fetched(fetching, run).await?;
@@ -376,6 +366,8 @@ impl QueryExecutor {
             }
         };
         tokio::select! {
+            // First: what is evaluated here needs no timer.
+            biased;
             outcome = running => Ok((outcome?, queue)),
             () = tokio::time::sleep_until(deadline) => {
                 budget.expire();

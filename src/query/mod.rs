@@ -10,6 +10,7 @@ pub mod active;
 pub mod admission;
 pub mod engine_store;
 pub mod journal;
+mod parsed;
 pub mod store;
 
 pub mod error;

@@ -18,6 +18,8 @@ pub(super) struct Job<'a> {
     pub(super) text: &'a str,
     pub(super) tenant: &'a TenantId,
     pub(super) class: QueryClass,
+    /// Whether it looks at next to nothing.
+    pub(super) light: bool,
     pub(super) started: Instant,
     pub(super) budget: Arc<Budget>,
 }
@@ -44,7 +46,7 @@ impl QueryExecutor {
         let budget = job.budget;
         let mut registration = active.register(job.text, job.tenant, Arc::clone(&budget));
         // The two writes would take longer than what is light. Where depth could overflow a stack there is more text.
-        if job.class != QueryClass::Light || job.text.len() > SHORT_BYTES_MAX {
+        if !job.light || job.text.len() > SHORT_BYTES_MAX {
             registration.write_down();
         }
         let abandon = CancelOnDrop(Arc::clone(&budget));

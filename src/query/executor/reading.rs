@@ -58,7 +58,7 @@ impl QueryExecutor {
         timeout: Duration,
     ) -> Result<Reading, QueryFailure> {
         let budget = self.shared.budget(QueryClass::Interactive);
-        let job = Job { text, tenant, class: QueryClass::Interactive, started: Instant::now(), budget };
+        let job = Job { text, tenant, class: QueryClass::Interactive, light: false, started: Instant::now(), budget };
         let Admitted { budget, held, deadline, queue: _, abandon } = self
             .admit(job, timeout.min(self.shared.options.timeout))
             .await

@@ -1,9 +1,10 @@
+use super::parsing::PARSE_INLINE_BYTES_MAX;
 use super::*;
 use crate::query::admission::AdmissionOptions;
 use crate::query::error::FailureKind;
 use crate::query::testing::{MemoryStore, ReadLog};
 use promql::budget::BudgetLimits;
-use promql::parse::ParseOptions;
+use promql::parse::{ParseOptions, parse};
 use promql::resolution::SourceResolution;
 use promql::source::{SelectRequest, SeriesSet, SourceError};
 use promql::value::{QueryValue, SampleValue};

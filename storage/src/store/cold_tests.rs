@@ -7,6 +7,7 @@ use crate::block::read::ReadError;
 use crate::bucket::testing::{Faults, FaultyStore};
 use crate::bucket::{BucketStore, RetryPolicy};
 use crate::wal::replay::ReplayProgress;
+use model::matcher::MatchOp;
 use model::sample::SampleColumns;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -89,6 +90,38 @@ fn what_is_cached_is_ready_without_waiting() {
     let session = store.session(Account::default());
     assert!(session.prepare(&[foreseen("m1")]).is_none());
     assert_eq!(samples(&session.view(), "m1"), 10 * 10 * 239 - 2);
+    assert_eq!(network.requests(), before);
+}
+
+/// What takes no request and little time is told at once; the rest is left to those who may wait.
+#[test]
+fn a_glance_tells_what_few_blocks_in_memory_have() {
+    let (_dir, network, store) = cold();
+    // Two blocks of ten.
+    let range = TimeRange { after_ms: BASE_MS + 16 * HOUR - 1, until_ms: RANGE.until_ms };
+    let matchers = [Matcher::equal("__name__", "m1"), Matcher::equal("instance", "i3")];
+    let before = network.requests();
+    assert_eq!(store.list_at_a_glance(None, &[], range, 10), None);
+    assert_eq!(store.list_at_a_glance(Some("instance"), &[], range, 10), None);
+    assert_eq!(store.count_in_blocks_at_a_glance(&matchers, range.after_ms), None);
+    assert_eq!(network.requests(), before);
+
+    let names = store.label_names(&[], range, 10).unwrap();
+    let before = network.requests();
+    assert_eq!(store.list_at_a_glance(None, &[], range, 10), Some(names));
+    for (label, limit) in [("instance", 100), ("instance", 3), ("job", 1), ("nothing", 1)] {
+        for matchers in [&[], &matchers[..1], &matchers] {
+            let values = store.label_values(label, matchers, range, limit).unwrap();
+            assert_eq!(store.list_at_a_glance(Some(label), matchers, range, limit), Some(values), "{label}");
+        }
+    }
+    assert_eq!(store.count_in_blocks_at_a_glance(&matchers, range.after_ms), Some(2));
+    let none = [Matcher::equal("__name__", "m1"), Matcher::equal("job", "other")];
+    assert_eq!(store.count_in_blocks_at_a_glance(&none, range.after_ms), Some(0));
+    let regex = [Matcher::new("__name__", MatchOp::Regex, "m.*").unwrap()];
+    assert_eq!(store.count_in_blocks_at_a_glance(&regex, range.after_ms), None, "it may take longer");
+    assert_eq!(store.list_at_a_glance(None, &regex, range, 10), None);
+    assert_eq!(store.list_at_a_glance(None, &[], RANGE, 10), None, "ten are not few");
     assert_eq!(network.requests(), before);
 }
 

@@ -52,6 +52,12 @@ impl Io {
         }
     }
 
+    /// The result of `work` if it takes no waiting; else it is given up.
+    pub(crate) fn at_once<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let _within = self.runtime().enter();
+        work.now_or_never()
+    }
+
     /// Blocks this thread until `work` is done; what it waits for is driven by the threads of this runtime. Best not called by a
     /// task: one of a runtime with several threads hands the others its work for that time.
     pub(crate) fn wait<T>(&self, work: impl Future<Output = T>) -> T {

@@ -105,7 +105,7 @@ impl Store {
 }
 
 /// One sorted list of all, cut off at the limit.
-fn merge(head: Listing, of_blocks: Vec<Listing>, limit: usize) -> Listing {
+pub(super) fn merge(head: Listing, of_blocks: Vec<Listing>, limit: usize) -> Listing {
     let mut truncated = head.truncated;
     let mut items = head.items;
     for listing in of_blocks {

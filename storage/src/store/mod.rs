@@ -11,6 +11,7 @@ mod block_part;
 #[cfg(test)]
 mod cold_tests;
 mod error;
+mod glance;
 mod io;
 mod known;
 mod lookup;

@@ -11,6 +11,7 @@ use model::tenant::TenantId;
 use promql::budget::BudgetLimits;
 use promql::parse::ParseOptions;
 use promql::resolution::SourceResolution;
+use promql::value::QueryValue;
 use std::path::Path;
 use std::time::Duration;
 use storage::append::{LabelHash, Rows};
@@ -49,6 +50,10 @@ fn fill(store: &Store) {
 }
 
 fn executor(store: &Store, bytes_max: usize) -> QueryExecutor {
+    executor_on(store, bytes_max, CpuPool::new().unwrap())
+}
+
+fn executor_on(store: &Store, bytes_max: usize, pool: CpuPool) -> QueryExecutor {
     let options = QueryOptions {
         parse: ParseOptions::default(),
         limits: BudgetLimits { bytes_max, ..BudgetLimits::default() },
@@ -56,7 +61,7 @@ fn executor(store: &Store, bytes_max: usize) -> QueryExecutor {
         admission: AdmissionOptions { interactive_max: 4, rules_max: 1, waiting_max: 16 },
         log_slower_than: Duration::from_secs(3600),
     };
-    let (source, pool) = (Arc::new(EngineStore::new(store.clone())), CpuPool::new().unwrap());
+    let source = Arc::new(EngineStore::new(store.clone()));
     QueryExecutor::new(options, promql::engine::Engine::default(), source, pool, QueryMetrics::default())
 }
 
@@ -131,6 +136,56 @@ fn a_warm_query_takes_no_thread_that_waits() {
         let warm = executor.run(request("sum(m1)")).await.unwrap();
         assert_eq!(format!("{:?}", warm.result.value), format!("{:?}", cold.result.value));
         assert_eq!(network.requests(), before);
+        release.send(()).unwrap();
+        assert!(occupied.await.unwrap());
+    });
+}
+
+/// A light query over blocks is evaluated where it arrives when all is in memory, whatever the pool does; what is not there is
+/// waited for elsewhere.
+#[test]
+fn a_light_query_over_blocks_in_memory_needs_no_other_thread() {
+    let (dir, network) = (tempfile::tempdir().unwrap(), FaultyStore::new(BucketStore::in_memory(), 1));
+    let store = open(dir.path(), &network);
+    fill(&store);
+    store.close().unwrap();
+    drop(store);
+    let store = open(dir.path(), &network);
+    let light = || {
+        let window = Window::Instant(BASE_MS + 19 * HOUR);
+        QueryRequest { window, ..request(r#"m1{instance="i2"}"#) }
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build().unwrap();
+    runtime.block_on(async {
+        let pool = CpuPool::with_size(1, 1).unwrap();
+        let executor = executor_on(&store, usize::MAX, pool.clone());
+        // Who the series are is known from now on, but not their samples.
+        let range = TimeRange { after_ms: BASE_MS + 18 * HOUR, until_ms: i64::MAX };
+        store.label_names(&[], range, 100).unwrap();
+        let before = network.requests();
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let occupied = tokio::task::spawn_blocking(move || released.recv().is_ok());
+        let cold = tokio::spawn({
+            let executor = executor.clone();
+            async move { executor.run(light()).await.unwrap() }
+        });
+        while network.requests() == before {
+            assert!(!cold.is_finished(), "nothing was fetched");
+            tokio::task::yield_now().await;
+        }
+        assert!(!cold.is_finished());
+        release.send(()).unwrap();
+        assert!(occupied.await.unwrap());
+        let cold = cold.await.unwrap();
+        assert!(matches!(&cold.result.value, QueryValue::Vector { samples, .. } if samples.len() == 1));
+
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let occupied = pool.run(move |_| released.recv().is_ok());
+        let before = network.requests();
+        let warm = executor.run(light()).await.unwrap();
+        assert_eq!(format!("{:?}", warm.result.value), format!("{:?}", cold.result.value));
+        assert_eq!(network.requests(), before);
+        assert_eq!(pool.jobs(), 1, "it was not evaluated there");
         release.send(()).unwrap();
         assert!(occupied.await.unwrap());
     });

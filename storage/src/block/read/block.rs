@@ -159,8 +159,7 @@ impl Block {
 impl Inner {
     /// The pages of a file: one request, if they are not known yet.
     pub(super) async fn open(&self, file: &File) -> Result<OpenFile, ReadError> {
-        let key = CacheKey { object: file.object.id, kind: CacheKind::Layout, place: 0 };
-        let layout = match self.source.cache.get::<Layout>(&key) {
+        let layout = match self.known_layout(file) {
             Some(layout) => layout,
             None => {
                 let mut opened = file.opened.lock().await;
@@ -202,8 +201,7 @@ impl Inner {
         }
         let held = Some(Arc::new(account.hold(object.bytes as usize)?));
         let whole = self.whole_series().await?;
-        let key = CacheKey { object: object.id, kind: CacheKind::Layout, place: 0 };
-        let layout = match self.source.cache.get::<Layout>(&key) {
+        let layout = match self.known_layout(&self.series) {
             Some(layout) => layout,
             None => self.keep_layout(&self.series, &whole)?,
         };
@@ -211,10 +209,24 @@ impl Inner {
         Ok(SeriesFile { file, whole: Some(whole), parts: Fetched::default(), _held: held })
     }
 
+    /// The pages of a file, if they are in memory.
+    pub(super) fn known_layout(&self, file: &File) -> Option<Arc<Layout>> {
+        self.source.cache.get(&CacheKey { object: file.object.id, kind: CacheKind::Layout, place: 0 })
+    }
+
+    /// Whether all bytes of the series file are in memory.
+    pub(super) fn has_whole_series(&self) -> bool {
+        self.series.object.bytes <= self.whole_max && self.source.cache.contains(&self.whole_key())
+    }
+
+    fn whole_key(&self) -> CacheKey {
+        CacheKey { object: self.series.object.id, kind: CacheKind::Column, place: u64::MAX }
+    }
+
     /// All bytes of the series file.
     async fn whole_series(&self) -> Result<Arc<Bytes>, ReadError> {
         let object = &self.series.object;
-        let key = CacheKey { object: object.id, kind: CacheKind::Column, place: u64::MAX };
+        let key = self.whole_key();
         if let Some(whole) = self.source.cache.get::<Bytes>(&key) {
             return Ok(whole);
         }

@@ -4,7 +4,7 @@ use super::block::{Block, label_path, open_for_samples};
 use super::column::{ABSENT, Ids};
 use super::columns::{Column, TextPage, shared_dictionary};
 use super::error::ReadError;
-use super::layout::ColumnLayout;
+use super::layout::{ColumnLayout, Layout};
 use super::matching::{filter, for_each_part, in_range};
 use super::rows::RowRanges;
 use super::selection::BlockSeries;
@@ -18,6 +18,9 @@ use model::matcher::{MatchOp, Matcher};
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
+
+/// Compressed bytes of dictionaries that are short.
+const GLANCE_DICTIONARY_BYTES_MAX: u64 = 8 << 10;
 
 impl Block {
     /// The series that satisfy all `matchers` and may have samples in the range. A cold block costs one round trip.
@@ -147,6 +150,34 @@ impl Block {
         Ok(listing(found, limit))
     }
 
+    /// How many rows are looked at to find the series that satisfy all `matchers` and may have samples in the range; `None` if
+    /// that takes a request, or labels that have no column.
+    #[must_use]
+    pub(crate) fn rows_to_look_at(&self, matchers: &[Matcher], range: TimeRange) -> Option<usize> {
+        let meta = &self.inner.meta;
+        if meta.labels_overflow || !self.inner.has_whole_series() {
+            return None;
+        }
+        let layout = self.inner.known_layout(&self.inner.series)?;
+        // Then the footer tells.
+        let is_whole = matchers.is_empty() && self.is_within(range) && meta.exemplars == 0;
+        Some(if is_whole { 0 } else { candidates(&layout, matchers).count() })
+    }
+
+    fn is_within(&self, range: TimeRange) -> bool {
+        self.inner.meta.min_ms > range.after_ms && self.inner.meta.max_ms <= range.until_ms
+    }
+
+    /// Whether the dictionaries of a label are known and short.
+    #[must_use]
+    pub(crate) fn has_few_values(&self, name: &str) -> bool {
+        let Some(layout) = self.inner.known_layout(&self.inner.series) else { return false };
+        let bytes = |column: &ColumnLayout| -> u64 {
+            column.groups.iter().map(|group| group.dictionary.end.saturating_sub(group.dictionary.start)).sum()
+        };
+        layout.column(&label_path(name)).is_none_or(|column| bytes(column) <= GLANCE_DICTIONARY_BYTES_MAX)
+    }
+
     /// Series per value of one label, in no order: what cardinality is made of. `__name__` takes the least.
     ///
     /// # Errors
@@ -169,7 +200,7 @@ impl Block {
         if !series.is_large() {
             return Ok(series);
         }
-        let (rows, paths) = (candidates(&series, matchers), compared(matchers, range));
+        let (rows, paths) = (candidates(&series.file.layout, matchers), compared(matchers, range));
         self.inner.keep_columns(series, paths, self.inner.series_columns(), &rows, &self.account).await
     }
 
@@ -181,17 +212,16 @@ impl Block {
         range: Option<TimeRange>,
     ) -> Result<RowRanges, ReadError> {
         let meta = &self.inner.meta;
-        let mut rows = candidates(series, matchers);
+        let mut rows = candidates(&series.file.layout, matchers);
         // The metric first: it leaves a few ranges. Then what compares a single value.
         let mut matchers: Vec<&Matcher> = matchers.iter().collect();
         matchers.sort_by_key(|matcher| (matcher.name() != METRIC_NAME, matcher.regex().is_some()));
         // When all samples are in the range, so are those of every series that has any.
-        let within = |range: &TimeRange| meta.min_ms > range.after_ms && meta.max_ms <= range.until_ms;
         let samples_everywhere = || {
             let first = series.file.column(column::MIN_TS);
             first.is_ok_and(|first| first.groups.iter().all(|group| group.nulls == Some(0)))
         };
-        let range = range.filter(|range| !within(range) || meta.exemplars > 0 && !samples_everywhere());
+        let range = range.filter(|range| !self.is_within(*range) || meta.exemplars > 0 && !samples_everywhere());
         let paths = compared(matchers.iter().copied(), range);
         let resident = self.inner.with_columns(series, paths, &rows, &self.account).await?;
         for matcher in matchers {
@@ -287,14 +317,14 @@ fn compared<'m>(matchers: impl IntoIterator<Item = &'m Matcher>, range: Option<T
 }
 
 /// The rows that may satisfy a matcher of the metric's name, as far as the bounds of pages tell: series are sorted by it.
-fn candidates(series: &SeriesFile, matchers: &[Matcher]) -> RowRanges {
-    let all = RowRanges::all(series.file.layout.rows as u32);
+fn candidates(layout: &Layout, matchers: &[Matcher]) -> RowRanges {
+    let all = RowRanges::all(layout.rows as u32);
     let is_name = |matcher: &&Matcher| matcher.name() == METRIC_NAME && matcher.op() == MatchOp::Equal;
     let name = matchers.iter().find(is_name).map(Matcher::value).filter(|name| !name.is_empty());
-    let (Some(name), Some(column)) = (name, series.file.layout.column(column::METRIC)) else { return all };
+    let (Some(name), Some(column)) = (name, layout.column(column::METRIC)) else { return all };
     let mut rows = RowRanges::default();
     for (number, page) in column.pages.iter().enumerate().filter(|(number, _)| column.may_hold_text(*number, name)) {
-        let end = column.pages.get(number + 1).map_or(series.file.layout.rows, |next| next.row);
+        let end = column.pages.get(number + 1).map_or(layout.rows, |next| next.row);
         rows.push(page.row as u32..end as u32);
     }
     rows

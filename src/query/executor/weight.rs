@@ -1,0 +1,47 @@
+//! How much work a query will be, at a glance: what is light is evaluated where it arrives.
+
+use super::QueryExecutor;
+use crate::query::request::Window;
+use model::matcher::Matcher;
+use promql::ast::Expr;
+use promql::weight::{Span, samples};
+
+/// A series of a block takes as long as so many samples of the head, on top of its own: pages are decoded for it.
+const BLOCK_SERIES_SAMPLES: u64 = 256;
+
+/// See the head of the file.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Weight {
+    /// About how many samples it looks at; the greatest number if that is not known.
+    pub(super) samples: u64,
+    /// Whether some of them may be in blocks.
+    pub(super) reaches_blocks: bool,
+}
+
+impl QueryExecutor {
+    /// What the text and the index tell.
+    pub(super) fn weight(&self, expr: &Expr, window: Window, lookback_ms: Option<i64>) -> Weight {
+        let lookback_ms = lookback_ms.unwrap_or(self.shared.engine.options().lookback_ms);
+        let span = match window {
+            Window::Instant(at_ms) => Span { steps: 1, start_ms: at_ms, end_ms: at_ms, lookback_ms },
+            Window::Range { start_ms, end_ms, step_ms } => {
+                let length_ms = end_ms.saturating_sub(start_ms).unsigned_abs();
+                Span { steps: length_ms / step_ms.unsigned_abs().max(1) + 1, start_ms, end_ms, lookback_ms }
+            }
+        };
+        let source = &*self.shared.source;
+        let (mut reaches_blocks, mut opening) = (false, 0_u64);
+        let bound = |matchers: &[Matcher], after_ms| {
+            let series = source.series_bound(matchers, after_ms);
+            if source.may_wait(after_ms) {
+                reaches_blocks = true;
+                opening = opening.saturating_add((series as u64).saturating_mul(BLOCK_SERIES_SAMPLES));
+            }
+            series
+        };
+        match samples(expr, &span, bound) {
+            Some(samples) => Weight { samples: samples.saturating_add(opening), reaches_blocks },
+            None => Weight { samples: u64::MAX, reaches_blocks: true },
+        }
+    }
+}
