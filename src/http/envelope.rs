@@ -1,7 +1,10 @@
 //! What a request that succeeded is told: Prometheus' envelope around data, warnings and infos.
 
-use super::json::stream::{Document, Framed, body};
+use super::accepted::AcceptedEncodings;
+use super::json::parts::{self, Packing};
+use super::json::stream::{Divisible, Document, Framed, body};
 use super::json::text::push_strings;
+use crate::runtime::cpu::CpuPool;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -33,6 +36,29 @@ impl Remarks {
 /// An answer whose data is a document of any length.
 #[must_use]
 pub fn success(data: impl Document, remarks: &Remarks) -> Response {
+    json_response(body(framed(data, remarks)))
+}
+
+/// The same; a large document is written by the threads of `pool`, and compressed there if the client takes gzip.
+#[must_use]
+pub fn success_on(pool: &CpuPool, data: impl Divisible, remarks: &Remarks, accepted: AcceptedEncodings) -> Response {
+    let mut document = framed(data, remarks);
+    let packing = match accepted {
+        AcceptedEncodings::None => Packing::Plain,
+        AcceptedEncodings::Gzip => Packing::Gzip,
+        AcceptedEncodings::Others => return json_response(body(document)),
+    };
+    let Some(first) = document.divide() else { return json_response(body(document)) };
+    let mut response = json_response(parts::body(pool, first, document, packing));
+    if packing == Packing::Gzip {
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        headers.append(header::VARY, HeaderValue::from_static("accept-encoding"));
+    }
+    response
+}
+
+fn framed<D: Document>(data: D, remarks: &Remarks) -> Framed<D> {
     let mut tail = Vec::new();
     for (field, texts) in [("warnings", &remarks.warnings), ("infos", &remarks.infos)] {
         if !texts.is_empty() {
@@ -43,8 +69,7 @@ pub fn success(data: impl Document, remarks: &Remarks) -> Response {
         }
     }
     tail.push(b'}');
-    let document = Framed::new(b"{\"status\":\"success\",\"data\":".to_vec(), data, tail);
-    json_response(body(document))
+    Framed::new(b"{\"status\":\"success\",\"data\":".to_vec(), data, tail)
 }
 
 /// An answer whose data is small.

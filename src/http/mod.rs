@@ -7,6 +7,7 @@ pub mod server;
 pub mod state;
 pub mod switch;
 
+pub mod accepted;
 pub mod api;
 pub mod envelope;
 pub mod error;

@@ -150,6 +150,12 @@ impl CpuPool {
         catch_unwind(AssertUnwindSafe(job)).map_err(|panic| panicked(panic.as_ref()))
     }
 
+    /// How many threads one job is lent.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        self.lanes.first().map_or(1, |lane| lane.threads.current_num_threads())
+    }
+
     /// How many jobs are running or waiting for a thread.
     #[must_use]
     pub fn jobs(&self) -> usize {

@@ -2,7 +2,8 @@
 
 use super::explain::{ExplainOnly, ExplainView};
 use super::query_stats::StatsView;
-use crate::http::envelope::{REMARKS_MAX, Remarks, TRUNCATED, success, success_value};
+use crate::http::accepted::AcceptedEncodings;
+use crate::http::envelope::{REMARKS_MAX, Remarks, TRUNCATED, success_on, success_value};
 use crate::http::error::{ApiError, ErrorType};
 use crate::http::json::query_result::{ResultDocument, result_type, truncate};
 use crate::http::json::stream::Framed;
@@ -14,6 +15,7 @@ use axum::response::Response;
 use model::tenant::TenantId;
 use model::text::quote;
 use promql::resolution::SourceResolution;
+use promql::value::QueryValue;
 use serde::Serialize;
 
 /// Points of one series in an answer: a minute's resolution for a week, an hour's for a year.
@@ -23,20 +25,28 @@ const POINTS_MAX: i128 = 11_000;
 ///
 /// # Errors
 /// A parameter is wrong or the query failed.
-pub async fn instant(State(state): State<AppState>, params: Params) -> Result<Response, ApiError> {
+pub async fn instant(
+    State(state): State<AppState>,
+    accepted: AcceptedEncodings,
+    params: Params,
+) -> Result<Response, ApiError> {
     let limit = params.limit()?;
     let at_ms = params.time("time")?.unwrap_or_else(|| jiff::Timestamp::now().as_millisecond());
-    answer(&state, &params, Window::Instant(at_ms), limit).await
+    answer(&state, &params, (Window::Instant(at_ms), limit), accepted).await
 }
 
 /// Evaluates an expression at many times.
 ///
 /// # Errors
 /// A parameter is wrong or the query failed.
-pub async fn range(State(state): State<AppState>, params: Params) -> Result<Response, ApiError> {
+pub async fn range(
+    State(state): State<AppState>,
+    accepted: AcceptedEncodings,
+    params: Params,
+) -> Result<Response, ApiError> {
     let limit = params.limit()?;
     let window = range_window(&params)?;
-    answer(&state, &params, window, limit).await
+    answer(&state, &params, (window, limit), accepted).await
 }
 
 fn range_window(params: &Params) -> Result<Window, ApiError> {
@@ -59,7 +69,12 @@ fn range_window(params: &Params) -> Result<Window, ApiError> {
     Ok(Window::Range { start_ms, end_ms, step_ms: step.as_millis() })
 }
 
-async fn answer(state: &AppState, params: &Params, window: Window, limit: Option<usize>) -> Result<Response, ApiError> {
+async fn answer(
+    state: &AppState,
+    params: &Params,
+    (window, limit): (Window, Option<usize>),
+    accepted: AcceptedEncodings,
+) -> Result<Response, ApiError> {
     let timeout = params.duration("timeout")?.map(Nanoseconds::as_std);
     let lookback_ms = lookback(params)?;
     let stats = params.get("stats");
@@ -90,7 +105,10 @@ async fn answer(state: &AppState, params: &Params, window: Window, limit: Option
     let mut answer = state.queries.run(request).await?;
     let cut_off = limit.is_some_and(|limit| truncate(&mut answer.result.value, limit));
     let remarks = remarks(&answer, text, cut_off, stats);
-    respond(answer, text, &remarks, !stats.is_empty())
+    let (result, tail) = result(answer, text, !stats.is_empty())?;
+    let head = format!("{{\"resultType\":\"{}\",\"result\":", result_type(&result));
+    let document = Framed::new(head.into_bytes(), ResultDocument::new(result), tail);
+    Ok(success_on(state.queries.pool(), document, &remarks, accepted))
 }
 
 /// Zero and less mean the default, as in Prometheus.
@@ -130,7 +148,8 @@ fn remarks(answer: &QueryAnswer, text: &str, cut_off: bool, stats: &str) -> Rema
     Remarks { warnings, infos: annotations.infos(text, REMARKS_MAX) }
 }
 
-fn respond(answer: QueryAnswer, text: &str, remarks: &Remarks, with_stats: bool) -> Result<Response, ApiError> {
+/// The value, and what follows it in `data`.
+fn result(answer: QueryAnswer, text: &str, with_stats: bool) -> Result<(QueryValue, Vec<u8>), ApiError> {
     let mut tail = Vec::new();
     if with_stats {
         push_field(&mut tail, "stats", &StatsView::of(&answer))?;
@@ -139,9 +158,7 @@ fn respond(answer: QueryAnswer, text: &str, remarks: &Remarks, with_stats: bool)
         push_field(&mut tail, "explain", &ExplainView::of(explanation, text))?;
     }
     tail.push(b'}');
-    let value = answer.result.value;
-    let head = format!("{{\"resultType\":\"{}\",\"result\":", result_type(&value));
-    Ok(success(Framed::new(head.into_bytes(), ResultDocument::new(value), tail), remarks))
+    Ok((answer.result.value, tail))
 }
 
 fn push_field(out: &mut Vec<u8>, name: &str, value: &impl Serialize) -> Result<(), ApiError> {

@@ -4,6 +4,7 @@
 //! other is a [`stream::Document`].
 pub mod histogram;
 pub mod number;
+pub mod parts;
 pub mod query_result;
 pub mod stream;
 pub mod text;

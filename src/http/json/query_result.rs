@@ -5,7 +5,7 @@
 
 use super::histogram::push_histogram;
 use super::number::{push_float_timestamp, push_timestamp};
-use super::stream::Document;
+use super::stream::{Divisible, Document, PART_BYTES};
 use super::text::{push_labels, push_string};
 use model::number::{push_plain, push_value};
 use promql::value::{MatrixSeries, QueryValue, SampleValue, VectorSample};
@@ -49,8 +49,21 @@ enum State {
         timestamp: Vec<u8>,
         samples: std::vec::IntoIter<VectorSample>,
         first: bool,
+        last: bool,
     },
     Matrix(MatrixWriter),
+}
+
+/// About the text of a sample or of the labels of a series.
+const LABELS_BYTES: usize = 256;
+/// About the text of a point.
+const POINT_BYTES: usize = 32;
+/// About the text of a histogram.
+const HISTOGRAM_BYTES: usize = 2048;
+
+fn text_bytes(series: &MatrixSeries) -> usize {
+    let histograms = series.histograms.timestamps_ms.len();
+    LABELS_BYTES + series.values.len() * POINT_BYTES + histograms * HISTOGRAM_BYTES
 }
 
 impl ResultDocument {
@@ -72,7 +85,7 @@ impl ResultDocument {
             QueryValue::Vector { timestamp_ms, samples } => {
                 let mut timestamp = Vec::new();
                 push_timestamp(&mut timestamp, timestamp_ms);
-                State::Vector { timestamp, samples: samples.into_iter(), first: true }
+                State::Vector { timestamp, samples: samples.into_iter(), first: true, last: true }
             }
             QueryValue::Matrix(series) => State::Matrix(MatrixWriter::new(series)),
         };
@@ -96,10 +109,10 @@ impl Document for ResultDocument {
                 out.append(text);
                 false
             }
-            State::Vector { timestamp, samples, first } => {
+            State::Vector { timestamp, samples, first, last } => {
                 while out.len() < target {
                     let Some(sample) = samples.next() else {
-                        out.extend_from_slice(if *first { b"[]" } else { b"]" });
+                        close(out, *first, *last);
                         return false;
                     };
                     out.push(if *first { b'[' } else { b',' });
@@ -110,6 +123,34 @@ impl Document for ResultDocument {
             }
             State::Matrix(writer) => writer.write_some(out, target),
         }
+    }
+}
+
+impl Divisible for ResultDocument {
+    fn divide(&mut self) -> Option<Self> {
+        let state = match &mut self.state {
+            State::Single(_) => return None,
+            State::Vector { timestamp, samples, first, .. } => {
+                let count = PART_BYTES / LABELS_BYTES;
+                if samples.len() < 2 * count {
+                    return None;
+                }
+                let part: Vec<_> = samples.take(count).collect();
+                let first = std::mem::replace(first, false);
+                State::Vector { timestamp: timestamp.clone(), samples: part.into_iter(), first, last: false }
+            }
+            State::Matrix(writer) => State::Matrix(writer.divide()?),
+        };
+        Some(Self { state })
+    }
+}
+
+/// The end of a list, if it ends here; `first` if nothing of it was written.
+fn close(out: &mut Vec<u8>, first: bool, last: bool) {
+    match (first, last) {
+        (true, true) => out.extend_from_slice(b"[]"),
+        (false, true) => out.push(b']'),
+        (_, false) => {}
     }
 }
 
@@ -141,13 +182,35 @@ struct MatrixWriter {
     /// The next point of `current`, its histograms after its values.
     point: usize,
     first: bool,
+    last: bool,
+    /// About the text of all that is left.
+    bytes: usize,
     shared: TimestampTexts,
 }
 
 impl MatrixWriter {
     fn new(series: Vec<MatrixSeries>) -> Self {
+        let bytes = series.iter().map(text_bytes).sum();
+        Self::part(series, true, true, bytes)
+    }
+
+    fn part(series: Vec<MatrixSeries>, first: bool, last: bool, bytes: usize) -> Self {
         let shared = TimestampTexts::default();
-        Self { series: series.into_iter(), current: None, point: 0, first: true, shared }
+        Self { series: series.into_iter(), current: None, point: 0, first, last, bytes, shared }
+    }
+
+    fn divide(&mut self) -> Option<Self> {
+        if self.bytes < 2 * PART_BYTES {
+            return None;
+        }
+        let (mut part, mut bytes) = (Vec::new(), 0);
+        while bytes < PART_BYTES {
+            let Some(next) = self.series.next() else { break };
+            bytes += text_bytes(&next);
+            part.push(next);
+        }
+        self.bytes = self.bytes.saturating_sub(bytes);
+        Some(Self::part(part, std::mem::replace(&mut self.first, false), false, bytes))
     }
 
     fn write_some(&mut self, out: &mut Vec<u8>, target: usize) -> bool {
@@ -160,7 +223,7 @@ impl MatrixWriter {
                 continue;
             }
             let Some(next) = self.series.next() else {
-                out.extend_from_slice(if self.first { b"[]" } else { b"]" });
+                close(out, self.first, self.last);
                 return false;
             };
             out.push(if self.first { b'[' } else { b',' });

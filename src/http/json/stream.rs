@@ -20,32 +20,49 @@ pub trait Document: Send + 'static {
     fn write_some(&mut self, out: &mut Vec<u8>, target: usize) -> bool;
 }
 
+/// A document that may be long, and can be written in parts beside each other.
+pub trait Divisible: Document + Sized {
+    /// Takes off a part of about [`PART_BYTES`] from the front, as long as two of those are left. The parts and then the rest,
+    /// each written whole, are the document. Only before anything was written of it.
+    fn divide(&mut self) -> Option<Self>;
+}
+
+/// About the text of one part: worth to be handed to another thread, and little to hold.
+pub const PART_BYTES: usize = 128 << 10;
+
 /// The body that `document` becomes.
 pub fn body(mut document: impl Document) -> Body {
     let mut first = Vec::with_capacity(1024);
     if !document.write_some(&mut first, CHUNK_BYTES) {
         return Body::from(first);
     }
-    let rest = Chunks { document, done: false };
+    let rest = Chunks::new(document).map(Bytes::from);
     let chunks = std::iter::once(Bytes::from(first)).chain(rest).map(Ok::<_, std::convert::Infallible>);
     Body::from_stream(futures::stream::iter(chunks))
 }
 
-struct Chunks<D> {
+/// What is left of a document, written a chunk at a time.
+pub(super) struct Chunks<D> {
     document: D,
     done: bool,
 }
 
-impl<D: Document> Iterator for Chunks<D> {
-    type Item = Bytes;
+impl<D> Chunks<D> {
+    pub(super) fn new(document: D) -> Self {
+        Self { document, done: false }
+    }
+}
 
-    fn next(&mut self) -> Option<Bytes> {
+impl<D: Document> Iterator for Chunks<D> {
+    type Item = Vec<u8>;
+
+    fn next(&mut self) -> Option<Vec<u8>> {
         if self.done {
             return None;
         }
         let mut chunk = Vec::with_capacity(CHUNK_BYTES + CHUNK_SLACK);
         self.done = !self.document.write_some(&mut chunk, CHUNK_BYTES);
-        Some(Bytes::from(chunk))
+        Some(chunk)
     }
 }
 
@@ -128,6 +145,13 @@ impl<D: Document> Document for Framed<D> {
         }
         out.append(&mut self.suffix);
         false
+    }
+}
+
+impl<D: Divisible> Divisible for Framed<D> {
+    fn divide(&mut self) -> Option<Self> {
+        let part = self.inner.as_mut()?.divide()?;
+        Some(Self::new(std::mem::take(&mut self.prefix), part, Vec::new()))
     }
 }
 
