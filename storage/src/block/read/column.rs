@@ -63,6 +63,16 @@ impl Numbers {
         }
     }
 
+    /// Numbers between which, as signed ones, are those of all rows, if each has one and a short list tells it.
+    pub(crate) fn signed_bounds(&self) -> Option<(i64, i64)> {
+        let (Values::Keyed { dictionary, .. }, Presence::All) = (&self.values, &self.presence) else { return None };
+        if dictionary.len() > self.rows / 4 {
+            return None;
+        }
+        let signed = || dictionary.iter().map(|number| *number as i64);
+        Some((signed().min()?, signed().max()?))
+    }
+
     /// Hands over what each of some rows has.
     pub(crate) fn for_each(&self, rows: Range<usize>, mut take: impl FnMut(Option<u64>)) {
         match (&self.values, &self.presence) {

@@ -160,6 +160,14 @@ pub(crate) fn in_range(
             let here = first.rows().saturating_sub(first_at) as u32;
             let length = here.min(last.rows().saturating_sub(last_at) as u32);
             let end = range_of_rows.end.min(row.saturating_add(length.max(1)));
+            // Most series live through a block.
+            let all_overlap = first.signed_bounds().is_some_and(|(_, greatest)| greatest <= range.until_ms)
+                && last.signed_bounds().is_some_and(|(least, _)| least > range.after_ms);
+            if all_overlap {
+                kept.push(row..end);
+                row = end;
+                continue;
+            }
             for (at, row) in (row..end).enumerate() {
                 let overlaps = match (first.get(first_at + at), last.get(last_at + at)) {
                     (Some(first), Some(last)) => first as i64 <= range.until_ms && last as i64 > range.after_ms,
