@@ -150,6 +150,12 @@ impl Labels {
     pub fn packed_len(&self) -> usize {
         self.packed.len()
     }
+
+    /// Bytes of memory that the set takes if nobody else shares its text: the handle, the counts of those who share, the text.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        size_of::<Self>() + 2 * size_of::<usize>() + self.packed.len()
+    }
 }
 
 impl Default for Labels {

@@ -1,11 +1,15 @@
 //! What a plan will cost, guessed before it is evaluated: the index says how many series each selector has, a few of them
 //! are read to see how dense their samples are, and a few hundred label sets tell how many groups there will be.
+//!
+//! Bytes are what is held at the worst moment: operands are evaluated one after the other, the second while the first is
+//! held; what an operator gives holds less than what it took to find it (`estimate/operation.rs`).
 
-use crate::ast::{AggregateOp, BinaryOp, Cardinality};
+use crate::ast::AggregateOp;
 use crate::budget::BudgetLimits;
 use crate::eval::buckets::Wanted;
 use crate::eval::exec::Settings;
 use crate::eval::steps::{LookTimes, Steps};
+use crate::plan::repeats::{gives_table, identities};
 use crate::plan::walk::{Part, Placed};
 use crate::plan::{Aggregate, Kind, Node, RangeSource, Selector};
 use crate::query_error::QueryError;
@@ -15,6 +19,10 @@ use model::labels::Labels;
 use model::sample::SampleColumns;
 use std::collections::HashSet;
 use std::rc::Rc;
+use united::United;
+
+mod operation;
+mod united;
 
 /// Series that are read to see how dense samples are.
 const READ_SERIES: usize = 8;
@@ -85,10 +93,14 @@ pub(crate) enum Depth {
 }
 
 /// A cost, and the series that it began with.
-#[derive(Clone, Default)]
+#[derive(Default)]
 struct Guess {
     cost: Cost,
+    /// Bytes that the value holds once it is there; finding it takes those of `cost`.
+    held: u64,
     origin: Option<Rc<dyn SeriesSet>>,
+    /// Where its series come from.
+    united: United,
 }
 
 impl Estimator<'_> {
@@ -100,34 +112,49 @@ impl Estimator<'_> {
         let mut costs = vec![Cost::default(); parts.len()];
         let mut waiting: Vec<Vec<Guess>> = Vec::new();
         let mut whole = QueryCost::default();
-        for (placed, cost) in parts.iter().zip(&mut costs).rev() {
+        let mut held = 0;
+        let identities = identities(parts);
+        for (at, (placed, cost)) in parts.iter().zip(&mut costs).enumerate().rev() {
             waiting.resize_with(waiting.len().max(placed.depth + 2), Vec::new);
             let mut inside = std::mem::take(&mut waiting[placed.depth + 1]);
             inside.reverse();
-            let guess = self.part(placed, &inside)?;
-            if inside.is_empty() {
+            let is_leaf = inside.is_empty();
+            let mut guess = self.part(placed, inside)?;
+            if is_leaf {
                 whole.series = whole.series.saturating_add(guess.cost.series);
                 whole.samples = whole.samples.saturating_add(guess.cost.samples);
             }
+            if identities[at] != at && gives_table(placed.part) {
+                // It takes the table of the one before it.
+                (guess.cost.bytes, guess.held) = (0, 0);
+            }
+            if guess.united.is_unknown() {
+                guess.united = United::one(identities[at], guess.cost.series);
+            }
             *cost = guess.cost;
+            held = guess.held;
             waiting[placed.depth].push(guess);
         }
         if let (Some(first), Some(root)) = (parts.first(), costs.first()) {
             whole.result_samples = root.series.max(1).saturating_mul(first.steps.count as u64);
             let result = whole.result_samples.saturating_mul(8).saturating_add(root.series.saturating_mul(LABEL_BYTES));
-            whole.bytes = root.bytes.saturating_add(result);
+            // The last part that was looked at is the root.
+            whole.bytes = root.bytes.max(held.saturating_add(result));
         }
         Ok((costs, whole))
     }
 
-    fn part(&self, placed: &Placed<'_>, inside: &[Guess]) -> Result<Guess, QueryError> {
+    fn part(&self, placed: &Placed<'_>, inside: Vec<Guess>) -> Result<Guess, QueryError> {
         match placed.part {
             Part::Range(range) => match &range.source {
                 RangeSource::Selector(selector) => self.selector(selector, range.range_ms, &placed.steps),
-                RangeSource::Subquery { .. } => Ok(inside.first().cloned().unwrap_or_default()),
+                RangeSource::Subquery { .. } => {
+                    let inner = inside.into_iter().next().unwrap_or_default();
+                    Ok(Guess { united: United::default(), ..inner })
+                }
             },
             Part::Node(Node { kind: Kind::Select(selector), .. }) => self.selector(selector, 0, &placed.steps),
-            Part::Node(node) => Ok(operation(node, inside, placed.steps.count as u64)),
+            Part::Node(node) => Ok(operation::guess(node, inside, placed.steps.count as u64)),
         }
     }
 
@@ -138,7 +165,7 @@ impl Estimator<'_> {
             let reach_ms = range_ms.max(self.settings.lookback_ms);
             let after_ms = look.first().saturating_sub(reach_ms);
             let bound = self.source.series_bound(&selector.matchers, after_ms).min(self.series_max) as u64;
-            return Ok(Guess { cost: Cost { series: bound, ..Cost::default() }, origin: None });
+            return Ok(Guess { cost: Cost { series: bound, ..Cost::default() }, ..Guess::default() });
         }
         let look = LookTimes::new(steps, selector.when.at_ms, selector.when.offset_ms);
         let reach_ms = if range_ms == 0 { self.settings.lookback_ms } else { range_ms };
@@ -152,7 +179,7 @@ impl Estimator<'_> {
         } else {
             (rows_each(&*set, after_ms, until_ms)? * series as f64) as u64
         };
-        Ok(Guess { cost: Cost { series, samples, bytes: 0 }, origin: Some(set) })
+        Ok(Guess { cost: Cost { series, samples, bytes: 0 }, origin: Some(set), ..Guess::default() })
     }
 }
 
@@ -185,48 +212,8 @@ fn samples_each(set: &dyn SeriesSet, after_ms: i64, until_ms: i64) -> Result<f64
     Ok(samples as f64 / read.max(1) as f64 / part.max(f64::MIN_POSITIVE))
 }
 
-/// Anything but a selector.
-fn operation(node: &Node, inside: &[Guess], steps: u64) -> Guess {
-    let held = inside.iter().fold(0_u64, |held, guess| held.saturating_add(guess.cost.bytes));
-    let first = |n: usize| inside.get(n).cloned().unwrap_or_default();
-    let series_of = |n: usize| inside.get(n).map_or(0, |guess| guess.cost.series);
-    let largest = inside.iter().max_by_key(|guess| guess.cost.series).cloned().unwrap_or_default();
-    let (series, origin, is_table) = match &node.kind {
-        Kind::Number(_) | Kind::Text(_) | Kind::Scalars { .. } | Kind::Select(_) => (0, None, false),
-        Kind::Join { matching, .. } => {
-            let series = match matching.cardinality {
-                Cardinality::ManyToOne => series_of(0),
-                Cardinality::OneToMany => series_of(1),
-                _ => series_of(0).min(series_of(1)),
-            };
-            (series, first(0).origin, true)
-        }
-        Kind::Set { op: BinaryOp::Or, .. } => (series_of(0).saturating_add(series_of(1)), first(0).origin, true),
-        Kind::Set { .. } => (series_of(0), first(0).origin, true),
-        Kind::Aggregate(aggregate) => (groups(aggregate, &largest), largest.origin, true),
-        Kind::Call(call) => match call.name {
-            "absent" | "vector" => (1, None, false),
-            "scalar" | "time" | "pi" => (0, None, false),
-            _ => (largest.cost.series, largest.origin, false),
-        },
-        Kind::RangeCall(call) if call.name == "absent_over_time" => (1, None, false),
-        Kind::Range(_)
-        | Kind::Invariant(_)
-        | Kind::Negate(_)
-        | Kind::VectorScalar { .. }
-        | Kind::RangeCall(_)
-        | Kind::Info(_) => (largest.cost.series, largest.origin, false),
-    };
-    let samples = series.saturating_mul(steps);
-    // A table has a value and a bit for each step, and labels.
-    let cells = samples.saturating_mul(8).saturating_add(samples / 8);
-    let own = if is_table { cells.saturating_add(series.saturating_mul(LABEL_BYTES)) } else { 0 };
-    Guess { cost: Cost { series, samples, bytes: held.saturating_add(own) }, origin }
-}
-
 /// How many series an aggregation gives.
-fn groups(aggregate: &Aggregate, inner: &Guess) -> u64 {
-    let series = inner.cost.series;
+fn groups(aggregate: &Aggregate, series: u64, origin: Option<&dyn SeriesSet>) -> u64 {
     let keeps_series = matches!(
         aggregate.op,
         AggregateOp::Topk | AggregateOp::Bottomk | AggregateOp::Limitk | AggregateOp::LimitRatio
@@ -237,7 +224,7 @@ fn groups(aggregate: &Aggregate, inner: &Guess) -> u64 {
     if aggregate.grouping.is_empty() && !aggregate.without {
         return 1;
     }
-    let Some(origin) = inner.origin.as_deref().filter(|origin| !origin.is_empty()) else { return series };
+    let Some(origin) = origin.filter(|origin| !origin.is_empty()) else { return series };
     let looked_at = origin.len().min(GROUPED_SERIES);
     let listed = |name: &str| aggregate.grouping.binary_search_by(|known| known.as_str().cmp(name)).is_ok();
     let group = |i: usize| -> Labels {

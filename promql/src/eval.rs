@@ -22,6 +22,8 @@ pub(crate) mod binary;
 pub(crate) mod buckets;
 pub(crate) mod functions;
 pub(crate) mod kahan;
+pub(crate) mod labelled;
 pub(crate) mod mapped;
 pub(crate) mod names;
+pub(crate) mod numbered;
 pub(crate) mod profile;

@@ -9,6 +9,7 @@ use crate::eval::buckets::Wanted;
 use crate::eval::exec::{Counting, Exec};
 use crate::eval::extended::{Extension, SmoothedSelector};
 use crate::eval::functions::{absent, info};
+use crate::eval::labelled::labelled;
 use crate::eval::mapped::mapped;
 use crate::eval::names::{OnEqual, drop_names};
 use crate::eval::profile::Profiled;
@@ -48,6 +49,9 @@ pub(crate) struct Evaluator<'e, 'q> {
     pub(crate) exec: &'e Exec<'q>,
 }
 
+/// Operators upon each other after which labels are kept.
+pub(crate) const LAYERS_MAX: usize = 32;
+
 /// What is left to do for a tree of binary operators.
 enum Step<'a> {
     Visit(&'a Node),
@@ -63,10 +67,11 @@ type Result<T> = std::result::Result<T, QueryError>;
 impl<'q> Evaluator<'_, 'q> {
     /// Evaluates a node over the steps of `scope`.
     ///
-    /// Binary operators nest as deep as the query is long: they are walked, not descended.
+    /// Binary operators nest as deep as the query is long: they are walked, not descended. Every [`LAYERS_MAX`] operators the
+    /// labels are found once and kept, for each operator asks for all of them.
     pub(crate) fn evaluate(&self, node: &Node, scope: Scope) -> Result<Value<'q>> {
         let mut work = vec![Step::Visit(node)];
-        let mut values = Vec::new();
+        let mut values: Vec<(Value<'q>, usize)> = Vec::new();
         while let Some(step) = work.pop() {
             match step {
                 Step::Visit(node) => match node.operands() {
@@ -76,18 +81,25 @@ impl<'q> Evaluator<'_, 'q> {
                     }
                     None => {
                         let held_before = self.exec.budget.bytes_held();
-                        values.push(self.profiled(node, held_before, || self.operand(node, scope))?);
+                        values.push((self.profiled(node, held_before, || self.operand(node, scope))?, 0));
                     }
                 },
                 Step::Operate { node, held_before } => {
-                    let (Some(right), Some(left)) = (values.pop(), values.pop()) else {
+                    let (Some((right, right_layers)), Some((left, left_layers))) = (values.pop(), values.pop()) else {
                         unreachable!("both operands were evaluated before")
                     };
-                    values.push(self.profiled(node, held_before, || self.operation(node, left, right, scope))?);
+                    let value = self.profiled(node, held_before, || self.operation(node, left, right, scope))?;
+                    let layers = left_layers.max(right_layers) + 1;
+                    values.push(match value {
+                        Value::Vector(vector) if layers == LAYERS_MAX => {
+                            (Value::Vector(labelled(vector, self.exec)?), 0)
+                        }
+                        value => (value, layers),
+                    });
                 }
             }
         }
-        Ok(values.pop().unwrap_or_else(|| unreachable!("a visit leaves a value")))
+        Ok(values.pop().unwrap_or_else(|| unreachable!("a visit leaves a value")).0)
     }
 
     /// Counts what evaluating a node takes, when the query is to be explained.

@@ -3,6 +3,7 @@
 //! Values are floats or native histograms; over time each kind has columns of its own.
 
 use crate::annotation::Annotations;
+use crate::eval::row::histogram_bytes;
 use crate::explain::Explanation;
 use model::histogram::{Histogram, HistogramColumns};
 use model::labels::Labels;
@@ -35,6 +36,37 @@ pub enum QueryValue {
     },
     /// A set of series with many values each, sorted by labels: range queries, and instant queries of range vectors.
     Matrix(Vec<MatrixSeries>),
+}
+
+impl QueryValue {
+    /// Bytes of memory that the value takes, columns that series may share not counted.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        let histograms =
+            |histograms: &[Arc<Histogram>]| histograms.iter().map(|one| histogram_bytes(one)).sum::<usize>();
+        match self {
+            Self::Scalar { .. } => 0,
+            Self::String { value, .. } => value.len(),
+            Self::Vector { samples, .. } => samples
+                .iter()
+                .map(|sample| {
+                    let histogram = match &sample.value {
+                        SampleValue::Histogram(histogram) => histogram_bytes(histogram),
+                        SampleValue::Float(_) => 0,
+                    };
+                    sample.labels.held_bytes() + size_of::<SampleValue>() + histogram
+                })
+                .sum(),
+            Self::Matrix(series) => series
+                .iter()
+                .map(|series| {
+                    let floats = series.values.len() * size_of::<f64>();
+                    let histograms = histograms(&series.histograms.histograms);
+                    series.labels.held_bytes() + size_of::<MatrixSeries>() + floats + histograms
+                })
+                .sum(),
+        }
+    }
 }
 
 /// One series of a vector.

@@ -2,7 +2,7 @@
 
 use model::labels::Labels;
 use model::sample::{Sample, SampleColumns};
-use promql::budget::Budget;
+use promql::budget::{Budget, BudgetLimits};
 use promql::source::{SelectRequest, SeriesSet, SeriesSource, SourceError, TimelineToken};
 use promql::testing::memory::MemorySource;
 use promql::value::{QueryResult, QueryValue};
@@ -351,4 +351,56 @@ fn a_plus_before_a_selector_is_an_operation() {
     assert_eq!(answer("absent(m2{a=\"1\"})"), ["{a=\"1\"} Float(1.0)"]);
     assert_eq!(answer("absent(+m2{a=\"1\"})"), ["{} Float(1.0)"]);
     assert_eq!(answer("+m1"), ["{__name__=\"m1\"} Float(21.0)"]);
+}
+
+/// Labels pass through each operator of a chain; every so many they are kept, which no answer shows.
+#[test]
+fn a_chain_of_operators_keeps_labels_and_values() {
+    let source = every_ten_seconds();
+    let answer = |query: &str, delayed_name_removal| {
+        let engine = Engine::new(EngineOptions { delayed_name_removal, ..EngineOptions::default() });
+        let value = ask_with(&engine, &source, query, &When::Range(200, 230, 10)).expect("an answer").value;
+        let QueryValue::Matrix(series) = value else { panic!("a matrix") };
+        series.into_iter().map(|series| (series.labels.to_string(), series.values)).collect::<Vec<_>>()
+    };
+    for delayed in [false, true] {
+        for count in [2_usize, 32, 33, 34, 70, 200] {
+            let chain = |operator: &str| vec!["m3"; count].join(operator);
+            let times = answer(&format!("m3 * {count}"), delayed);
+            assert_eq!(times.len(), 3);
+            assert_eq!(answer(&chain(" + "), delayed), times, "{count}");
+            let all = answer("m3", delayed);
+            assert_eq!(answer(&chain(" and "), delayed), all, "{count}");
+            assert_eq!(answer(&chain(" or "), delayed), all, "{count}");
+            assert_eq!(answer(&chain(" and on (a) "), delayed), all, "{count}");
+            let without = answer(&format!("m3{}", " unless m3{a=\"2\"}".repeat(count)), delayed);
+            assert_eq!(without, [all[0].clone(), all[2].clone()], "{count}");
+            assert_eq!(
+                answer(&format!("m3{} or m1", " - on (a, b) m3 + m3".repeat(count)), delayed).len(),
+                4,
+                "{count}"
+            );
+        }
+    }
+}
+
+/// Each distinct value is a series of its own, and counts as one while it is found.
+#[test]
+fn distinct_values_are_held_within_the_budget() {
+    let mut source = MemorySource::new();
+    for i in 0..10_000 {
+        source.append(&labels(&[("__name__", "m"), ("i", &i.to_string())]), [(0, f64::from(i))]);
+    }
+    let ask = |bytes_max| {
+        let budget = Budget::new(BudgetLimits { bytes_max, ..BudgetLimits::default() });
+        let expr = parse("count(count_values(\"v\", m))", &ParseOptions::all()).expect("a query");
+        let value =
+            Engine::default().instant(&expr, 0, &QueryContext::new(&source, &budget)).map(|result| result.value);
+        (value, budget.bytes_peak())
+    };
+    assert_eq!(ask(300_000).0, Err(QueryError::TooManyBytes { bytes_max: 300_000 }));
+    let (value, peak) = ask(usize::MAX);
+    let Ok(QueryValue::Vector { samples, .. }) = value else { panic!("a vector") };
+    assert_eq!(samples[0].value, promql::value::SampleValue::Float(10_000.0));
+    assert!((500_000..2_000_000).contains(&peak), "{peak}");
 }

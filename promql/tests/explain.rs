@@ -140,3 +140,39 @@ fn what_is_taken_from_an_equal_part_says_so() {
     let planned = Engine::default().explain(&expr, (END_MS, END_MS, 0), &QueryContext::new(&source, &budget)).unwrap();
     assert_eq!(shared(&planned), 1);
 }
+
+/// What is estimated to be held at once, and what was.
+fn bytes_of(query: &str) -> (u64, u64) {
+    let (source, budget) = (source(), Budget::default());
+    let context = QueryContext { foresight: Foresight::Explain, ..QueryContext::new(&source, &budget) };
+    let expr = parse(query, &ParseOptions::all()).expect("it is an expression");
+    let range = (END_MS - 1_800_000, END_MS, 60_000);
+    let result = Engine::new(EngineOptions::default()).range(&expr, range.0, range.1, range.2, &context);
+    let explanation = result.unwrap_or_else(|error| panic!("{query}: {error}")).explanation.expect("it was asked for");
+    (explanation.estimate.bytes, budget.bytes_peak() as u64)
+}
+
+/// Operands are given up when they are merged, and what stands in a chain many times is in its result once: the chain
+/// needs what its operators hold and no more, and the estimate knows.
+#[test]
+fn a_chain_of_operators_is_estimated_by_what_it_holds() {
+    for (operator, grows) in [(" or ", false), (" and ", true), (" unless on (instance) ", true), (" + ", true)] {
+        let chain = |count: usize| bytes_of(&vec!["up"; count].join(operator));
+        let ((few, few_held), (many, many_held)) = (chain(10), chain(640));
+        assert!(few >= few_held && few < 8 * few_held, "{operator}: {few} of {few_held}");
+        assert!(many >= many_held / 2 && many < 8 * many_held, "{operator}: {many} of {many_held}");
+        if !grows {
+            assert!(many <= few && many_held < 2 * few_held, "{operator}: {many} and {many_held} after {few_held}");
+        }
+    }
+    let (different, held) = bytes_of(&(0..100).map(|n| format!("up > {n}")).collect::<Vec<_>>().join(" or "));
+    assert!(different > held / 2 && different < 200 * held, "{different} of {held}");
+}
+
+#[test]
+fn equal_aggregations_are_held_once() {
+    let sum = "sum by (instance) (up)";
+    let ((once, _), (often, held)) = (bytes_of(&format!("{sum} or {sum}")), bytes_of(&vec![sum; 50].join(" or ")));
+    assert!(often < 2 * once, "{often} of {once}");
+    assert!(often >= held / 2, "{often} of {held}");
+}

@@ -69,13 +69,13 @@ impl<'q> Run<'_, 'q> {
                     (None, None) => continue,
                 };
                 let labels = vector.labels(index);
-                charge.add(count, labels.packed_len() + size_of::<VectorSample>() + bytes)?;
+                charge.add(count, labels.held_bytes() + size_of::<SampleValue>() + bytes)?;
                 samples.push(VectorSample { labels, value });
             }
             worker.give_row(row);
             Ok((samples, charge))
         })?;
-        Ok(chunks.into_iter().flat_map(|(samples, _)| samples).collect())
+        Ok(joined(chunks))
     }
 
     pub(super) fn range(&self, plan: &Node) -> Result<QueryValue, QueryError> {
@@ -115,7 +115,7 @@ impl<'q> Run<'_, 'q> {
                     histograms.push(all_steps[step], Arc::clone(histogram));
                 }
                 let (samples, held) = if row.has_histograms() { row.samples() } else { (count, 0) };
-                let bytes = labels.packed_len() + size_of::<MatrixSeries>() + count * bytes_per_sample + held;
+                let bytes = labels.held_bytes() + size_of::<MatrixSeries>() + count * bytes_per_sample + held;
                 charge.add(samples, bytes)?;
                 let (timestamps_ms, values) = if full {
                     (Arc::clone(all_steps), row.values().to_vec())
@@ -129,10 +129,7 @@ impl<'q> Run<'_, 'q> {
             worker.give_row(row);
             Ok((series, charge))
         })?;
-        // Charges are released together: while the answer is put together all of it is held.
-        let (series, charges): (Vec<Vec<MatrixSeries>>, Vec<Charge<'_>>) = chunks.into_iter().unzip();
-        drop(charges);
-        Ok(series.into_iter().flatten().collect())
+        Ok(joined(chunks))
     }
 
     /// A range vector as the result of an instant query: its samples as they are stored or evaluated.
@@ -205,15 +202,30 @@ impl<'q> Run<'_, 'q> {
                     worker.count(Counting::LastStep, count, 1, |_| count);
                 }
                 let labels = input.labels(index);
-                let bytes = labels.packed_len() + columns.len() * size_of::<(i64, f64)>() + held * 16;
+                let bytes = labels.held_bytes()
+                    + size_of::<MatrixSeries>()
+                    + columns.len() * size_of::<(i64, f64)>()
+                    + held * 16;
                 charge.add(columns.len() + held, bytes)?;
                 let timestamps_ms = columns.timestamps_ms.as_slice().into();
                 series.push(MatrixSeries { labels, timestamps_ms, values: columns.values.clone(), histograms });
             }
             Ok((series, charge))
         })?;
-        Ok(chunks.into_iter().flat_map(|(series, _)| series).collect())
+        Ok(joined(chunks))
     }
+}
+
+/// All parts of an answer in one list, which is as long as they are. Their charges are released together at the end: while
+/// the answer is put together all of it is held.
+fn joined<T>(parts: Vec<(Vec<T>, Charge<'_>)>) -> Vec<T> {
+    let mut whole = Vec::with_capacity(parts.iter().map(|(part, _)| part.len()).sum());
+    let mut charges = Vec::with_capacity(parts.len());
+    for (part, charge) in parts {
+        whole.extend(part);
+        charges.push(charge);
+    }
+    whole
 }
 
 /// The timestamps of the latest series with gaps: the next one often has the same gaps, as when a target was away.

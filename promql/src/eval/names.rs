@@ -7,8 +7,10 @@
 use super::exec::{Exec, Worker};
 use super::row::{Row, set_bits};
 use super::vector::{SeriesVector, Table, Vector};
+use crate::budget::Charge;
 use crate::query_error::QueryError;
-use hashbrown::HashMap;
+use hashbrown::hash_table::Entry;
+use hashbrown::{HashMap, HashTable};
 use model::labels::{Labels, METRIC_NAME, METRIC_TYPE, METRIC_UNIT};
 use std::hash::BuildHasher;
 use std::ops::Range;
@@ -177,20 +179,31 @@ pub(crate) fn absorb(whole: &mut Row, row: &Row) -> Result<(), QueryError> {
     Ok(())
 }
 
+/// What finding equal series takes for each: its hash twice, and a place in a table.
+const EQUAL_BYTES: usize = 24;
+
 /// The series whose labels repeat, by labels.
 fn equal_series(vector: &dyn SeriesVector, exec: &Exec<'_>) -> Result<Vec<Vec<usize>>, QueryError> {
+    let mut charge = Charge::none(exec.budget);
+    charge.add(0, vector.len() * EQUAL_BYTES)?;
     let hasher = foldhash::fast::RandomState::default();
-    let hashes: Vec<Vec<u64>> = exec.map_chunks(vector.len(), 1024, |range, _| {
-        Ok(range.map(|index| hasher.hash_one(vector.labels(index))).collect())
-    })?;
-    let mut first: HashMap<u64, usize, foldhash::fast::RandomState> =
-        HashMap::with_capacity_and_hasher(vector.len(), hasher);
+    let mut hashes: Vec<u64> = Vec::with_capacity(vector.len());
+    for chunk in exec.map_chunks(vector.len(), 1024, |range, _| {
+        Ok(range.map(|index| hasher.hash_one(vector.labels(index))).collect::<Vec<u64>>())
+    })? {
+        hashes.extend(chunk);
+    }
+    let mut first: HashTable<u32> = HashTable::with_capacity(vector.len());
     let mut suspects: Vec<usize> = Vec::new();
-    for (index, hash) in hashes.into_iter().flatten().enumerate() {
-        if let Some(earlier) = first.insert(hash, index) {
-            suspects.extend([earlier, index]);
+    for (index, &hash) in hashes.iter().enumerate() {
+        match first.entry(hash, |earlier| hashes[*earlier as usize] == hash, |earlier| hashes[*earlier as usize]) {
+            Entry::Occupied(earlier) => suspects.extend([*earlier.get() as usize, index]),
+            Entry::Vacant(place) => {
+                place.insert(index as u32);
+            }
         }
     }
+    drop(first);
     suspects.sort_unstable();
     suspects.dedup();
     // Equal hashes may still be of different labels.

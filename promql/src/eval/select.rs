@@ -9,7 +9,7 @@ use super::steps::LookTimes;
 use super::vector::{Nothing, SeriesVector, Vector};
 use super::windows::Windows;
 use crate::query_error::QueryError;
-use crate::source::{SelectRequest, SeriesSet, TimelineToken};
+use crate::source::{SelectRequest, SeriesSet, SourceError, TimelineToken};
 use model::labels::{Labels, METRIC_NAME, METRIC_TYPE, METRIC_UNIT};
 use model::matcher::{MatchOp, Matcher};
 use model::sample::{SampleColumns, is_stale_marker};
@@ -40,7 +40,13 @@ impl Selection {
         exec.budget.check()?;
         let series_max = exec.budget.series_left();
         let request = SelectRequest { matchers, after_ms, until_ms, series_max };
-        let set = exec.source.select_with_buckets(&request, &wanted.buckets)?;
+        let set = exec.source.select_with_buckets(&request, &wanted.buckets).map_err(|error| match error {
+            // It knows what is left alone.
+            SourceError::TooManySeries { .. } => {
+                QueryError::TooManySeries { series_max: exec.budget.limits().series_max }
+            }
+            error => error.into(),
+        })?;
         let coverage = set.coverage();
         if let Some(coverage) = coverage {
             wanted.remark(coverage, (after_ms, until_ms), exec);

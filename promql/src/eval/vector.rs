@@ -193,7 +193,7 @@ impl<'q> Block<'q> {
     }
 
     fn push(&mut self, labels: Labels, drops_name: bool, row: &Row) -> Result<(), QueryError> {
-        let bytes = labels.packed_len() + size_of::<Labels>() + (row.values().len() + row.present().len()) * 8;
+        let bytes = labels.held_bytes() + (row.values().len() + row.present().len()) * 8;
         if row.has_histograms() {
             let (samples, held) = row.samples();
             self.charge.add(samples, bytes + held)?;

@@ -74,7 +74,8 @@ impl Repeats {
     }
 }
 
-fn gives_table(part: Part<'_>) -> bool {
+/// Whether a part is an aggregation that is evaluated once however often it stands in a plan.
+pub(crate) fn gives_table(part: Part<'_>) -> bool {
     let Part::Node(Node { kind: Kind::Aggregate(aggregate), .. }) = part else { return false };
     aggregate.op != AggregateOp::LimitRatio
 }
@@ -114,14 +115,49 @@ impl<'p> Trees<'p> {
         let parts = |at: usize| self.placed[at..][..size].iter().zip(&self.sizes[at..]);
         self.placed[a].steps == self.placed[b].steps
             && size == self.sizes[b]
-            && parts(a).zip(parts(b)).all(|((a, a_size), (b, b_size))| {
-                a_size == b_size
-                    && match (a.part, b.part) {
-                        (Part::Node(a), Part::Node(b)) => same_alone(&a.kind, &b.kind),
-                        (Part::Range(a), Part::Range(b)) => same_range_alone(a, b),
-                        _ => false,
-                    }
-            })
+            && parts(a)
+                .zip(parts(b))
+                .all(|((a, a_size), (b, b_size))| a_size == b_size && same_part_alone(a.part, b.part))
+    }
+}
+
+/// For each part the place of the first one that is the same as it, its own if there is none before it. Takes time in
+/// proportion to the plan, however deep it is.
+pub(crate) fn identities(placed: &[Placed<'_>]) -> Vec<usize> {
+    let mut identities = vec![0; placed.len()];
+    let mut alike: HashMap<u64, Vec<usize>> = HashMap::new();
+    let mut inside: Vec<Vec<usize>> = vec![Vec::new(); placed.len()];
+    let mut waiting: Vec<Vec<usize>> = Vec::new();
+    // What is inside a part comes after it, so it is known when the part is looked at; the last one of equal parts is met first.
+    for (at, part) in placed.iter().enumerate().rev() {
+        waiting.resize_with(waiting.len().max(part.depth + 2), Vec::new);
+        inside[at] = std::mem::take(&mut waiting[part.depth + 1]);
+        let mut hasher = DefaultHasher::new();
+        (hash_alone(part.part), &inside[at]).hash(&mut hasher);
+        let known = alike.entry(hasher.finish()).or_default();
+        let same = |other: &&usize| {
+            let other = **other;
+            placed[other].steps == part.steps
+                && inside[other] == inside[at]
+                && same_part_alone(placed[other].part, part.part)
+        };
+        let identity = known.iter().find(same).copied();
+        identities[at] = identity.unwrap_or_else(|| {
+            known.push(at);
+            at
+        });
+        waiting[part.depth].push(identities[at]);
+    }
+    // By the last of them so far; by the first from here on.
+    let mut first: HashMap<usize, usize> = HashMap::new();
+    identities.iter().enumerate().map(|(at, last)| *first.entry(*last).or_insert(at)).collect()
+}
+
+fn same_part_alone(a: Part<'_>, b: Part<'_>) -> bool {
+    match (a, b) {
+        (Part::Node(a), Part::Node(b)) => same_alone(&a.kind, &b.kind),
+        (Part::Range(a), Part::Range(b)) => same_range_alone(a, b),
+        _ => false,
     }
 }
 
@@ -230,6 +266,15 @@ mod tests {
         assert_eq!(shared("max(a) + max(a) + max(a)"), ["max(a)", "max(a)"]);
         assert_eq!(shared("topk(2, a) - topk(2, a @ 5) or topk(2, a)"), ["topk(2, a)"]);
         assert_eq!(shared("sum(a @ 5) + sum(a @ 5)"), ["sum(a @ 5)"]);
+    }
+
+    #[test]
+    fn equal_parts_are_known_by_the_first_of_them() {
+        let expr = parse("a or (b or a) or sum(a) or a offset 1m", &ParseOptions::all()).expect("a query");
+        let plan = plan(&expr, Bounds { start_ms: 0, end_ms: 0, step_ms: 0 }).expect("a plan");
+        let placed = parts(&plan, Steps::instant(0), 60_000);
+        // or, or, or, a, or, b, a, sum, a, a offset 1m
+        assert_eq!(identities(&placed), [0, 1, 2, 3, 4, 5, 3, 7, 3, 9]);
     }
 
     /// Of aggregations inside aggregations the outer ones are shared, and the inner ones where they stand alone.

@@ -2,12 +2,15 @@
 
 use super::grouping::Grouping;
 use crate::eval::exec::Exec;
-use crate::eval::row::{Row, set_bits};
+use crate::eval::numbered::NumberedLabels;
+use crate::eval::row::set_bits;
 use crate::eval::vector::{SeriesVector, Table, Vector};
 use crate::query_error::QueryError;
 use hashbrown::HashMap;
-use model::labels::Labels;
 use std::sync::Arc;
+
+/// Values whose rows are known without their text. Where there are more, most occur once.
+const KNOWN_MAX: usize = 1 << 16;
 
 /// Counts values; the value becomes the label `name` before series are grouped.
 pub(crate) fn count_values<'q>(
@@ -17,10 +20,12 @@ pub(crate) fn count_values<'q>(
     steps: usize,
     exec: &Exec<'q>,
 ) -> Result<Vector<'q>, QueryError> {
-    let mut rows: Vec<(Labels, bool, Row)> = Vec::new();
-    let mut at: HashMap<Labels, usize, foldhash::fast::RandomState> = HashMap::default();
+    let mut rows = NumberedLabels::new(steps * size_of::<f64>(), exec);
+    // A row for each, of `steps` counts.
+    let mut counts: Vec<f64> = Vec::new();
     // Most series of a group have the same few values: find their rows by group and bits first.
-    let mut known: HashMap<(Labels, u64), usize, foldhash::fast::RandomState> = HashMap::default();
+    let mut groups = NumberedLabels::new(0, exec);
+    let mut known: HashMap<(usize, u64), usize, foldhash::fast::RandomState> = HashMap::default();
     let mut worker = exec.worker();
     let mut row = worker.take_row();
     for index in 0..inner.len() {
@@ -29,28 +34,39 @@ pub(crate) fn count_values<'q>(
             continue;
         }
         let labels = inner.labels(index);
-        let base = grouping.keep(&labels);
+        let group = groups.number(grouping.keep(&labels))?;
         for step in set_bits(&row.seen()) {
-            let text = || match row.histogram(step) {
-                Some(histogram) => histogram.to_string(),
-                None => model::text::format_plain(row.values()[step]),
+            let bits = row.get(step).map(f64::to_bits);
+            let found = match bits.and_then(|bits| known.get(&(group, bits))) {
+                Some(found) => *found,
+                None => {
+                    let text = match row.histogram(step) {
+                        Some(histogram) => histogram.to_string(),
+                        None => model::text::format_plain(row.values()[step]),
+                    };
+                    let found = rows.number(grouping.keep(&labels.with(name, &text)))?;
+                    if let (Some(bits), true) = (bits, known.len() < KNOWN_MAX) {
+                        known.insert((group, bits), found);
+                    }
+                    found
+                }
             };
-            let mut find = || {
-                let key = grouping.keep(&labels.with(name, &text()));
-                *at.entry(key.clone()).or_insert_with(|| {
-                    rows.push((key, false, Row::absent(steps)));
-                    rows.len() - 1
-                })
-            };
-            let found = match row.get(step) {
-                Some(value) => *known.entry((base.clone(), value.to_bits())).or_insert_with(find),
-                None => find(),
-            };
-            let counts = &mut rows[found].2;
-            let count = counts.get(step).unwrap_or(0.0);
-            counts.set(step, count + 1.0);
+            if counts.len() < rows.len() * steps {
+                counts.resize(rows.len() * steps, 0.0);
+            }
+            counts[found * steps + step] += 1.0;
         }
     }
+    drop((known, groups));
+    // What has no count at a step is absent there.
+    let mut table = Table::builder(steps, exec);
+    for (labels, counts) in rows.into_labels().into_iter().zip(counts.chunks(steps.max(1))) {
+        row.reset(steps);
+        for (step, count) in counts.iter().enumerate().filter(|(_, count)| **count > 0.0) {
+            row.set(step, *count);
+        }
+        table.push(labels, false, &row)?;
+    }
     worker.give_row(row);
-    Ok(Arc::new(Table::from_rows(steps, rows, exec)?))
+    Ok(Arc::new(table.finish()))
 }

@@ -9,6 +9,7 @@ use super::is_trim;
 use super::matching::{Group, MatchGroups, Pairing, Signature};
 use super::with_scalar::change_each;
 use crate::ast::{BinaryOp, Cardinality, VectorMatching};
+use crate::budget::Charge;
 use crate::eval::exec::{Exec, Worker};
 use crate::eval::names::{OnEqual, settle};
 use crate::eval::remarks::Place;
@@ -53,10 +54,14 @@ pub(crate) fn join<'q>(
     let mut entanglement = Entanglement { pairing: &pairing, many: &many, one: &one, steps, many_seen: None };
     let mut rows = Table::builder(steps, exec);
     for number in sorted.entangled {
-        entanglement.resolve(&matched.groups[number], &matched.labels[number], exec, &mut rows)?;
+        entanglement.resolve(&matched.groups[number], &matched.labels.labels()[number], exec, &mut rows)?;
     }
+    drop(matched);
     let unique = pairing.keeps_labels_unique(many.as_ref()) && rows.is_empty();
-    let joined: Vector<'q> = Arc::new(Joined { many, one, pairs: sorted.pairs, resolved: rows.finish(), pairing });
+    let (pairs, resolved) = (sorted.pairs, rows.finish());
+    let mut charge = Charge::none(exec.budget);
+    charge.add(0, pairs.capacity() * size_of::<(u32, u32)>())?;
+    let joined: Vector<'q> = Arc::new(Joined { many, one, pairs, resolved, pairing, _charge: charge });
     if unique { Ok(joined) } else { settle(joined, steps, OnEqual::Merge, exec) }
 }
 
@@ -264,6 +269,7 @@ struct Joined<'q> {
     pairs: Vec<(u32, u32)>,
     resolved: Table<'q>,
     pairing: Pairing,
+    _charge: Charge<'q>,
 }
 
 impl SeriesVector for Joined<'_> {

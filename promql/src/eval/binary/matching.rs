@@ -5,11 +5,11 @@ use super::changes_metric;
 use crate::ast::{BinaryOp, Cardinality, VectorMatching};
 use crate::budget::Charge;
 use crate::eval::exec::Exec;
+use crate::eval::numbered::NumberedLabels;
 use crate::eval::remarks::Place;
 use crate::eval::row::Cell;
 use crate::eval::vector::SeriesVector;
 use crate::query_error::QueryError;
-use hashbrown::HashMap;
 use model::labels::{Labels, METRIC_NAME, METRIC_TYPE, METRIC_UNIT};
 use smallvec::SmallVec;
 
@@ -22,10 +22,12 @@ pub(crate) struct Group {
 
 /// All match groups, in the order in which they first occur.
 pub(crate) struct MatchGroups<'q> {
-    pub(crate) labels: Vec<Labels>,
+    pub(crate) labels: NumberedLabels<'q>,
     pub(crate) groups: Vec<Group>,
-    charges: Vec<Charge<'q>>,
 }
+
+/// Signatures that are found and held at once.
+const SIGNATURES_AT_ONCE: usize = 1 << 16;
 
 /// The labels that series are matched by: `on (…)` or `ignoring (…)`; names sorted.
 pub(crate) struct Signature {
@@ -45,32 +47,40 @@ impl Signature {
         self.names.binary_search_by(|n| n.as_str().cmp(name)).is_ok()
     }
 
-    /// The signature of each series.
-    pub(crate) fn all<'q>(
+    /// Hands `take` the signature of each series in order. A few are found at once, on all threads, and held together.
+    ///
+    /// # Errors
+    /// Those of `take`, or the query may hold no more.
+    pub(crate) fn each(
         &self,
         vector: &dyn SeriesVector,
-        exec: &Exec<'q>,
-    ) -> Result<(Vec<Labels>, Charge<'q>), QueryError> {
+        exec: &Exec<'_>,
+        mut take: impl FnMut(usize, Labels) -> Result<(), QueryError>,
+    ) -> Result<(), QueryError> {
         let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
-        let chunks = exec.map_chunks(vector.len(), 1024, |range, _| {
-            let signature = |index| {
-                if self.on {
-                    return vector.labels_among(index, &names);
+        let signature = |index| {
+            if self.on {
+                return vector.labels_among(index, &names);
+            }
+            vector.labels(index).filter(|name| name != METRIC_NAME && !self.lists(name))
+        };
+        for first in (0..vector.len()).step_by(SIGNATURES_AT_ONCE) {
+            let count = SIGNATURES_AT_ONCE.min(vector.len() - first);
+            let chunks = exec.map_chunks(count, 1024, |range, _| {
+                let signatures: Vec<Labels> = range.map(|at| signature(first + at)).collect();
+                let mut charge = Charge::none(exec.budget);
+                charge.add(0, signatures.iter().map(Labels::held_bytes).sum())?;
+                Ok((signatures, charge))
+            })?;
+            let mut index = first;
+            for (signatures, _charge) in chunks {
+                for labels in signatures {
+                    take(index, labels)?;
+                    index += 1;
                 }
-                vector.labels(index).filter(|name| name != METRIC_NAME && !self.lists(name))
-            };
-            let signatures: Vec<Labels> = range.map(signature).collect();
-            let mut charge = Charge::none(exec.budget);
-            charge.add(0, signatures.iter().map(|labels| labels.packed_len() + size_of::<Labels>()).sum())?;
-            Ok((signatures, charge))
-        })?;
-        let mut all = Vec::with_capacity(vector.len());
-        let mut held = Charge::none(exec.budget);
-        for (signatures, charge) in chunks {
-            all.extend(signatures);
-            held.absorb(charge);
+            }
         }
-        Ok((all, held))
+        Ok(())
     }
 
     /// Whether pairs of distinct signatures may get equal labels once name, type and unit are removed.
@@ -87,23 +97,22 @@ impl<'q> MatchGroups<'q> {
         one: &dyn SeriesVector,
         exec: &Exec<'q>,
     ) -> Result<Self, QueryError> {
-        let mut found = Self { labels: Vec::new(), groups: Vec::new(), charges: Vec::new() };
-        let mut numbers: HashMap<Labels, usize, foldhash::fast::RandomState> = HashMap::default();
+        let mut labels = NumberedLabels::new(size_of::<Group>(), exec);
+        let mut groups: Vec<Group> = Vec::new();
         for (side, vector) in [many, one].into_iter().enumerate() {
-            let (signatures, charge) = signature.all(vector, exec)?;
-            found.charges.push(charge);
-            for (index, labels) in signatures.into_iter().enumerate() {
-                let number = *numbers.entry(labels).or_insert_with_key(|labels| {
-                    found.labels.push(labels.clone());
-                    found.groups.push(Group::default());
-                    found.groups.len() - 1
-                });
-                let group = &mut found.groups[number];
+            signature.each(vector, exec, |index, signature| {
+                let number = labels.number(signature)?;
+                if number == groups.len() {
+                    groups.push(Group::default());
+                }
+                let group = &mut groups[number];
                 let members = if side == 0 { &mut group.many } else { &mut group.one };
                 members.push(index as u32);
-            }
+                Ok(())
+            })?;
         }
-        Ok(found)
+        labels.charge_rest()?;
+        Ok(Self { labels, groups })
     }
 }
 

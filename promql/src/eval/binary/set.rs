@@ -5,10 +5,10 @@ use crate::ast::{BinaryOp, VectorMatching};
 use crate::budget::Charge;
 use crate::eval::exec::{Exec, Worker};
 use crate::eval::names::{OnEqual, settle};
+use crate::eval::numbered::NumberedLabels;
 use crate::eval::row::{Row, unite_bits, words_for};
 use crate::eval::vector::{SeriesVector, Table, Vector};
 use crate::query_error::QueryError;
-use hashbrown::HashMap;
 use model::labels::Labels;
 use std::sync::Arc;
 
@@ -24,31 +24,33 @@ pub(crate) fn set<'q>(
     match op {
         BinaryOp::And | BinaryOp::Unless => {
             let present = Presence::find(rhs.as_ref(), &signature, steps, exec)?;
-            let masks = present.numbers(&signature.all(lhs.as_ref(), exec)?.0);
-            Ok(Arc::new(Masked { inner: lhs, masks, present, keep: op == BinaryOp::And }))
+            drop(rhs);
+            Masked::of(lhs, &signature, present, op == BinaryOp::And, exec)
         }
         _ => {
-            // The left side is needed twice, its values and its presence: evaluate it once.
-            let lhs: Vector<'q> = Arc::new(Table::evaluate(lhs.as_ref(), steps, false, exec)?);
+            // The left side is needed twice, its values and its presence: evaluate it once, and let go of what it is made of.
+            let table: Vector<'q> = Arc::new(Table::evaluate(lhs.as_ref(), steps, false, exec)?);
+            drop(lhs);
             if rhs.len() == 0 {
-                return Ok(lhs);
+                return Ok(table);
             }
-            let present = Presence::find(lhs.as_ref(), &signature, steps, exec)?;
-            let masks = present.numbers(&signature.all(rhs.as_ref(), exec)?.0);
-            let rest: Vector<'q> = Arc::new(Masked { inner: rhs, masks, present, keep: false });
-            settle(Arc::new(Chained { first: lhs, second: rest }), steps, OnEqual::Merge, exec)
+            let present = Presence::find(table.as_ref(), &signature, steps, exec)?;
+            let rest = Masked::of(rhs, &signature, present, false, exec)?;
+            settle(Arc::new(Chained { first: table, second: rest }), steps, OnEqual::Merge, exec)
         }
     }
 }
 
 /// At which steps any series of each match group is present.
 struct Presence<'q> {
-    groups: HashMap<Labels, usize, foldhash::fast::RandomState>,
+    groups: NumberedLabels<'q>,
     /// One mask per group, each of `words` words.
     masks: Vec<u64>,
     words: usize,
-    _charge: Charge<'q>,
 }
+
+/// Words of masks that are found and held at once, before they are united.
+const WORDS_AT_ONCE: usize = 1 << 20;
 
 impl<'q> Presence<'q> {
     fn find(
@@ -58,35 +60,35 @@ impl<'q> Presence<'q> {
         exec: &Exec<'q>,
     ) -> Result<Self, QueryError> {
         let words = words_for(steps);
-        let mut groups: HashMap<Labels, usize, foldhash::fast::RandomState> = HashMap::default();
+        let mut groups = NumberedLabels::new(words * size_of::<u64>(), exec);
+        let mut charge = Charge::none(exec.budget);
+        charge.add(0, vector.len() * size_of::<u32>())?;
         let mut group_of = Vec::with_capacity(vector.len());
-        let (signatures, charge) = signature.all(vector, exec)?;
-        for labels in signatures {
-            let next = groups.len();
-            group_of.push(*groups.entry(labels).or_insert(next));
-        }
-        let least = (1 << 14) / steps.max(1);
-        let parts = exec.map_chunks(vector.len(), least, |range, worker| {
-            let mut present = Vec::with_capacity(range.len() * words);
-            let mut row = worker.take_row();
-            for index in range {
-                vector.row(index, worker, &mut row)?;
-                present.extend_from_slice(&row.seen());
-            }
-            worker.give_row(row);
-            Ok(present)
+        signature.each(vector, exec, |_, labels| {
+            group_of.push(groups.number(labels)? as u32);
+            Ok(())
         })?;
+        groups.charge_rest()?;
         let mut masks = vec![0; groups.len() * words];
-        let present = parts.concat();
-        for (group, present) in group_of.into_iter().zip(present.chunks(words.max(1))) {
-            unite_bits(&mut masks[group * words..][..words], present);
+        let least = (1 << 14) / steps.max(1);
+        let at_once = (WORDS_AT_ONCE / words.max(1)).max(1);
+        for (batch, group_of) in group_of.chunks(at_once).enumerate() {
+            let parts = exec.map_chunks(group_of.len(), least, |range, worker| {
+                let mut present = Vec::with_capacity(range.len() * words);
+                let mut row = worker.take_row();
+                for at in range {
+                    vector.row(batch * at_once + at, worker, &mut row)?;
+                    present.extend_from_slice(&row.seen());
+                }
+                worker.give_row(row);
+                Ok(present)
+            })?;
+            let present = parts.iter().flat_map(|part| part.chunks(words.max(1)));
+            for (group, present) in group_of.iter().zip(present) {
+                unite_bits(&mut masks[*group as usize * words..][..words], present);
+            }
         }
-        Ok(Self { groups, masks, words, _charge: charge })
-    }
-
-    /// The group of each signature.
-    fn numbers(&self, signatures: &[Labels]) -> Vec<Option<usize>> {
-        signatures.iter().map(|labels| self.groups.get(labels).copied()).collect()
+        Ok(Self { groups, masks, words })
     }
 
     fn mask(&self, group: usize) -> &[u64] {
@@ -97,11 +99,34 @@ impl<'q> Presence<'q> {
 /// A vector restricted to steps at which the other side is present, or is not.
 struct Masked<'q> {
     inner: Vector<'q>,
-    /// The group of each series; `None` when the other side has no such series.
-    masks: Vec<Option<usize>>,
+    /// The group of each series; [`NO_GROUP`] when the other side has no such series.
+    groups: Vec<u32>,
     present: Presence<'q>,
     /// Keep where the other side is present (`and`), else where it is not.
     keep: bool,
+    _charge: Charge<'q>,
+}
+
+/// There are never so many groups: selections are numbered by 32 bits.
+const NO_GROUP: u32 = u32::MAX;
+
+impl<'q> Masked<'q> {
+    fn of(
+        inner: Vector<'q>,
+        signature: &Signature,
+        present: Presence<'q>,
+        keep: bool,
+        exec: &Exec<'q>,
+    ) -> Result<Vector<'q>, QueryError> {
+        let mut charge = Charge::none(exec.budget);
+        charge.add(0, inner.len() * size_of::<u32>())?;
+        let mut groups = Vec::with_capacity(inner.len());
+        signature.each(inner.as_ref(), exec, |_, labels| {
+            groups.push(present.groups.find(&labels).map_or(NO_GROUP, |group| group as u32));
+            Ok(())
+        })?;
+        Ok(Arc::new(Self { inner, groups, present, keep, _charge: charge }))
+    }
 }
 
 impl SeriesVector for Masked<'_> {
@@ -131,10 +156,10 @@ impl SeriesVector for Masked<'_> {
 
     fn row(&self, index: usize, worker: &mut Worker<'_, '_>, out: &mut Row) -> Result<(), QueryError> {
         self.inner.row(index, worker, out)?;
-        match self.masks[index] {
-            Some(group) => out.mask(self.present.mask(group), self.keep),
-            None if self.keep => out.reset(out.steps()),
-            None => {}
+        match self.groups[index] {
+            NO_GROUP if self.keep => out.reset(out.steps()),
+            NO_GROUP => {}
+            group => out.mask(self.present.mask(group as usize), self.keep),
         }
         Ok(())
     }
