@@ -285,6 +285,7 @@ async fn attack(
         Answered => ensure!(status == 200, "{status}: {start}"),
         Refused(expected, message) => ensure!(status == expected && text.contains(message), "{status}: {start}"),
         AnsweredInTime if status == 200 => {}
+        AnsweredInTime if series > SERIES && status == 422 && text.contains("selects more than") => {}
         AnsweredInTime => ensure!(status == 503 && text.contains("timed out"), "{status}: {start}"),
     }
     // Half a second for the end of an evaluation, and what a busy machine needs to send an answer.
