@@ -10,6 +10,7 @@ mod sql;
 
 use super::switch::RouterSwitch;
 use super::*;
+use crate::runtime::memory::Memory;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, header};
 use fixture::{App, answer, get_request};
@@ -222,6 +223,37 @@ async fn a_long_answer_is_sent_in_pieces() {
     let body = response.into_body().collect().await.unwrap().to_bytes();
     let parsed: serde_json::Value = serde_json::from_slice(&body).unwrap();
     assert_eq!(parsed["data"]["result"][0]["values"].as_array().unwrap().len(), 6001);
+}
+
+/// What is on its way counts among what all queries hold; what does not fit there is asked to come again.
+#[tokio::test]
+async fn answers_are_held_until_they_are_sent() {
+    let app = App::new();
+    let memory = Memory::new(1 << 30);
+    app.queries.bound_by(memory.clone());
+    let long = "/api/v1/query_range?query=requests_total&start=0&end=600&step=0.1";
+    let ask = |app: &App, path: &str| tower::ServiceExt::oneshot(app.router.clone(), get_request(path));
+    let response = ask(&app, long).await.unwrap();
+    let held = memory.queries().held();
+    assert!((6001 * 8..20 * 6001).contains(&held), "{held}");
+    drop(response);
+    assert_eq!(memory.queries().held(), 0);
+
+    let app = App::recent();
+    let memory = Memory::new(1 << 30);
+    app.queries.bound_by(memory.clone());
+    let response = ask(&app, "/federate?match[]=up").await.unwrap();
+    assert!(memory.queries().held() > 100, "{}", memory.queries().held());
+    drop(response);
+    assert_eq!(memory.queries().held(), 0);
+
+    let app = App::recent();
+    app.queries.bound_by(Memory::new(100));
+    for path in ["/federate?match[]=up", "/api/v1/series?match[]=up&limit=5", "/api/v1/label/job/values?match[]=up"] {
+        let refused = answer(&app.router, get_request(path)).await;
+        assert_eq!(refused.status, 503, "{path}: {}", refused.text());
+        assert!(refused.text().contains("all queries together hold"), "{path}: {}", refused.text());
+    }
 }
 
 #[tokio::test]

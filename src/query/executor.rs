@@ -189,6 +189,7 @@ impl QueryExecutor {
         // What blocks lack in memory may take long to come: those places are not for it.
         let class = if light && !weight.reaches_blocks { QueryClass::Light } else { QueryClass::Interactive };
         let place = if light { Thread::Here } else { Thread::OfPool };
+        let account = Arc::clone(&budget);
         let job = Job { text, tenant, class, light, started, budget };
         let foresight = match () {
             () if request.explain => Foresight::Explain,
@@ -204,7 +205,9 @@ impl QueryExecutor {
         let (result, queue) = self.run_job(job, timeout, (place, foreseen), work).await?;
         let (result, total) = (result?, started.elapsed());
         let evaluation = total.saturating_sub(preparation).saturating_sub(queue);
-        Ok(QueryAnswer { result, timings: Timings { preparation, queue, evaluation, total } })
+        // What is there already is not refused; queries that come after it find less room.
+        let _ = account.hold(0, result.value.held_bytes());
+        Ok(QueryAnswer { result, timings: Timings { preparation, queue, evaluation, total }, account })
     }
 
     /// The plan of a query and what it will cost, without evaluating it.
@@ -285,6 +288,13 @@ impl QueryExecutor {
     #[must_use]
     pub fn pool(&self) -> &CpuPool {
         &self.shared.pool
+    }
+
+    /// The account of a look-up that is no query. What it holds counts among what all queries hold, until the account is dropped:
+    /// whoever sends the answer keeps it until then.
+    #[must_use]
+    pub fn lookup_account(&self) -> Arc<Budget> {
+        self.shared.budget(QueryClass::Interactive)
     }
 
     /// Runs a look-up that is no query, such as of label names, on the CPU pool.
@@ -422,7 +432,7 @@ fn log_slow(request: &QueryRequest, took: Duration, budget: &Budget, outcome: &R
     let window = format!("{:?}", request.window);
     let (series, peak_samples, peak_bytes) = (budget.series(), budget.samples_peak(), budget.bytes_peak());
     match outcome {
-        Ok(QueryAnswer { result, timings }) => {
+        Ok(QueryAnswer { result, timings, .. }) => {
             let [preparation, queue, evaluation] =
                 [timings.preparation, timings.queue, timings.evaluation].map(|part| part.as_secs_f64());
             let samples = result.stats.samples_total;

@@ -2,10 +2,11 @@
 
 use super::admission::AdmissionOptions;
 use model::tenant::TenantId;
-use promql::budget::BudgetLimits;
+use promql::budget::{Budget, BudgetLimits};
 use promql::parse::ParseOptions;
 use promql::resolution::SourceResolution;
 use promql::value::QueryResult;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Bounds of all queries and habits of the executor.
@@ -69,6 +70,8 @@ pub struct QueryAnswer {
     pub result: QueryResult,
     /// Where its time went.
     pub timings: Timings,
+    /// What the result is charged to for as long as it is kept.
+    pub account: Arc<Budget>,
 }
 
 /// Where the time of a query went.

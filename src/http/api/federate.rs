@@ -19,11 +19,13 @@ use crate::query::store::SeriesStore;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use model::histogram::{CounterResetHint, Histogram};
 use model::labels::{Labels, METRIC_NAME};
 use model::matcher::Matcher;
 use model::sample::is_stale_marker;
 use names::{Escaping, Format, negotiate};
+use promql::budget::Budget;
 use promql::source::{SelectRequest, SeriesSet, SourceError};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -48,13 +50,33 @@ pub async fn federate(State(state): State<AppState>, headers: HeaderMap, params:
         Format::Text => text::content_type(escaping),
         Format::Protobuf => protobuf::content_type(escaping),
     };
+    let account = state.queries.lookup_account();
     let lookup = move || {
-        let newest = newest_samples(&*store, &sets, after_ms, until_ms, series_max)?;
-        Ok::<_, SourceError>(page.write(format, &newest))
+        let newest = newest_samples(&*store, &sets, (after_ms, until_ms), series_max, &account)?;
+        // A line for each, and as much again while it grows.
+        let lines = newest.iter().map(|sample| 2 * (sample.labels.packed_len() + NUMBERS_BYTES)).sum();
+        account.hold(0, lines)?;
+        let bytes = page.write(format, &newest);
+        Ok::<_, QueryFailure>(Bytes::from_owner(Sent { bytes, _account: account }))
     };
-    match state.queries.run_store_lookup(after_ms, lookup).await.and_then(|written| Ok(written?)) {
+    match state.queries.run_store_lookup(after_ms, lookup).await.and_then(|written| written) {
         Ok(body) => ([(header::CONTENT_TYPE, content_type)], body).into_response(),
         Err(failure) => failed(failure),
+    }
+}
+
+/// What a line has beside the text of labels, about.
+const NUMBERS_BYTES: usize = 48;
+
+/// A page on its way, charged until it is sent.
+struct Sent {
+    bytes: Vec<u8>,
+    _account: Arc<Budget>,
+}
+
+impl AsRef<[u8]> for Sent {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
     }
 }
 
@@ -66,6 +88,8 @@ fn failed(failure: QueryFailure) -> Response {
         ErrorType::Unavailable => {
             response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER_SECONDS);
         }
+        // Asked for more than there is room for, which the answer says.
+        ErrorType::Execution => {}
         _ => tracing::error!(problem = message, "federation failed"),
     }
     response
@@ -90,11 +114,11 @@ struct Federated {
 fn newest_samples(
     store: &dyn SeriesStore,
     sets: &[Vec<Matcher>],
-    after_ms: i64,
-    until_ms: i64,
+    (after_ms, until_ms): (i64, i64),
     series_max: usize,
-) -> Result<Vec<Federated>, SourceError> {
-    let mut newest = Vec::new();
+    account: &Budget,
+) -> Result<Vec<Federated>, QueryFailure> {
+    let mut newest: Vec<Federated> = Vec::new();
     let mut seen = HashSet::new();
     for matchers in sets {
         let selected = store.select(&SelectRequest { matchers, after_ms, until_ms, series_max })?;
@@ -102,6 +126,7 @@ fn newest_samples(
             let labels = selected.labels(index);
             let first = sets.len() == 1 || seen.insert(labels.clone());
             if first && labels.metric_name().is_some() {
+                account.hold(0, labels.held_bytes() + size_of::<Federated>())?;
                 newest.extend(newest_sample(&*selected, index, labels, after_ms, until_ms)?);
             }
         }

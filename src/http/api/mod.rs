@@ -7,6 +7,7 @@ pub mod sql;
 
 pub mod exemplars;
 pub mod expression;
+mod listing;
 pub mod metadata;
 pub mod search;
 mod selectors;

@@ -6,7 +6,7 @@ use crate::http::accepted::AcceptedEncodings;
 use crate::http::envelope::{REMARKS_MAX, Remarks, TRUNCATED, success_on, success_value};
 use crate::http::error::{ApiError, ErrorType};
 use crate::http::json::query_result::{ResultDocument, result_type, truncate};
-use crate::http::json::stream::Framed;
+use crate::http::json::stream::{Charged, Framed};
 use crate::http::params::{Nanoseconds, Params, parse_duration_param};
 use crate::http::state::AppState;
 use crate::query::request::{QueryAnswer, QueryRequest, Window};
@@ -17,6 +17,7 @@ use model::text::quote;
 use promql::resolution::SourceResolution;
 use promql::value::QueryValue;
 use serde::Serialize;
+use std::sync::Arc;
 
 /// Points of one series in an answer: a minute's resolution for a week, an hour's for a year.
 const POINTS_MAX: i128 = 11_000;
@@ -105,9 +106,10 @@ async fn answer(
     let mut answer = state.queries.run(request).await?;
     let cut_off = limit.is_some_and(|limit| truncate(&mut answer.result.value, limit));
     let remarks = remarks(&answer, text, cut_off, stats);
+    let account = Arc::clone(&answer.account);
     let (result, tail) = result(answer, text, !stats.is_empty())?;
     let head = format!("{{\"resultType\":\"{}\",\"result\":", result_type(&result));
-    let document = Framed::new(head.into_bytes(), ResultDocument::new(result), tail);
+    let document = Framed::new(head.into_bytes(), Charged::new(ResultDocument::new(result), account), tail);
     Ok(success_on(state.queries.pool(), document, &remarks, accepted))
 }
 

@@ -9,7 +9,7 @@ mod jaro_winkler;
 mod params;
 mod subsequence;
 
-use super::series::merge;
+use super::listing::merged;
 use crate::http::error::ApiError;
 use crate::http::json::text::push_string;
 use crate::http::params::Params;
@@ -22,7 +22,7 @@ use axum::response::{IntoResponse, Response};
 use model::labels::METRIC_NAME;
 use model::number::push_value;
 use params::{Order, SearchParams, boolean};
-use promql::source::SourceError;
+use promql::budget::Budget;
 use std::cmp::Ordering;
 use std::sync::Arc;
 use storage::select::Listing;
@@ -83,18 +83,24 @@ pub async fn label_values(State(state): State<AppState>, params: Params) -> Resu
 
 async fn answer(state: &AppState, search: SearchParams, subject: Subject, style: Style) -> Result<Response, ApiError> {
     let (store, after_ms) = (Arc::clone(&state.store), search.after_ms);
+    let account = state.queries.lookup_account();
     let work = move || {
-        let mut found = find(&*store, &search, &subject)?;
+        let mut found = find(&*store, &search, &subject, &account)?;
         let has_more = found.len() > search.limit;
         found.truncate(search.limit);
-        Ok::<_, SourceError>(write(&found, has_more, search.batch_size, &style))
+        Ok::<_, QueryFailure>(write(&found, has_more, search.batch_size, &style))
     };
-    let lines = state.queries.run_store_lookup(after_ms, work).await?.map_err(QueryFailure::from)?;
+    let lines = state.queries.run_store_lookup(after_ms, work).await??;
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson; charset=utf-8")], lines).into_response())
 }
 
 /// The best results in order, one more than the limit when there are more.
-fn find(store: &dyn SeriesStore, search: &SearchParams, subject: &Subject) -> Result<Vec<Found>, SourceError> {
+fn find(
+    store: &dyn SeriesStore,
+    search: &SearchParams,
+    subject: &Subject,
+    account: &Budget,
+) -> Result<Vec<Found>, QueryFailure> {
     let wanted = search.limit.saturating_add(1);
     // Without anything to compare with, the index needs to list no more than is asked for.
     let all_needed = search.filter.is_some() || search.order == Order::Descending;
@@ -106,7 +112,7 @@ fn find(store: &dyn SeriesStore, search: &SearchParams, subject: &Subject) -> Re
             Subject::ValuesOf(label) => store.label_values(label, &request),
         }
     });
-    let Listing { items, .. } = merge(listings.collect::<Result<_, _>>()?, limit);
+    let Listing { items, .. } = merged(listings, limit, account)?;
     let score = |item: String| match &search.filter {
         Some(filter) => filter.score(&item).map(|score| (item, score)),
         None => Some((item, 1.0)),

@@ -1,9 +1,10 @@
 //! `/api/v1/series`, `/api/v1/labels` and `/api/v1/label/<name>/values`: which series there are.
 
+use super::listing::merged;
 use super::selectors;
 use crate::http::envelope::{Remarks, success};
 use crate::http::error::ApiError;
-use crate::http::json::stream::Array;
+use crate::http::json::stream::{Array, Charged};
 use crate::http::json::text::{push_labels, push_string};
 use crate::http::label_name::unescape;
 use crate::http::params::Params;
@@ -16,8 +17,8 @@ use axum::response::Response;
 use model::labels::Labels;
 use model::matcher::Matcher;
 use model::text::quote;
+use promql::budget::Budget;
 use promql::source::{SelectRequest, SeriesSet, SourceError};
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use storage::select::Listing;
 
@@ -35,35 +36,43 @@ pub async fn series(State(state): State<AppState>, params: Params) -> Result<Res
     let sets = selectors::parse(&params, &options.parse).map_err(|why| ApiError::bad_parameter("match[]", why))?;
     let (store, series_max) = (Arc::clone(&state.store), options.limits.series_max);
     let write = |out: &mut Vec<u8>, labels: Labels| push_labels(out, &labels);
+    let account = state.queries.lookup_account();
+    let range = (after_ms, until_ms);
     if let Some(limit) = limit {
-        let lookup = move || first_of_union(&*store, &sets, after_ms, until_ms, limit);
-        let (page, cut_off) = state.queries.run_store_lookup(after_ms, lookup).await?.map_err(QueryFailure::from)?;
-        return Ok(success(Array::new(page.into_iter(), write), &Remarks::truncated(cut_off)));
+        let lookup = move || first_of_union(&*store, &sets, range, limit, &account).map(|page| (page, account));
+        let ((page, cut_off), account) = state.queries.run_store_lookup(after_ms, lookup).await??;
+        let document = Charged::new(Array::new(page.into_iter(), write), account);
+        return Ok(success(document, &Remarks::truncated(cut_off)));
     }
-    let lookup = move || Union::select(&*store, sets, after_ms, until_ms, series_max);
-    let all = state.queries.run_store_lookup(after_ms, lookup).await?.map_err(QueryFailure::from)?;
-    Ok(success(Array::new(all, write), &Remarks::default()))
+    let lookup = move || Union::select(&*store, sets, range, series_max, &account).map(|all| (all, account));
+    let (all, account) = state.queries.run_store_lookup(after_ms, lookup).await??;
+    Ok(success(Charged::new(Array::new(all, write), account), &Remarks::default()))
 }
 
 /// The first `limit` label sets of several selections, each series once, and whether there are more.
 fn first_of_union(
     store: &dyn SeriesStore,
     sets: &[Vec<Matcher>],
-    after_ms: i64,
-    until_ms: i64,
+    (after_ms, until_ms): (i64, i64),
     limit: usize,
-) -> Result<(Vec<Labels>, bool), SourceError> {
+    account: &Budget,
+) -> Result<(Vec<Labels>, bool), QueryFailure> {
     let wanted = limit.saturating_add(1);
     let mut page = Vec::new();
     for (at, matchers) in sets.iter().enumerate() {
         let before = page.len();
-        let mut asked = wanted;
+        let (mut asked, mut held) = (wanted, 0);
         while page.len() < wanted {
             // From the start again: how many of them earlier selectors have taken is not known before.
             page.truncate(before);
+            account.release(0, std::mem::take(&mut held));
             let selected = store.select_first(&LookupRequest { matchers, after_ms, until_ms, limit: asked })?;
             let others = (0..selected.len()).map(|index| selected.labels(index));
-            page.extend(others.filter(|labels| !satisfies_any(&sets[..at], labels)).take(wanted - before));
+            for labels in others.filter(|labels| !satisfies_any(&sets[..at], labels)).take(wanted - before) {
+                held += labels.held_bytes();
+                account.hold(0, labels.held_bytes())?;
+                page.push(labels);
+            }
             if selected.len() < asked {
                 break;
             }
@@ -80,6 +89,9 @@ fn satisfies_any(sets: &[Vec<Matcher>], labels: &Labels) -> bool {
     sets.iter().any(|matchers| matchers.iter().all(satisfies))
 }
 
+/// What a selection holds of a series, about: where it is found.
+const SELECTED_BYTES: usize = 8;
+
 /// The label sets of several selections, each series once: where it is selected first.
 struct Union {
     /// What the selections were selected by.
@@ -93,15 +105,18 @@ impl Union {
     fn select(
         store: &dyn SeriesStore,
         sets: Vec<Vec<Matcher>>,
-        after_ms: i64,
-        until_ms: i64,
+        (after_ms, until_ms): (i64, i64),
         series_max: usize,
-    ) -> Result<Self, SourceError> {
-        let select =
-            |matchers: &Vec<Matcher>| store.select(&SelectRequest { matchers, after_ms, until_ms, series_max });
-        let selections = sets.iter().map(select).collect::<Result<Vec<_>, _>>()?;
-        // Here, where waiting is allowed and failing is possible.
-        selections.iter().try_for_each(|selected| selected.fetch_labels())?;
+        account: &Budget,
+    ) -> Result<Self, QueryFailure> {
+        let mut selections = Vec::new();
+        for matchers in &sets {
+            let selected = store.select(&SelectRequest { matchers, after_ms, until_ms, series_max })?;
+            account.hold(0, selected.len() * SELECTED_BYTES)?;
+            // Here, where waiting is allowed and failing is possible.
+            selected.fetch_labels()?;
+            selections.push(selected);
+        }
         Ok(Self { sets, selections, next: (0, 0) })
     }
 }
@@ -171,29 +186,19 @@ async fn list(
         [matchers] => store.list_at_a_glance(label, &request(matchers)),
         _ => None,
     };
-    let listing = match at_a_glance {
-        Some(listing) => listing,
+    let account = state.queries.lookup_account();
+    let (listing, account) = match at_a_glance {
+        Some(listing) => (listing, account),
         None => {
             let lookup = move || {
                 let request = |matchers| LookupRequest { matchers, after_ms, until_ms, limit };
                 let listings = sets.iter().map(|matchers| look_up(&*store, &request(matchers)));
-                Ok(merge(listings.collect::<Result<Vec<_>, SourceError>>()?, limit))
+                merged(listings, limit, &account).map(|listing| (listing, account))
             };
-            let listing: Result<Listing, SourceError> = state.queries.run_store_lookup(after_ms, lookup).await?;
-            listing.map_err(QueryFailure::from)?
+            state.queries.run_store_lookup(after_ms, lookup).await??
         }
     };
     let Listing { items, truncated } = listing;
     let array = Array::new(items.into_iter(), |out: &mut Vec<u8>, item: String| push_string(out, &item));
-    Ok(success(array, &Remarks::truncated(truncated)))
-}
-
-/// One listing of several: the smallest items of the union are among the smallest of each.
-pub(super) fn merge(mut listings: Vec<Listing>, limit: usize) -> Listing {
-    if listings.len() <= 1 {
-        return listings.pop().unwrap_or_default();
-    }
-    let truncated = listings.iter().any(|listing| listing.truncated);
-    let all: BTreeSet<String> = listings.into_iter().flat_map(|listing| listing.items).collect();
-    Listing { truncated: truncated || all.len() > limit, items: all.into_iter().take(limit).collect() }
+    Ok(success(Charged::new(array, account), &Remarks::truncated(truncated)))
 }

@@ -6,6 +6,8 @@
 
 use axum::body::Body;
 use bytes::Bytes;
+use promql::budget::Budget;
+use std::sync::Arc;
 
 /// Bytes after which a chunk is sent: small enough to be written (and compressed) well within half a millisecond.
 const CHUNK_BYTES: usize = 32 << 10;
@@ -152,6 +154,32 @@ impl<D: Divisible> Divisible for Framed<D> {
     fn divide(&mut self) -> Option<Self> {
         let part = self.inner.as_mut()?.divide()?;
         Some(Self::new(std::mem::take(&mut self.prefix), part, Vec::new()))
+    }
+}
+
+/// A document whose memory is charged to an account until it is written.
+pub struct Charged<D> {
+    document: D,
+    account: Arc<Budget>,
+}
+
+impl<D: Document> Charged<D> {
+    /// Keeps `account` with the document.
+    pub fn new(document: D, account: Arc<Budget>) -> Self {
+        Self { document, account: account }
+    }
+}
+
+impl<D: Document> Document for Charged<D> {
+    fn write_some(&mut self, out: &mut Vec<u8>, target: usize) -> bool {
+        self.document.write_some(out, target)
+    }
+}
+
+impl<D: Divisible> Divisible for Charged<D> {
+    fn divide(&mut self) -> Option<Self> {
+        let document = self.document.divide()?;
+        Some(Self { document, account: Arc::clone(&self.account) })
     }
 }
 

@@ -71,7 +71,7 @@ impl SortedSeries {
                 budget.check()?;
             }
             let labels = external.added_to(set.labels(index));
-            budget.hold(0, labels.packed_len() + size_of::<(Labels, usize)>())?;
+            budget.hold(0, labels.held_bytes() + size_of::<usize>())?;
             order.push((labels, index));
         }
         order.sort_unstable();
