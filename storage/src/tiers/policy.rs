@@ -85,22 +85,9 @@ impl TierPolicy {
         }
         Ok(())
     }
-
-    /// The tiers worth having for data of which most is scraped every `interval`; each is made of the one before it, the
-    /// first of samples.
-    pub fn worthwhile(&self, interval: Duration) -> impl Iterator<Item = TierOptions> + '_ {
-        self.tiers.iter().copied().filter(move |tier| tier.pays_for(interval))
-    }
 }
 
 impl TierOptions {
-    /// Whether buckets hold more than two samples: a bucket takes more room than two samples do, so that finer data would
-    /// rather be kept as it is. A tier of 1 m pays for scrapes every 15 s and does not for scrapes every 30 s.
-    #[must_use]
-    pub fn pays_for(&self, interval: Duration) -> bool {
-        interval * 2 < self.resolution
-    }
-
     /// The length of its buckets in milliseconds.
     #[must_use]
     pub fn resolution_ms(&self) -> i64 {
@@ -166,14 +153,5 @@ mod tests {
             assert_eq!(policy(&format!(r#"{{"tiers":{tiers}}}"#)).check(), Err(error));
         }
         assert!(serde_json::from_str::<TierPolicy>(r#"{"keep_raw":"1d"}"#).is_err());
-    }
-
-    #[test]
-    fn a_tier_has_to_hold_more_than_two_samples_in_a_bucket() {
-        let minute = TierOptions { resolution: MINUTE, keep: DAY };
-        assert!(minute.pays_for(Duration::from_secs(15)) && !minute.pays_for(Duration::from_secs(30)));
-        let policy = TierPolicy::default();
-        assert_eq!(policy.worthwhile(Duration::from_secs(60)).count(), 2);
-        assert_eq!(policy.worthwhile(Duration::from_secs(300)).count(), 1);
     }
 }
