@@ -99,6 +99,8 @@ impl<Q: QueryPort, A: AppendPort, N: NotifyPort, E: EventPort, C: Clock> Ports<Q
                 }
             }
         }
+        let told = lock(group).take_evaluations(true);
+        self.report(told.into_iter().collect());
     }
 
     /// Sleeps until the next slot, or evaluates early what asks for it when something arrives.
@@ -146,10 +148,11 @@ impl<Q: QueryPort, A: AppendPort, N: NotifyPort, E: EventPort, C: Clock> Ports<Q
             let events = lock(group).handle_farewell(appended);
             self.report(events);
         }
-        let (complete, id) = {
+        let (complete, id, told) = {
             let mut group = lock(group);
-            (group.finish(self.clock.now()), group.id().clone())
+            (group.finish(self.clock.now()), group.id().clone(), group.take_evaluations(false))
         };
+        self.report(told.into_iter().collect());
         if let Some(slot) = complete {
             self.alerts.evaluated(&id, slot);
         }

@@ -1,16 +1,22 @@
-//! Series that a recording rule wrote before a restart, so that those which it no longer returns get their stale markers.
+//! Series that recording rules wrote before a restart, so that those which no rule returns any more get their stale markers.
 //!
 //! The alert journal knows the alerts, and with them their series; what recording rules wrote only the store knows. A sample is
-//! taken for the rule's own if it has the rule's name and labels and stands in a slot of its group, up to the millisecond.
+//! taken for a rule's own if it has the rule's name and labels and stands in a slot of its group, up to the millisecond. Where
+//! several groups that run have the same slots and record the same name, that does not tell them apart: then it is decided when
+//! all of them were evaluated (`reload.rs`).
 
 use crate::error::QueryError;
+use crate::group::GroupSpec;
 use crate::ports::{Element, Queries, QueryValue};
 use crate::rule::Rule;
+use crate::state::RuleId;
+use hashbrown::{HashMap, HashSet};
 use model::labels::{Labels, METRIC_NAME};
 use model::text::quote;
 use model::time::Timestamp;
 use promql::parse::ParseOptions;
 use promql::value::SampleValue;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 /// The slots in which an earlier process may have written last.
@@ -29,33 +35,74 @@ impl EarlierSlots {
     }
 }
 
-/// The series of `rule` that were written in `slots` and that queries still see at `now`.
-///
-/// # Errors
-/// The query failed.
-pub fn look_up(
-    rule: &Rule,
-    queries: &dyn Queries,
-    now: Timestamp,
-    slots: EarlierSlots,
-) -> Result<Vec<Labels>, QueryError> {
-    let expr = promql::parse::parse(&format!("timestamp({})", selector(rule)), &ParseOptions::default());
-    let expr = expr.map_err(|error| QueryError::Invalid(error.to_string()))?;
-    let QueryValue::Vector(elements) = queries.instant(&expr, now)? else { return Ok(Vec::new()) };
-    let written = |Element { labels, value }| match value {
-        SampleValue::Float(seconds) if slots.include(Timestamp((seconds * 1000.0).round() as i64)) => {
-            Some(labels.with(METRIC_NAME, &rule.name))
-        }
-        SampleValue::Float(_) | SampleValue::Histogram(_) => None,
-    };
-    Ok(elements.into_iter().filter_map(written).collect())
+/// What one recording rule of an earlier process wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EarlierSeries {
+    /// Name of the series.
+    pub name: String,
+    /// Labels that all of them have; an empty value: they do not have it.
+    pub labels: BTreeMap<String, String>,
+    /// When.
+    pub slots: EarlierSlots,
 }
 
-fn selector(rule: &Rule) -> String {
-    let mut text = format!("{{{METRIC_NAME}={}", quote(&rule.name));
-    for (name, value) in &rule.labels {
-        let _ = write!(text, ",{}={}", quote(name), quote(value));
+impl EarlierSeries {
+    /// What the recording rule `id` wrote in `slots`.
+    #[must_use]
+    pub fn of(id: &RuleId, slots: EarlierSlots) -> Self {
+        Self { name: id.name.clone(), labels: id.labels.clone(), slots }
     }
-    text.push('}');
-    text
+
+    /// Selects the newest times of the series, and perhaps of others.
+    #[must_use]
+    pub fn expression(&self) -> String {
+        let mut text = format!("timestamp({{{METRIC_NAME}={}", quote(&self.name));
+        for (name, value) in &self.labels {
+            let _ = write!(text, ",{}={}", quote(name), quote(value));
+        }
+        text.push_str("})");
+        text
+    }
+
+    /// The series that queries still see at `now`.
+    fn look_up(&self, queries: &dyn Queries, now: Timestamp) -> Result<Vec<Labels>, QueryError> {
+        let expr = promql::parse::parse(&self.expression(), &ParseOptions::default());
+        let expr = expr.map_err(|error| QueryError::Invalid(error.to_string()))?;
+        let QueryValue::Vector(elements) = queries.instant(&expr, now)? else { return Ok(Vec::new()) };
+        let written = |Element { labels, value }| match value {
+            SampleValue::Float(seconds) if self.slots.include(Timestamp((seconds * 1000.0).round() as i64)) => {
+                Some(labels.with(METRIC_NAME, &self.name))
+            }
+            SampleValue::Float(_) | SampleValue::Histogram(_) => None,
+        };
+        Ok(elements.into_iter().filter_map(written).collect())
+    }
+}
+
+/// All of `series` that queries still see at `now`.
+///
+/// # Errors
+/// A query failed.
+pub fn look_up<'a>(
+    series: impl IntoIterator<Item = &'a EarlierSeries>,
+    queries: &dyn Queries,
+    now: Timestamp,
+) -> Result<Vec<Labels>, QueryError> {
+    let mut found = Vec::new();
+    for series in series {
+        found.extend(series.look_up(queries, now)?);
+    }
+    Ok(found)
+}
+
+/// Names that more than one of these groups records in slots that are the same: those that are aligned.
+#[must_use]
+pub fn shared_names(groups: &[GroupSpec]) -> BTreeSet<String> {
+    let mut groups_by_name: HashMap<&str, usize> = HashMap::new();
+    for group in groups.iter().filter(|group| group.aligned) {
+        let recording = group.rules.iter().filter(|rule| rule.alerting().is_none());
+        let names: HashSet<&str> = recording.map(|rule: &std::sync::Arc<Rule>| rule.name.as_str()).collect();
+        names.into_iter().for_each(|name| *groups_by_name.entry(name).or_default() += 1);
+    }
+    groups_by_name.into_iter().filter(|(_, groups)| *groups > 1).map(|(name, _)| name.to_owned()).collect()
 }

@@ -22,7 +22,7 @@ mod slot; // evaluates one
 use crate::annotate::TemplateContext;
 use crate::clock_watch::ClockWatch;
 use crate::dependency::Dependencies;
-use crate::ended::EarlierSlots;
+use crate::ended::{EarlierSeries, EarlierSlots};
 use crate::error::RuleError;
 use crate::ports::{Moment, RuleSample};
 use crate::repair::{Backlog, RepairTally, comes_first, fits_before};
@@ -30,9 +30,10 @@ use crate::restore::ForRestore;
 use crate::rule::Rule;
 use crate::rule_state::{AlertPolicy, RuleState};
 use crate::schedule::{Schedule, Slot};
-use crate::state::{Departure, GroupId, GroupMemory, RuleId};
+use crate::state::shape::GroupShape;
+use crate::state::{Departure, GroupId, GroupMemory, RuleId, RuleMemory};
 use crate::stats::GroupStats;
-use crate::transition::Transition;
+use crate::transition::{PastEvaluation, Transition};
 use hashbrown::{HashMap, HashSet};
 use model::labels::Labels;
 use model::time::Timestamp;
@@ -181,14 +182,21 @@ pub enum GroupEvent {
         /// Every change.
         transitions: Arc<[Transition]>,
     },
-    /// An alerting rule failed that was good before, or is good again.
+    /// A rule failed that was good before, or is good again.
     HealthChanged {
         /// Which rule.
         rule: Arc<RuleId>,
+        /// Whether it is an alerting rule.
+        is_alerting: bool,
         /// In which slot.
         slot: Timestamp,
         /// Why it failed; `None`: it is good again.
         error: Option<String>,
+    },
+    /// How evaluations went, each told once: some time later, or soon after a rule failed or is good again.
+    Evaluated {
+        /// By rule, oldest first.
+        evaluations: Vec<(Arc<RuleId>, Vec<PastEvaluation>)>,
     },
 }
 
@@ -202,6 +210,8 @@ pub struct Group {
     /// Series of rules that a reload took away, those whose next sample is none that can be stored, and those that an earlier
     /// process wrote; each that no rule writes gets a marker at the end of the iteration.
     orphans: Vec<Labels>,
+    /// What an earlier process wrote for rules that are gone: the store is to be asked.
+    left: Vec<EarlierSeries>,
     schedule: Schedule,
     dependencies: Dependencies,
     iteration: Option<Iteration>,
@@ -214,6 +224,8 @@ pub struct Group {
     stuck: BTreeSet<usize>,
     /// Samples of alerts that could not be stored.
     unsent: Unsent,
+    /// Whether it is time to tell how evaluations went.
+    has_news: bool,
     /// Whether a slot was looked for yet.
     has_begun: bool,
     /// Slots before this one may have been evaluated by an earlier process.
@@ -258,6 +270,7 @@ impl Group {
             settings,
             rules,
             orphans: Vec::new(),
+            left: Vec::new(),
             dependencies,
             schedule,
             iteration: None,
@@ -266,6 +279,7 @@ impl Group {
             told_lost: 0,
             stuck: BTreeSet::new(),
             unsent: Unsent::default(),
+            has_news: false,
             has_begun: false,
             first_own_slot: Timestamp(i64::MIN),
             clock: ClockWatch::default(),
@@ -460,23 +474,58 @@ impl Group {
         self.due.take().map(|due| (due.slot, None))
     }
 
-    /// Continues where another process stopped.
-    pub fn restore(&mut self, mut memory: GroupMemory) {
+    /// Continues where another process stopped. Returns what that wrote under names that other groups record in the same slots,
+    /// `shared` ones: whose they are cannot be told yet.
+    pub fn restore(&mut self, mut memory: GroupMemory, shared: &BTreeSet<String>) -> Vec<EarlierSeries> {
         self.last_slot = memory.last_slot;
         self.newest = memory.last_slot;
-        // Groups whose slots are aligned may write series of one name at the same moments: theirs are left alone.
-        let earlier = memory.last_slot.filter(|_| !self.spec.aligned).map(|slot| EarlierSlots {
-            last: Timestamp(slot.0.saturating_sub(self.spec.query_offset_ms)),
-            interval_ms: self.spec.interval_ms,
-        });
+        self.orphans.extend(memory.gone.into_iter().flat_map(RuleMemory::written));
+        let earlier = memory.last_slot.map(|slot| self.earlier_series(slot, memory.shape.as_deref()));
+        let (undecided, mut earlier): (Vec<_>, HashMap<_, _>) = {
+            let (shared, own): (Vec<_>, Vec<_>) =
+                earlier.into_iter().flatten().partition(|(id, _)| shared.contains(&id.name));
+            (shared.into_iter().map(|(_, series)| series).collect(), own.into_iter().collect())
+        };
         for state in &mut self.rules {
-            earlier.into_iter().for_each(|earlier| state.continue_writing(earlier));
+            earlier.remove(&state.id).into_iter().for_each(|series| state.continue_writing(series));
             match memory.rules.remove(&state.id) {
                 Some(memory) => state.restore(memory),
                 None if memory.last_slot.is_none() => state.continue_from_series(self.settings.for_restore),
                 None => {}
             }
         }
+        self.left = earlier.into_values().collect();
+        undecided
+    }
+
+    /// What recording rules wrote up to `last_slot`, when the group was configured as `shape`. A process that did not remember
+    /// that had the rules of now, as far as anybody knows.
+    fn earlier_series(&self, last_slot: Timestamp, shape: Option<&GroupShape>) -> Vec<(Arc<RuleId>, EarlierSeries)> {
+        let GroupSpec { query_offset_ms, interval_ms, aligned, .. } = self.spec;
+        let (ids, slots): (Vec<&Arc<RuleId>>, EarlierSlots) = match shape {
+            Some(shape) => {
+                let recording = shape.rules.iter().filter(|rule| !rule.is_alerting);
+                (recording.map(|rule| &rule.id).collect(), shape.slots(last_slot))
+            }
+            // Other groups with the same slots may be gone meanwhile: nobody knows.
+            None if aligned => return Vec::new(),
+            None => {
+                let recording = self.rules.iter().filter(|state| state.rule.alerting().is_none());
+                let last = Timestamp(last_slot.0.saturating_sub(query_offset_ms));
+                (recording.map(|state| &state.id).collect(), EarlierSlots { last, interval_ms })
+            }
+        };
+        ids.into_iter().map(|id| (id.clone(), EarlierSeries::of(id, slots))).collect()
+    }
+
+    /// How evaluations went since the last call, if it is time to tell or `at_once`.
+    pub fn take_evaluations(&mut self, at_once: bool) -> Option<GroupEvent> {
+        if !std::mem::take(&mut self.has_news) && !at_once {
+            return None;
+        }
+        let told = self.rules.iter_mut().map(|state| (state.id.clone(), state.recent.take_untold()));
+        let evaluations: Vec<_> = told.filter(|(_, evaluations)| !evaluations.is_empty()).collect();
+        (!evaluations.is_empty()).then_some(GroupEvent::Evaluated { evaluations })
     }
 
     /// How long it took to find out what [`Group::restore`] was given, and to take it in.
@@ -484,10 +533,11 @@ impl Group {
         self.stats.last_restore_secs = took.as_secs_f64();
     }
 
-    /// Under which its rules are remembered, in their order.
+    /// How it is configured, as the next process has to know it.
     #[must_use]
-    pub fn rule_ids(&self) -> Vec<Arc<RuleId>> {
-        self.rules.iter().map(|state| state.id.clone()).collect()
+    pub fn shape(&self) -> GroupShape {
+        let ids: Vec<Arc<RuleId>> = self.rules.iter().map(|state| state.id.clone()).collect();
+        GroupShape { id: self.id.clone(), ..GroupShape::of(&self.spec, &ids) }
     }
 
     /// Continues where `old`, the same group before a reload, stopped. Rules are found again by name and labels, the first
@@ -498,6 +548,7 @@ impl Group {
         self.last_duration = old.last_duration;
         self.stats = old.stats.clone();
         self.orphans = old.orphans.clone();
+        self.left = old.left.clone();
         let rules: Vec<Arc<Rule>> = self.rules.iter().map(|state| state.rule.clone()).collect();
         let mut unclaimed: HashMap<_, VecDeque<(usize, &RuleState)>> = HashMap::new();
         for (number, state) in old.rules.iter().enumerate() {

@@ -2,10 +2,12 @@
 //! a clock that they turn themselves.
 
 use crate::alert_instance::Annotations;
+use crate::ended::EarlierSeries;
 use crate::error::QueryError;
 use crate::evaluation::{Evaluation, Request};
 use crate::group::GroupEvent;
-use crate::state::{Departure, GroupId, GroupMemory, RuleId};
+use crate::state::shape::GroupShape;
+use crate::state::{Departure, GroupId, GroupMemory, LeftGroup};
 use futures_util::future::BoxFuture;
 use model::labels::Labels;
 use model::matcher::Matcher;
@@ -65,6 +67,18 @@ pub trait QueryPort: Send + Sync {
     /// Hears from now on of samples that arrive for series which satisfy one of `selectors`. `None` where nobody can tell.
     fn watch(&self, _selectors: Vec<Vec<Matcher>>) -> Option<Box<dyn IngestWatch>> {
         None
+    }
+
+    /// Runs [`crate::ended::look_up`] of `series` at `at` on a thread of the CPU pool. Nothing where no earlier process wrote.
+    ///
+    /// # Errors
+    /// A query failed.
+    fn look_up(
+        &self,
+        _series: Vec<EarlierSeries>,
+        _at: Timestamp,
+    ) -> impl Future<Output = Result<Vec<Labels>, QueryError>> + Send {
+        std::future::ready(Ok(Vec::new()))
     }
 
     /// Runs [`Request::evaluate`] on a thread of the CPU pool, with [`Queries`] that read what was appended before.
@@ -145,8 +159,13 @@ pub trait NotifyPort: Send + Sync {
     /// Notes that all rules of a group were evaluated in `slot`. The process may end before this is durable.
     fn evaluated(&self, group: &Arc<GroupId>, slot: Timestamp);
 
-    /// A group of these rules begins: what is remembered of it.
-    fn begin(&self, group: &Arc<GroupId>, rules: &[Arc<RuleId>]) -> GroupMemory;
+    /// A group begins that is configured like this: what is remembered of it.
+    fn begin(&self, shape: GroupShape) -> GroupMemory;
+
+    /// The groups that an earlier process had and that did not begin again in this one.
+    fn left(&self) -> Vec<LeftGroup> {
+        Vec::new()
+    }
 
     /// A group is gone. It is remembered for a while, since it may come back.
     fn end(&self, group: &GroupId);

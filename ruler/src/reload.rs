@@ -2,16 +2,21 @@
 //!
 //! Pure: the server stops, starts and swaps what the [`ReloadPlan`] says. A group that did not change is left alone with its
 //! timer; one that changed is built anew and takes over the state; one that is gone leaves series behind, which get stale
-//! markers after two of its intervals, unless a rule that was moved or renamed writes them by then.
+//! markers after two of its intervals, unless a rule that was moved or renamed writes them by then. So do those of groups that
+//! were taken away while no process ran.
 
 use crate::driver::{SharedGroup, lock};
+use crate::ended::EarlierSeries;
+use crate::evaluation::ALERT_NAME;
 use crate::group::{Group, GroupSettings, GroupSpec};
 use crate::ports::RuleSample;
 use crate::rule_state::markers;
+use crate::state::{LeftGroup, RuleMemory};
 use hashbrown::HashSet;
 use model::labels::Labels;
 use model::time::Timestamp;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::time::Duration;
 
 /// What to do with each group. Groups are the same when file and name are.
@@ -42,11 +47,14 @@ pub fn plan(running: Vec<(GroupSpec, GroupSettings)>, wanted: Vec<GroupSpec>, se
     plan
 }
 
-/// What remains of a group that a reload took away.
+/// What remains of groups that are gone: taken away by a reload, or left behind by an earlier process.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Farewell {
     series: HashSet<Labels>,
-    at: Timestamp,
+    /// Where the store knows what was written: it is asked at [`Farewell::at`].
+    pub earlier: Vec<EarlierSeries>,
+    /// The time of the markers.
+    pub at: Timestamp,
     /// How long to wait before [`Farewell::markers`]: time for a moved rule to write the series again.
     pub wait: Duration,
 }
@@ -55,12 +63,76 @@ impl Farewell {
     /// Of a group that was stopped at `now`.
     #[must_use]
     pub fn of(group: &Group, now: Timestamp) -> Self {
-        let spec = group.spec();
+        let GroupSpec { interval_ms, query_offset_ms, .. } = *group.spec();
+        Self { series: group.written(), ..Self::new(interval_ms, query_offset_ms, now) }
+    }
+
+    /// Of series that nobody but the store knows, written in slots of such a group before a process that began at `now`.
+    #[must_use]
+    pub fn of_earlier(earlier: Vec<EarlierSeries>, spec: &GroupSpec, now: Timestamp) -> Self {
+        Self { earlier, ..Self::new(spec.interval_ms, spec.query_offset_ms, now) }
+    }
+
+    /// Of a group that an earlier process had and that did not begin again in the one that began at `now`.
+    #[must_use]
+    pub fn of_left(left: LeftGroup, now: Timestamp) -> Self {
+        let LeftGroup { shape, memory, .. } = left;
+        let slots = memory.last_slot.map(|slot| shape.slots(slot));
+        let recording = shape.rules.iter().filter(|rule| !rule.is_alerting);
+        let earlier =
+            slots.into_iter().flat_map(|slots| recording.clone().map(move |rule| EarlierSeries::of(&rule.id, slots)));
+        let alerts = memory.gone.into_iter().flat_map(RuleMemory::written);
         Self {
-            series: group.written(),
-            at: Timestamp(now.0.saturating_sub(spec.query_offset_ms)),
-            wait: Duration::from_millis(spec.interval_ms.unsigned_abs().saturating_mul(2)),
+            series: alerts.collect(),
+            earlier: earlier.collect(),
+            ..Self::new(shape.interval_ms, shape.query_offset_ms, now)
         }
+    }
+
+    fn new(interval_ms: i64, query_offset_ms: i64, now: Timestamp) -> Self {
+        Self {
+            series: HashSet::new(),
+            earlier: Vec::new(),
+            at: Timestamp(now.0.saturating_sub(query_offset_ms)),
+            wait: Duration::from_millis(interval_ms.unsigned_abs().saturating_mul(2)),
+        }
+    }
+
+    /// Fewer of them: those that wait as long for the same time become one. What has nothing to end is left out.
+    #[must_use]
+    pub fn join(all: impl IntoIterator<Item = Self>) -> Vec<Self> {
+        let mut joined: BTreeMap<(Duration, Timestamp), Self> = BTreeMap::new();
+        for farewell in all.into_iter().filter(|farewell| !farewell.series.is_empty() || !farewell.earlier.is_empty()) {
+            match joined.entry((farewell.wait, farewell.at)) {
+                Entry::Occupied(known) => {
+                    let known = known.into_mut();
+                    known.series.extend(farewell.series);
+                    known.earlier.extend(farewell.earlier);
+                }
+                Entry::Vacant(vacant) => {
+                    vacant.insert(farewell);
+                }
+            }
+        }
+        joined.into_values().collect()
+    }
+
+    /// Takes in what the store knows of [`Farewell::earlier`].
+    pub fn learn(&mut self, found: Vec<Labels>) {
+        self.earlier = Vec::new();
+        self.series.extend(found);
+    }
+
+    /// Whether every running rule that may write such series was evaluated, so that it is known what it writes.
+    #[must_use]
+    pub fn is_decided<'a>(&self, running: impl IntoIterator<Item = &'a SharedGroup>) -> bool {
+        let mut names: HashSet<&str> = self.earlier.iter().map(|series| series.name.as_str()).collect();
+        names.extend(self.series.iter().filter_map(|labels| labels.get(ALERT_NAME).or_else(|| labels.metric_name())));
+        running.into_iter().all(|group| {
+            let group = lock(group);
+            let mut rules = group.rules().iter().filter(|state| names.contains(state.rule.name.as_str()));
+            rules.all(|state| state.last_good.is_some())
+        })
     }
 
     /// Markers, at the time when the group was stopped, for the series that no running group writes.

@@ -1,7 +1,7 @@
 //! One rule of a group with everything it remembers from one evaluation to the next.
 
 use crate::alerting::{Due, Limit, LimitMode, RuleAlerts, Sending};
-use crate::ended::EarlierSlots;
+use crate::ended::EarlierSeries;
 use crate::error::{ErrorKind, RuleError};
 use crate::evaluation::{Cost, Evaluated};
 use crate::group::{GroupEvent, GroupSettings};
@@ -55,7 +55,7 @@ pub struct RuleState {
     /// good hands them to the group, which ends those that are not written any more.
     pub(crate) written_before: Vec<Labels>,
     /// Where the store is to be asked for them.
-    pub(crate) earlier: Option<EarlierSlots>,
+    pub(crate) earlier: Option<EarlierSeries>,
     /// Whether it was last told to have failed.
     told_failed: bool,
 }
@@ -233,21 +233,21 @@ impl RuleState {
             Health::Bad(error) if error.kind() != ErrorKind::Canceled => Some(error),
             Health::Bad(_) | Health::Good | Health::Unknown => None,
         };
-        if self.rule.alerting().is_some() && self.told_failed != error.is_some() {
+        if self.told_failed != error.is_some() {
             self.told_failed = error.is_some();
-            let error = error.map(ToString::to_string);
-            news.push(GroupEvent::HealthChanged { rule: self.id.clone(), slot, error });
+            let (error, is_alerting) = (error.map(ToString::to_string), self.rule.alerting().is_some());
+            news.push(GroupEvent::HealthChanged { rule: self.id.clone(), is_alerting, slot, error });
         }
         news
     }
 
-    /// Notes an evaluation that began at `started` and returned `samples` samples.
-    pub(crate) fn remember(&mut self, started: Timestamp, took: Duration, samples: usize) {
+    /// Notes an evaluation that began at `started` and returned `samples` samples. Whether it is time to tell of it.
+    pub(crate) fn remember(&mut self, started: Timestamp, took: Duration, samples: usize) -> bool {
         let error = match &self.health {
             Health::Bad(error) => Some(error.to_string()),
             Health::Good | Health::Unknown => None,
         };
-        self.recent.add(started, took, samples as u64, error);
+        self.recent.add(started, took, samples as u64, error)
     }
 
     /// Continues where another process stopped.
@@ -259,11 +259,9 @@ impl RuleState {
         }
     }
 
-    /// A recording rule of a group that an earlier process evaluated asks the store what that wrote last.
-    pub(crate) fn continue_writing(&mut self, slots: EarlierSlots) {
-        if self.rule.alerting().is_none() {
-            self.earlier = Some(slots);
-        }
+    /// A recording rule that an earlier process evaluated asks the store what that wrote last.
+    pub(crate) fn continue_writing(&mut self, series: EarlierSeries) {
+        self.earlier = Some(series);
     }
 
     /// Takes in what the store knows; if it could not be asked, the next evaluation asks again.
@@ -319,7 +317,7 @@ impl RuleState {
     pub(crate) fn copy(&mut self, old: &Self) {
         self.written = old.written.clone();
         self.written_before = old.written_before.clone();
-        self.earlier = old.earlier;
+        self.earlier.clone_from(&old.earlier);
         self.health = old.health.clone();
         self.last_good = old.last_good;
         self.unknown_since = old.unknown_since;

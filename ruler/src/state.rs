@@ -4,13 +4,16 @@
 //! rule does not touch the memory of the others.
 
 pub mod codec;
+pub mod shape;
 
 use crate::alert_instance::{AlertInstance, AlertState};
+use crate::alerting::RuleAlerts;
 use crate::group::GroupSpec;
 use crate::ports::AlertMessage;
 use hashbrown::HashMap;
 use model::labels::Labels;
 use model::time::Timestamp;
+use shape::GroupShape;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -69,6 +72,21 @@ pub struct GroupMemory {
     pub last_slot: Option<Timestamp>,
     /// By rule. A rule that is not named is not remembered.
     pub rules: HashMap<Arc<RuleId>, RuleMemory>,
+    /// How it was configured before; `None` if nobody remembers that.
+    pub shape: Option<Arc<GroupShape>>,
+    /// Alerting rules that it had and that it no longer has.
+    pub gone: Vec<RuleMemory>,
+}
+
+/// A group that an earlier process had and that is configured no more.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LeftGroup {
+    /// How it was configured.
+    pub shape: Arc<GroupShape>,
+    /// Whether it ran to the end of that process.
+    pub did_run: bool,
+    /// What is remembered of it: its rules are all gone.
+    pub memory: GroupMemory,
 }
 
 /// What is remembered of a rule.
@@ -78,6 +96,16 @@ pub struct RuleMemory {
     pub last_good: Option<Timestamp>,
     /// Pending, firing and resolved alerts; labels are distinct.
     pub alerts: Vec<(Labels, AlertInstance)>,
+}
+
+impl RuleMemory {
+    /// The series that its alerts had when they were written last.
+    #[must_use]
+    pub fn written(self) -> Vec<Labels> {
+        let mut alerts = RuleAlerts::default();
+        alerts.restore(self.alerts);
+        alerts.written_before(self.last_good)
+    }
 }
 
 impl GroupId {

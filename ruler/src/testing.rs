@@ -13,7 +13,8 @@ use crate::ports::{
 use crate::restore::ForRestore;
 use crate::rule::Query;
 use crate::rule_file::{GroupDefaults, RuleFile};
-use crate::state::{Departure, GroupId, GroupMemory, RuleId};
+use crate::state::shape::GroupShape;
+use crate::state::{Departure, GroupId, GroupMemory};
 use futures_util::future::BoxFuture;
 use model::labels::Labels;
 use model::matcher::Matcher;
@@ -162,8 +163,15 @@ impl World {
 
     /// Answers what a group asks after a restart: the times of the newest samples of the series of `name`, five minutes back.
     pub(crate) fn answer_newest_times(&self, name: &'static str) {
-        self.answer(&format!("timestamp({{__name__=\"{name}\"}})"), move |at, store| {
-            let elements = latest(store, at, |labels| labels.metric_name() == Some(name));
+        self.answer_newest_times_with(name, &[]);
+    }
+
+    /// The same for the series that have `pairs`, too.
+    pub(crate) fn answer_newest_times_with(&self, name: &'static str, pairs: &'static [(&'static str, &'static str)]) {
+        let matchers: String = pairs.iter().map(|(name, value)| format!(",{name}=\"{value}\"")).collect();
+        self.answer(&format!("timestamp({{__name__=\"{name}\"{matchers}}})"), move |at, store| {
+            let has = |labels: &Labels| pairs.iter().all(|(name, value)| labels.get(name) == Some(value));
+            let elements = latest(store, at, |labels| labels.metric_name() == Some(name) && has(labels));
             let times = elements.into_iter().filter_map(|element| {
                 let newest = *store.get(&element.labels)?.range(..=at.0).next_back()?.0;
                 let value = SampleValue::Float(newest as f64 / 1000.0);
@@ -394,7 +402,7 @@ impl NotifyPort for World {
 
     fn evaluated(&self, _: &Arc<GroupId>, _: Timestamp) {}
 
-    fn begin(&self, _: &Arc<GroupId>, _: &[Arc<RuleId>]) -> GroupMemory {
+    fn begin(&self, _: GroupShape) -> GroupMemory {
         GroupMemory::default()
     }
 
@@ -405,6 +413,7 @@ impl EventPort for World {
     fn event(&self, event: &GroupEvent) {
         self.with(|state| match event {
             GroupEvent::AlertsChanged { .. } | GroupEvent::HealthChanged { .. } => state.news.push(event.clone()),
+            GroupEvent::Evaluated { .. } => {}
             _ => state.events.push(event.clone()),
         });
     }

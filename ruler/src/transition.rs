@@ -11,6 +11,10 @@ use std::time::Duration;
 /// Evaluations of a rule that are remembered.
 pub const EVALUATIONS_KEPT: usize = 20;
 
+/// Evaluations of a rule after which they are handed to whoever keeps a history: half of those that are remembered, so that none is
+/// forgotten before.
+pub const EVALUATIONS_TOLD: usize = EVALUATIONS_KEPT / 2;
+
 /// Where an alert stands, as people see it: a resolved one is inactive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
@@ -137,6 +141,8 @@ pub struct Recent {
     evaluations: VecDeque<Past>,
     /// By the time of the evaluation; most evaluations have none.
     errors: VecDeque<(Timestamp, Arc<str>)>,
+    /// How many of the newest were not told yet.
+    untold: usize,
 }
 
 /// Small: there are twenty for each rule.
@@ -161,8 +167,11 @@ pub struct PastEvaluation {
 }
 
 impl Recent {
-    /// Adds one; the oldest goes when there are [`EVALUATIONS_KEPT`].
-    pub(crate) fn add(&mut self, at: Timestamp, took: Duration, samples: u64, error: Option<String>) {
+    /// Adds one; the oldest goes when there are [`EVALUATIONS_KEPT`]. Whether it is time to tell: there are many, or this one failed
+    /// and the one before did not, or the other way round.
+    pub(crate) fn add(&mut self, at: Timestamp, took: Duration, samples: u64, error: Option<String>) -> bool {
+        let did_fail = self.newest_first().next().map(|last| last.error.is_some());
+        let is_news = did_fail.is_some_and(|did_fail| did_fail != error.is_some());
         if self.evaluations.len() >= EVALUATIONS_KEPT {
             self.evaluations.pop_front();
         }
@@ -174,6 +183,16 @@ impl Recent {
         while self.errors.len() > EVALUATIONS_KEPT || self.errors.front().is_some_and(|(at, _)| *at < oldest) {
             self.errors.pop_front();
         }
+        self.untold = (self.untold + 1).min(EVALUATIONS_KEPT);
+        is_news || self.untold >= EVALUATIONS_TOLD
+    }
+
+    /// The evaluations since the last call, oldest first.
+    pub(crate) fn take_untold(&mut self) -> Vec<PastEvaluation> {
+        let mut untold: Vec<PastEvaluation> = self.newest_first().take(self.untold).collect();
+        untold.reverse();
+        self.untold = 0;
+        untold
     }
 
     /// The evaluations, newest first.
@@ -203,5 +222,19 @@ mod tests {
         assert_eq!((past[0].took, past[0].samples, past[0].error.clone()), (Duration::from_millis(2), 3, None));
         assert_eq!((past[9].error.as_deref(), past[19].error.as_deref()), (Some("error 40"), Some("error 30")));
         assert_eq!(recent.errors.len(), 2);
+    }
+
+    #[test]
+    fn evaluations_are_told_by_tens_and_when_a_rule_fails_or_is_good_again() {
+        let mut recent = Recent::default();
+        let mut told = Vec::new();
+        for at in 0..40 {
+            let error = (15..17).contains(&at).then(|| "no".to_owned());
+            if recent.add(Timestamp(at), Duration::ZERO, 0, error) {
+                told.push(recent.take_untold().iter().map(|past| past.at.0).collect::<Vec<_>>());
+            }
+        }
+        assert_eq!(told.iter().map(|told| *told.last().unwrap()).collect::<Vec<_>>(), [9, 15, 17, 27, 37]);
+        assert_eq!(told.concat(), (0..38).collect::<Vec<_>>(), "each once");
     }
 }

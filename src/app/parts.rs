@@ -23,11 +23,13 @@ use crate::query::request::QueryOptions;
 use crate::rules::backfill::Backfill;
 use crate::rules::config::{RuleConfig, RuleConfigCollector, RuleLimits};
 use crate::rules::durable::{AlertDesk, AlertStore};
+use crate::rules::event_log::Histories;
 use crate::rules::history::{AlertHistory, HistoryCollector};
 use crate::rules::load::Loaded;
 use crate::rules::manager::RuleManager;
 use crate::rules::metrics::RuleCollector;
 use crate::rules::query_port::RuleQueries;
+use crate::rules::rule_history::RuleHistory;
 use crate::runtime::cpu::CpuPool;
 use crate::runtime::memory::{MEASURE_EVERY, Memory, Pressure};
 use crate::scrape::self_scrape::{SelfScrape, Sink, TargetStatus};
@@ -174,10 +176,9 @@ impl Parts {
         }
         let rules = RuleManager::new(rule_queries, ingest.clone(), desk);
         let config = Arc::new(ArcSwap::from_pointee(plan.config.clone()));
-        if let Some(history) = &history {
-            rules.keep_history(history.clone());
-            registry.register_collector(Box::new(HistoryCollector::new(history.clone())));
-        }
+        let histories = Histories { alerts: history, rules: open_rule_history(flags) };
+        registry.register_collector(Box::new(HistoryCollector::new(histories.clone())));
+        rules.keep_histories(histories.clone());
         let groups = Arc::new(RuleGroups::new(rules.clone()));
         let rule_config = rule_config(flags, &plan.features, &store, groups.clone());
         let reloader = Arc::new(Reloader {
@@ -219,7 +220,7 @@ impl Parts {
             metadata: Arc::new(engine.clone()),
             rules: Arc::new(RunningRules(rules.clone())),
             rule_config: rule_config.clone(),
-            history,
+            histories,
             admin: flags.enable_admin_api.then(|| store.clone()),
             backfill,
             alertmanagers: Arc::new(notifier.clone()),
@@ -237,11 +238,12 @@ impl Parts {
             tasks.spawn(SelfScrape::new(OwnSamples(ingest.clone()), page, status).run(stop.clone()));
         }
         state.early.readiness.set(Phase::Ready);
-        if let Some(config) = rule_config {
-            load_configured(&config).await;
-            tasks.spawn(config.run(stop.clone()));
+        if let Some(config) = &rule_config {
+            load_configured(config).await;
+            tasks.spawn(config.clone().run(stop.clone()));
         }
         reloader.apply(plan.config, plan.loaded, plan.retention).await;
+        tasks.spawn(end_left(rules.clone(), rule_config, stop.clone()));
         Ok(Self { state, ingest, store, reloader, rules, notifier, alerts, tasks, stop })
     }
 
@@ -285,10 +287,9 @@ impl Parts {
     pub(super) async fn shutdown(self) -> Result<(), String> {
         self.state.queries.active().cancel_all();
         self.rules.shutdown().await;
-        if let Some(history) = self.state.history.clone() {
-            // What waits is written; rules have ended, so that nothing follows.
-            let _ = tokio::task::spawn_blocking(move || history.close()).await;
-        }
+        let histories = self.state.histories.clone();
+        // What waits is written; rules have ended, so that nothing follows.
+        let _ = tokio::task::spawn_blocking(move || histories.close()).await;
         self.notifier.shutdown().await;
         let alerts = self.alerts.clone();
         if let Err(panic) = tokio::task::spawn_blocking(move || alerts.close()).await {
@@ -347,6 +348,32 @@ fn open_history(flags: &ServeFlags) -> Option<AlertHistory> {
             None
         }
     }
+}
+
+/// The history of rules, as [`open_history`].
+fn open_rule_history(flags: &ServeFlags) -> Option<RuleHistory> {
+    if flags.rule_history_bytes == 0 {
+        return None;
+    }
+    let options =
+        RecordLogOptions { bytes_max: flags.rule_history_bytes, keep_ms: flags.rule_history_time.as_millis() };
+    match RuleHistory::open(&flags.storage_path.join("rules"), options) {
+        Ok(history) => Some(history),
+        Err(error) => {
+            tracing::warn!(error = error.to_line(), "no history of rules is kept");
+            None
+        }
+    }
+}
+
+/// Ends what groups wrote that are configured no more, as soon as all are known that are.
+async fn end_left(rules: Rules, config: Option<RuleConfig>, stop: CancellationToken) {
+    if let Some(config) = config
+        && stop.run_until_cancelled(config.loaded()).await.is_none()
+    {
+        return;
+    }
+    rules.end_left().await;
 }
 
 /// The rule groups that come by API, unless that is off.

@@ -153,6 +153,15 @@ pub struct ServeFlags {
     #[arg(long = "alerts.history.time", value_name = "DURATION", default_value = "90d")]
     pub alert_history_time: PromDuration,
 
+    /// Bytes that the history of rules may take below the data directory: how every evaluation went, about ten bytes each, and in a
+    /// quarter of it what changed about rules. The oldest goes first. 0 keeps none
+    #[arg(long = "rules.history.size", value_name = "BYTES", default_value_t = 256 << 20)]
+    pub rule_history_bytes: u64,
+
+    /// How long the history of rules goes back, about
+    #[arg(long = "rules.history.time", value_name = "DURATION", default_value = "30d")]
+    pub rule_history_time: PromDuration,
+
     /// How many rule groups the configuration API takes; 0: any number
     #[arg(long = "rules.config-api.max-groups", value_name = "N", default_value_t = 20_000)]
     pub rules_config_groups_max: usize,

@@ -9,7 +9,7 @@ pub use crate::query::store::MetadataSource;
 use crate::query::store::SeriesStore;
 use crate::rules::backfill::Backfill;
 use crate::rules::config::RuleConfig;
-use crate::rules::history::AlertHistory;
+use crate::rules::event_log::Histories;
 use crate::scrape::self_scrape::TargetStatus;
 #[cfg(feature = "sql")]
 use crate::sql::Sql;
@@ -66,7 +66,7 @@ pub struct AppParts {
     /// The rule groups that come by API; `None` while that is off.
     pub rule_config: Option<RuleConfig>,
     /// What happened to alerts; `None` when that is not kept.
-    pub history: Option<AlertHistory>,
+    pub histories: Histories,
     /// Evaluates recording rules over the past; `None` while operators may not change samples.
     pub backfill: Option<Backfill>,
     /// What operators may change stored samples by; `None` while that is not enabled.

@@ -27,7 +27,8 @@ use ruler::ports::{
 };
 use ruler::restore::ForRestore;
 use ruler::rule_file::{GroupDefaults, RuleFile};
-use ruler::state::{Departure, GroupId, GroupMemory, RuleId};
+use ruler::state::shape::GroupShape;
+use ruler::state::{Departure, GroupId, GroupMemory};
 use ruler::view::{AlertsView, RulesView};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -248,7 +249,7 @@ impl NotifyPort for World {
 
     fn evaluated(&self, _: &Arc<GroupId>, _: Timestamp) {}
 
-    fn begin(&self, _: &Arc<GroupId>, _: &[Arc<RuleId>]) -> GroupMemory {
+    fn begin(&self, _: GroupShape) -> GroupMemory {
         GroupMemory::default()
     }
 

@@ -10,7 +10,8 @@ use alert_journal::journal::{Commit, Journal, JournalStats, Opened};
 use alertmanager_compat::client::Lost;
 use model::time::Timestamp;
 use ruler::ports::{AlertMessage, NotifyPort};
-use ruler::state::{Departure, GroupId, GroupMemory, RuleId};
+use ruler::state::shape::GroupShape;
+use ruler::state::{Departure, GroupId, GroupMemory, LeftGroup};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -128,8 +129,12 @@ impl NotifyPort for AlertDesk {
         self.store.journal.evaluated(group, slot);
     }
 
-    fn begin(&self, group: &Arc<GroupId>, rules: &[Arc<RuleId>]) -> GroupMemory {
-        self.store.journal.begin(group, rules)
+    fn begin(&self, shape: GroupShape) -> GroupMemory {
+        self.store.journal.begin(shape)
+    }
+
+    fn left(&self) -> Vec<LeftGroup> {
+        self.store.journal.left()
     }
 
     fn end(&self, group: &GroupId) {

@@ -1,38 +1,73 @@
 //! Writes what happens to rules to the log.
 
+use super::clock::wall_clock;
 use super::history::{AlertHistory, Happening, What};
+use super::rule_history::{RuleEvent, RuleEventKind, RuleHistory};
 use model::time::Timestamp;
 use ruler::error::ErrorKind;
-use ruler::group::{GroupEvent, GroupSpec};
+use ruler::group::GroupEvent;
 use ruler::ports::EventPort;
-use ruler::state::RuleId;
+use ruler::state::{GroupId, RuleId};
 use std::sync::Arc;
 
-/// The log of one group, and what of it goes to the history of alerts.
+/// Where it is kept what happened; none where nobody wants that.
+#[derive(Debug, Clone, Default)]
+pub struct Histories {
+    /// Of alerts.
+    pub alerts: Option<AlertHistory>,
+    /// Of rules.
+    pub rules: Option<RuleHistory>,
+}
+
+impl Histories {
+    /// Writes what waits and stops writing.
+    pub fn close(&self) {
+        self.alerts.iter().for_each(AlertHistory::close);
+        self.rules.iter().for_each(RuleHistory::close);
+    }
+}
+
+/// The log of one group, and what of it goes to the histories.
 #[derive(Debug, Clone)]
 pub struct EventLog {
-    file: String,
-    group: String,
-    history: Option<AlertHistory>,
+    id: Arc<GroupId>,
+    histories: Histories,
 }
 
 impl EventLog {
-    /// The log of the group `spec`.
+    /// The log of the group `id`.
     #[must_use]
-    pub fn new(spec: &GroupSpec, history: Option<AlertHistory>) -> Self {
-        Self { file: spec.file.clone(), group: spec.name.clone(), history }
+    pub fn new(id: Arc<GroupId>, histories: Histories) -> Self {
+        Self { id, histories }
     }
 
     fn note(&self, rule: &Arc<RuleId>, slot: Timestamp, what: What) {
-        if let Some(history) = &self.history {
+        if let Some(history) = &self.histories.alerts {
             history.note(Happening { rule: rule.clone(), slot_ms: slot.0, what });
         }
+    }
+
+    fn note_rule(&self, rule: Option<&Arc<RuleId>>, at: Timestamp, what: RuleEventKind) {
+        if let Some(history) = &self.histories.rules {
+            history.note(RuleEvent { at_ms: at.0, group: self.id.clone(), rule: rule.cloned(), what });
+        }
+    }
+
+    fn note_health(&self, rule: &Arc<RuleId>, is_alerting: bool, slot: Timestamp, error: Option<&str>) {
+        let (what, rule_what) = match error {
+            Some(error) => (What::Failed(error.into()), RuleEventKind::Failed(error.to_owned())),
+            None => (What::Recovered, RuleEventKind::Recovered),
+        };
+        if is_alerting {
+            self.note(rule, slot, what);
+        }
+        self.note_rule(Some(rule), slot, rule_what);
     }
 }
 
 impl EventPort for EventLog {
     fn event(&self, event: &GroupEvent) {
-        let Self { file, group, .. } = self;
+        let GroupId { file, name: group } = &*self.id;
         match event {
             GroupEvent::IterationsMissed { missed } => {
                 tracing::warn!(
@@ -41,6 +76,7 @@ impl EventPort for EventLog {
                     missed,
                     "a rule group is slower than its interval: evaluations were skipped and come later"
                 );
+                self.note_rule(None, wall_clock(), RuleEventKind::SlotsMissed(*missed));
             }
             GroupEvent::SlotsLost { lost } => {
                 tracing::warn!(
@@ -49,6 +85,7 @@ impl EventPort for EventLog {
                     lost,
                     "evaluations that were missed or failed are too old to be made up for"
                 );
+                self.note_rule(None, wall_clock(), RuleEventKind::SlotsLost(*lost));
             }
             // Happens when the process stops.
             GroupEvent::RuleFailed { error, .. } if error.kind() == ErrorKind::Canceled => {}
@@ -82,10 +119,14 @@ impl EventPort for EventLog {
             GroupEvent::AlertsChanged { rule, slot, transitions } => {
                 self.note(rule, *slot, What::Alerts(transitions.clone()));
             }
-            GroupEvent::HealthChanged { rule, slot, error: Some(error) } => {
-                self.note(rule, *slot, What::Failed(error.as_str().into()));
+            GroupEvent::HealthChanged { rule, is_alerting, slot, error } => {
+                self.note_health(rule, *is_alerting, *slot, error.as_deref());
             }
-            GroupEvent::HealthChanged { rule, slot, error: None } => self.note(rule, *slot, What::Recovered),
+            GroupEvent::Evaluated { evaluations } => {
+                if let Some(history) = &self.histories.rules {
+                    history.evaluated(evaluations.clone());
+                }
+            }
         }
     }
 }

@@ -1,49 +1,39 @@
 //! The history of alerts: every change with its cause, kept in a bounded log below the data directory.
 //!
-//! Groups tell what happened and never wait: a thread writes it down, all that waits at once, and syncs it. When that falls far behind, changes are left out of the
-//! history and counted; the alerts themselves do not depend on it.
+//! Groups tell what happened and never wait (`history/pen.rs`); the alerts themselves do not depend on it.
 
 mod entry;
 mod metrics;
+pub(super) mod pen; // writes
 mod search;
 
 pub use entry::HistoryEntry;
 pub use metrics::HistoryCollector;
+pub use pen::HistoryStats;
 pub use search::{HistoryPage, HistorySearch};
+
+pub(super) use entry::rfc3339;
 
 use alertmanager_compat::client::{LossReason, Lost, Parcel};
 use model::time::Timestamp;
+use pen::{Noted, Pen, PenOptions};
 use ruler::evaluation::ALERT_NAME;
 use ruler::state::{GroupId, RuleId};
 use ruler::transition::Transition;
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
-use storage::disk::RealDisk;
+use std::sync::Arc;
+use std::time::Duration;
 use storage::error::Error;
-use storage::record_log::{RecordLog, RecordLogOptions};
+use storage::record_log::RecordLogOptions;
 
 /// Changes that wait to be written.
 const WAITING_MAX: usize = 500_000;
-/// Changes that are written at once, about.
-const BATCH: usize = 10_000;
 
 /// The history. Cheap to clone.
 #[derive(Clone)]
 pub struct AlertHistory {
-    shared: Arc<Shared>,
-}
-
-struct Shared {
-    log: Arc<RecordLog>,
-    waiting: Arc<AtomicUsize>,
-    written: Arc<AtomicU64>,
-    lost: Arc<AtomicU64>,
-    /// `None` once it was closed.
-    writer: Mutex<Option<(Sender<Happening>, JoinHandle<()>)>>,
+    pen: Arc<Pen<Happening>>,
 }
 
 /// Something that happened to a rule in one evaluation.
@@ -75,23 +65,22 @@ pub enum What {
     Recovered,
 }
 
-/// Figures of the history.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct HistoryStats {
-    /// Changes written since the start.
-    pub written: u64,
-    /// Changes left out since the start.
-    pub lost: u64,
-    /// Bytes on disk.
-    pub bytes: u64,
-}
-
 impl What {
     fn len(&self) -> usize {
         match self {
             Self::Alerts(transitions) => transitions.len(),
             Self::Undelivered { .. } | Self::Failed(_) | Self::Recovered => 1,
         }
+    }
+}
+
+impl Noted for Happening {
+    fn len(&self) -> usize {
+        self.what.len()
+    }
+
+    fn encode(&self, out: &mut Vec<(i64, Vec<u8>)>) {
+        entry::encode(self, out);
     }
 }
 
@@ -118,48 +107,20 @@ impl AlertHistory {
     ///
     /// # Errors
     /// The directory cannot be used, or no thread can be started.
-    pub fn open(directory: &Path, options: RecordLogOptions) -> Result<Self, Error> {
-        let log = Arc::new(RecordLog::open(Arc::new(RealDisk), directory, options)?);
-        let (sender, receiver) = channel();
-        let (waiting, written, lost) = (Arc::default(), Arc::default(), Arc::default());
-        let pen = Pen {
-            log: Arc::clone(&log),
-            waiting: Arc::clone(&waiting),
-            written: Arc::clone(&written),
-            lost: Arc::clone(&lost),
-        };
-        let thread = std::thread::Builder::new().name("alert-history".into()).spawn(move || pen.write_all(&receiver));
-        let thread = thread.map_err(|source| Error::Io {
-            step: "start a thread for",
-            path: directory.to_owned(),
-            source: Arc::new(source),
-        })?;
-        let writer = Mutex::new(Some((sender, thread)));
-        Ok(Self { shared: Arc::new(Shared { log, waiting, written, lost, writer }) })
+    pub fn open(directory: &Path, log: RecordLogOptions) -> Result<Self, Error> {
+        let (thread, waiting_max, gathers_for) = ("alert-history", WAITING_MAX, Duration::ZERO);
+        let pen = Pen::open(directory, PenOptions { thread, waiting_max, gathers_for, log })?;
+        Ok(Self { pen: Arc::new(pen) })
     }
 
     /// Notes what happened.
     pub fn note(&self, happening: Happening) {
-        let Shared { waiting, lost, writer, .. } = &*self.shared;
-        let count = happening.what.len();
-        let writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some((sender, _)) = writer.as_ref() else { return };
-        if waiting.load(Ordering::Relaxed) + count > WAITING_MAX {
-            lost.fetch_add(count as u64, Ordering::Relaxed);
-            return;
-        }
-        waiting.fetch_add(count, Ordering::Relaxed);
-        // The thread ends only after the sender.
-        let _ = sender.send(happening);
+        self.pen.note(happening);
     }
 
     /// Writes what waits and stops writing.
     pub fn close(&self) {
-        let writer = self.shared.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some((sender, thread)) = writer {
-            drop(sender);
-            let _ = thread.join();
-        }
+        self.pen.close();
     }
 
     /// The newest changes that `search` wants.
@@ -167,55 +128,13 @@ impl AlertHistory {
     /// # Errors
     /// The log cannot be read.
     pub fn search(&self, search: &HistorySearch) -> Result<HistoryPage, Error> {
-        search.run(&self.shared.log)
+        search.run(self.pen.log())
     }
 
     /// Its figures.
     #[must_use]
     pub fn stats(&self) -> HistoryStats {
-        HistoryStats {
-            written: self.shared.written.load(Ordering::Relaxed),
-            lost: self.shared.lost.load(Ordering::Relaxed),
-            bytes: self.shared.log.bytes(),
-        }
-    }
-}
-
-/// Who writes.
-struct Pen {
-    log: Arc<RecordLog>,
-    waiting: Arc<AtomicUsize>,
-    written: Arc<AtomicU64>,
-    lost: Arc<AtomicU64>,
-}
-
-impl Pen {
-    fn write_all(&self, happenings: &Receiver<Happening>) {
-        let mut failing = false;
-        while let Ok(first) = happenings.recv() {
-            let mut records = Vec::new();
-            entry::encode(&first, &mut records);
-            while records.len() < BATCH
-                && let Ok(next) = happenings.try_recv()
-            {
-                entry::encode(&next, &mut records);
-            }
-            let count = records.len();
-            match self.log.append(&records) {
-                Ok(()) => {
-                    self.written.fetch_add(count as u64, Ordering::Relaxed);
-                    failing = false;
-                }
-                Err(error) => {
-                    self.lost.fetch_add(count as u64, Ordering::Relaxed);
-                    if !failing {
-                        tracing::warn!(error = error.to_line(), "the history of alerts cannot be written");
-                    }
-                    failing = true;
-                }
-            }
-            self.waiting.fetch_sub(count, Ordering::Relaxed);
-        }
+        self.pen.stats()
     }
 }
 

@@ -4,18 +4,25 @@
 //! state is taken over; one reload happens at a time.
 
 use super::clock::{TaskClock, wall_clock};
-use super::event_log::EventLog;
-use super::history::AlertHistory;
+use super::event_log::{EventLog, Histories};
+use super::rule_history::{RuleEvent, RuleEventKind};
+use model::time::Timestamp;
 use ruler::driver::{Ports, SharedGroup, lock};
-use ruler::group::{Group, GroupEvent, GroupSettings, GroupSpec};
-use ruler::ports::{AppendPort, EventPort, NotifyPort, QueryPort};
+use ruler::ended::{EarlierSeries, shared_names};
+use ruler::group::{Group, GroupSettings, GroupSpec};
+use ruler::ports::{AppendPort, NotifyPort, QueryPort};
 use ruler::reload::{Farewell, ReloadPlan, plan};
+use ruler::state::RuleId;
+use ruler::state::shape::{GroupShape, RuleChange};
 use ruler::stats::SharedStats;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+/// How often it is waited for rules that might write what seems to have ended.
+const WAITS_MAX: usize = 10;
 
 /// Runs groups over the ports of the process. Cheap to clone.
 pub struct RuleManager<Q, A, N> {
@@ -30,7 +37,9 @@ struct Shared<Q, A, N> {
     running: Mutex<BTreeMap<(String, String), Running>>,
     /// What groups that are gone had counted.
     retired: Mutex<SharedStats>,
-    history: OnceLock<AlertHistory>,
+    histories: OnceLock<Histories>,
+    /// When the first groups began.
+    began: OnceLock<Timestamp>,
     reloading: tokio::sync::Mutex<()>,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -59,10 +68,10 @@ impl<Q, A, N> RuleManager<Q, A, N> {
         self.shared.running().values().map(|running| running.group.clone()).collect()
     }
 
-    /// Keeps a history of what happens to alerts from now on, of groups that begin.
-    pub fn keep_history(&self, history: AlertHistory) {
-        // There is one for the life of the process.
-        let _ = self.shared.history.set(history);
+    /// Keeps it from now on what happens to alerts and rules, of groups that begin.
+    pub fn keep_histories(&self, histories: Histories) {
+        // They are the same for the life of the process.
+        let _ = self.shared.histories.set(histories);
     }
 
     /// What groups counted that no longer run.
@@ -87,7 +96,8 @@ where
             alerts,
             running: Mutex::default(),
             retired: Mutex::default(),
-            history: OnceLock::new(),
+            histories: OnceLock::new(),
+            began: OnceLock::new(),
             reloading: tokio::sync::Mutex::default(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -103,6 +113,8 @@ where
         if shared.stop.is_cancelled() {
             return;
         }
+        shared.began.get_or_init(wall_clock);
+        let shared_names = shared_names(&specs);
         let ReloadPlan { start, stop, .. } = shared.plan(specs, &settings);
         let ending = stop.iter().filter_map(|spec| shared.begin_stop(spec));
         let ending: Vec<Running> = ending.collect();
@@ -113,9 +125,29 @@ where
                 (spec, replaced)
             })
             .collect();
-        let starts = starting.into_iter().map(|(spec, replaced)| self.start(spec, &settings, replaced));
+        let starts = starting.into_iter().map(|(spec, replaced)| self.start(spec, &settings, &shared_names, replaced));
         let ends = ending.into_iter().map(|running| self.end(running));
-        futures::future::join(futures::future::join_all(starts), futures::future::join_all(ends)).await;
+        let (undecided, _) =
+            futures::future::join(futures::future::join_all(starts), futures::future::join_all(ends)).await;
+        Farewell::join(undecided.into_iter().flatten()).into_iter().for_each(|farewell| self.say(farewell));
+    }
+
+    /// Ends what groups wrote that an earlier process had and that did not begin in this one; to be called when all that are
+    /// configured have begun.
+    pub async fn end_left(&self) {
+        let shared = &self.shared;
+        let _not_while_reloading = shared.reloading.lock().await;
+        let began = *shared.began.get_or_init(wall_clock);
+        let left = shared.alerts.left();
+        for group in &left {
+            shared.alerts.end(&group.shape.id);
+            if group.did_run {
+                let nothing = GroupShape { rules: Vec::new(), ..GroupShape::clone(&group.shape) };
+                shared.note_changes(&nothing, Some(&group.shape), |_| None);
+            }
+        }
+        let farewells = left.into_iter().map(|group| Farewell::of_left(group, began));
+        Farewell::join(farewells).into_iter().for_each(|farewell| self.say(farewell));
     }
 
     /// Stops all groups for good; returns when their tasks have ended. Their series get no stale markers: the process may
@@ -126,21 +158,39 @@ where
         self.shared.tasks.wait().await;
     }
 
-    async fn start(&self, spec: GroupSpec, settings: &GroupSettings, replaced: Option<Running>) {
+    /// Returns what is to be said of series of which the group cannot know whether they are its own.
+    async fn start(
+        &self,
+        spec: GroupSpec,
+        settings: &GroupSettings,
+        shared_names: &BTreeSet<String>,
+        replaced: Option<Running>,
+    ) -> Option<Farewell> {
         let mut group = Group::new(spec, settings.clone());
         if let Some(Running { stopped, .. }) = &replaced {
             stopped.cancelled().await;
         }
         let began = Instant::now();
-        let memory = self.shared.alerts.begin(group.id(), &group.rule_ids());
-        match replaced {
-            Some(Running { group: old, .. }) => group.copy_state(&lock(&old)),
-            None => {
-                group.restore(memory);
-                group.restored_in(began.elapsed());
+        let shape = group.shape();
+        let memory = self.shared.alerts.begin(shape.clone());
+        let definitions: HashMap<_, _> = group.rules().iter().map(|state| (&state.id, &state.rule)).collect();
+        self.shared
+            .note_changes(&shape, memory.shape.as_deref(), |id| definitions.get(id).map(|rule| rule.definition()));
+        let undecided: Vec<EarlierSeries> = match replaced {
+            Some(Running { group: old, .. }) => {
+                group.copy_state(&lock(&old));
+                Vec::new()
             }
-        }
+            None => {
+                let undecided = group.restore(memory, shared_names);
+                group.restored_in(began.elapsed());
+                undecided
+            }
+        };
+        let since = self.shared.began.get().copied().unwrap_or_else(wall_clock);
+        let farewell = (!undecided.is_empty()).then(|| Farewell::of_earlier(undecided, group.spec(), since));
         self.spawn(group);
+        farewell
     }
 
     fn spawn(&self, group: Group) {
@@ -150,7 +200,7 @@ where
             queries: shared.queries.clone(),
             samples: shared.samples.clone(),
             alerts: shared.alerts.clone(),
-            events: EventLog::new(group.spec(), shared.history.get().cloned()),
+            events: EventLog::new(group.id().clone(), shared.histories.get().cloned().unwrap_or_default()),
             clock: TaskClock::new(stop.clone()),
         };
         let key = key(group.spec());
@@ -166,26 +216,51 @@ where
     /// Removes a group for good. Its series end after a while, unless another group writes them by then.
     async fn end(&self, running: Running) {
         running.stopped.cancelled().await;
-        let (key, farewell, log) = {
+        let (key, farewell) = {
             let group = lock(&running.group);
             self.shared.retired().add(&group.stats().shared);
             self.shared.alerts.end(group.id());
-            (key(group.spec()), Farewell::of(&group, wall_clock()), EventLog::new(group.spec(), None))
+            let shape = group.shape();
+            let nothing = GroupShape { rules: Vec::new(), ..shape.clone() };
+            self.shared.note_changes(&nothing, Some(&shape), |_| None);
+            (key(group.spec()), Farewell::of(&group, wall_clock()))
         };
         self.shared.running().remove(&key);
-        let manager = self.clone();
+        self.say(farewell);
+    }
+
+    /// Stores the markers of series that ended, when it is known which did.
+    fn say(&self, farewell: Farewell) {
+        let (manager, stop) = (self.clone(), self.shared.stop.clone());
         self.shared.tasks.spawn(async move {
-            tokio::select! {
-                () = tokio::time::sleep(farewell.wait) => {}
-                () = manager.shared.stop.cancelled() => return,
-            }
-            let markers = farewell.markers(&manager.groups());
-            if !markers.is_empty()
-                && let Err(error) = manager.shared.samples.append(&markers).await
-            {
-                log.event(&GroupEvent::FarewellFailed { error });
-            }
+            // If the process ends before, the next one says it.
+            stop.run_until_cancelled(manager.say_at_last(farewell)).await;
         });
+    }
+
+    async fn say_at_last(&self, mut farewell: Farewell) {
+        for _ in 0..WAITS_MAX {
+            tokio::time::sleep(farewell.wait).await;
+            // What a reload took away does not wait for rules that fail.
+            if farewell.earlier.is_empty() || farewell.is_decided(&self.groups()) {
+                break;
+            }
+        }
+        if !farewell.earlier.is_empty() {
+            let earlier = std::mem::take(&mut farewell.earlier);
+            match self.shared.queries.look_up(earlier, farewell.at).await {
+                Ok(found) => farewell.learn(found),
+                Err(error) => {
+                    tracing::warn!(%error, "what rules wrote that are gone is not known: some series get no stale marker");
+                }
+            }
+        }
+        let markers = farewell.markers(&self.groups());
+        if !markers.is_empty()
+            && let Err(error) = self.shared.samples.append(&markers).await
+        {
+            tracing::warn!(error, "stale markers of series that ended were not stored");
+        }
     }
 }
 
@@ -196,6 +271,22 @@ impl<Q, A, N> Shared<Q, A, N> {
 
     fn retired(&self) -> MutexGuard<'_, SharedStats> {
         self.retired.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes what became of the rules of a group that was configured as `before`; `definition` is what a rule is now.
+    fn note_changes(
+        &self,
+        now: &GroupShape,
+        before: Option<&GroupShape>,
+        definition: impl Fn(&Arc<RuleId>) -> Option<String>,
+    ) {
+        let Some(history) = self.histories.get().and_then(|histories| histories.rules.as_ref()) else { return };
+        let at_ms = wall_clock().0;
+        for (rule, change) in now.changes_since(before) {
+            let text = if change == RuleChange::Removed { None } else { definition(&rule) };
+            let what = RuleEventKind::Configured(change, text);
+            history.note(RuleEvent { at_ms, group: now.id.clone(), rule: Some(rule), what });
+        }
     }
 
     fn plan(&self, specs: Vec<GroupSpec>, settings: &GroupSettings) -> ReloadPlan {

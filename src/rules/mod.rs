@@ -27,6 +27,7 @@ pub mod sample_sink;
 
 pub mod history;
 pub mod metrics;
+pub mod rule_history;
 
 #[cfg(test)]
 mod tests;

@@ -4,12 +4,15 @@ use crate::query::error::{FailureKind, QueryFailure};
 use crate::query::executor::{LocalQueries, QueryExecutor, RuleJob};
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use model::labels::Labels;
 use model::matcher::Matcher;
 use model::tenant::TenantId;
 use model::time::Timestamp;
 use promql::ast::Expr;
+use promql::parse::ParseOptions;
 use promql::query_error::{QueryError as EvaluationError, QueryErrorKind};
 use promql::value::{QueryValue as Answer, VectorSample};
+use ruler::ended::{self, EarlierSeries};
 use ruler::error::{QueryError, RuleError};
 use ruler::evaluation::{Cost, Evaluation, Request};
 use ruler::ports::{Element, IngestWatch, Queries, QueryPort, QueryValue};
@@ -65,13 +68,30 @@ impl QueryPort for RuleQueries {
         Some(Box::new(HeadWatch { watch, changed }))
     }
 
+    async fn look_up(&self, series: Vec<EarlierSeries>, at: Timestamp) -> Result<Vec<Labels>, QueryError> {
+        let mut found = Vec::new();
+        // One by one: there may be very many, and nobody waits.
+        for series in series {
+            let text = series.expression();
+            let expr = promql::parse::parse(&text, &ParseOptions::default());
+            let expr = expr.map_err(|error| QueryError::Invalid(error.to_string()))?;
+            let job = RuleJob { text: &text, expr: &expr, asks_more: false, at_ms: at.0, tenant: &self.tenant };
+            let work = move |local: &LocalQueries<'_>| {
+                let local = Local { queries: local, cost: Cell::default(), started: Instant::now() };
+                ended::look_up(std::slice::from_ref(&series), &local, at)
+            };
+            found.extend(self.executor.run_rule(job, work).await.map_err(|failure| no_answer(&failure))??);
+        }
+        Ok(found)
+    }
+
     async fn evaluate(&self, request: Request) -> Evaluation {
         let rule = request.rule.clone();
         let looks_up = request.look_back_ms.is_some_and(|within_ms| {
             self.executor.may_select(&restore::matchers(&rule), request.query_at.0.saturating_sub(within_ms))
         });
         // What templates ask is not known before they are expanded.
-        let asks_more = rule.asks_queries() || looks_up || request.earlier.is_some();
+        let asks_more = rule.asks_queries() || looks_up || request.earlier.is_some() || !request.left.is_empty();
         let (text, expr) = (rule.query.text(), rule.query.expr());
         let job = RuleJob { text, expr, asks_more, at_ms: request.query_at.0, tenant: &self.tenant };
         let work = move |local: &LocalQueries<'_>| {

@@ -29,7 +29,8 @@ use ruler::group::GroupSettings;
 use ruler::ports::{AlertMessage, NotifyPort};
 use ruler::restore::ForRestore;
 use ruler::rule_file::{GroupDefaults, RuleFile};
-use ruler::state::{Departure, GroupId, GroupMemory, RuleId};
+use ruler::state::shape::GroupShape;
+use ruler::state::{Departure, GroupId, GroupMemory};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use storage::engine::Engine;
@@ -46,7 +47,7 @@ impl NotifyPort for Sent {
 
     fn evaluated(&self, _: &Arc<GroupId>, _: Timestamp) {}
 
-    fn begin(&self, _: &Arc<GroupId>, _: &[Arc<RuleId>]) -> GroupMemory {
+    fn begin(&self, _: GroupShape) -> GroupMemory {
         GroupMemory::default()
     }
 

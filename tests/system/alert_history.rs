@@ -84,6 +84,64 @@ fn changes_of_alerts_outlive_a_killed_process() {
     );
 }
 
+/// A rule file is edited while no process runs: what the rules were is known, and what they wrote ends.
+#[test]
+fn rules_that_are_gone_after_a_restart_leave_no_series_and_their_history_stays() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
+    file("hearth.yml", "global: {evaluation_interval: 1s}\nrule_files: [rules.yml]\n");
+    let aligned = "align_evaluation_time_on_interval: true";
+    file(
+        "rules.yml",
+        &format!(
+            "groups: [{{name: g, rules: [{{record: stays, expr: vector(1)}}, {{record: gone, expr: vector(1)}}]}}, \
+             {{name: aligned, {aligned}, rules: [{{record: kept, expr: vector(1)}}, {{record: ended, expr: vector(1)}}]}}, \
+             {{name: left, rules: [{{record: left, expr: vector(1)}}, {{alert: Left, expr: vector(1)}}]}}]\n"
+        ),
+    );
+    let server = Server::start(directory.path());
+    for name in ["stays", "gone", "kept", "ended", "left", "ALERTS"] {
+        server.wait_for(&format!("/api/v1/query?query={name}"), r#""value""#);
+    }
+    // Ten evaluations are written together.
+    let count = |server: &Server, name: &str| {
+        server
+            .get(&format!("/api/v1/rules/history?rule_name[]={name}&evaluations=1000"))
+            .matches(r#""health":"ok""#)
+            .count()
+    };
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while count(&server, "stays") < 13 {
+        assert!(Instant::now() < deadline);
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    drop(server); // by SIGKILL
+    file(
+        "rules.yml",
+        &format!(
+            "groups: [{{name: g, rules: [{{record: stays, expr: vector(2)}}]}}, \
+             {{name: aligned, {aligned}, rules: [{{record: kept, expr: vector(1)}}]}}]\n"
+        ),
+    );
+    let server = Server::start(directory.path());
+    for name in ["gone", "ended", "left", "ALERTS", "ALERTS_FOR_STATE"] {
+        server.wait_for(&format!("/api/v1/query?query={name}"), r#""result":[]"#);
+    }
+    for name in ["stays", "kept"] {
+        server.wait_for(&format!("/api/v1/query?query={name}"), r#""value""#);
+    }
+    assert!(count(&server, "stays") >= 10, "evaluations of the killed process are there");
+    let history = server.get("/api/v1/rules/history");
+    for text in [
+        r#""rule":"stays","what":"added","definition":"expr: vector(1)\n""#,
+        r#""rule":"stays","what":"changed","definition":"expr: vector(2)\n""#,
+        r#""rule":"gone","what":"removed""#,
+        r#""rule":"Left","what":"removed""#,
+    ] {
+        assert!(history.contains(text), "{text} is not in {history}");
+    }
+}
+
 /// In milliseconds: seconds, or a text.
 fn millis(time: &serde_json::Value) -> i64 {
     match (time.as_f64(), time.as_str()) {

@@ -7,6 +7,7 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use model::labels::Labels;
 use model::time::Timestamp;
 use ruler::alert_instance::{AlertInstance, AlertState};
+use ruler::state::shape::{GroupShape, RuleShape};
 use ruler::state::{Change, Departure, GroupId, RuleId};
 use std::path::Path;
 use std::sync::Arc;
@@ -41,6 +42,8 @@ fn restart(criterion: &mut Criterion) {
     let group = Arc::new(GroupId { file: "r.yml".into(), name: "g".into() });
     let rule = Arc::new(RuleId { group: group.clone(), name: "A".into(), labels: [].into(), nth: 0 });
     let departure = departure(&rule);
+    let rules = vec![RuleShape { id: rule, is_alerting: true, digest: 1 }];
+    let shape = GroupShape { id: group, interval_ms: 60_000, query_offset_ms: 0, rules };
     let mut benches = criterion.benchmark_group("journal of 100,000 alerts");
     benches.throughput(Throughput::Elements(ALERTS as u64)).sample_size(10);
     benches.bench_function("commit and sync", |bencher| {
@@ -64,7 +67,7 @@ fn restart(criterion: &mut Criterion) {
     benches.bench_function("open, begin a segment, hand to the group", |bencher| {
         bencher.iter(|| {
             let (journal, writer) = open(directory.path());
-            let memory = journal.begin(&group, std::slice::from_ref(&rule));
+            let memory = journal.begin(shape.clone());
             assert_eq!(memory.rules.values().map(|rule| rule.alerts.len()).sum::<usize>(), ALERTS);
             writer
         });

@@ -11,7 +11,8 @@ use crate::record::{self, Record};
 use crate::segment;
 use model::time::Timestamp;
 use ruler::ports::AlertMessage;
-use ruler::state::{Departure, GroupId, GroupMemory, RuleId};
+use ruler::state::shape::GroupShape;
+use ruler::state::{Departure, GroupId, GroupMemory, LeftGroup};
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -198,17 +199,31 @@ impl Journal {
         self.shared.lock().memory.waiting(url)
     }
 
-    /// A group of these rules begins: what is remembered of it.
+    /// A group begins that is configured like this: what is remembered of it. Nobody waits for the disk.
     #[must_use]
-    pub fn begin(&self, group: &Arc<GroupId>, rules: &[Arc<RuleId>]) -> GroupMemory {
+    pub fn begin(&self, shape: GroupShape) -> GroupMemory {
         let now = (self.shared.clock)();
-        self.shared.lock().memory.begin(group, rules, now)
+        let mut state = self.shared.lock();
+        let (memory, is_new) = state.memory.begin(shape.clone(), now);
+        if is_new {
+            self.note(state, &Record::Begun(shape));
+        }
+        memory
+    }
+
+    /// The groups of an earlier process that did not begin in this one.
+    #[must_use]
+    pub fn left(&self) -> Vec<LeftGroup> {
+        self.shared.lock().memory.left()
     }
 
     /// A group is gone.
     pub fn end(&self, group: &GroupId) {
         let now = (self.shared.clock)();
-        self.shared.lock().memory.end(group, now);
+        let mut state = self.shared.lock();
+        if state.memory.end(group, now) {
+            self.note(state, &Record::Ended(group.clone()));
+        }
     }
 
     /// Figures for the operator.

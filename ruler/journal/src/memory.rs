@@ -5,12 +5,13 @@
 //! [`GONE_KEPT_MS`] later, so that everything has a bound.
 
 use crate::record::{self, Record};
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use model::labels::Labels;
 use model::time::Timestamp;
 use ruler::alert_instance::{AlertInstance, RESOLVED_RETENTION_MS};
 use ruler::ports::AlertMessage;
-use ruler::state::{Change, Departure, GroupId, GroupMemory, RuleId, RuleMemory};
+use ruler::state::shape::GroupShape;
+use ruler::state::{Change, Departure, GroupId, GroupMemory, LeftGroup, RuleId, RuleMemory};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -37,6 +38,12 @@ struct Group {
     last_slot: Option<Timestamp>,
     /// Since when no such group runs.
     gone_since: Option<Timestamp>,
+    /// How it was configured last; `None`: a version that did not remember that wrote the rest.
+    shape: Option<Arc<GroupShape>>,
+    /// Whether it was taken out of the configuration while a process ran.
+    was_ended: bool,
+    /// Whether it is of an earlier process and did not begin in this one.
+    is_left: bool,
     rules: HashMap<Arc<RuleId>, Rule>,
 }
 
@@ -80,6 +87,15 @@ impl Memory {
                 self.messages.entry(number).or_insert(Message { message, targets: 0 });
             }
             Record::Waiting { target, numbers } => self.waits(&target, &numbers),
+            Record::Begun(shape) => {
+                let group = self.groups.entry(shape.id.clone()).or_default();
+                (group.shape, group.was_ended) = (Some(Arc::new(shape)), false);
+            }
+            Record::Ended(group) => {
+                if let Some(group) = self.groups.get_mut(&group) {
+                    group.was_ended = true;
+                }
+            }
             Record::Numbers(last) => self.numbers = self.numbers.max(last),
         }
     }
@@ -172,29 +188,52 @@ impl Memory {
         numbers.filter_map(|number| Some((*number, self.messages.get(number)?.message.clone()))).collect()
     }
 
-    /// A group of these rules begins at `now`: what is known of them. Other rules of the group are gone.
-    pub fn begin(&mut self, group: &Arc<GroupId>, rules: &[Arc<RuleId>], now: Timestamp) -> GroupMemory {
-        let known = self.groups.entry(group.clone()).or_default();
+    /// A group begins at `now` that is configured like this: what is known of its rules, and of others that it had in an earlier
+    /// process. Those are gone. The flag says whether anything about its configuration is new.
+    pub fn begin(&mut self, shape: GroupShape, now: Timestamp) -> (GroupMemory, bool) {
+        let known = self.groups.entry(shape.id.clone()).or_default();
         known.gone_since = None;
+        let was_left = std::mem::take(&mut known.is_left);
         for rule in known.rules.values_mut() {
             rule.gone_since = rule.gone_since.or(Some(now));
         }
-        let mut memory = GroupMemory { last_slot: known.last_slot, rules: HashMap::new() };
-        for id in rules {
+        let mut memory =
+            GroupMemory { last_slot: known.last_slot, shape: known.shape.clone(), ..GroupMemory::default() };
+        for id in shape.rules.iter().map(|rule| &rule.id) {
             let Some(rule) = known.rules.get_mut(id) else { continue };
             rule.gone_since = None;
-            let alerts = rule.alerts.iter().map(|(labels, instance)| (labels.clone(), instance.clone())).collect();
-            memory.rules.insert(id.clone(), RuleMemory { last_good: rule.last_good, alerts });
+            memory.rules.insert(id.clone(), rule.memory());
         }
-        memory
+        if was_left {
+            memory.gone = known.gone();
+        }
+        let is_new = known.was_ended || known.shape.as_deref() != Some(&shape);
+        known.was_ended = false;
+        if is_new {
+            known.shape = Some(Arc::new(shape));
+        }
+        (memory, is_new)
     }
 
-    /// A group is gone.
-    pub fn end(&mut self, group: &GroupId, now: Timestamp) {
-        if let Some(group) = self.groups.get_mut(group) {
-            group.gone_since = Some(now);
-            for rule in group.rules.values_mut() {
-                rule.gone_since = rule.gone_since.or(Some(now));
+    /// The groups of an earlier process that did not begin in this one.
+    #[must_use]
+    pub fn left(&self) -> Vec<LeftGroup> {
+        let left = self.groups.values().filter(|group| group.is_left).filter_map(|group| {
+            let shape = group.shape.clone()?;
+            let memory = GroupMemory { last_slot: group.last_slot, gone: group.gone(), ..GroupMemory::default() };
+            Some(LeftGroup { shape, did_run: !group.was_ended, memory })
+        });
+        left.collect()
+    }
+
+    /// A group is gone. Whether that is new.
+    pub fn end(&mut self, group: &GroupId, now: Timestamp) -> bool {
+        match self.groups.get_mut(group) {
+            None => false,
+            Some(group) => {
+                group.end(now);
+                group.is_left = false;
+                !std::mem::replace(&mut group.was_ended, true)
             }
         }
     }
@@ -203,6 +242,7 @@ impl Memory {
     pub fn start(&mut self, now: Timestamp) {
         for group in self.groups.values_mut() {
             group.gone_since = Some(now);
+            group.is_left = true;
             group.rules.values_mut().for_each(|rule| rule.gone_since = Some(now));
         }
         self.targets.values_mut().for_each(|target| {
@@ -264,6 +304,12 @@ impl Memory {
                     put(&|out| record::encode_departure(0, &departure, out));
                 }
             }
+            if let Some(shape) = &known.shape {
+                put(&|out| record::encode_begun(shape, out));
+            }
+            if known.was_ended {
+                put(&encoded(Record::Ended(GroupId::clone(group))));
+            }
             if let Some(slot) = known.last_slot {
                 put(&encoded(Record::Evaluated { group: GroupId::clone(group), slot }));
             }
@@ -280,6 +326,31 @@ impl Memory {
 
     fn rule(&mut self, id: &Arc<RuleId>) -> &mut Rule {
         self.groups.entry(id.group.clone()).or_default().rules.entry(id.clone()).or_default()
+    }
+}
+
+impl Group {
+    fn end(&mut self, now: Timestamp) {
+        self.gone_since = Some(now);
+        for rule in self.rules.values_mut() {
+            rule.gone_since = rule.gone_since.or(Some(now));
+        }
+    }
+
+    /// What is known of alerting rules that are gone and that the group had to the last.
+    fn gone(&self) -> Vec<RuleMemory> {
+        let last: Option<HashSet<&Arc<RuleId>>> =
+            self.shape.as_ref().map(|shape| shape.rules.iter().map(|rule| &rule.id).collect());
+        let had = |id: &Arc<RuleId>| last.as_ref().is_none_or(|last| last.contains(id));
+        let gone = self.rules.iter().filter(|(id, rule)| rule.gone_since.is_some() && had(id));
+        gone.map(|(_, rule)| rule.memory()).collect()
+    }
+}
+
+impl Rule {
+    fn memory(&self) -> RuleMemory {
+        let alerts = self.alerts.iter().map(|(labels, instance)| (labels.clone(), instance.clone())).collect();
+        RuleMemory { last_good: self.last_good, alerts }
     }
 }
 

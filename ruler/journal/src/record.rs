@@ -3,6 +3,7 @@
 use model::time::Timestamp;
 use ruler::ports::AlertMessage;
 use ruler::state::codec::{self, DecodeError, Reader};
+use ruler::state::shape::GroupShape;
 use ruler::state::{Departure, GroupId};
 
 /// One frame. Together, in their order, the frames of a segment are everything that is known.
@@ -45,6 +46,10 @@ pub enum Record {
         /// In ascending order.
         numbers: Vec<u64>,
     },
+    /// A group begins that is configured like this.
+    Begun(GroupShape),
+    /// A group was taken out of the configuration.
+    Ended(GroupId),
     /// No message up to this number is to be given again; part of the state with which a segment begins.
     Numbers(u64),
 }
@@ -56,6 +61,8 @@ const SETTLED: u8 = 4;
 const MESSAGE: u8 = 5;
 const WAITING: u8 = 6;
 const NUMBERS: u8 = 7;
+const BEGUN: u8 = 8;
+const ENDED: u8 = 9;
 
 /// Appends a departure, as [`Record::Departure`] is.
 pub fn encode_departure(first_number: u64, departure: &Departure, out: &mut Vec<u8>) {
@@ -69,6 +76,12 @@ pub fn encode_message(number: u64, message: &AlertMessage, out: &mut Vec<u8>) {
     out.push(MESSAGE);
     codec::put_number(out, number);
     codec::encode_message(message, out);
+}
+
+/// Appends how a group is configured, as [`Record::Begun`] is.
+pub fn encode_begun(shape: &GroupShape, out: &mut Vec<u8>) {
+    out.push(BEGUN);
+    codec::encode_shape(shape, out);
 }
 
 /// Appends the payload of a frame.
@@ -88,6 +101,11 @@ pub fn encode(record: &Record, out: &mut Vec<u8>) {
         Record::Settled { target, numbers } => put_numbers(out, SETTLED, target, numbers),
         Record::Message { number, message } => encode_message(*number, message, out),
         Record::Waiting { target, numbers } => put_numbers(out, WAITING, target, numbers),
+        Record::Begun(shape) => encode_begun(shape, out),
+        Record::Ended(group) => {
+            out.push(ENDED);
+            codec::put_group(out, group);
+        }
         Record::Numbers(last) => {
             out.push(NUMBERS);
             codec::put_number(out, *last);
@@ -120,6 +138,8 @@ pub fn decode(bytes: &[u8]) -> Result<Record, DecodeError> {
             let (target, numbers) = numbers(&mut reader)?;
             Record::Waiting { target, numbers }
         }
+        BEGUN => return Ok(Record::Begun(codec::decode_shape(reader.rest())?)),
+        ENDED => Record::Ended(reader.group()?),
         NUMBERS => Record::Numbers(message_number(&mut reader)?),
         _ => return Err(DecodeError::Invalid("kind of a record")),
     };

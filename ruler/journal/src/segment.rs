@@ -11,8 +11,8 @@ use storage::disk::{Disk, DiskFile};
 
 /// The first bytes of every segment.
 pub const MAGIC: [u8; 8] = *b"HRTHALRT";
-/// The version that is written, and read.
-pub const VERSION: u32 = 1;
+/// The version that is written. All versions from 1 on are read: version 2 has more kinds of records.
+pub const VERSION: u32 = 2;
 /// Bytes of the header: magic, version, checksum of both.
 pub const HEADER_BYTES: usize = 16;
 /// Bytes before the payload of a frame: the checksum of length and payload, and the length.
@@ -107,7 +107,7 @@ fn check_header(bytes: &[u8]) -> Result<(), String> {
         return Err("the checksum of the header is wrong".into());
     }
     match checked.split_at(MAGIC.len()).1 {
-        version if version == VERSION.to_le_bytes() => Ok(()),
+        version if (1..=VERSION).any(|known| version == known.to_le_bytes()) => Ok(()),
         version => Err(format!("version {version:?} is not known")),
     }
 }

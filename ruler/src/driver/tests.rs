@@ -498,7 +498,7 @@ fn a_clock_that_is_set_forward_resolves_nothing_for_as_long_as_data_may_be_missi
 fn holds_that_another_server_began_are_continued() {
     let world = World::at(START);
     let group = group("groups:\n- name: g\n  rules:\n  - alert: A\n    expr: up\n    for: 30m\n");
-    lock(&group).restore(crate::state::GroupMemory::default());
+    lock(&group).restore(crate::state::GroupMemory::default(), &std::collections::BTreeSet::new());
     let first = first_slot(&group, START);
     world.script("up", "x");
     world.slow_queries(100);
@@ -525,17 +525,17 @@ fn a_hold_over_a_long_time_in_which_nobody_looked_is_shifted() {
     let first = first_slot(&before, START);
     world.script("up", "x");
     let pending = |minutes_ago: i64| {
-        let rule = lock(&before).rule_ids().remove(0);
+        let rule = lock(&before).rules()[0].id.clone();
         let instance =
             crate::alert_instance::AlertInstance::new(Timestamp(first - minutes_ago * MINUTE), 1.0, [].into());
         let alerts = vec![(crate::testing::labels(&[("alertname", "A")]), instance)];
         let memory = crate::state::RuleMemory { last_good: None, alerts };
         let last_slot = Some(Timestamp(first - 40 * MINUTE));
-        crate::state::GroupMemory { last_slot, rules: [(rule, memory)].into_iter().collect() }
+        crate::state::GroupMemory { last_slot, rules: [(rule, memory)].into_iter().collect(), ..Default::default() }
     };
     // Active for ten minutes when the process ended, 40 minutes ago; slots of that time are too old to be evaluated.
     let memory = pending(50);
-    lock(&before).restore(memory);
+    lock(&before).restore(memory, &std::collections::BTreeSet::new());
     world.run(&before, MINUTE);
     let alerts = AlertsView::of(std::slice::from_ref(&before)).alerts;
     assert_eq!((first - alerts[0].active_at.0) / MINUTE, 10);

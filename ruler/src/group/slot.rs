@@ -29,6 +29,8 @@ pub(super) struct Iteration {
     open: BTreeMap<usize, Open>,
     missing: Missing,
     samples: u64,
+    /// Whether the next evaluation looks up what rules wrote that are gone.
+    looks_up_left: bool,
 }
 
 /// A rule that is being evaluated.
@@ -105,7 +107,10 @@ impl Group {
             }
         };
         let (open, missing) = (BTreeMap::new(), Missing::default());
-        self.iteration = Some(Iteration { slot, is_repair, started: now, batches, left, open, missing, samples: 0 });
+        let looks_up_left = !self.left.is_empty();
+        let (started, samples) = (now, 0);
+        let iteration = Iteration { slot, is_repair, started, batches, left, open, missing, samples, looks_up_left };
+        self.iteration = Some(iteration);
     }
 
     /// The next rules to evaluate in this slot, in any order or at once; each goes to [`Group::begin_rule`].
@@ -157,7 +162,8 @@ impl Group {
             limit: self.spec.limit.max(0).unsigned_abs(),
             context: self.settings.context.clone(),
             look_back_ms: state.look_back_ms(self.settings.for_restore),
-            earlier: state.earlier,
+            earlier: state.earlier.clone(),
+            left: if std::mem::take(&mut iteration.looks_up_left) { self.left.clone() } else { Vec::new() },
         })
     }
 
@@ -166,13 +172,17 @@ impl Group {
     /// # Panics
     /// If [`Group::begin_rule`] did not say that the rule is to be evaluated.
     pub fn handle_evaluation(&mut self, index: usize, evaluation: Evaluation) -> Outcome {
-        let Evaluation { result, templates, cost, for_states, look_up_took, written_before } = evaluation;
+        let Evaluation { result, templates, cost, for_states, look_up_took, written_before, left } = evaluation;
         let (iteration, state) = current(&mut self.iteration, &mut self.rules, index);
         let open = iteration.open.get_mut(&index).expect("evaluations are handled after a request");
         let mut outcome = Outcome::default();
         outcome.events.extend(count_templates(&mut self.stats.shared, state, templates));
         state.cost = cost.unwrap_or(state.cost);
         state.learn_written(written_before);
+        if let Some(left) = left {
+            self.orphans.extend(left);
+            self.left = Vec::new();
+        }
         self.stats.last_restore_secs += look_up_took.as_secs_f64();
         let at = query_at(iteration.slot, &self.spec);
         match result {
@@ -272,7 +282,7 @@ impl Group {
                 }
             }
         };
-        state.remember(open.started.wall, duration, written);
+        self.has_news |= state.remember(open.started.wall, duration, written);
         let slot = iteration.slot;
         if open.is_lacking {
             self.stuck.insert(index);

@@ -111,7 +111,8 @@ fn texts_and_range_vectors_are_no_results_of_a_rule() {
 
 /// What an earlier process knew of `group`.
 fn memory_of(group: &Group) -> GroupMemory {
-    let mut memory = GroupMemory { last_slot: group.last_slot(), ..GroupMemory::default() };
+    let shape = Some(Arc::new(group.shape()));
+    let mut memory = GroupMemory { last_slot: group.last_slot(), shape, ..GroupMemory::default() };
     for rule in group.rules().iter().filter(|rule| rule.rule.alerting().is_some()) {
         let alerts = rule.alerts.iter().map(|(labels, instance)| (labels.clone(), instance.clone())).collect();
         memory.rules.insert(rule.id.clone(), crate::state::RuleMemory { last_good: rule.last_good, alerts });
@@ -119,12 +120,92 @@ fn memory_of(group: &Group) -> GroupMemory {
     memory
 }
 
+/// Runs the group for two minutes, then for as long another process that has it with other rules.
+fn replace(world: &World, before: &str, after: &str, shared: &[&str]) -> Vec<crate::ended::EarlierSeries> {
+    let before = group(before);
+    world.run(&before, 2 * MINUTE);
+    let mut after = Group::new(spec(after), settings());
+    let mut memory = memory_of(&lock(&before));
+    let ids: Vec<_> = after.shape().rules.into_iter().map(|rule| rule.id).collect();
+    let gone: Vec<_> = memory.rules.keys().filter(|id| !ids.contains(id)).cloned().collect();
+    memory.gone = gone.iter().filter_map(|id| memory.rules.remove(id)).collect();
+    let shared = shared.iter().map(|name| (*name).to_owned()).collect();
+    let undecided = after.restore(memory, &shared);
+    world.run(&Arc::new(std::sync::Mutex::new(after)), 2 * MINUTE);
+    undecided
+}
+
+/// The last values of the series, `None` for its end.
+fn ends(world: &World, pairs: &[(&str, &str)]) -> Vec<Option<f64>> {
+    world.samples(pairs).iter().map(|(_, value)| value.map(|_| 1.0)).collect()
+}
+
+#[test]
+fn series_of_rules_that_were_taken_out_while_no_process_ran_end_with_the_first_slot() {
+    let world = World::at(START);
+    world.script("up", "x");
+    world.script("down", "x");
+    world.answer_newest_times("stays");
+    world.answer_newest_times("gone");
+    world.answer_newest_times_with("changed", &[("a", "b")]);
+    let rules = |rules: &str| format!("groups:\n- name: g\n  rules: [{rules}]\n");
+    let before = "{record: stays, expr: up}, {record: gone, expr: up}, {record: changed, expr: up, labels: {a: b}}, \
+                  {alert: Gone, expr: down}, {alert: Stays, expr: down}";
+    let after = "{record: stays, expr: up}, {record: changed, expr: up, labels: {a: c}}, {alert: Stays, expr: down}";
+    replace(&world, &rules(before), &rules(after), &[]);
+    let ended = [Some(1.0), Some(1.0), None];
+    assert_eq!(ends(&world, &[("__name__", "gone")]), ended);
+    assert_eq!(ends(&world, &[("__name__", "changed"), ("a", "b")]), ended);
+    assert_eq!(ends(&world, &[("__name__", "stays")]), [Some(1.0); 4]);
+    assert_eq!(ends(&world, &[("__name__", "changed"), ("a", "c")]), [Some(1.0); 2]);
+    let firing = |name: &'static str| [("__name__", "ALERTS"), ("alertname", name), ("alertstate", "firing")];
+    assert_eq!(ends(&world, &firing("Gone")), ended);
+    assert_eq!(ends(&world, &[("__name__", "ALERTS_FOR_STATE"), ("alertname", "Gone")]), ended);
+    assert_eq!(ends(&world, &firing("Stays")), [Some(1.0); 4]);
+}
+
+#[test]
+fn aligned_groups_end_their_series_after_a_restart_but_those_of_names_that_others_record_too() {
+    let text =
+        |rules: &str| format!("groups:\n- {{name: g, align_evaluation_time_on_interval: true, rules: [{rules}]}}\n");
+    for (shared, expected) in [(&[][..], vec![Some(1.0), Some(1.0), None]), (&["gone"], vec![Some(1.0); 2])] {
+        let world = World::at(START);
+        world.script("up", "x");
+        world.answer_newest_times("stays");
+        world.answer_newest_times("gone");
+        let before = text("{record: stays, expr: up}, {record: gone, expr: up}");
+        let undecided = replace(&world, &before, &text("{record: stays, expr: up}"), shared);
+        assert_eq!(ends(&world, &[("__name__", "gone")]), expected);
+        let undecided: Vec<&str> = undecided.iter().map(|series| series.name.as_str()).collect();
+        assert_eq!(undecided, shared);
+    }
+}
+
+#[test]
+fn names_are_shared_by_aligned_groups_alone() {
+    let group = |name: &str, aligned: bool| {
+        format!(
+            "- {{name: {name}, align_evaluation_time_on_interval: {aligned}, rules: [{{record: r, expr: up}}, {{record: {name}, expr: up}}, \
+                 {{record: {name}, expr: down}}]}}\n"
+        )
+    };
+    let names = |groups: &[(&str, bool)]| {
+        let groups: String = groups.iter().map(|(name, aligned)| group(name, *aligned)).collect();
+        let mut names: Vec<String> =
+            crate::ended::shared_names(&crate::testing::specs(&format!("groups:\n{groups}"))).into_iter().collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names(&[("a", true), ("b", true), ("c", false)]), ["r"]);
+    assert_eq!(names(&[("a", true), ("b", false), ("c", false)]), [""; 0]);
+}
+
 /// Runs the group for two minutes, then another process with the same rules, the first slots of which are missed.
 fn restart(world: &World, text: &str, away_ms: i64) -> crate::driver::SharedGroup {
     let before = group(text);
     world.run(&before, 2 * MINUTE);
     let mut after = Group::new(spec(text), GroupSettings { repair_window_ms: 0, ..settings() });
-    after.restore(memory_of(&lock(&before)));
+    after.restore(memory_of(&lock(&before)), &std::collections::BTreeSet::new());
     world.set_clock(world.now_ms() + away_ms);
     let after = Arc::new(std::sync::Mutex::new(after));
     world.run(&after, MINUTE);

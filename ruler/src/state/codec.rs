@@ -4,6 +4,7 @@
 //! LEB128 varints, signed ones in zigzag form; texts are their length and UTF-8. The layout is drawn in
 //! `docs/formats/alert-journal.md`.
 
+use super::shape::{GroupShape, RuleShape};
 use super::{Change, Departure, GroupId, RuleId};
 use crate::alert_instance::{AlertInstance, AlertState, Annotations};
 use crate::ports::AlertMessage;
@@ -103,6 +104,39 @@ pub fn decode_message(bytes: &[u8]) -> Result<AlertMessage, DecodeError> {
     Ok(message)
 }
 
+/// Appends how a group is configured.
+pub fn encode_shape(shape: &GroupShape, out: &mut Vec<u8>) {
+    put_group(out, &shape.id);
+    put_signed(out, shape.interval_ms);
+    put_signed(out, shape.query_offset_ms);
+    put_number(out, shape.rules.len() as u64);
+    for RuleShape { id, is_alerting, digest } in &shape.rules {
+        put_rule_in_group(out, id);
+        out.push(u8::from(*is_alerting));
+        out.extend_from_slice(&digest.to_le_bytes());
+    }
+}
+
+/// Reads what [`encode_shape`] wrote.
+///
+/// # Errors
+/// The bytes are something else.
+pub fn decode_shape(bytes: &[u8]) -> Result<GroupShape, DecodeError> {
+    let mut reader = Reader::new(bytes);
+    let id = Arc::new(reader.group()?);
+    let (interval_ms, query_offset_ms) = (reader.signed()?, reader.signed()?);
+    if interval_ms < 1 {
+        return Err(DecodeError::Invalid("interval of a group"));
+    }
+    let rules = reader.list(|reader| {
+        let (rule, is_alerting) = (Arc::new(reader.rule_in_group(id.clone())?), reader.flag()?);
+        let digest = reader.take(8)?.try_into().map_err(|_| DecodeError::Short)?;
+        Ok(RuleShape { id: rule, is_alerting, digest: u64::from_le_bytes(digest) })
+    })?;
+    reader.end()?;
+    Ok(GroupShape { id, interval_ms, query_offset_ms, rules })
+}
+
 const PENDING: u8 = 0;
 const FIRING: u8 = 1;
 const RESOLVED: u8 = 2;
@@ -136,6 +170,11 @@ pub fn put_group(out: &mut Vec<u8>, group: &GroupId) {
 
 fn put_rule(out: &mut Vec<u8>, rule: &RuleId) {
     put_group(out, &rule.group);
+    put_rule_in_group(out, rule);
+}
+
+/// Appends a rule without its group.
+pub fn put_rule_in_group(out: &mut Vec<u8>, rule: &RuleId) {
     put_text(out, &rule.name);
     put_number(out, rule.labels.len() as u64);
     for (name, value) in &rule.labels {
@@ -324,6 +363,14 @@ impl<'a> Reader<'a> {
 
     fn rule(&mut self) -> Result<RuleId, DecodeError> {
         let group = Arc::new(self.group()?);
+        self.rule_in_group(group)
+    }
+
+    /// What [`put_rule_in_group`] wrote of a rule of `group`.
+    ///
+    /// # Errors
+    /// The bytes are something else.
+    pub fn rule_in_group(&mut self, group: Arc<GroupId>) -> Result<RuleId, DecodeError> {
         let name = self.text()?.to_owned();
         let labels: BTreeMap<String, String> =
             self.pairs()?.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();

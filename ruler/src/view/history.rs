@@ -4,6 +4,7 @@ use super::{TextMap, seconds, sorted, time};
 use crate::driver::{SharedGroup, lock};
 use crate::filter::RulesFilter;
 use crate::rule_state::RuleState;
+use crate::state::RuleId;
 use crate::transition::PastEvaluation;
 use model::time::Timestamp;
 use serde::Serialize;
@@ -20,6 +21,9 @@ pub struct RuleHistoryView {
 /// One rule.
 #[derive(Debug, Serialize)]
 pub struct PastRuleView {
+    /// Which one.
+    #[serde(skip)]
+    pub id: Arc<RuleId>,
     /// Path of its file.
     pub file: String,
     /// Name of its group.
@@ -30,12 +34,12 @@ pub struct PastRuleView {
     pub r#type: &'static str,
     /// Labels as configured, the group's included.
     pub labels: TextMap,
-    /// Newest first, at most [`crate::transition::EVALUATIONS_KEPT`].
+    /// Newest first: at first those that the group remembers, at most [`crate::transition::EVALUATIONS_KEPT`].
     pub evaluations: Vec<EvaluationView>,
 }
 
 /// One evaluation.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EvaluationView {
     /// When it began.
@@ -78,6 +82,7 @@ impl RuleHistoryView {
 impl PastRuleView {
     fn of(file: &str, group: &str, state: &RuleState) -> Self {
         Self {
+            id: state.id.clone(),
             file: file.to_owned(),
             group: group.to_owned(),
             name: state.rule.name.clone(),
@@ -89,7 +94,9 @@ impl PastRuleView {
 }
 
 impl EvaluationView {
-    fn of(past: PastEvaluation) -> Self {
+    /// Of one that is remembered.
+    #[must_use]
+    pub fn of(past: PastEvaluation) -> Self {
         let PastEvaluation { at, took, samples, error } = past;
         let health = if error.is_some() { "err" } else { "ok" };
         Self { time: at, duration: took, samples, health, last_error: error }

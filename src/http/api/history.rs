@@ -6,15 +6,22 @@ use crate::http::error::{ApiError, ErrorType};
 use crate::http::params::Params;
 use crate::http::state::AppState;
 use crate::rules::history::HistorySearch;
+use crate::rules::rule_history::ChangeEntry;
 use axum::extract::State;
 use axum::response::Response;
 use promql::parse::ParseOptions;
 use ruler::filter::RulesFilter;
-use ruler::view::RuleHistoryView;
+use ruler::transition::EVALUATIONS_KEPT;
+use ruler::view::{PastRuleView, RuleHistoryView};
+use serde::Serialize;
+use std::ops::RangeInclusive;
+use storage::error::Error;
 
 /// Entries and rules unless the client says otherwise, and at most.
 const ENTRIES: usize = 100;
 const ENTRIES_MAX: usize = 10_000;
+/// Evaluations in one answer.
+const EVALUATIONS_MAX: usize = 1_000_000;
 
 /// What an alert or a rule can become.
 const STATES: [&str; 5] = ["inactive", "pending", "firing", "ok", "err"];
@@ -26,31 +33,78 @@ const STATES: [&str; 5] = ["inactive", "pending", "firing", "ok", "err"];
 pub async fn alerts(State(state): State<AppState>, params: Params) -> Result<Response, ApiError> {
     let search = search(&params, &state.queries.options().parse)?;
     let off = || ApiError::new(ErrorType::Unavailable, "no history of alerts is kept".to_owned());
-    let history = state.history.clone().ok_or_else(off)?;
+    let history = state.histories.alerts.clone().ok_or_else(off)?;
     let found = state.queries.run_lookup(move || history.search(&search)).await?;
     let page = found.map_err(|error| ApiError::new(ErrorType::Internal, error.to_line()))?;
     Ok(success_value(&page))
 }
 
-/// The last evaluations of rules.
+/// `data` of `/api/v1/rules/history`.
+#[derive(Serialize)]
+struct RuleHistoryPage {
+    rules: Vec<PastRuleView>,
+    /// Newest first; `None` while no history is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    changes: Option<Vec<ChangeEntry>>,
+}
+
+/// The last evaluations of rules, and what changed about them.
 ///
 /// # Errors
-/// A parameter is wrong.
+/// A parameter is wrong, or the history cannot be read.
 pub async fn rules(State(state): State<AppState>, params: Params) -> Result<Response, ApiError> {
     let filter = RulesFilter::from_parameters(params.url_pairs(), params.form_pairs()).map_err(ApiError::bad_data)?;
     let limit = limit(&params)?;
-    let groups = state.rules.groups();
+    let most = evaluations(&params, limit)?;
+    let times = times(&params)?;
+    let (groups, history) = (state.rules.groups(), state.histories.rules.clone());
     let print = move || {
-        let (view, is_cut) = RuleHistoryView::of(&groups, &filter, limit);
-        (serde_json::to_vec(&view), Remarks::truncated(is_cut))
+        let (RuleHistoryView { mut rules }, mut is_cut) = RuleHistoryView::of(&groups, &filter, limit);
+        let changes = match &history {
+            Some(history) => {
+                is_cut |= history.complete(&mut rules, times.clone(), most)?;
+                let (changes, has_more) = history.changes(&filter, times, limit)?;
+                is_cut |= has_more && changes.len() >= limit;
+                Some(changes)
+            }
+            None => {
+                for PastRuleView { evaluations, .. } in &mut rules {
+                    evaluations.retain(|evaluation| times.contains(&evaluation.time.0));
+                    evaluations.truncate(most);
+                }
+                None
+            }
+        };
+        Ok::<_, Error>((serde_json::to_vec(&RuleHistoryPage { rules, changes }), Remarks::truncated(is_cut)))
     };
-    let (text, remarks) = state.queries.run_lookup(print).await?;
+    let printed = state.queries.run_lookup(print).await?;
+    let (text, remarks) = printed.map_err(|error| ApiError::new(ErrorType::Internal, error.to_line()))?;
     let text = text.map_err(|error| ApiError::new(ErrorType::Internal, error.to_string()))?;
     Ok(success(text, &remarks))
 }
 
-fn search(params: &Params, parse: &ParseOptions) -> Result<HistorySearch, ApiError> {
+/// How many evaluations of each of `rules` rules.
+fn evaluations(params: &Params, rules: usize) -> Result<usize, ApiError> {
+    let wrong = |why| ApiError::bad_parameter("evaluations", why);
+    let most = match params.get("evaluations") {
+        "" => return Ok(EVALUATIONS_KEPT),
+        text => text.parse::<usize>().map_err(|_| wrong(format_args!("it is no number")))?,
+    };
+    match rules.checked_mul(most) {
+        Some(all) if all <= EVALUATIONS_MAX => Ok(most),
+        _ => {
+            Err(wrong(format_args!("together with limit it must not ask for more than {EVALUATIONS_MAX} evaluations")))
+        }
+    }
+}
+
+/// From `start` to `end`, in milliseconds since the Unix epoch.
+fn times(params: &Params) -> Result<RangeInclusive<i64>, ApiError> {
     let time = |name, otherwise| params.time(name).map(|time| time.unwrap_or(otherwise));
+    Ok(time("start", i64::MIN)?..=time("end", i64::MAX)?)
+}
+
+fn search(params: &Params, parse: &ParseOptions) -> Result<HistorySearch, ApiError> {
     let names = |name| params.all(name).map(str::to_owned).collect::<Vec<_>>();
     let states =
         names("state[]").into_iter().chain(Some(params.get("state").to_owned()).filter(|text| !text.is_empty()));
@@ -64,7 +118,7 @@ fn search(params: &Params, parse: &ParseOptions) -> Result<HistorySearch, ApiErr
         token => Some(token.parse().map_err(|_| ApiError::bad_parameter("next_token", "it is no number"))?),
     };
     Ok(HistorySearch {
-        times: time("start", i64::MIN)?..=time("end", i64::MAX)?,
+        times: times(params)?,
         selectors: selectors::parse(params, parse).map_err(|why| ApiError::bad_parameter("match[]", why))?,
         rules: names("rule_name[]"),
         groups: names("rule_group[]"),

@@ -13,6 +13,7 @@ use crate::query::metrics::QueryMetrics;
 use crate::query::request::QueryOptions;
 use crate::query::testing::{MemoryStore, ReadLog};
 use crate::rules::config::RuleConfig;
+use crate::rules::event_log::Histories;
 use crate::runtime::cpu::CpuPool;
 use crate::scrape::self_scrape::TargetStatus;
 #[cfg(feature = "sql")]
@@ -133,7 +134,7 @@ impl App {
             metadata: Arc::new(KnownMetadata),
             rules: Arc::new(super::rules::FixedRules::new()),
             rule_config: Some(rule_config.clone()),
-            history: None,
+            histories: Histories::default(),
             admin: None,
             backfill: None,
             alertmanagers: Arc::new(OneAlertmanager),

@@ -124,6 +124,14 @@ impl RuleConfig {
         }
     }
 
+    /// Returns when the store was read once, and what it had runs.
+    pub async fn loaded(&self) {
+        while !self.shared.state().is_loaded {
+            tokio::time::sleep(RETRY_AFTER).await;
+        }
+        let _until_applied = self.shared.applying.lock().await;
+    }
+
     /// Loads again and again until `stop`; sooner while it fails.
     pub async fn run(self, stop: CancellationToken) {
         let mut pause = if self.shared.state().is_loaded { REFRESH_EVERY } else { RETRY_AFTER };

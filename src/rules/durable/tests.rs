@@ -4,6 +4,8 @@ use crate::notify::NotifierOptions;
 use model::labels::Labels;
 use ruler::alert_instance::{AlertInstance, AlertState};
 use ruler::state::Change;
+use ruler::state::RuleId;
+use ruler::state::shape::{GroupShape, RuleShape};
 
 /// A port where nobody listens.
 const TARGET: &str = "http://127.0.0.1:1/api/v2/alerts";
@@ -43,7 +45,8 @@ async fn what_a_process_knew_and_could_not_deliver_is_there_in_the_next() {
     let second = desk(&path);
     assert_eq!(second.store.waiting(TARGET).len(), 1);
     assert_eq!(second.notifier.stats()[0].queue.waiting, 1, "it is tried again");
-    let memory = second.begin(&group, std::slice::from_ref(&rule));
+    let rules = vec![RuleShape { id: rule.clone(), is_alerting: true, digest: 1 }];
+    let memory = second.begin(GroupShape { id: group, interval_ms: 1, query_offset_ms: 0, rules });
     assert_eq!((memory.last_slot, memory.rules[&rule].alerts.len()), (Some(Timestamp(5)), 1));
     second.notifier.shutdown().await;
     second.store.close();

@@ -135,6 +135,6 @@ fn of_rule(happening: &Happening, [from, to, reason]: [&str; 3], error: &str) ->
 }
 
 /// A point in time in milliseconds as people read it.
-pub(super) fn rfc3339(at_ms: i64) -> String {
+pub(in crate::rules) fn rfc3339(at_ms: i64) -> String {
     jiff::Timestamp::from_millisecond(at_ms).map_or_else(|_| at_ms.to_string(), |at| at.to_string())
 }

@@ -6,12 +6,14 @@ use promql::parse::ParseOptions;
 use promql::value::SampleValue;
 use ruler::alert_instance::{AlertInstance, AlertState};
 use ruler::annotate::TemplateContext;
+use ruler::ended::EarlierSeries;
 use ruler::error::QueryError;
 use ruler::evaluation::{Evaluation, Request};
 use ruler::ports::{AlertMessage, Discard, Element, Queries, QueryValue, RuleSample};
 use ruler::restore::ForRestore;
 use ruler::rule_file::{GroupDefaults, RuleFile};
-use ruler::state::{Departure, GroupId, GroupMemory, RuleId, RuleMemory};
+use ruler::state::shape::GroupShape;
+use ruler::state::{Departure, GroupId, GroupMemory, LeftGroup, RuleId, RuleMemory};
 use std::time::Duration;
 
 /// A world in which every query returns one element, and which remembers what was stored and sent.
@@ -22,6 +24,8 @@ struct World {
     /// What groups that begin remember.
     memory: Arc<Mutex<GroupMemory>>,
     ended: Arc<Mutex<Vec<GroupId>>>,
+    /// What an earlier process had.
+    left: Arc<Mutex<Vec<LeftGroup>>>,
     /// Evaluations wait until this is cancelled, if there is one.
     gate: Option<CancellationToken>,
 }
@@ -39,6 +43,11 @@ impl QueryPort for World {
 
     fn another_place(&self) -> Option<()> {
         None
+    }
+
+    async fn look_up(&self, series: Vec<EarlierSeries>, _: Timestamp) -> Result<Vec<Labels>, QueryError> {
+        let labels = |series: EarlierSeries| Labels::from_pairs([("__name__", series.name)]).unwrap();
+        Ok(series.into_iter().map(labels).collect())
     }
 
     async fn evaluate(&self, request: Request) -> Evaluation {
@@ -63,8 +72,12 @@ impl NotifyPort for World {
 
     fn evaluated(&self, _: &Arc<GroupId>, _: Timestamp) {}
 
-    fn begin(&self, _: &Arc<GroupId>, _: &[Arc<RuleId>]) -> GroupMemory {
+    fn begin(&self, _: GroupShape) -> GroupMemory {
         self.memory.lock().unwrap().clone()
+    }
+
+    fn left(&self) -> Vec<LeftGroup> {
+        std::mem::take(&mut self.left.lock().unwrap())
     }
 
     fn end(&self, group: &GroupId) {
@@ -229,12 +242,67 @@ async fn a_group_that_begins_continues_with_the_alerts_that_are_remembered_of_it
     let labels = Labels::from_pairs([("alertname", "A")]).unwrap();
     let alerts = vec![(labels, instance)];
     let rules = [(RuleId::all_of(&spec).remove(0), RuleMemory { last_good: None, alerts })];
-    *world.memory.lock().unwrap() = GroupMemory { last_slot: None, rules: rules.into_iter().collect() };
+    *world.memory.lock().unwrap() = GroupMemory { rules: rules.into_iter().collect(), ..GroupMemory::default() };
     manager.apply(vec![spec], settings()).await;
     world.until_stored("ALERTS_FOR_STATE", |value| value == 1.0).await;
     let sent = world.sent.lock().unwrap().first().map(|alert| alert.starts_at);
     assert_eq!(sent, Some(Timestamp(2_000)), "it fires since then");
     manager.apply(Vec::new(), settings()).await;
     assert_eq!(*world.ended.lock().unwrap(), [GroupId { file: "r.yml".into(), name: "g".into() }]);
+    manager.shutdown().await;
+}
+
+/// A group of an earlier process that recorded these names.
+fn left(group: &str, records: &[&str]) -> LeftGroup {
+    let rules: Vec<String> = records.iter().map(|name| format!("{{record: {name}, expr: up}}")).collect();
+    let spec = specs(&format!("groups: [{{name: {group}, rules: [{}]}}]", rules.join(", "))).remove(0);
+    let shape = Arc::new(GroupShape::of(&spec, &RuleId::all_of(&spec)));
+    let memory = GroupMemory { last_slot: Some(Timestamp(0)), ..GroupMemory::default() };
+    LeftGroup { shape, did_run: true, memory }
+}
+
+#[tokio::test]
+async fn series_of_groups_that_were_taken_away_while_no_process_ran_end_unless_another_group_writes_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = storage::record_log::RecordLogOptions { bytes_max: 1 << 20, keep_ms: i64::MAX };
+    let history = crate::rules::rule_history::RuleHistory::open(directory.path(), options).unwrap();
+    let world = World::default();
+    world.left.lock().unwrap().push(left("old", &["gone", "moved"]));
+    let manager = world.manager();
+    manager.keep_histories(Histories { alerts: None, rules: Some(history.clone()) });
+    manager.apply(specs("groups: [{name: new, rules: [{record: moved, expr: up}]}]"), settings()).await;
+    manager.end_left().await;
+    world.until_stored("gone", is_stale_marker).await;
+    let ended: Vec<_> = world.stored().into_iter().filter(|sample| is_stale_marker(float(sample))).collect();
+    assert_eq!(ended.iter().map(|sample| sample.labels.metric_name()).collect::<Vec<_>>(), [Some("gone")]);
+    assert_eq!(world.ended.lock().unwrap().len(), 1, "the next process does not do it again");
+    manager.shutdown().await;
+    history.close();
+    let (changes, _) = history.changes(&ruler::filter::RulesFilter::default(), i64::MIN..=i64::MAX, 10).unwrap();
+    let mut told: Vec<String> =
+        changes.iter().map(|entry| format!("{} {} {}", entry.group, entry.rule, entry.what)).collect();
+    told.sort();
+    assert_eq!(told, ["new moved added", "old gone removed", "old moved removed"]);
+}
+
+/// As long as one of the rules fails nobody knows what it writes.
+#[tokio::test]
+async fn nothing_is_ended_before_the_rules_that_may_write_it_were_evaluated() {
+    let gate = CancellationToken::new();
+    let world = World { gate: Some(gate.clone()), ..World::default() };
+    world.left.lock().unwrap().push(left("old", &["gone", "moved"]));
+    let manager = world.manager();
+    manager.apply(specs("groups: [{name: new, rules: [{record: moved, expr: up}]}]"), settings()).await;
+    manager.end_left().await;
+    tokio::time::sleep(Duration::from_millis(250)).await;
+    assert!(world.stored().is_empty());
+    gate.cancel();
+    world.until_stored("gone", is_stale_marker).await;
+    assert!(
+        !world
+            .stored()
+            .iter()
+            .any(|sample| sample.labels.metric_name() == Some("moved") && is_stale_marker(float(sample)))
+    );
     manager.shutdown().await;
 }

@@ -1,7 +1,8 @@
 use super::*;
 use model::labels::Labels;
 use ruler::alert_instance::{AlertInstance, AlertState};
-use ruler::state::{Change, RuleMemory};
+use ruler::state::shape::RuleShape;
+use ruler::state::{Change, RuleId, RuleMemory};
 use std::sync::atomic::{AtomicI64, Ordering};
 use storage::disk::simulated::{Fault, SimulatedDisk};
 
@@ -17,6 +18,13 @@ fn group() -> Arc<GroupId> {
 
 fn rule(name: &str) -> Arc<RuleId> {
     Arc::new(RuleId { group: group(), name: name.into(), labels: [("severity".into(), "page".into())].into(), nth: 0 })
+}
+
+/// The group with these alerting rules and one that records.
+fn shape(alerts: &[&str]) -> GroupShape {
+    let rule = |(name, is_alerting)| RuleShape { id: rule(name), is_alerting, digest: 7 };
+    let rules = alerts.iter().map(|name| (*name, true)).chain([("recorded", false)]).map(rule).collect();
+    GroupShape { id: group(), interval_ms: 60_000, query_offset_ms: 1_000, rules }
 }
 
 fn labels(id: usize) -> Labels {
@@ -48,7 +56,7 @@ fn names(disk: &SimulatedDisk) -> Vec<String> {
 }
 
 fn alerts(journal: &Journal) -> Vec<Labels> {
-    let memory = journal.begin(&group(), &[rule("A")]);
+    let memory = journal.begin(shape(&["A"]));
     memory.rules.into_values().flat_map(|rule| rule.alerts).map(|(labels, _)| labels).collect()
 }
 
@@ -77,7 +85,7 @@ fn what_was_committed_comes_back_and_what_was_settled_does_not() {
     assert_eq!((opened.alerts, opened.messages, opened.troubles.as_slice()), (3, 3, [].as_slice()));
     assert_eq!(numbers(&journal), [1, 3]);
     assert_eq!(journal.waiting("http://other").len(), 3);
-    let memory = journal.begin(&group(), &[rule("A"), rule("B")]);
+    let memory = journal.begin(shape(&["A", "B"]));
     assert_eq!(memory.last_slot, Some(Timestamp(1_000)));
     let RuleMemory { last_good, alerts } = &memory.rules[&rule("A")];
     assert_eq!((*last_good, alerts.len(), memory.rules.len()), (Some(Timestamp(1_000)), 3, 1));
@@ -243,7 +251,7 @@ fn what_is_gone_from_the_configuration_is_forgotten_after_a_while() {
     let (journal, mut writer, _) =
         Journal::open(Arc::new(disk.clone()), directory(), move || Timestamp(clock.load(Ordering::Relaxed)));
     journal.set_targets(&targets(&[TARGET, "http://other"]));
-    let _ = journal.begin(&group(), &[rule("A")]);
+    let _ = journal.begin(shape(&["A"]));
     let _ = journal.commit(&fires(0, 1));
     journal.set_targets(&targets(&[TARGET]));
     journal.end(&group());
@@ -267,8 +275,8 @@ fn a_rule_that_is_there_stays_however_long_it_is_silent() {
     for name in ["A", "B"] {
         let _ = journal.commit(&Departure { rule: rule(name), ..fires(0, 1) });
     }
-    let _ = journal.begin(&group(), &[rule("A"), rule("B")]);
-    let _ = journal.begin(&group(), &[rule("A")]);
+    let _ = journal.begin(shape(&["A", "B"]));
+    let _ = journal.begin(shape(&["A"]));
     now.store(100 * crate::memory::GONE_KEPT_MS, Ordering::Relaxed);
     writer.begin_segment().unwrap();
     assert_eq!(journal.stats().alerts, 1, "the other was taken out of the group by a reload");
@@ -311,8 +319,10 @@ fn the_golden_file_is_written_and_read() {
     resolved.instance.as_mut().unwrap().state = AlertState::Resolved { fired_at, resolved_at };
     departure.changes.extend([pending, resolved, Change { labels: labels(3), instance: None, leaves_until: None }]);
     let _ = journal.commit(&departure);
+    let _ = journal.begin(shape(&["A"]));
     journal.evaluated(&group(), Timestamp(1_700_000_000_000));
     journal.settled(TARGET, &[1]);
+    journal.end(&group());
     writer.turn(Duration::ZERO);
     // Once what happened, once the state that came of it.
     let mut bytes = disk.bytes(&directory().join("0000000001.journal")).unwrap();
@@ -320,16 +330,69 @@ fn the_golden_file_is_written_and_read() {
     let state = disk.bytes(&directory().join("0000000002.journal")).unwrap();
     bytes.extend_from_slice(&state[segment::HEADER_BYTES..]);
 
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/v1.journal");
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/v2.journal");
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         std::fs::create_dir_all(golden.parent().unwrap()).unwrap();
         std::fs::write(&golden, &bytes).unwrap();
     }
     assert_eq!(std::fs::read(&golden).unwrap(), bytes, "the format changed: it needs a new version and a new file");
-    let copy = SimulatedDisk::new();
-    copy.create_dir_all(directory()).unwrap();
-    copy.create(&directory().join("0000000001.journal")).unwrap().write_all_at(&bytes, 0).unwrap();
-    let (journal, _, opened) = open(&copy);
-    assert_eq!(opened, Opened { alerts: 3, messages: 2, troubles: Vec::new() });
-    assert_eq!((numbers(&journal), journal.waiting("http://other").len()), (vec![2], 2));
+    for version in ["v1.journal", "v2.journal"] {
+        let bytes = std::fs::read(golden.with_file_name(version)).unwrap();
+        let copy = SimulatedDisk::new();
+        copy.create_dir_all(directory()).unwrap();
+        copy.create(&directory().join("0000000001.journal")).unwrap().write_all_at(&bytes, 0).unwrap();
+        let (journal, _, opened) = open(&copy);
+        assert_eq!(opened, Opened { alerts: 3, messages: 2, troubles: Vec::new() }, "{version}");
+        assert_eq!((numbers(&journal), journal.waiting("http://other").len()), (vec![2], 2));
+        let left: Vec<_> =
+            journal.left().into_iter().map(|left| (GroupShape::clone(&left.shape), left.did_run)).collect();
+        assert_eq!(left, if version == "v1.journal" { vec![] } else { vec![(shape(&["A"]), false)] });
+        assert_eq!(journal.begin(shape(&["A"])).last_slot, Some(Timestamp(1_700_000_000_000)));
+    }
+}
+
+#[test]
+fn what_a_group_had_to_the_last_is_known_to_the_next_process_and_no_longer_to_the_one_after() {
+    // The state with which a segment begins says it as well.
+    for begins_segment in [false, true] {
+        let disk = SimulatedDisk::new();
+        let (journal, mut writer, _) = open(&disk);
+        assert_eq!(journal.begin(shape(&["A", "B"])), GroupMemory::default());
+        let _ = journal.commit(&Departure { rule: rule("A"), ..fires(0, 1) });
+        let _ = journal.commit(&Departure { rule: rule("B"), ..fires(1, 1) });
+        writer.turn(Duration::ZERO);
+        if begins_segment {
+            writer.begin_segment().unwrap();
+        }
+        let disk = disk.kill();
+        let (journal, mut writer, _) = open(&disk);
+        let left = journal.left();
+        assert_eq!((left.len(), left[0].did_run, left[0].memory.gone.len()), (1, true, 2));
+        let memory = journal.begin(shape(&["A"]));
+        assert_eq!(memory.shape.as_deref(), Some(&shape(&["A", "B"])));
+        let gone: Vec<_> = memory.gone.iter().flat_map(|rule| &rule.alerts).map(|(labels, _)| labels.clone()).collect();
+        assert_eq!((gone, memory.rules.len()), (vec![labels(1)], 1));
+        assert!(journal.left().is_empty());
+        writer.turn(Duration::ZERO);
+        let (journal, ..) = open(&disk.kill());
+        let memory = journal.begin(shape(&["A"]));
+        assert_eq!((memory.shape.as_deref(), memory.gone), (Some(&shape(&["A"])), Vec::new()));
+    }
+}
+
+#[test]
+fn a_group_that_was_taken_away_while_a_process_ran_is_told_apart_from_one_that_ran_to_the_end() {
+    let disk = SimulatedDisk::new();
+    let (journal, mut writer, _) = open(&disk);
+    let _ = journal.begin(shape(&["A"]));
+    journal.end(&group());
+    writer.turn(Duration::ZERO);
+    let disk = disk.kill();
+    let (journal, mut writer, _) = open(&disk);
+    assert!(!journal.left()[0].did_run);
+    // It is back, and nothing about it is new.
+    let _ = journal.begin(shape(&["A"]));
+    writer.turn(Duration::ZERO);
+    let (journal, ..) = open(&disk.kill());
+    assert!(journal.left()[0].did_run);
 }

@@ -20,7 +20,8 @@ use ruler::ports::{
 use ruler::restore::ForRestore;
 use ruler::rule_file::{GroupDefaults, RuleFile};
 use ruler::schedule::Schedule;
-use ruler::state::{Departure, GroupId, GroupMemory, RuleId};
+use ruler::state::shape::GroupShape;
+use ruler::state::{Departure, GroupId, GroupMemory};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::Path;
@@ -276,8 +277,8 @@ impl World {
                 process.queues.insert(url, queue);
             }
             let mut group = Group::new(self.scenario.spec(), settings(context()));
-            let memory = process.journal.begin(group.id(), &group.rule_ids());
-            group.restore(memory);
+            let memory = process.journal.begin(group.shape());
+            group.restore(memory, &std::collections::BTreeSet::new());
             state.process = Some(process);
             Arc::new(Mutex::new(group))
         };
@@ -295,7 +296,7 @@ impl World {
             let mut next = Group::new(self.scenario.spec(), settings(context()));
             let mut state = self.state();
             if let Some(process) = &state.process {
-                let _ = process.journal.begin(next.id(), &next.rule_ids());
+                let _ = process.journal.begin(next.shape());
             }
             state.reloads += 1;
             self.reload_after(&mut state);
@@ -499,7 +500,7 @@ impl NotifyPort for World {
         state.write();
     }
 
-    fn begin(&self, _: &Arc<GroupId>, _: &[Arc<RuleId>]) -> GroupMemory {
+    fn begin(&self, _: GroupShape) -> GroupMemory {
         GroupMemory::default()
     }
 
@@ -514,6 +515,7 @@ impl EventPort for World {
                 | GroupEvent::RuleFailed { .. }
                 | GroupEvent::FarewellFailed { .. }
                 | GroupEvent::AlertsChanged { .. }
+                | GroupEvent::Evaluated { .. }
         );
         assert!(expected, "{event:?}");
     }

@@ -175,7 +175,7 @@ fn slots_from_before_a_restart_are_evaluated_at_their_own_times() {
     }
     first.0.set_clock(START + 17 * MINUTE);
     let mut second = Group::new(lock(&first.1).spec().clone(), crate::testing::settings());
-    second.restore(memory);
+    second.restore(memory, &std::collections::BTreeSet::new());
     let second = Arc::new(Mutex::new(second));
     first.0.run(&second, 13 * MINUTE);
     let (_, alerts) = outcome(&first.0, &second);

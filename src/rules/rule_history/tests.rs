@@ -1,0 +1,140 @@
+//! The history on a real file system.
+
+use super::*;
+use model::time::Timestamp;
+use ruler::state::GroupId;
+use ruler::state::shape::RuleChange;
+use std::collections::BTreeMap;
+
+const OPTIONS: RecordLogOptions = RecordLogOptions { bytes_max: 4 << 20, keep_ms: i64::MAX };
+const MINUTE: i64 = 60_000;
+const START: i64 = 1_700_000_000_000;
+
+fn rule(group: &str, name: &str) -> Arc<RuleId> {
+    let group = Arc::new(GroupId { file: "r.yml".into(), name: group.into() });
+    Arc::new(RuleId { group, name: name.into(), labels: BTreeMap::from([("sev".into(), "page".into())]), nth: 0 })
+}
+
+fn past(minute: i64) -> PastEvaluation {
+    let error = (minute % 10 == 3).then(|| Arc::from("no answer"));
+    let (at, took) = (Timestamp(START + minute * MINUTE + minute % 7), Duration::from_micros(1_500));
+    PastEvaluation { at, took, samples: 100 + minute as u32 % 3, error }
+}
+
+fn view(id: &Arc<RuleId>, remembered: impl Iterator<Item = i64>) -> PastRuleView {
+    PastRuleView {
+        id: id.clone(),
+        file: id.group.file.clone(),
+        group: id.group.name.clone(),
+        name: id.name.clone(),
+        r#type: "recording",
+        labels: id.labels.clone(),
+        evaluations: remembered.map(|minute| EvaluationView::of(past(minute))).collect(),
+    }
+}
+
+fn minutes(view: &PastRuleView) -> Vec<i64> {
+    view.evaluations.iter().map(|evaluation| (evaluation.time.0 - START) / MINUTE).collect()
+}
+
+#[test]
+fn evaluations_of_an_earlier_process_follow_those_that_the_group_remembers() {
+    let directory = tempfile::tempdir().unwrap();
+    let history = RuleHistory::open(directory.path(), OPTIONS).unwrap();
+    let (one, other) = (rule("g", "one"), rule("h", "other"));
+    for ten in 0..10 {
+        for id in [&one, &other] {
+            history.evaluated(vec![(id.clone(), (ten * 10..ten * 10 + 10).map(past).collect())]);
+        }
+    }
+    history.close();
+    drop(history);
+    let history = RuleHistory::open(directory.path(), OPTIONS).unwrap();
+    // The group remembers some that were written, too, and some that were not.
+    let mut rules = [view(&one, (95..105).rev())];
+    assert!(!history.complete(&mut rules, i64::MIN..=i64::MAX, 30).unwrap());
+    assert_eq!(minutes(&rules[0]), (75..105).rev().collect::<Vec<_>>());
+    let expected: Vec<String> =
+        (75..105).rev().map(|minute| format!("{:?}", EvaluationView::of(past(minute)))).collect();
+    assert_eq!(rules[0].evaluations.iter().map(|one| format!("{one:?}")).collect::<Vec<_>>(), expected);
+    // All there is, and those of some time.
+    let mut rules = [view(&one, 0..0), view(&other, 0..0), view(&rule("g", "new"), 0..0)];
+    assert!(!history.complete(&mut rules, i64::MIN..=i64::MAX, 1_000).unwrap());
+    assert_eq!(rules.each_ref().map(|rule| rule.evaluations.len()), [100, 100, 0]);
+    let mut rules = [view(&one, (95..105).rev())];
+    let times = START + 40 * MINUTE..=START + 50 * MINUTE;
+    assert!(!history.complete(&mut rules, times, 5).unwrap());
+    assert_eq!(minutes(&rules[0]), [49, 48, 47, 46, 45]);
+}
+
+/// What ten thousand groups of ten rules write in a day has to be bearable.
+#[test]
+fn an_evaluation_takes_a_few_bytes() {
+    let rules: Vec<_> =
+        (0..10).map(|number| rule("a group of usual length", &format!("job:requests:rate{number}"))).collect();
+    let told = Told(rules.into_iter().map(|id| (id, (10..20).map(past).collect())).collect());
+    let mut records = Vec::new();
+    super::super::history::pen::Noted::encode(&told, &mut records);
+    assert_eq!(records.len(), 1);
+    assert!(records[0].1.len() < 100 * 13, "{} bytes for 100 evaluations", records[0].1.len());
+}
+
+#[test]
+fn bytes_that_are_no_record_are_passed_over() {
+    let told = Told(vec![(rule("g", "r"), (0..10).map(past).collect())]);
+    let mut records = Vec::new();
+    super::super::history::pen::Noted::encode(&told, &mut records);
+    let bytes = records.remove(0).1;
+    let record = |payload: Vec<u8>| storage::record_log::Record { number: 1, time_ms: 0, payload };
+    assert_eq!(evaluations::decode(&record(bytes.clone()), |_| true).len(), 1);
+    for length in 0..bytes.len() {
+        assert!(evaluations::decode(&record(bytes[..length].to_vec()), |_| true).is_empty());
+    }
+    for at in 0..bytes.len() {
+        let mut bytes = bytes.clone();
+        bytes[at] ^= 0xff;
+        let _ = evaluations::decode(&record(bytes), |_| true);
+    }
+}
+
+#[test]
+fn changes_are_found_by_rule_group_and_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let history = RuleHistory::open(directory.path(), OPTIONS).unwrap();
+    let id = rule("g", "r");
+    let event = |at: i64, rule: Option<&Arc<RuleId>>, what| RuleEvent {
+        at_ms: START + at,
+        group: id.group.clone(),
+        rule: rule.cloned(),
+        what,
+    };
+    history.note(event(0, Some(&id), RuleEventKind::Configured(RuleChange::Added, Some("expr: up\n".into()))));
+    history.note(event(1, Some(&id), RuleEventKind::Failed("no answer".into())));
+    history.note(event(2, None, RuleEventKind::SlotsMissed(3)));
+    history.note(event(3, Some(&rule("g", "s")), RuleEventKind::Recovered));
+    history.close();
+    let filter = |text: &[(&str, &str)]| {
+        let pairs: Vec<_> = text.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        RulesFilter::from_parameters(&pairs, &[]).unwrap()
+    };
+    let found = |pairs: &[(&str, &str)], times: RangeInclusive<i64>, limit: usize| {
+        let (entries, _) = history.changes(&filter(pairs), times, limit).unwrap();
+        entries.iter().map(|entry| entry.what.clone()).collect::<Vec<_>>()
+    };
+    let always = i64::MIN..=i64::MAX;
+    assert_eq!(found(&[], always.clone(), 10), ["recovered", "slots_missed", "failed", "added"]);
+    assert_eq!(found(&[], always.clone(), 2), ["recovered", "slots_missed"]);
+    assert_eq!(found(&[("rule_name[]", "r")], always.clone(), 10), ["failed", "added"]);
+    assert_eq!(found(&[("rule_group[]", "h")], always.clone(), 10), [""; 0]);
+    assert_eq!(found(&[("match[]", "{sev=\"page\"}")], always, 10), ["recovered", "failed", "added"]);
+    assert_eq!(found(&[], START..=START + 1, 10), ["failed", "added"]);
+    let (entries, is_cut) = history.changes(&filter(&[("rule_name[]", "r")]), START..=START, 10).unwrap();
+    assert!(!is_cut);
+    assert_eq!(
+        serde_json::to_string(&entries[0]).unwrap(),
+        concat!(
+            r#"{"time":"2023-11-14T22:13:20Z","file":"r.yml","group":"g","rule":"r","labels":{"sev":"page"},"#,
+            r#""what":"added","definition":"expr: up\n"}"#
+        )
+    );
+}
