@@ -25,13 +25,19 @@ pub fn config(flags: &ServeFlags) -> Result<Config, String> {
 /// # Errors
 /// A rule file is not valid; the text names every problem.
 pub fn rules(config: &Config, file: Option<&Path>, parse: &ParseOptions) -> Result<Loaded, String> {
-    let legacy_names = config.global.metric_name_validation_scheme == NameValidationScheme::Legacy;
-    let options = LoadOptions { defaults: group_defaults(config), parse: parse.clone(), legacy_names };
+    let options =
+        LoadOptions { defaults: group_defaults(config), parse: parse.clone(), legacy_names: legacy_names(config) };
     let loaded = match file {
         Some(file) => load(&config.rule_files, file.parent().unwrap_or(Path::new("")), &options),
         None => load_pack(&options),
     };
     loaded.map_err(|error| error.to_string())
+}
+
+/// Whether names are restricted to those that Prometheus 2 allowed.
+#[must_use]
+pub fn legacy_names(config: &Config) -> bool {
+    config.global.metric_name_validation_scheme == NameValidationScheme::Legacy
 }
 
 /// What holds for rule groups that do not say it themselves.

@@ -60,9 +60,9 @@ impl Reloader {
                 grace_period_ms: self.flags.for_grace_period.as_millis(),
             },
         };
-        let defaults = load::group_defaults(&config);
+        let (defaults, legacy_names) = (load::group_defaults(&config), load::legacy_names(&config));
         self.config.store(Arc::new(config));
-        self.rules.apply_files(loaded.groups, Terms { defaults, settings }).await;
+        self.rules.apply_files(loaded.groups, Terms { defaults, settings, legacy_names }).await;
     }
 
     async fn try_reload(&self) -> Result<(), String> {

@@ -7,6 +7,7 @@ use futures::future::BoxFuture;
 use ruler::group::{GroupSettings, GroupSpec};
 use ruler::rule_file::{FileGroup, GroupDefaults};
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// Both kinds of groups. Whichever changes, the other goes on.
@@ -15,6 +16,8 @@ pub(super) struct RuleGroups {
     wanted: tokio::sync::Mutex<Wanted>,
     /// File and name of the groups of rule files.
     in_files: Mutex<HashSet<(String, String)>>,
+    /// What the configuration says about names.
+    legacy_names: AtomicBool,
 }
 
 #[derive(Default)]
@@ -32,12 +35,19 @@ pub(super) struct Terms {
     pub(super) defaults: GroupDefaults,
     /// For all.
     pub(super) settings: GroupSettings,
+    /// Whether names are restricted to those that Prometheus 2 allowed.
+    pub(super) legacy_names: bool,
 }
 
 impl RuleGroups {
     /// Groups that `rules` runs; none yet.
     pub(super) fn new(rules: Rules) -> Self {
-        Self { rules, wanted: tokio::sync::Mutex::default(), in_files: Mutex::default() }
+        Self {
+            rules,
+            wanted: tokio::sync::Mutex::default(),
+            in_files: Mutex::default(),
+            legacy_names: AtomicBool::default(),
+        }
     }
 
     /// Makes `files` the groups of rule files.
@@ -45,6 +55,7 @@ impl RuleGroups {
         let mut wanted = self.wanted.lock().await;
         let keys = files.iter().map(|spec| (spec.file.clone(), spec.name.clone())).collect();
         *self.in_files.lock().unwrap_or_else(PoisonError::into_inner) = keys;
+        self.legacy_names.store(terms.legacy_names, Ordering::Relaxed);
         wanted.files = files;
         wanted.terms = Some(terms);
         self.apply_all(&wanted).await;
@@ -52,7 +63,7 @@ impl RuleGroups {
 
     /// A configured group that a rule file has, too, does not run.
     async fn apply_all(&self, wanted: &Wanted) {
-        let Some(Terms { defaults, settings }) = &wanted.terms else { return };
+        let Some(Terms { defaults, settings, .. }) = &wanted.terms else { return };
         let mut specs = wanted.files.clone();
         for (namespace, group) in &wanted.configured {
             if self.is_in_file(namespace, &group.name) {
@@ -82,5 +93,9 @@ impl ConfiguredGroups for RuleGroups {
     fn is_in_file(&self, file: &str, group: &str) -> bool {
         let in_files = self.in_files.lock().unwrap_or_else(PoisonError::into_inner);
         in_files.contains(&(file.to_owned(), group.to_owned()))
+    }
+
+    fn legacy_names(&self) -> bool {
+        self.legacy_names.load(Ordering::Relaxed)
     }
 }

@@ -59,7 +59,7 @@ pub struct GlobalConfig {
     /// in their values stand for variables of the environment, `$$` for a dollar sign.
     pub external_labels: BTreeMap<String, String>,
     /// `utf8`: names of metrics and labels may be any text. `legacy`: only letters, digits and underscores, in this file and
-    /// in rule files.
+    /// for rules, in files and by API.
     pub metric_name_validation_scheme: NameValidationScheme,
     /// How names beyond the legacy ones are asked for when targets are scraped. Read as in Prometheus; Hearth scrapes
     /// nothing but itself, whose names are legacy ones.

@@ -25,6 +25,8 @@ pub struct CheckOptions {
     pub parse: ParseOptions,
     /// Skip keys that no rule file has.
     pub ignore_unknown_fields: bool,
+    /// Names are restricted to those that Prometheus 2 allowed.
+    pub legacy_names: bool,
     /// Find rules that are there twice.
     pub duplicate_rules: bool,
 }
@@ -65,7 +67,7 @@ fn check_text(name: &str, text: &str, options: &CheckOptions) -> (Verdict, Strin
     let read = ReadOptions {
         parse: &options.parse,
         ignore_unknown_fields: options.ignore_unknown_fields,
-        legacy_names: false,
+        legacy_names: options.legacy_names,
     };
     let file = match RuleFile::read(name, text, &read) {
         Ok(file) => file,
@@ -139,6 +141,16 @@ mod tests {
             "  FAILED:\n0.yml: 1 duplicate rule(s) found.\nMetric: r\nLabel(s):\n\ta: b\nMight cause inconsistency while \
              recording expressions\n"
         );
+    }
+
+    #[test]
+    fn names_are_checked_by_the_scheme_that_is_asked_for() {
+        let text = "groups: [{name: g, rules: [{record: a.b, expr: up}]}]";
+        for (legacy_names, expected) in [(false, Verdict::Good), (true, Verdict::Bad)] {
+            let (verdict, report) =
+                check_text("f.yml", text, &CheckOptions { legacy_names, ..CheckOptions::default() });
+            assert_eq!(verdict, expected, "{report}");
+        }
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub struct Options {
     pub debug: bool,
     /// Skip keys that no rule file has.
     pub ignore_unknown_fields: bool,
+    /// Names are restricted to those that Prometheus 2 allowed.
+    pub legacy_names: bool,
     /// How the engine understands queries.
     pub engine: EngineOptions,
 }
@@ -69,8 +71,8 @@ fn expand(directory: &Path, patterns: &[String]) -> Result<(Vec<PathBuf>, Vec<Pa
 
 fn load(paths: &[PathBuf], options: &Options) -> RuleFiles {
     let parse = ParseOptions::all();
-    let read_options =
-        ReadOptions { parse: &parse, ignore_unknown_fields: options.ignore_unknown_fields, legacy_names: false };
+    let Options { ignore_unknown_fields, legacy_names, .. } = *options;
+    let read_options = ReadOptions { parse: &parse, ignore_unknown_fields, legacy_names };
     let (mut files, mut problems) = (Vec::new(), Vec::new());
     for path in paths {
         let name = path.display().to_string();

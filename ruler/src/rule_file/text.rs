@@ -5,7 +5,6 @@
 use super::document::{Document, GroupNode, RuleNode, read};
 use super::{FileGroup, ReadOptions, RuleFileError, check};
 use crate::yaml::Entries;
-use promql::parse::ParseOptions;
 use serde::{Deserialize, Serialize};
 use serde_yaml::Spanned;
 use std::collections::BTreeMap;
@@ -89,7 +88,7 @@ impl GroupText {
     ///
     /// # Errors
     /// Every problem that was found, in the order of the text.
-    pub fn parse(file: &str, text: &str, options: &ParseOptions) -> Result<(Self, FileGroup), Vec<RuleFileError>> {
+    pub fn parse(file: &str, text: &str, options: &ReadOptions<'_>) -> Result<(Self, FileGroup), Vec<RuleFileError>> {
         let (group, _) = read::<Option<Spanned<GroupNode>>>(file, text).map_err(|(place, problem)| {
             vec![RuleFileError { file: file.to_owned(), places: place.into_iter().collect(), rule: None, problem }]
         })?;
@@ -100,8 +99,7 @@ impl GroupText {
         };
         let written = Self::of(&group.value);
         let document = Document { groups: Some(vec![Some(group)]), ..Document::default() };
-        let options = ReadOptions { parse: options, ignore_unknown_fields: false, legacy_names: false };
-        let mut groups = check::check(file, text, document, &options)?;
+        let mut groups = check::check(file, text, document, options)?;
         let group = groups.pop().expect("one group went in and nothing was wrong with it");
         Ok((written, group))
     }
@@ -180,6 +178,7 @@ fn to_yaml(value: &impl Serialize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use promql::parse::ParseOptions;
 
     const GROUP: &str = "\
 name: g
@@ -201,7 +200,8 @@ rules:
 ";
 
     fn parse(text: &str) -> Result<(GroupText, FileGroup), String> {
-        GroupText::parse("ns", text, &ParseOptions::default())
+        let parse = ParseOptions::default();
+        GroupText::parse("ns", text, &ReadOptions { parse: &parse, ignore_unknown_fields: false, legacy_names: false })
             .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
     }
 

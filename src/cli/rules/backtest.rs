@@ -4,7 +4,7 @@ mod print; // the outcome, for people and as JSON
 mod server; // the history
 
 use crate::cli::query::{Moment, parse_moment};
-use crate::config::PromDuration;
+use crate::config::{NameValidationScheme, PromDuration};
 use crate::rules::load::{read, read_bounded};
 use alertmanager_compat::notifications::{Notifications, Route, Tally};
 use clap::{Args, ValueEnum};
@@ -13,7 +13,7 @@ use promql::engine::EngineOptions;
 use promql::parse::ParseOptions;
 use ruler::annotate::TemplateContext;
 use ruler::backtest::{Backtest, BacktestOptions, Variant};
-use ruler::rule_file::{GroupDefaults, RuleFile};
+use ruler::rule_file::{GroupDefaults, ReadOptions, RuleFile};
 use ruler::state::Departure;
 use server::Server;
 use std::io::{IsTerminal, Write};
@@ -80,6 +80,10 @@ pub struct BacktestArguments {
     #[arg(long, value_name = "DURATION", default_value = "2m")]
     timeout: PromDuration,
 
+    /// Which names metrics and labels may have: what the server's `metric_name_validation_scheme` says
+    #[arg(long, value_name = "SCHEME", default_value = "utf8")]
+    name_validation_scheme: NameValidationScheme,
+
     /// Form of the outcome
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     output: Output,
@@ -126,7 +130,7 @@ pub(super) fn run(arguments: &BacktestArguments) -> ExitCode {
 
 fn backtest(arguments: &BacktestArguments) -> Result<(String, bool), Vec<String>> {
     let mut errors = std::io::stderr();
-    let files = load(&arguments.files)?;
+    let files = load(&arguments.files, arguments.name_validation_scheme)?;
     let route = route(arguments)?;
     let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
     let (start, end) = (arguments.start.resolve(now_ms), arguments.end.resolve(now_ms));
@@ -186,7 +190,9 @@ fn backtest(arguments: &BacktestArguments) -> Result<(String, bool), Vec<String>
 }
 
 /// All files, or every problem of all of them.
-fn load(paths: &[PathBuf]) -> Result<Vec<(String, RuleFile)>, Vec<String>> {
+fn load(paths: &[PathBuf], scheme: NameValidationScheme) -> Result<Vec<(String, RuleFile)>, Vec<String>> {
+    let (parse, legacy_names) = (ParseOptions::all(), scheme == NameValidationScheme::Legacy);
+    let options = ReadOptions { parse: &parse, ignore_unknown_fields: false, legacy_names };
     let (mut files, mut problems) = (Vec::new(), Vec::new());
     for path in paths {
         let (name, text) = match path == Path::new("-") {
@@ -194,7 +200,7 @@ fn load(paths: &[PathBuf]) -> Result<Vec<(String, RuleFile)>, Vec<String>> {
             false => (path.display().to_string(), read(path)),
         };
         match text {
-            Ok(text) => match RuleFile::parse(&name, &text, &ParseOptions::all()) {
+            Ok(text) => match RuleFile::read(&name, &text, &options) {
                 Ok(file) => files.push((name, file)),
                 Err(errors) => problems.extend(errors.iter().map(ToString::to_string)),
             },

@@ -1,5 +1,6 @@
 //! `hearth rules check`: whether rule files are valid, as `promtool check rules` says it.
 
+use crate::config::NameValidationScheme;
 use crate::rules::check::{CheckOptions, Verdict, check_files};
 use clap::{Args, ValueEnum};
 use promql::parse::ParseOptions;
@@ -23,6 +24,10 @@ pub struct CheckArguments {
     /// Skip keys that no rule file has instead of refusing them; a server refuses them
     #[arg(long)]
     pub ignore_unknown_fields: bool,
+
+    /// Which names metrics and labels may have: what the server's `metric_name_validation_scheme` says
+    #[arg(long, value_name = "SCHEME", default_value = "utf8")]
+    pub name_validation_scheme: NameValidationScheme,
 }
 
 /// The lints of `promtool check rules`.
@@ -42,6 +47,7 @@ pub(super) fn run(arguments: &CheckArguments) -> ExitCode {
         // A check says what the language allows, whatever this machine's server has switched on.
         parse: ParseOptions::all(),
         ignore_unknown_fields: arguments.ignore_unknown_fields,
+        legacy_names: arguments.name_validation_scheme == NameValidationScheme::Legacy,
         duplicate_rules: !arguments.lint.contains(&Lint::None),
     };
     match check_files(&arguments.files, &options, &mut std::io::stdout(), &mut std::io::stderr()) {

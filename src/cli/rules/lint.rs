@@ -1,10 +1,11 @@
 //! `hearth rules lint`: finds what is valid and yet probably a mistake, with `--url` also what only the data tell.
 
+use crate::config::NameValidationScheme;
 use crate::rules::load::read;
 use clap::Args;
 use promql::parse::ParseOptions;
 use ruler::lint::{Facts, Lint, lint};
-use ruler::rule_file::RuleFile;
+use ruler::rule_file::{ReadOptions, RuleFile};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -31,6 +32,10 @@ pub struct LintArguments {
     /// Lints to leave out, by name; in a file, `# hearth-lint: ignore NAME` does it for the rule that it is in or above
     #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = parse_lint)]
     pub disable: Vec<Lint>,
+
+    /// Which names metrics and labels may have: what the server's `metric_name_validation_scheme` says
+    #[arg(long, value_name = "SCHEME", default_value = "utf8")]
+    pub name_validation_scheme: NameValidationScheme,
 
     /// Print the names of all lints with what they find
     #[arg(long)]
@@ -60,11 +65,14 @@ pub(super) fn run(arguments: &LintArguments) -> ExitCode {
     };
     let disabled: BTreeSet<Lint> = arguments.disable.iter().copied().collect();
     let facts = server.as_ref().map(|server| server as &dyn Facts);
+    let scheme = arguments.name_validation_scheme;
     let (mut found, mut invalid) = (false, false);
     for path in &arguments.files {
         let name = path.display().to_string();
         let parsed = read(path).map_err(|error| format!("{name}: {error}")).and_then(|text| {
-            let file = RuleFile::parse(&name, &text, &ParseOptions::all());
+            let (parse, legacy_names) = (ParseOptions::all(), scheme == NameValidationScheme::Legacy);
+            let options = ReadOptions { parse: &parse, ignore_unknown_fields: false, legacy_names };
+            let file = RuleFile::read(&name, &text, &options);
             let file = file.map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
             Ok((file?, text))
         });

@@ -1,6 +1,7 @@
 //! `hearth rules test`: runs unit tests of rules and prints what came of them.
 
 use crate::app::load::Features;
+use crate::config::NameValidationScheme;
 use crate::rules::unit_test::{Options, test_file};
 use clap::Args;
 use promql::engine::EngineOptions;
@@ -33,6 +34,10 @@ pub struct TestArguments {
     #[arg(long)]
     pub ignore_unknown_fields: bool,
 
+    /// Which names metrics and labels may have: what the server's `metric_name_validation_scheme` says
+    #[arg(long, value_name = "SCHEME", default_value = "utf8")]
+    pub name_validation_scheme: NameValidationScheme,
+
     /// Also write the outcome to this file, in the XML of JUnit
     #[arg(long, value_name = "FILE")]
     pub junit: Option<PathBuf>,
@@ -63,8 +68,9 @@ pub(super) fn run(arguments: &TestArguments) -> ExitCode {
         start_timestamps: features.start_timestamps,
         ..EngineOptions::default()
     };
-    let options =
-        Options { run, debug: arguments.debug, ignore_unknown_fields: arguments.ignore_unknown_fields, engine };
+    let TestArguments { debug, ignore_unknown_fields, .. } = *arguments;
+    let legacy_names = arguments.name_validation_scheme == NameValidationScheme::Legacy;
+    let options = Options { run, debug, ignore_unknown_fields, legacy_names, engine };
     let mut reports = Vec::new();
     for path in &arguments.files {
         let _ = writeln!(out, "Unit Testing:  {}", path.display());

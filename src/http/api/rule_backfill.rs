@@ -11,7 +11,7 @@ use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
 use ruler::driver::lock;
 use ruler::group::GroupSpec;
-use ruler::rule_file::{GroupDefaults, RuleFile};
+use ruler::rule_file::{GroupDefaults, ReadOptions, RuleFile};
 
 /// Largest rule file in a request.
 const BODY_BYTES_MAX: usize = 8 << 20;
@@ -100,9 +100,12 @@ fn sent(state: &AppState, params: &Params, body: &[u8]) -> Result<Vec<GroupSpec>
     if interval.as_millis() <= 0 {
         return Err(ApiError::bad_parameter("eval_interval", "it is not positive"));
     }
-    let query_offset_ms = state.config.load().global.rule_query_offset.as_millis();
+    let config = state.config.load();
+    let query_offset_ms = config.global.rule_query_offset.as_millis();
+    let legacy_names = crate::app::load::legacy_names(&config);
     let defaults = GroupDefaults { interval_ms: interval.as_millis(), query_offset_ms };
-    let parsed = RuleFile::parse(file, text, &state.queries.options().parse).map_err(|errors| {
+    let read = ReadOptions { parse: &state.queries.options().parse, ignore_unknown_fields: false, legacy_names };
+    let parsed = RuleFile::read(file, text, &read).map_err(|errors| {
         let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
         ApiError::bad_data(lines.join("\n"))
     })?;

@@ -14,7 +14,7 @@ pub use metrics::RuleConfigCollector;
 use futures::future::BoxFuture;
 use namespace::NamespaceText;
 use promql::parse::ParseOptions;
-use ruler::rule_file::{FileGroup, GroupText, namespaces_to_yaml};
+use ruler::rule_file::{FileGroup, GroupText, ReadOptions, namespaces_to_yaml};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -42,6 +42,11 @@ pub trait ConfiguredGroups: Send + Sync {
 
     /// Whether a rule file has this group.
     fn is_in_file(&self, file: &str, group: &str) -> bool;
+
+    /// Whether the configuration restricts names to those that Prometheus 2 allowed.
+    fn legacy_names(&self) -> bool {
+        false
+    }
 }
 
 /// The configured groups of the tenant. Cheap to clone.
@@ -182,7 +187,11 @@ impl RuleConfig {
     /// It is not valid or too much, or the store fails.
     pub async fn set(&self, namespace: &str, yaml: &str) -> Result<(), RuleConfigError> {
         let (file, yaml, parse) = (namespace.to_owned(), yaml.to_owned(), self.shared.parse.clone());
-        let parsed = computed(move || GroupText::parse(&file, &yaml, &parse)).await;
+        let legacy_names = self.shared.groups.legacy_names();
+        let parsed = computed(move || {
+            GroupText::parse(&file, &yaml, &ReadOptions { parse: &parse, ignore_unknown_fields: false, legacy_names })
+        });
+        let parsed = parsed.await;
         let (text, group) = parsed.map_err(RuleConfigError::Invalid)?;
         if let Some(foreign) = group.foreign_tenant(namespace, model::tenant::ANONYMOUS) {
             return Err(RuleConfigError::Invalid(vec![foreign]));
@@ -306,7 +315,9 @@ impl RuleConfig {
     }
 
     fn resolve(&self, name: &str, namespace: NamespaceText) -> Vec<ConfiguredGroup> {
-        let resolve = |text: GroupText| match GroupText::parse(name, &text.to_yaml(), &self.shared.parse) {
+        // What was stored with names that are not allowed any more goes on.
+        let options = ReadOptions { parse: &self.shared.parse, ignore_unknown_fields: false, legacy_names: false };
+        let resolve = |text: GroupText| match GroupText::parse(name, &text.to_yaml(), &options) {
             Ok((text, group)) => ConfiguredGroup { text, group: Some(group) },
             Err(errors) => {
                 let (group, error) = (&text.name, RuleConfigError::Invalid(errors));

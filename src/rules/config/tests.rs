@@ -10,6 +10,7 @@ use storage::bucket::{Bucket, BucketStore, RetryPolicy};
 struct Running {
     keys: Mutex<Vec<String>>,
     applied: AtomicUsize,
+    legacy_names: std::sync::atomic::AtomicBool,
 }
 
 impl ConfiguredGroups for Running {
@@ -22,6 +23,10 @@ impl ConfiguredGroups for Running {
 
     fn is_in_file(&self, file: &str, group: &str) -> bool {
         (file, group) == ("/etc/rules.yml", "g")
+    }
+
+    fn legacy_names(&self) -> bool {
+        self.legacy_names.load(Ordering::SeqCst)
     }
 }
 
@@ -139,4 +144,19 @@ async fn a_group_that_cannot_run_here_can_still_be_read_and_removed() {
     assert!(process.config.group("a", "g").unwrap().contains("not_a_function"));
     process.config.remove("a", "g").await.unwrap();
     assert_eq!(process.config.list(None).unwrap().trim(), "{}");
+}
+
+#[tokio::test]
+async fn names_are_those_that_the_configuration_allows_and_what_is_stored_goes_on() {
+    let bucket = Bucket::in_memory();
+    let process = Process::over(bucket.clone(), RuleLimits::default());
+    let group = |name: &str| format!("name: {name}\nrules: [{{record: a.b, expr: up}}]\n");
+    process.config.set("ns", &group("before")).await.unwrap();
+    process.running.legacy_names.store(true, Ordering::SeqCst);
+    let refused = process.config.set("ns", &group("after")).await.unwrap_err().to_string();
+    assert!(refused.contains("invalid recording rule name: a.b"), "{refused}");
+    let next = Process::over(bucket, RuleLimits::default());
+    next.running.legacy_names.store(true, Ordering::SeqCst);
+    next.config.load().await.unwrap();
+    assert_eq!(next.keys(), ["ns;before:1"]);
 }
