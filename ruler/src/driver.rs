@@ -17,6 +17,9 @@ const STORED_TOGETHER: usize = 5_000;
 /// Least time between two early evaluations of a group.
 const EARLY_EVERY: Duration = Duration::from_millis(250);
 
+/// Least time between two looks at what arrived for a slot that waits.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
 /// What a group remembers of the time between slots.
 #[derive(Default)]
 struct Rested {
@@ -66,15 +69,19 @@ impl<Q: QueryPort, A: AppendPort, N: NotifyPort, E: EventPort, C: Clock> Ports<Q
             let group = lock(group);
             (group.eager_selectors(), group.awaited_selectors())
         };
-        let watch = |selectors: Vec<_>| if selectors.is_empty() { None } else { self.queries.watch(selectors) };
-        let (eager, awaited) = (watch(eager), watch(awaited));
+        let eager = if eager.is_empty() { None } else { self.queries.watch(eager) };
+        let awaited = if awaited.is_empty() { None } else { self.queries.watch_targets(awaited) };
         let mut rested = Rested::default();
         while !self.clock.is_stopped() {
             let now = self.clock.now();
             if let Some(watch) = &awaited {
-                let waits = lock(group).waits_for_ingest(now, watch.newest());
+                let interval_ms = lock(group).spec().interval_ms;
+                let waits = lock(group).waits_for_ingest(now, |at| watch.lacks(at, now.wall, interval_ms));
                 if let Some(most) = waits {
-                    self.sleep_unless(most, watch.as_ref()).await;
+                    if self.sleep_unless(most, watch.as_ref()).await {
+                        // Thousands of targets are not looked at for each of thousands of appends.
+                        self.clock.sleep(most.min(LOOK_EVERY)).await;
+                    }
                     continue;
                 }
             }

@@ -69,6 +69,11 @@ pub trait QueryPort: Send + Sync {
         None
     }
 
+    /// As [`QueryPort::watch`], and tells apart who sends: [`IngestWatch::lacks`].
+    fn watch_targets(&self, selectors: Vec<Vec<Matcher>>) -> Option<Box<dyn IngestWatch>> {
+        self.watch(selectors)
+    }
+
     /// Runs [`crate::ended::look_up`] of `series` at `at` on a thread of the CPU pool. Nothing where no earlier process wrote.
     ///
     /// # Errors
@@ -90,8 +95,13 @@ pub trait IngestWatch: Send + Sync {
     /// The newest time of those that arrived.
     fn newest(&self) -> Option<Timestamp>;
 
-    /// Returns when a newer one has arrived since the last call, at once if that has happened already.
+    /// Returns when something has arrived since the last call, at once if that has happened already.
     fn changed(&self) -> BoxFuture<'_, ()>;
+
+    /// Whether samples up to `at` may be on their way at `now`; of who was silent for `silence_ms` none are.
+    fn lacks(&self, at: Timestamp, _now: Timestamp, _silence_ms: i64) -> bool {
+        self.newest().is_none_or(|newest| newest < at)
+    }
 }
 
 /// One sample that a rule produced.

@@ -353,13 +353,15 @@ struct WorldWatch {
 
 impl IngestWatch for WorldWatch {
     fn newest(&self) -> Option<Timestamp> {
-        self.world.with(|state| state.arrivals.range(..=state.now_ms).next_back().map(|(_, at)| Timestamp(*at)))
+        self.world.with(|state| state.arrivals.range(..=state.now_ms).map(|(_, at)| Timestamp(*at)).max())
     }
 
     fn changed(&self) -> BoxFuture<'_, ()> {
         Box::pin(std::future::poll_fn(|_| {
-            let newest = self.newest().map_or(i64::MIN, |newest| newest.0);
-            if self.heard.swap(newest, Ordering::Relaxed) < newest { Poll::Ready(()) } else { Poll::Pending }
+            let last =
+                self.world.with(|state| state.arrivals.range(..=state.now_ms).next_back().map(|(arrival, _)| *arrival));
+            let last = last.unwrap_or(i64::MIN);
+            if self.heard.swap(last, Ordering::Relaxed) < last { Poll::Ready(()) } else { Poll::Pending }
         }))
     }
 }

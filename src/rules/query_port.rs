@@ -68,6 +68,13 @@ impl QueryPort for RuleQueries {
         Some(Box::new(HeadWatch { watch, changed }))
     }
 
+    fn watch_targets(&self, selectors: Vec<Vec<Matcher>>) -> Option<Box<dyn IngestWatch>> {
+        let changed = Arc::new(Notify::new());
+        let wake = Arc::clone(&changed);
+        let watch = self.head.as_ref()?.watch_targets(selectors, move || wake.notify_one());
+        Some(Box::new(HeadWatch { watch, changed }))
+    }
+
     async fn look_up(&self, series: Vec<EarlierSeries>, at: Timestamp) -> Result<Vec<Labels>, QueryError> {
         let mut found = Vec::new();
         // One by one: there may be very many, and nobody waits.
@@ -124,6 +131,10 @@ impl IngestWatch for HeadWatch {
 
     fn changed(&self) -> BoxFuture<'_, ()> {
         self.changed.notified().boxed()
+    }
+
+    fn lacks(&self, at: Timestamp, now: Timestamp, silence_ms: i64) -> bool {
+        self.watch.lacks(at.0, now.0, silence_ms)
     }
 }
 

@@ -60,6 +60,45 @@ fn a_pending_alert_fires_between_slots_when_it_was_held() {
 }
 
 #[test]
+fn a_sample_that_is_older_than_others_that_arrived_before_it_is_not_missed() {
+    let world = World::at(START);
+    let group = group(FILE);
+    let first = first_slot(&group, START);
+    // Two targets: the second sends what is older, and later. Whoever asks at the time of the newer one before does not see it.
+    let (clock, arrival, slot_arrival) = (world.clone(), START + 7_000, first + 9_000);
+    world.answer("up == 0", move |at, _| {
+        let returned = (clock.asked_ms() >= arrival && at.0 >= START + 4_900).then_some((&[("job", "b")][..], 1.0));
+        let after_slot =
+            (clock.asked_ms() >= slot_arrival && at.0 >= first - 100).then_some((&[("job", "c")][..], 1.0));
+        Ok(vector(&returned.into_iter().chain(after_slot).collect::<Vec<_>>()))
+    });
+    world.arrives(START + 5_100, START + 5_000);
+    world.arrives(arrival, START + 4_900);
+    // And one that is older than a slot that was evaluated before it arrived.
+    world.arrives(slot_arrival, first - 100);
+    world.run(&group, 70 * SECOND);
+    let sent: Vec<_> = world
+        .take_sent()
+        .into_iter()
+        .map(|(at, alert)| (alert.labels.get("job").unwrap().to_owned(), at - START, alert.starts_at.0 - START))
+        .collect();
+    let expected = [("b", 7_000, 5_000), ("c", slot_arrival - START, first - START)];
+    assert_eq!(sent, expected.map(|(job, at, since)| (job.to_owned(), at, since)));
+}
+
+#[test]
+fn what_the_group_writes_itself_is_not_awaited() {
+    let text = "groups:\n- name: g\n  evaluation: {wait_for_ingest: 2s}\n  rules:\n  - record: r\n    expr: up\n  \
+                - alert: A\n    expr: r > 1\n  - alert: B\n    expr: ALERTS\n  - record: s\n    expr: '{job=\"x\"}'\n";
+    let awaited = lock(&group(text)).awaited_selectors();
+    let printed: Vec<Vec<String>> =
+        awaited.iter().map(|matchers| matchers.iter().map(ToString::to_string).collect()).collect();
+    let job =
+        ["job=\"x\"", "__name__!=\"ALERTS\"", "__name__!=\"ALERTS_FOR_STATE\"", "__name__!=\"r\"", "__name__!=\"s\""];
+    assert_eq!(printed, [&["__name__=\"up\""][..], &job]);
+}
+
+#[test]
 fn many_samples_make_four_evaluations_a_second() {
     let world = World::at(START);
     let group = group(FILE);

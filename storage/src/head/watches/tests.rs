@@ -38,9 +38,35 @@ fn samples_of_series_that_are_there_and_of_new_ones_are_heard_of() {
     append(&head, &[("__name__", "up"), ("job", "b")], 3000);
     append(&head, &[("__name__", "down"), ("job", "b")], 9000);
     assert_eq!((watch.newest_ms(), woken.load(Ordering::SeqCst)), (Some(3000), 2));
-    // What is older than the newest wakes nobody.
+    // What is older than the newest is news, too.
     append(&head, &[("__name__", "up"), ("job", "a")], 2500);
-    assert_eq!((watch.newest_ms(), woken.load(Ordering::SeqCst)), (Some(3000), 2));
+    assert_eq!((watch.newest_ms(), woken.load(Ordering::SeqCst)), (Some(3000), 3));
+}
+
+#[test]
+fn one_target_that_has_not_sent_is_lacking_whatever_others_sent() {
+    let (head, _dir) = head();
+    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64;
+    let send = |name: &str, instance: &str, at_ms: i64| {
+        append(&head, &[("__name__", name), ("instance", instance), ("job", "j")], at_ms);
+    };
+    send("up", "known", now_ms - 60_000);
+    let watch = head.watch_targets(vec![vec![Matcher::equal("__name__", "up")]], || {});
+    let lacks = |at_ms: i64| watch.lacks(at_ms, now_ms, 60_000);
+    assert!(lacks(now_ms - 50_000), "nothing arrived since");
+    for instance in ["known", "new"] {
+        send("up", instance, now_ms - 45_000);
+        send("up", instance, now_ms - 30_000);
+    }
+    assert!(!lacks(now_ms - 20_000), "the next ones are of 15 s before now");
+    assert!(lacks(now_ms - 10_000));
+    send("up", "known", now_ms - 5_000);
+    // Nobody selects it.
+    send("down", "new", now_ms - 5_000);
+    assert!(lacks(now_ms - 10_000));
+    send("up", "new", now_ms - 5_000);
+    assert!(!lacks(now_ms - 10_000));
+    assert!(!watch.lacks(now_ms + 100_000, now_ms + 100_000, 60_000), "both are silent");
 }
 
 #[test]
