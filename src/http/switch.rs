@@ -24,7 +24,6 @@ impl RouterSwitch {
     }
 
     /// The router that was set last. A cheap handle.
-    #[must_use]
     pub fn current(&self) -> Router {
         Router::clone(&self.current.load())
     }

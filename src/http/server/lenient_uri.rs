@@ -15,10 +15,15 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// What a request line that may need escapes begins with.
 const STARTS: [&[u8]; 5] = [b"GET /", b"POST /", b"PUT /", b"DELETE /", b"HEAD /"];
 
+/// Bytes of the longest of them.
+const START_BYTES_MAX: usize = 8;
+
 /// A stream whose request lines are valid URIs.
 pub(super) struct LenientUri<S> {
     inner: S,
     state: State,
+    /// What of a method and the `/` was read so far; no longer than the longest of [`STARTS`].
+    start: Vec<u8>,
     /// What was read, escaped, and not yet handed on; empty unless a line needed escapes.
     ready: Vec<u8>,
     handed_on: usize,
@@ -36,17 +41,16 @@ enum State {
 
 impl<S> LenientUri<S> {
     pub(super) fn new(inner: S) -> Self {
-        Self { inner, state: State::Awaiting, ready: Vec::new(), handed_on: 0 }
+        Self { inner, state: State::Awaiting, start: Vec::new(), ready: Vec::new(), handed_on: 0 }
     }
 
     /// Looks at what was just read, all that `buffer` has beyond `before` bytes; escapes the part that belongs to a request line.
     fn look(&mut self, buffer: &mut ReadBuf<'_>, before: usize) {
         let bytes = buffer.filled().get(before..).unwrap_or_default();
         if self.state == State::Awaiting {
-            let request = STARTS.iter().any(|start| bytes.starts_with(start));
-            self.state = if request { State::InLine } else { State::Passing };
+            self.begin(bytes);
         }
-        if self.state == State::Passing {
+        if self.state != State::InLine {
             return;
         }
         let line = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len());
@@ -58,6 +62,21 @@ impl<S> LenientUri<S> {
             self.ready = escaped(line, rest);
             buffer.set_filled(before);
             self.hand_on(buffer);
+        }
+    }
+
+    /// Finds out whether a request line begins, as soon as enough of it was read.
+    fn begin(&mut self, bytes: &[u8]) {
+        let lacks = START_BYTES_MAX - self.start.len();
+        self.start.extend(bytes.iter().take(lacks));
+        let read = self.start.as_slice();
+        if STARTS.iter().any(|start| read.starts_with(start)) {
+            self.state = State::InLine;
+        } else if !STARTS.iter().any(|start| start.starts_with(read)) {
+            self.state = State::Passing;
+        }
+        if self.state != State::Awaiting {
+            self.start.clear();
         }
     }
 
