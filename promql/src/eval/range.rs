@@ -141,21 +141,25 @@ impl WindowInput<'_> {
     /// bounds. Leaves off when the query is to stop, which the caller sees too.
     #[inline]
     pub(crate) fn each(&self, least: usize, out: &mut Row, mut fold: impl FnMut(usize, usize, usize) -> f64) {
-        let bounds = self.windows.bounds();
-        out.reset(bounds.len());
+        out.reset(self.windows.steps());
         let (values, present) = out.parts_mut();
-        let words = present.iter_mut().zip(bounds.chunks(64)).zip(values.chunks_mut(64));
-        for (first, ((word, bounds), values)) in (0..).step_by(64).zip(words) {
+        let (mut step, mut bounds) = (self.windows.first(), self.windows.bounds());
+        while !bounds.is_empty() {
             if self.budget.check().is_err() {
                 return;
             }
-            for (bit, ((low, high), value)) in bounds.iter().zip(values).enumerate() {
+            // As far as one word of bits goes.
+            let (some, rest) = bounds.split_at(bounds.len().min(64 - step % 64));
+            let mut word = 0;
+            for (bit, ((low, high), value)) in some.iter().zip(&mut values[step..]).enumerate() {
                 let (low, high) = (*low as usize, *high as usize);
                 if high - low >= least {
-                    *value = fold(first + bit, low, high);
-                    *word |= 1 << bit;
+                    *value = fold(step + bit, low, high);
+                    word |= 1 << bit;
                 }
             }
+            present[step / 64] |= word << (step % 64);
+            (step, bounds) = (step + some.len(), rest);
         }
     }
 

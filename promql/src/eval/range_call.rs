@@ -271,7 +271,7 @@ impl RangeCall<'_> {
         if let (true, Some(extras)) = (has_histograms, &extras) {
             let histogram_windows = Windows::find(&extras.histograms.timestamps_ms, &self.look, self.range_ms);
             let held = |step: usize| {
-                let (low, high) = histogram_windows.bounds()[step];
+                let (low, high) = histogram_windows.at(step);
                 let count = |low: u32| {
                     let window = extras.histograms.histograms.get(low as usize..high as usize).unwrap_or_default();
                     window.iter().map(|histogram| samples_of(histogram) as u64).sum::<u64>()

@@ -9,6 +9,7 @@
 
 use model::histogram::Histogram;
 use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Values over the steps of a query.
@@ -66,6 +67,24 @@ pub(crate) fn set_bits(words: &[u64]) -> impl Iterator<Item = usize> + '_ {
             let bit = rest.trailing_zeros() as usize;
             rest &= rest - 1;
             Some(i * 64 + bit)
+        })
+    })
+}
+
+/// The runs of set bits, ascending, none across words.
+fn set_runs(words: &[u64]) -> impl Iterator<Item = Range<usize>> + '_ {
+    words.iter().enumerate().flat_map(|(i, word)| {
+        let (mut rest, mut at) = (*word, i * 64);
+        std::iter::from_fn(move || {
+            if rest == 0 {
+                return None;
+            }
+            let zeros = rest.trailing_zeros();
+            let ones = (rest >> zeros).trailing_ones();
+            let start = at + zeros as usize;
+            at = start + ones as usize;
+            rest = (rest >> zeros).checked_shr(ones).unwrap_or(0);
+            Some(start..at)
         })
     })
 }
@@ -283,6 +302,11 @@ impl Row {
         set_bits(&self.present).map(|step| (step, self.values[step]))
     }
 
+    /// The same as steps in a row: the first of them, and the values of all.
+    pub(crate) fn runs(&self) -> impl Iterator<Item = (usize, &[f64])> {
+        set_runs(&self.present).map(|run| (run.start, &self.values[run]))
+    }
+
     /// Replaces the content by the columns of floats and histograms.
     pub(crate) fn copy_from(&mut self, values: &[f64], present: &[u64], histograms: &[Option<Arc<Histogram>>]) {
         self.values.clear();
@@ -347,6 +371,17 @@ mod tests {
             assert_eq!(row.count(), steps);
             assert!(row.is_full());
             assert_eq!(set_bits(row.present()).collect::<Vec<_>>(), (0..steps).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn runs_are_the_present_steps() {
+        for present in [vec![], vec![0], vec![63, 64], vec![1, 2, 5, 69], (0..64).collect(), (3..70).collect()] {
+            let mut row = Row::absent(70);
+            present.iter().for_each(|step| row.set(*step, *step as f64));
+            let found: Vec<f64> = row.runs().flat_map(|(_, values)| values.to_vec()).collect();
+            let steps: Vec<usize> = row.runs().flat_map(|(first, values)| first..first + values.len()).collect();
+            assert_eq!((found, steps), (present.iter().map(|step| *step as f64).collect(), present));
         }
     }
 

@@ -166,9 +166,9 @@ impl InstantSelector {
             .windows()
             .get(self.ordinal, token, || Windows::find(&columns.timestamps_ms, &self.look, self.lookback_ms));
         out.reset(self.look.count());
-        for (step, (low, high)) in windows.bounds().iter().enumerate() {
+        for (step, (low, high)) in windows.by_step() {
             if low < high {
-                let newest = *high as usize - 1;
+                let newest = high as usize - 1;
                 let value = columns.values[newest];
                 if !is_stale_marker(value) {
                     out.set(step, self.field.of(columns.timestamps_ms[newest], value));

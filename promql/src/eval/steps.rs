@@ -76,6 +76,20 @@ impl LookTimes {
         self.count
     }
 
+    /// The first step whose time is one that `is_late` holds of, as it does of all later ones; the number of steps if it holds of none.
+    pub(crate) fn first_step(&self, is_late: impl Fn(i64) -> bool) -> usize {
+        let (mut low, mut high) = (0, self.count);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if is_late(self.time(middle)) {
+                high = middle;
+            } else {
+                low = middle + 1;
+            }
+        }
+        low
+    }
+
     /// Whether it looks at the same time at every step.
     pub(crate) fn is_fixed(&self) -> bool {
         self.stride_ms == 0 || self.count <= 1

@@ -1,6 +1,6 @@
 //! Accumulators of the aggregations that fold one series at a time.
 //!
-//! Each keeps one cell per step. A full row takes a loop without branches; a row with gaps visits its present steps.
+//! Each keeps one cell per step. A full row takes a loop without branches; a row with gaps visits its runs of present steps.
 
 use super::Context;
 use super::histograms::HistogramCells;
@@ -23,16 +23,12 @@ pub(crate) trait Accumulator: Send {
     fn finish(self, out: &mut Row, context: &Context<'_, '_>);
 }
 
-/// Calls `cell(step, value)` for every present step.
+/// Calls `cell(step, value)` for every present step, ascending.
 #[inline(always)]
 fn each_present(row: &Row, mut cell: impl FnMut(usize, f64)) {
-    if row.is_full() {
-        for (step, value) in row.values().iter().enumerate() {
+    for (first, values) in row.runs() {
+        for (step, value) in (first..).zip(values) {
             cell(step, *value);
-        }
-    } else {
-        for (step, value) in row.iter() {
-            cell(step, value);
         }
     }
 }
@@ -72,8 +68,13 @@ impl Accumulator for Sum {
             }
             return;
         }
-        for (step, value) in row.iter() {
-            (self.sums[step], self.corrections[step]) = kahan::add(value, self.sums[step], self.corrections[step]);
+        // Most series of a long range live for a part of it.
+        for (first, values) in row.runs() {
+            let end = first + values.len();
+            let cells = self.sums[first..end].iter_mut().zip(&mut self.corrections[first..end]);
+            for ((sum, correction), value) in cells.zip(values) {
+                (*sum, *correction) = kahan::add(*value, *sum, *correction);
+            }
         }
     }
 

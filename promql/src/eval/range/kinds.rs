@@ -82,14 +82,14 @@ impl<'x> Kinds<'_, 'x> {
         out: &mut Row,
     ) -> Result<(), QueryError> {
         let mut overlaps = 0;
-        for (step, (low, high)) in histogram_windows.bounds().iter().enumerate() {
+        for (step, (low, high)) in histogram_windows.by_step() {
             if low == high {
                 continue;
             }
             input.budget.check()?;
-            let range = *low as usize..*high as usize;
+            let range = low as usize..high as usize;
             let window = self.window(extras, range.clone());
-            let (float_low, float_high) = input.windows.bounds()[step];
+            let (float_low, float_high) = input.windows.at(step);
             let floats = float_low as usize..float_high as usize;
             self.fold_step(step, input, floats, &window, out);
             overlaps += usize::from(self.call.function.is_counter_rate() && window.any_overlap());

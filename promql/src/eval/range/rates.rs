@@ -19,16 +19,18 @@ pub(crate) enum Kind {
 /// `rate`, `increase`, `delta`
 pub(crate) fn extrapolated(input: &WindowInput<'_>, kind: Kind, out: &mut Row) {
     let divisor = if kind == Kind::Rate { input.range_seconds() } else { 1.0 };
-    let reaches = input.windows.extrapolation(|| reaches(input, divisor));
+    let (first_step, reaches) = (input.windows.first(), input.windows.extrapolation(|| reaches(input, divisor)));
     if kind == Kind::Delta {
-        input.each(2, out, |step, low, high| (input.values[high - 1] - input.values[low]) * reaches[step].factor);
+        input.each(2, out, |step, low, high| {
+            (input.values[high - 1] - input.values[low]) * reaches[step - first_step].factor
+        });
         return;
     }
     let resets = resets(input.values);
     if resets.is_empty() {
         input.each(2, out, |step, low, high| {
             let first = input.values[low];
-            counter(first, input.values[high - 1] - first, &reaches[step], divisor)
+            counter(first, input.values[high - 1] - first, &reaches[step - first_step], divisor)
         });
         return;
     }
@@ -42,7 +44,7 @@ pub(crate) fn extrapolated(input: &WindowInput<'_>, kind: Kind, out: &mut Row) {
         for reset in resets[passed..].iter().take_while(|reset| **reset < high) {
             increase += input.values[reset - 1];
         }
-        counter(first, increase, &reaches[step], divisor)
+        counter(first, increase, &reaches[step - first_step], divisor)
     });
 }
 
@@ -65,8 +67,8 @@ pub(crate) fn counter(first: f64, increase: f64, reach: &Extrapolation, divisor:
 
 fn reaches(input: &WindowInput<'_>, divisor: f64) -> Extrapolations {
     let times = input.timestamps_ms;
-    let reach = |(step, (low, high)): (usize, &(u32, u32))| {
-        let (low, high) = (*low as usize, *high as usize);
+    let reach = |(step, (low, high)): (usize, (u32, u32))| {
+        let (low, high) = (low as usize, high as usize);
         if high - low < 2 {
             return Extrapolation::default();
         }
@@ -74,7 +76,7 @@ fn reaches(input: &WindowInput<'_>, divisor: f64) -> Extrapolations {
         let start = end.saturating_sub(input.range_ms);
         Extrapolation::new(start, end, times[low], times[high - 1], high - low, divisor)
     };
-    input.windows.bounds().iter().enumerate().map(reach).collect()
+    input.windows.by_step().map(reach).collect()
 }
 
 /// The positions of samples that are lower than the one before, ascending.

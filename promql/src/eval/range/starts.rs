@@ -108,9 +108,9 @@ pub(super) fn extrapolated(input: &WindowInput<'_>, divisor: f64, out: &mut Row)
         increase * reach.factor(first, increase, divisor)
     });
     // One sample is enough only if it says since when it counts.
-    for (step, (low, high)) in input.windows.bounds().iter().enumerate() {
+    for (step, (low, high)) in input.windows.by_step() {
         let window_start = input.look.time(step).saturating_sub(input.range_ms);
-        if high - low == 1 && !stamp(*low as usize).starts_inside(window_start) {
+        if high - low == 1 && !stamp(low as usize).starts_inside(window_start) {
             out.clear_step(step);
         }
     }

@@ -28,10 +28,10 @@ pub(crate) fn avg(input: &WindowInput<'_>, out: &mut Row) {
 
 /// Adds up every window and finishes it with `finish(sum, correction, window)`.
 fn sums(input: &WindowInput<'_>, out: &mut Row, finish: impl Fn(f64, f64, &[f64]) -> f64) {
-    let bounds = input.windows.bounds();
-    out.reset(bounds.len());
-    let mut step = 0;
-    while let Some(four) = bounds.get(step..step + LANES) {
+    let (first, bounds) = (input.windows.first(), input.windows.bounds());
+    out.reset(input.windows.steps());
+    let mut at = 0;
+    while let Some(four) = bounds.get(at..at + LANES) {
         if input.budget.check().is_err() {
             return;
         }
@@ -39,13 +39,13 @@ fn sums(input: &WindowInput<'_>, out: &mut Row, finish: impl Fn(f64, f64, &[f64]
         for lane in 0..LANES {
             let (low, high) = (four[lane].0 as usize, four[lane].1 as usize);
             if low < high {
-                out.set(step + lane, finish(sums[lane], corrections[lane], &input.values[low..high]));
+                out.set(first + at + lane, finish(sums[lane], corrections[lane], &input.values[low..high]));
             }
         }
-        step += LANES;
+        at += LANES;
     }
-    for (step, (low, high)) in bounds.iter().enumerate().skip(step) {
-        let window = &input.values[*low as usize..*high as usize];
+    for (step, (low, high)) in input.windows.by_step().skip(at) {
+        let window = &input.values[low as usize..high as usize];
         if !window.is_empty() {
             let (sum, correction) = window.iter().fold((0.0, 0.0), |(s, c), value| kahan::add(*value, s, c));
             out.set(step, finish(sum, correction, window));

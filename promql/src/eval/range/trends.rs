@@ -53,7 +53,7 @@ pub(crate) fn smooth(
     trend: &ScalarRow,
     out: &mut Row,
 ) -> Result<(), QueryError> {
-    for (step, (low, high)) in input.windows.bounds().iter().enumerate() {
+    for (step, (low, high)) in input.windows.by_step() {
         if low < high {
             check_factor("smoothing", "sf", smoothing.at(step))?;
             check_factor("trend", "tf", trend.at(step))?;
