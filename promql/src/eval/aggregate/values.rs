@@ -26,6 +26,7 @@ pub(crate) fn count_values<'q>(
     // Most series of a group have the same few values: find their rows by group and bits first.
     let mut groups = NumberedLabels::new(0, exec);
     let mut known: HashMap<(usize, u64), usize, foldhash::fast::RandomState> = HashMap::default();
+    let names = grouping.borrowed();
     let mut worker = exec.worker();
     let mut row = worker.take_row();
     for index in 0..inner.len() {
@@ -33,7 +34,8 @@ pub(crate) fn count_values<'q>(
         if row.is_empty() {
             continue;
         }
-        let labels = inner.labels(index);
+        // Of other labels nothing is left.
+        let labels = if grouping.without { inner.labels(index) } else { inner.labels_among(index, &names) };
         let group = groups.number(grouping.keep(&labels))?;
         for step in set_bits(&row.seen()) {
             let bits = row.get(step).map(f64::to_bits);

@@ -96,7 +96,7 @@ impl Sorted {
                 let mut seen = hashbrown::HashSet::new();
                 let distinct = members.iter().all(|index| {
                     let labels = many.labels(*index as usize);
-                    seen.insert(pairing.labels(&labels, || one.labels(*partner as usize)))
+                    seen.insert(pairing.labels(&labels, || pairing.included(one, *partner)))
                 });
                 if distinct {
                     self.shares_one = true;
@@ -280,7 +280,8 @@ impl SeriesVector for Joined<'_> {
     fn labels(&self, index: usize) -> Labels {
         match self.pairs.get(index) {
             Some((many, one)) => {
-                self.pairing.labels(&self.many.labels(*many as usize), || self.one.labels(*one as usize))
+                let included = || self.pairing.included(self.one.as_ref(), *one);
+                self.pairing.labels(&self.many.labels(*many as usize), included)
             }
             None => self.resolved.labels(index - self.pairs.len()),
         }

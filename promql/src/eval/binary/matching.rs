@@ -159,6 +159,14 @@ impl Pairing {
         labels
     }
 
+    /// What pairs get of the labels of a series of the "one" side.
+    pub(crate) fn included(&self, one: &dyn SeriesVector, index: u32) -> Labels {
+        let mut names: SmallVec<[&str; 4]> = self.matching.include.iter().map(String::as_str).collect();
+        names.sort_unstable();
+        names.dedup();
+        one.labels_among(index as usize, &names)
+    }
+
     /// Whether distinct pairs are known to get distinct labels.
     pub(crate) fn keeps_labels_unique(&self, many: &dyn SeriesVector) -> bool {
         let names_matter = self.removes_name() && !many.has_one_name();
