@@ -58,9 +58,18 @@ impl Io {
         work.now_or_never()
     }
 
-    /// Blocks this thread until `work` is done; what it waits for is driven by the threads of this runtime. Best not called by a
-    /// task: one of a runtime with several threads hands the others its work for that time.
+    /// Blocks this thread until `work` is done; what it waits for is driven by the threads of this runtime. What takes no waiting is
+    /// done as if it were called. The rest is best not called by a task: one of a runtime with several threads hands the others its
+    /// work for that time.
     pub(crate) fn wait<T>(&self, work: impl Future<Output = T>) -> T {
+        let mut work = std::pin::pin!(work);
+        {
+            let _within = self.runtime().enter();
+            // Nobody is to be woken, as in `begin`.
+            if let Poll::Ready(done) = work.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                return done;
+            }
+        }
         let run = || {
             let _within = self.runtime().enter();
             futures::executor::block_on(work)

@@ -102,6 +102,13 @@ impl Merged {
 
     /// Finds out which series of the blocks are one, and which of them the head has.
     fn join(&mut self, engine: &Engine, parts: &[Arc<BlockPart>]) {
+        if let ([part], true) = (parts, self.head.is_empty()) {
+            // No two series of one block are one.
+            let all = 0..part.hashes.len() as u32;
+            self.places.extend(all.clone().map(|index| (0, index)));
+            self.series.extend(all.map(|at| Places { head: NONE, blocks: at..at + 1 }));
+            return;
+        }
         let total: usize = parts.iter().map(|part| part.hashes.len()).sum();
         let mut numbers: HashMap<LabelHash, u32> = HashMap::with_capacity(total);
         let mut found: Vec<(u32, u16, u32)> = Vec::with_capacity(total);
@@ -117,7 +124,9 @@ impl Merged {
         }
         let mut refs = vec![None; distinct.len()];
         // The selection of the head keeps what it has; whatever else a block has may leave the head while it is read.
-        engine.head().peek(&distinct, &mut refs);
+        if !self.head.is_empty() {
+            engine.head().peek(&distinct, &mut refs);
+        }
         let by_ref: HashMap<_, u32> = (0..self.head.len()).map(|at| (self.head.series(at), at as u32)).collect();
         let in_head =
             |number: usize| refs.get(number).copied().flatten().and_then(|series| by_ref.get(&series)).copied();

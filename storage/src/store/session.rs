@@ -113,6 +113,14 @@ impl StoreSession {
         io.begin(fetch.boxed()).map(|rest| Fetching { io: io.clone(), rest })
     }
 
+    /// How many series blocks have for the selections by these matchers that were got ready, all together; `None` if none was.
+    #[must_use]
+    pub fn prepared_series(&self, matchers: &[Matcher]) -> Option<usize> {
+        let parts = self.session.parts.lock();
+        let these = parts.iter().filter(|(key, _)| key.matchers == matchers);
+        these.map(|(_, part)| part.series.len()).reduce(usize::saturating_add)
+    }
+
     /// What has to be fetched of which block, each part of a block once.
     fn orders(&self, foreseen: &[Foreseen]) -> Vec<Order> {
         let view = self.store.inner.shared.view();

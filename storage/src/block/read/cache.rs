@@ -85,7 +85,8 @@ pub struct BlockCaches {
 
 #[derive(Debug)]
 struct Shared {
-    entries: Cache<CacheKey, Entry, foldhash::fast::RandomState>,
+    /// Behind a pointer of its own: whoever looks one up counts nothing that all others count too.
+    entries: Cache<CacheKey, Arc<Entry>, foldhash::fast::RandomState>,
     bytes_max: u64,
     share_max: u64,
     hits: [AtomicU64; CacheKind::ALL.len()],
@@ -93,7 +94,7 @@ struct Shared {
     tenants: Mutex<HashMap<String, Arc<Share>>>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Entry {
     value: Arc<dyn Any + Send + Sync>,
     bytes: u32,
@@ -120,8 +121,8 @@ impl BlockCaches {
     pub fn new(bytes_max: u64, tenant_share: f64) -> Self {
         let entries = Cache::builder()
             .max_capacity(bytes_max)
-            .weigher(|_: &CacheKey, entry: &Entry| entry.bytes)
-            .eviction_listener(|_, entry: Entry, _| {
+            .weigher(|_: &CacheKey, entry: &Arc<Entry>| entry.bytes)
+            .eviction_listener(|_, entry: Arc<Entry>, _| {
                 entry.share.bytes.fetch_sub(u64::from(entry.bytes), Ordering::Relaxed);
             })
             .build_with_hasher(foldhash::fast::RandomState::default());
@@ -174,12 +175,17 @@ pub(crate) struct TenantCache {
 
 impl TenantCache {
     pub(crate) fn get<T: Send + Sync + 'static>(&self, key: &CacheKey) -> Option<Arc<T>> {
-        let found = self.shared.entries.get(key).and_then(|entry| entry.value.downcast().ok());
+        let found = self.shared.entries.get(key).and_then(|entry| Arc::clone(&entry.value).downcast().ok());
         let counts = if found.is_some() { &self.shared.hits } else { &self.shared.misses };
         if let Some(count) = counts.get(key.kind as usize) {
             count.fetch_add(1, Ordering::Relaxed);
         }
         found
+    }
+
+    /// Whether it is the same tenant's view of the same caches.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.share, &other.share) && Arc::ptr_eq(&self.shared, &other.shared)
     }
 
     /// How often things of a kind were found, by any tenant.
@@ -200,7 +206,8 @@ impl TenantCache {
             return;
         }
         self.share.bytes.fetch_add(u64::from(bytes), Ordering::Relaxed);
-        self.shared.entries.insert(key, Entry { value, bytes, share: Arc::clone(&self.share) });
+        let entry = Entry { value, bytes, share: Arc::clone(&self.share) };
+        self.shared.entries.insert(key, Arc::new(entry));
         let mut order = self.share.order.lock().unwrap_or_else(PoisonError::into_inner);
         order.push_back(key);
         while order.len() > ENTRIES_PER_TENANT_MAX || self.share.bytes.load(Ordering::Relaxed) > self.shared.share_max {

@@ -23,6 +23,8 @@ pub(crate) struct DeltaCursor {
     last: i64,
     /// Where the next bytes are.
     at: usize,
+    /// Where the current block begins.
+    block_at: usize,
     miniblocks: usize,
     groups_per_miniblock: usize,
     min_delta: i64,
@@ -59,6 +61,7 @@ impl DeltaCursor {
             position: 0,
             last: first,
             at: bytes.len() - cursor.remaining(),
+            block_at: 0,
             miniblocks,
             groups_per_miniblock: values / GROUP,
             min_delta: 0,
@@ -73,15 +76,24 @@ impl DeltaCursor {
     }
 
     /// Goes to the last place before the number `to` from which it can go on, if there is one ahead or `to` is behind.
-    pub(crate) fn approach(&mut self, landmarks: &Landmarks, to: usize) {
-        let passed = landmarks.0.partition_point(|place| place.position as usize <= to);
-        let Some(place) = passed.checked_sub(1).and_then(|last| landmarks.0.get(last)) else { return };
+    pub(crate) fn approach(&mut self, bytes: &[u8], landmarks: &Landmarks, to: usize) -> Result<(), PageError> {
+        let Some(place) = landmarks.before(to) else { return Ok(()) };
         let position = place.position as usize;
         if position <= self.position && self.position <= to {
-            return;
+            return Ok(());
         }
-        (self.position, self.last, self.at) = (position, place.last, place.at as usize);
+        (self.position, self.last, self.at) = (position, place.last, place.block_at as usize);
         (self.miniblock, self.groups_left, self.group_at) = (self.miniblocks, 0, GROUP);
+        // The first number of all is in no block.
+        let values = self.groups_per_miniblock * GROUP;
+        let runs = position.saturating_sub(1) % (self.miniblocks * values) / values;
+        if runs > 0 {
+            self.load_block(bytes)?;
+            let bits: usize = self.widths.iter().take(runs).map(|width| usize::from(*width)).sum();
+            self.at = (self.at + bits * values / 8).min(bytes.len());
+            self.miniblock = runs;
+        }
+        Ok(())
     }
 
     /// How many numbers there are.
@@ -252,12 +264,14 @@ impl DeltaCursor {
         unpack_group(bytes.get(self.packed_at..).unwrap_or_default(), self.width, &mut self.group)
     }
 
-    /// Whether the next number begins a block.
-    fn is_between_blocks(&self) -> bool {
-        self.group_at == GROUP && self.groups_left == 0 && self.miniblock == self.miniblocks
+    /// Where the block with the next number begins; `None` within a run.
+    fn block_of_next(&self) -> Option<usize> {
+        let between = self.group_at == GROUP && self.groups_left == 0;
+        between.then_some(if self.miniblock == self.miniblocks { self.at } else { self.block_at })
     }
 
     fn load_block(&mut self, bytes: &[u8]) -> Result<(), PageError> {
+        self.block_at = self.at;
         let mut cursor = Cursor::new(bytes.get(self.at..).ok_or(ENDS_EARLY)?);
         let length = cursor.remaining();
         self.min_delta = cursor.varint().map(unzigzag).ok_or(ENDS_EARLY)?;
@@ -271,43 +285,53 @@ impl DeltaCursor {
     }
 }
 
-/// Places in a page of packed integers from which a [`DeltaCursor`] can go on: starts of blocks, at least [`APART`] numbers from
-/// each other. With them, a number in the middle is reached without unpacking all before it.
+/// Places in a page of packed integers from which a [`DeltaCursor`] can go on: starts of runs, at least [`APART`] numbers from each
+/// other. With them, a number in the middle is reached without unpacking all before it.
 #[derive(Debug)]
-pub(crate) struct Landmarks(Box<[Landmark]>);
+pub(crate) struct Landmarks {
+    /// Numbers from one to the next; the first one is so many behind the first number.
+    apart: usize,
+    places: Box<[Landmark]>,
+}
 
 #[derive(Debug)]
 struct Landmark {
     /// Numbers before it.
     position: u32,
-    /// Where the block is in the page.
-    at: u32,
+    /// Where its block is in the page: widths of runs are told there.
+    block_at: u32,
     /// The number before it.
     last: i64,
 }
 
-/// Numbers between two landmarks.
-pub(crate) const APART: usize = 256;
+/// Numbers between two landmarks, unless runs are longer.
+pub(crate) const APART: usize = 128;
 
 impl Landmarks {
     /// Goes through a page once.
     pub(crate) fn of(bytes: &[u8]) -> Result<Self, PageError> {
         let mut cursor = DeltaCursor::new(bytes)?;
-        let block = cursor.miniblocks * cursor.groups_per_miniblock * GROUP;
-        let step = APART.div_ceil(block) * block;
+        let run = cursor.groups_per_miniblock * GROUP;
+        let step = APART.div_ceil(run) * run;
         let mut places = Vec::with_capacity(cursor.count / step);
         cursor.skip(bytes, cursor.count.min(1))?;
         while cursor.count - cursor.position > step {
             cursor.skip(bytes, step)?;
-            debug_assert!(cursor.is_between_blocks());
-            let (Ok(position), Ok(at)) = (u32::try_from(cursor.position), u32::try_from(cursor.at)) else { break };
-            places.push(Landmark { position, at, last: cursor.last });
+            let block_at = cursor.block_of_next().and_then(|at| u32::try_from(at).ok());
+            let (Some(block_at), Ok(position)) = (block_at, u32::try_from(cursor.position)) else { break };
+            places.push(Landmark { position, block_at, last: cursor.last });
         }
-        Ok(Self(places.into()))
+        Ok(Self { apart: step, places: places.into() })
+    }
+
+    /// The last one that has no more than so many numbers before it.
+    fn before(&self, numbers: usize) -> Option<&Landmark> {
+        let passed = numbers.checked_sub(1)? / self.apart;
+        self.places.get(passed.min(self.places.len()).checked_sub(1)?)
     }
 
     /// Memory of them.
     pub(crate) fn bytes(&self) -> usize {
-        size_of_val(&*self.0)
+        size_of_val(&*self.places)
     }
 }

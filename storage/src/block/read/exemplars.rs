@@ -31,7 +31,7 @@ impl BlockSeries {
         let mut wanted = Vec::new();
         for index in 0..self.len() {
             for path in [c::TIMESTAMP, c::VALUE, KEYS, VALUES] {
-                want_rows(&files, path, &self.entry(index)?.exemplars, &mut wanted)?;
+                want_rows(&files, path, &self.exemplar_rows(index)?, &mut wanted)?;
             }
         }
         let fetched = fetch::fetch(&self.block.source, CacheKind::Page, wanted, &self.account).await?;
@@ -40,7 +40,7 @@ impl BlockSeries {
         // Series that follow each other share pages: the last one of each column.
         let mut last: [Option<LastPage>; 2] = [None, None];
         for index in 0..self.len() {
-            let rows = self.entry(index)?.exemplars;
+            let rows = self.exemplar_rows(index)?;
             if rows.is_empty() {
                 continue;
             }

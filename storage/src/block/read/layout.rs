@@ -225,9 +225,56 @@ impl ColumnLayout {
         if rows.is_empty() {
             return 0..0;
         }
-        let after = self.pages.partition_point(|page| page.row <= rows.start);
-        let end = self.pages.partition_point(|page| page.row < rows.end);
+        let after = self.first_behind(self.guess(rows.start), |page| page.row > rows.start);
+        let end = self.first_behind(after, |page| page.row >= rows.end);
         after.saturating_sub(1)..end
+    }
+
+    /// About which page has a row: most pages have equally many.
+    fn guess(&self, row: u64) -> usize {
+        let last = self.pages.last().map_or(0, |page| page.row).max(1);
+        let row = u128::from(row.min(last));
+        (row * self.pages.len().saturating_sub(1) as u128 / u128::from(last)) as usize + 1
+    }
+
+    /// The first page that `is_behind` holds of, as it does of all later ones: looked for near a place first.
+    fn first_behind(&self, near: usize, is_behind: impl Fn(&PagePlace) -> bool) -> usize {
+        let is_behind = |at: usize| self.pages.get(at).is_none_or(&is_behind);
+        let (mut low, mut high, mut stride) = (0, self.pages.len(), 1);
+        // Bounds that are twice as far away each time, until the first one is between them.
+        let mut at = near.min(high);
+        if is_behind(at) {
+            high = at;
+            while at > 0 {
+                at = at.saturating_sub(stride);
+                stride *= 2;
+                if !is_behind(at) {
+                    low = at + 1;
+                    break;
+                }
+                high = at;
+            }
+        } else {
+            low = at + 1;
+            while low < high {
+                at += stride;
+                stride *= 2;
+                if is_behind(at) {
+                    high = at.min(high);
+                    break;
+                }
+                low = at + 1;
+            }
+        }
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if is_behind(middle) {
+                high = middle;
+            } else {
+                low = middle + 1;
+            }
+        }
+        low
     }
 }
 
@@ -239,4 +286,36 @@ fn uses_dictionary_only(column: &ColumnChunkMetaData) -> bool {
     let data = |stats: &&PageEncodingStats| matches!(stats.page_type, PageType::DATA_PAGE | PageType::DATA_PAGE_V2);
     let all = |stats: &Vec<PageEncodingStats>| stats.iter().filter(data).all(|stats| in_dictionary(stats.encoding));
     column.page_encoding_stats().is_some_and(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Wherever pages begin, those with some rows are found.
+    #[test]
+    fn pages_are_found_by_rows() {
+        let layout = |starts: &[u64]| ColumnLayout {
+            kind: Type::INT64,
+            compression: Compression::None,
+            definition_max: 0,
+            pages: starts.iter().map(|row| PagePlace { row: *row, offset: 0, bytes: 0, group: 0 }).collect(),
+            bounds: Vec::new(),
+            text_bounds: Vec::new(),
+            groups: Vec::new(),
+        };
+        let even: Vec<u64> = (0..100).map(|page| page * 7).collect();
+        let uneven: Vec<u64> = (0..100).map(|page| page * page).collect();
+        for starts in [&even, &uneven, &vec![0], &vec![0, 1, 2, 9_000], &vec![0, 9_000, 9_001, 9_002]] {
+            let layout = layout(starts);
+            for start in (0..10_100).step_by(3) {
+                for end in [start, start + 1, start + 8, start + 5_000, u64::MAX] {
+                    let first = starts.partition_point(|row| *row <= start).saturating_sub(1);
+                    let last = starts.partition_point(|row| *row < end);
+                    let expected = if start < end { first..last } else { 0..0 };
+                    assert_eq!(layout.pages_of(&(start..end)), expected, "{start}..{end} of {starts:?}");
+                }
+            }
+        }
+    }
 }

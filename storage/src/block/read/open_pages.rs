@@ -17,7 +17,7 @@ use std::sync::{Arc, OnceLock};
 
 /// Pages of whole numbers kept per thread: the columns of a histogram.
 const NUMBERS_KEPT: usize = 40;
-const TIMELINES_KEPT: usize = 4;
+const TIMELINES_KEPT: usize = 16;
 
 /// Object and offset of a page.
 type Place = (u64, u64);
@@ -33,6 +33,8 @@ pub(super) struct OpenPages {
     lists: Option<(Place, Arc<NumberLists>)>,
     /// Memory that is used again from series to series.
     pub(super) values: Vec<f64>,
+    pub(super) newest: Vec<f64>,
+    pub(super) times: Vec<i64>,
     pub(super) ts_rows: Vec<u32>,
     pub(super) absent: Vec<(usize, u64)>,
     /// Of the block that is read.
@@ -46,7 +48,9 @@ thread_local! {
 /// Lends the pages of this thread to a reader of one block, whose decoded timelines are in `cache`.
 pub(super) fn with<T>(cache: &TenantCache, read: impl FnOnce(&mut OpenPages) -> T) -> T {
     OPEN.with_borrow_mut(|open| {
-        open.cache = Some(cache.clone());
+        if !open.cache.as_ref().is_some_and(|before| before.is(cache)) {
+            open.cache = Some(cache.clone());
+        }
         read(open)
     })
 }
@@ -63,8 +67,9 @@ impl OpenPages {
         file: &OpenFile,
         column: &ColumnLayout,
         page: &PagePlace,
-    ) -> Result<&mut DeltaPage, ReadError> {
-        DeltaPage::open(&mut self.mantissa, self.cache.as_ref(), fetched, file, column, page)
+    ) -> Result<OpenDelta<'_>, ReadError> {
+        let cache = self.cache.as_ref();
+        Ok(OpenDelta { page: DeltaPage::open(&mut self.mantissa, cache, fetched, file, column, page)?, cache })
     }
 
     pub(super) fn ts_row_page(
@@ -73,8 +78,9 @@ impl OpenPages {
         file: &OpenFile,
         column: &ColumnLayout,
         page: &PagePlace,
-    ) -> Result<&mut DeltaPage, ReadError> {
-        DeltaPage::open(&mut self.ts_row, self.cache.as_ref(), fetched, file, column, page)
+    ) -> Result<OpenDelta<'_>, ReadError> {
+        let cache = self.cache.as_ref();
+        Ok(OpenDelta { page: DeltaPage::open(&mut self.ts_row, cache, fetched, file, column, page)?, cache })
     }
 
     pub(super) fn raw_page(
@@ -113,9 +119,10 @@ impl OpenPages {
             None => {
                 let bytes = stored(fetched, file, page.offset)?;
                 let decoded = read_data_page(bytes, column.compression, Vec::new()).and_then(|data| {
-                    let mut page = DeltaPage::new(Arc::new(Opened::new(place, data)?), None)?;
+                    let mut page = DeltaPage::new(Arc::new(Opened::new(place, data)?))?;
                     let mut times = Vec::new();
-                    page.read(0..page.page.data.rows, &mut times, |ms| ms)?;
+                    let rows = 0..page.page.data.rows;
+                    OpenDelta { page: &mut page, cache: None }.read(rows, &mut times, |ms| ms)?;
                     Ok(times)
                 });
                 let times = Arc::new(decoded.map_err(|error| error.at(&file.object.key, page.offset))?);
@@ -262,16 +269,25 @@ pub(super) struct DeltaPage {
     page: Arc<Opened>,
     /// `None` when no row has a value.
     cursor: Option<DeltaCursor>,
+}
+
+/// The same, as it is lent.
+#[derive(Debug)]
+pub(super) struct OpenDelta<'a> {
+    page: &'a mut DeltaPage,
     /// Where other threads and later queries find the page.
-    cache: Option<TenantCache>,
+    cache: Option<&'a TenantCache>,
 }
 
 /// A skip of this many numbers is worth going through the page once, and keeping it.
-const FAR: usize = 4 * APART;
+const FAR: usize = 1024;
+
+/// So is reading no more than one of so many numbers.
+const SMALL: usize = 16;
 
 impl DeltaPage {
-    fn new(page: Arc<Opened>, cache: Option<&TenantCache>) -> Result<Self, PageError> {
-        Ok(Self { cursor: page.cursor()?, page, cache: cache.cloned() })
+    fn new(page: Arc<Opened>) -> Result<Self, PageError> {
+        Ok(Self { cursor: page.cursor()?, page })
     }
 
     fn open<'a>(
@@ -294,20 +310,22 @@ impl DeltaPage {
                     data.and_then(|data| Opened::new(place, data)).map(Arc::new)
                 }
             };
-            let opened = opened.and_then(|page| Self::new(page, cache));
+            let opened = opened.and_then(Self::new);
             *slot = Some(opened.map_err(|error| error.at(&file.object.key, page.offset))?);
         }
         slot.as_mut().ok_or_else(|| PageError("the page was lost").at(&file.object.key, page.offset))
     }
+}
 
+impl OpenDelta<'_> {
     /// Whether every row has a value.
     pub(super) fn is_dense(&self) -> bool {
-        matches!(self.page.presence, Presence::All)
+        matches!(self.page.page.presence, Presence::All)
     }
 
     /// Whether a row has a value.
     pub(super) fn has(&self, row: usize) -> bool {
-        self.page.presence.has(row)
+        self.page.page.presence.has(row)
     }
 
     /// Appends the values of some rows as `convert` gives them, those without one left out. Cheapest in ascending order of rows.
@@ -318,18 +336,18 @@ impl DeltaPage {
         into: &mut Vec<T>,
         convert: impl Fn(i64) -> T,
     ) -> Result<(), PageError> {
-        let page = &*self.page;
+        let DeltaPage { page, cursor } = &mut *self.page;
         if rows.end > page.data.rows {
             return Err(PageError("the page has too few rows"));
         }
         let (from, to) = (page.presence.rank(rows.start), page.presence.rank(rows.end));
-        let Some(cursor) = &mut self.cursor else { return Ok(()) };
+        let Some(cursor) = cursor.as_mut().filter(|_| from < to) else { return Ok(()) };
         let far = from.abs_diff(cursor.position());
-        if far >= FAR && page.landmarks.get().is_none() {
-            keep(&self.page, self.cache.as_ref())?;
+        if page.landmarks.get().is_none() && (far >= FAR || (to - from) * SMALL <= cursor.count()) {
+            keep(page, self.cache)?;
         }
         if let Some(landmarks) = page.landmarks.get().filter(|_| far >= APART) {
-            cursor.approach(landmarks, from);
+            cursor.approach(&page.data.values, landmarks, from)?;
         }
         if cursor.position() > from {
             *cursor = DeltaCursor::new(&page.data.values)?;

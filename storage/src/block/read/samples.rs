@@ -7,7 +7,7 @@ use super::block::OpenFile;
 use super::error::{PageError, ReadError};
 use super::fetch::Fetched;
 use super::layout::{ColumnLayout, PagePlace};
-use super::open_pages::{self, DeltaPage, OpenPages};
+use super::open_pages::{self, OpenDelta, OpenPages};
 use super::selection::{BlockPages, BlockSeries};
 use super::series_file::Entry;
 use crate::block::schema::column;
@@ -60,7 +60,7 @@ impl BlockSeries {
         into: &mut SampleColumns,
     ) -> Result<Option<u64>, ReadError> {
         into.clear();
-        open_pages::with(&self.block.source.cache, |open| self.read_floats(pages, index, range, into, false, open))
+        open_pages::with(&self.block.source.cache, |open| self.read_floats(pages, index, range, into, open))
     }
 
     /// The newest sample of one series with `after_ms < t <= until_ms`, stale marker included.
@@ -68,12 +68,29 @@ impl BlockSeries {
     /// # Errors
     /// A page is damaged, or was not fetched.
     pub fn latest(&self, pages: &BlockPages, index: usize, range: TimeRange) -> Result<Option<Sample>, ReadError> {
-        let mut into = SampleColumns::default();
+        let entry = self.entry(index)?;
         open_pages::with(&self.block.source.cache, |open| {
-            self.read_floats(pages, index, range, &mut into, true, open)
-        })?;
-        let newest = into.timestamps_ms.last().zip(into.values.last());
-        Ok(newest.map(|(timestamp_ms, value)| Sample { timestamp_ms: *timestamp_ms, value: *value }))
+            let (mut times, mut newest) = (std::mem::take(&mut open.times), std::mem::take(&mut open.newest));
+            times.clear();
+            newest.clear();
+            let found = self.float_times(pages, &entry, range, &mut times, open)?;
+            if let Some((rows, _)) = &found {
+                let last = rows.end.saturating_sub(1).max(rows.start)..rows.end;
+                read_values(&self.samples, &pages.fetched, &entry, last, &mut newest, open)?;
+            }
+            let sample = times.last().zip(newest.last());
+            let sample = sample.map(|(timestamp_ms, value)| Sample { timestamp_ms: *timestamp_ms, value: *value });
+            if sample.is_none() && found.is_some() {
+                return Err(self.too_few_samples());
+            }
+            (open.times, open.newest) = (times, newest);
+            Ok(sample)
+        })
+    }
+
+    fn too_few_samples(&self) -> ReadError {
+        let key = self.samples.first().map_or("", |file| &file.object.key);
+        PageError("a series has fewer samples than its row says").at(key, 0)
     }
 
     fn read_floats(
@@ -82,20 +99,14 @@ impl BlockSeries {
         index: usize,
         range: TimeRange,
         into: &mut SampleColumns,
-        last_only: bool,
         open: &mut OpenPages,
     ) -> Result<Option<u64>, ReadError> {
         let entry = self.entry(index)?;
         let found = self.float_times(pages, &entry, range, &mut into.timestamps_ms, open)?;
-        let Some((mut rows, token)) = found else { return Ok(None) };
-        if last_only {
-            rows.start = rows.end.saturating_sub(1).max(rows.start);
-            into.timestamps_ms.drain(..into.timestamps_ms.len().saturating_sub(1));
-        }
+        let Some((rows, token)) = found else { return Ok(None) };
         read_values(&self.samples, &pages.fetched, &entry, rows, &mut into.values, open)?;
         if into.values.len() != into.timestamps_ms.len() {
-            let key = self.samples.first().map_or("", |file| &file.object.key);
-            return Err(PageError("a series has fewer samples than its row says").at(key, 0));
+            return Err(self.too_few_samples());
         }
         Ok(Some(token))
     }
@@ -125,14 +136,14 @@ impl BlockSeries {
                 let step = entry.step_ms as i64;
                 let count = rows.end - rows.start;
                 into.extend((0..count as i64).map(|n| first.wrapping_add(n.wrapping_mul(step))));
-                Ok((count > 0).then(|| (rows, token_of(&[0, first as u64, entry.step_ms, count]))))
+                Ok((count > 0).then(|| (rows, token_of([0, first as u64, entry.step_ms, count]))))
             }
             Times::AllRows => {
                 let Some(found) = self.timeline_rows(&pages.fetched, entry, range, Some(into), open)? else {
                     return Ok(None);
                 };
                 let timelines = self.timelines.first().map_or(0, |file| file.object.id);
-                let token = token_of(&[1, timelines, found.start, found.end - found.start]);
+                let token = token_of([1, timelines, found.start, found.end - found.start]);
                 Ok(Some((entry.samples_of(&found), token)))
             }
             Times::Gaps => self.times_with_gaps(pages, entry, range, into, open),
@@ -152,7 +163,7 @@ impl BlockSeries {
         let mut ts_rows = std::mem::take(&mut open.ts_rows);
         ts_rows.clear();
         for_each_part(&self.samples, column::TS_ROW, samples.clone(), |file, column, place, part| {
-            let page = open.ts_row_page(&pages.fetched, file, column, place)?;
+            let mut page = open.ts_row_page(&pages.fetched, file, column, place)?;
             page.read(part, &mut ts_rows, |row| row as u32).map_err(|error| error.at(&file.object.key, place.offset))
         })?;
         let before = |end: u64| ts_rows.partition_point(|row| u64::from(*row) < end);
@@ -161,10 +172,10 @@ impl BlockSeries {
         let found = self.times_of_rows(pages, inner, range, into, open)?;
         let timelines = self.timelines.first().map_or(0, |file| file.object.id);
         let found = found.map(|found| {
-            let mut parts = vec![2, timelines];
-            parts.extend(inner.get(found.clone()).unwrap_or_default().iter().map(|row| u64::from(*row)));
+            let rows = inner.get(found.clone()).unwrap_or_default().iter().map(|row| u64::from(*row));
+            let parts: Vec<u8> = [2, timelines].into_iter().chain(rows).flat_map(u64::to_le_bytes).collect();
             let start = samples.start + from as u64;
-            (start + found.start as u64..start + found.end as u64, token_of(&parts))
+            (start + found.start as u64..start + found.end as u64, xxh3_64(&parts))
         });
         open.ts_rows = ts_rows;
         Ok(found)
@@ -278,8 +289,11 @@ impl Entry {
     }
 }
 
-fn token_of(parts: &[u64]) -> u64 {
-    let bytes: Vec<u8> = parts.iter().flat_map(|part| part.to_le_bytes()).collect();
+fn token_of(parts: [u64; 4]) -> u64 {
+    let mut bytes = [0; 32];
+    for (into, part) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(parts) {
+        *into = part.to_le_bytes();
+    }
     xxh3_64(&bytes)
 }
 
@@ -341,7 +355,7 @@ impl Divide {
     }
 
     /// Appends the values of some rows of a page, those without a mantissa left out.
-    fn read(self, page: &mut DeltaPage, rows: Range<usize>, into: &mut Vec<f64>) -> Result<(), PageError> {
+    fn read(self, page: &mut OpenDelta<'_>, rows: Range<usize>, into: &mut Vec<f64>) -> Result<(), PageError> {
         match self {
             Self::NotAtAll => page.read(rows, into, |mantissa| mantissa as f64),
             Self::Times(reciprocal) => page.read(rows, into, |mantissa| mantissa as f64 * reciprocal),
@@ -366,14 +380,14 @@ fn read_values(
     into.reserve((rows.end - rows.start) as usize);
     let (mut present, mut dense) = (std::mem::take(&mut open.values), true);
     for_each_part(files, column::MANTISSA, rows.clone(), |file, column, place, part| {
-        let page = open.mantissa_page(fetched, file, column, place)?;
+        let mut page = open.mantissa_page(fetched, file, column, place)?;
         let at = |error: PageError| error.at(&file.object.key, place.offset);
         if page.is_dense() {
-            return divide.read(page, part, into).map_err(at);
+            return divide.read(&mut page, part, into).map_err(at);
         }
         present.clear();
         dense = false;
-        divide.read(page, part.clone(), &mut present).map_err(at)?;
+        divide.read(&mut page, part.clone(), &mut present).map_err(at)?;
         let mut present = present.iter();
         for row in part {
             match page.has(row).then(|| present.next()).flatten() {
@@ -401,7 +415,7 @@ fn read_values(
             Ok(())
         })?;
     }
-    if entry.raw_count > 0 && !dense {
+    if entry.has_raw && !dense {
         fill_raw(files, fetched, &absent, into, open)?;
     }
     open.absent = absent;

@@ -2,24 +2,23 @@
 
 use super::block::{Block, Inner, OpenFile, label_path};
 use super::cache::CacheKind;
-use super::column::ABSENT;
 use super::columns::{Column, TextPage};
 use super::error::ReadError;
 use super::fetch::{self, Fetched, Object, Wanted};
+use super::labels::BlockLabels;
 use super::open_pages;
-use super::overflow::Overflow;
 use super::rows::RowRanges;
 use super::samples::{Times, for_each_page, plan};
-use super::series_file::{Entry, NumberColumns, SeriesFile};
+use super::series_file::{Entry, NumberColumns, SeriesFile, Spot, fill};
 use crate::account::{Account, Held};
 use crate::append::LabelHash;
 use crate::block::schema::column;
 use crate::select::TimeRange;
 use futures::future::try_join;
-use model::labels::{Labels, METRIC_NAME};
+use model::labels::METRIC_NAME;
 use model::metadata::MetricType;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Selected series, addressed by index; any thread may read any of them at any time, once their samples were fetched.
 #[derive(Debug)]
@@ -33,6 +32,8 @@ pub struct BlockSeries {
     _held: Held,
     series: SeriesFile,
     numbers: NumberColumns,
+    /// Of all selected series, once somebody asked.
+    spots: OnceLock<Box<[Spot]>>,
     pub(super) samples: Vec<OpenFile>,
     pub(super) timelines: Vec<OpenFile>,
 }
@@ -64,8 +65,8 @@ impl BlockSeries {
         ranges: RowRanges,
     ) -> Result<Self, ReadError> {
         let Block { inner, account } = block;
-        // Row, and hash and place in what it becomes part of.
-        let held = account.hold(ranges.count() * 32)?;
+        // Row and spot, and hash and place in what it becomes part of.
+        let held = account.hold(ranges.count() * (32 + size_of::<Spot>()))?;
         let (paths, others) = (NumberColumns::paths(), inner.series_columns());
         let series = inner.keep_columns(series, paths, others, &ranges, account).await?;
         let columns = inner.with_columns(&series, NumberColumns::paths(), &ranges, account).await?;
@@ -76,6 +77,7 @@ impl BlockSeries {
             ranges,
             _held: held,
             numbers: NumberColumns::new(&columns)?,
+            spots: OnceLock::new(),
             series,
             samples,
             timelines,
@@ -109,11 +111,10 @@ impl BlockSeries {
         let columns = self.block.with_columns(&self.series, halves, &self.ranges, &self.account).await?;
         let low: Column<super::column::Numbers> = columns.column(column::FINGERPRINT)?;
         let high: Column<super::column::Numbers> = columns.column(column::FINGERPRINT_HIGH)?;
-        let hash = |row: &u32| {
-            let (low, high) = (low.number(*row)?.unwrap_or(0), high.number(*row)?.unwrap_or(0));
-            Ok(LabelHash(u128::from(high) << 64 | u128::from(low)))
-        };
-        self.rows.iter().map(hash).collect()
+        let mut hashes = vec![0u128; self.rows.len()];
+        fill(&high, &self.ranges, &mut hashes, |hash, high| *hash = u128::from(high.unwrap_or(0)) << 64)?;
+        fill(&low, &self.ranges, &mut hashes, |hash, low| *hash |= u128::from(low.unwrap_or(0)))?;
+        Ok(hashes.into_iter().map(LabelHash).collect())
     }
 
     /// The labels of the selected series: all of them, or only `names`.
@@ -163,7 +164,7 @@ impl BlockSeries {
     /// # Errors
     /// The block cannot be read.
     pub fn has_histograms(&self, index: usize) -> Result<bool, ReadError> {
-        Ok(self.block.meta.histograms > 0 && !self.entry(index)?.histograms.is_empty())
+        Ok(self.block.meta.histograms > 0 && !self.numbers.histograms(self.row(index))?.0.is_empty())
     }
 
     /// Whether a series has start timestamps of float samples, or histograms, which may have some.
@@ -180,12 +181,33 @@ impl BlockSeries {
     /// # Errors
     /// The block cannot be read.
     pub fn time_range_ms(&self, index: usize) -> Result<Option<(i64, i64)>, ReadError> {
-        let entry = self.entry(index)?;
-        Ok((entry.min_ms <= entry.max_ms).then_some((entry.min_ms, entry.max_ms)))
+        let (min_ms, max_ms) = self.spot(index)?.times_ms();
+        Ok((min_ms <= max_ms).then_some((min_ms, max_ms)))
     }
 
     pub(super) fn entry(&self, index: usize) -> Result<Entry, ReadError> {
-        self.numbers.entry(self.row(index))
+        let mut entry = self.spot(index)?.entry();
+        if self.block.meta.histograms > 0 {
+            (entry.histograms, entry.buckets) = self.numbers.histograms(self.row(index))?;
+        }
+        Ok(entry)
+    }
+
+    /// Rows of exemplars of a series.
+    pub(super) fn exemplar_rows(&self, index: usize) -> Result<Range<u64>, ReadError> {
+        self.numbers.exemplars(self.row(index))
+    }
+
+    fn spot(&self, index: usize) -> Result<&Spot, ReadError> {
+        let spots = match self.spots.get() {
+            Some(spots) => spots,
+            None => {
+                let read = self.numbers.spots(&self.ranges)?;
+                self.spots.get_or_init(|| read)
+            }
+        };
+        let missing = || ReadError::unreadable(&self.block.series.object.key, "a series was not selected");
+        spots.get(index).ok_or_else(missing)
     }
 
     /// Fetches what reading some series in a range takes: as much as is not cached, in one round trip for floats (two where
@@ -218,21 +240,24 @@ impl BlockSeries {
     /// Fetches samples and their timelines: at once, or the timelines first where that saves pages of samples.
     async fn fetch_floats(&self, entries: &[Entry], range: TimeRange, what: What) -> Result<Fetched, ReadError> {
         let source = &self.block.source;
-        let mut wanted = self.wanted_samples(entries, what, |entry| Ok(plan(entry, range).1))?;
         let timelines = self.wanted_timelines(entries, range)?;
         let is_cut = |entry: &Entry| entry.min_ms <= range.after_ms || entry.max_ms > range.until_ms;
-        let about = |entry: &Entry| match plan(entry, range) {
-            (Times::Steps, rows) => Ok(rows),
-            _ => Ok(entry.samples_about(range)),
-        };
-        let mut saved = 0;
-        if !timelines.is_empty() && entries.iter().any(is_cut) {
-            saved = fetch::bytes(&wanted).saturating_sub(fetch::bytes(&self.wanted_samples(entries, what, about)?));
-        }
-        let worth_it = saved >= ROUND_TRIP_BYTES || saved > 0 && fetch::is_cached(source, CacheKind::Page, &timelines);
-        if !worth_it {
-            wanted.extend(timelines);
-            return fetch::fetch(source, CacheKind::Page, wanted, &self.account).await;
+        let cut = !timelines.is_empty() && entries.iter().any(is_cut);
+        // Timelines that are here tell exactly which pages of samples are needed.
+        if !cut || !fetch::is_cached(source, CacheKind::Page, &timelines) {
+            let mut wanted = self.wanted_samples(entries, what, |entry| Ok(plan(entry, range).1))?;
+            let about = |entry: &Entry| match plan(entry, range) {
+                (Times::Steps, rows) => Ok(rows),
+                _ => Ok(entry.samples_about(range)),
+            };
+            let mut saved = 0;
+            if cut {
+                saved = fetch::bytes(&wanted).saturating_sub(fetch::bytes(&self.wanted_samples(entries, what, about)?));
+            }
+            if saved < ROUND_TRIP_BYTES {
+                wanted.extend(timelines);
+                return fetch::fetch(source, CacheKind::Page, wanted, &self.account).await;
+            }
         }
         let mut fetched = fetch::fetch(source, CacheKind::Page, timelines, &self.account).await?;
         let wanted = open_pages::with(&source.cache, |open| {
@@ -276,7 +301,7 @@ impl BlockSeries {
                 want(column::TS_ROW)?;
             }
             want(column::MANTISSA)?;
-            if entry.raw_count > 0 {
+            if entry.has_raw {
                 want(column::RAW)?;
             }
             if entry.divisor.is_none() {
@@ -348,103 +373,5 @@ impl BlockPages {
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.fetched.bytes()
-    }
-}
-
-/// Labels of selected series.
-#[derive(Debug)]
-pub struct BlockLabels {
-    rows: Vec<u32>,
-    /// In ascending order of names.
-    columns: Vec<(String, Column<TextPage>)>,
-    overflow: Option<Arc<Overflow>>,
-}
-
-impl BlockLabels {
-    /// All that were asked for of the labels of one series; without restriction, its labels.
-    ///
-    /// # Errors
-    /// The block is damaged.
-    pub fn of(&self, index: usize) -> Result<Labels, ReadError> {
-        self.collect(index, |_| true)
-    }
-
-    /// Those of the labels that are among `names` (sorted).
-    ///
-    /// # Errors
-    /// The block is damaged.
-    pub fn among(&self, index: usize, names: &[&str]) -> Result<Labels, ReadError> {
-        self.collect(index, |name| names.binary_search(&name).is_ok())
-    }
-
-    fn collect(&self, index: usize, keep: impl Fn(&str) -> bool) -> Result<Labels, ReadError> {
-        let row = self.row(index);
-        let mut pairs: Vec<(&str, &str)> = Vec::with_capacity(self.columns.len());
-        for (name, column) in self.columns.iter().filter(|(name, _)| keep(name)) {
-            let value = column.text(row)?;
-            if !value.is_empty() {
-                pairs.push((name, value));
-            }
-        }
-        if let Some(overflow) = &self.overflow {
-            pairs.extend(overflow.labels(row).filter(|(name, _)| keep(name)));
-            pairs.sort_unstable();
-        }
-        Ok(Labels::from_sorted(pairs))
-    }
-
-    fn row(&self, index: usize) -> u32 {
-        self.rows.get(index).copied().unwrap_or(u32::MAX)
-    }
-
-    /// The value of one label, empty when it is absent.
-    ///
-    /// # Errors
-    /// The block is damaged.
-    pub fn value(&self, index: usize, name: &str) -> Result<&str, ReadError> {
-        let row = self.row(index);
-        if let Some((_, column)) = self.columns.iter().find(|(other, _)| other == name) {
-            return column.text(row);
-        }
-        let mut labels = self.overflow.iter().flat_map(|overflow| overflow.labels(row));
-        Ok(labels.find(|(other, _)| *other == name).map_or("", |(_, value)| value))
-    }
-
-    /// Appends a number for each of the `names`, and one before them: within one block, equal numbers mean equal values, and the
-    /// first is below 65,536. Returns whether it could tell: only names that were asked for have numbers, and values that no
-    /// dictionary of a row group has do not.
-    ///
-    /// # Errors
-    /// The block is damaged.
-    pub fn numbers(&self, index: usize, names: &[&str], into: &mut Vec<u32>) -> Result<bool, ReadError> {
-        let (row, start) = (self.row(index), into.len());
-        // Row groups number their values; the map of a block numbers its own.
-        let mut group = None;
-        let none = |into: &mut Vec<u32>| {
-            into.truncate(start);
-            false
-        };
-        into.push(0);
-        for name in names {
-            let found = self.columns.binary_search_by(|(other, _)| other.as_str().cmp(name));
-            let number = match found.ok().and_then(|at| self.columns.get(at)) {
-                Some((_, column)) => {
-                    let (page, at) = column.page_of(row)?;
-                    match page.ids.get(at) {
-                        ABSENT => ABSENT,
-                        id if page.dictionary_number == *group.get_or_insert(page.dictionary_number) => id,
-                        _ => return Ok(none(into)),
-                    }
-                }
-                None => self.overflow.as_ref().and_then(|overflow| overflow.value_number(row, name)).unwrap_or(ABSENT),
-            };
-            into.push(number);
-        }
-        match (group, into.get_mut(start)) {
-            (Some(group), Some(first)) if group <= u16::MAX.into() => *first = group,
-            (Some(_), _) => return Ok(none(into)),
-            (None, _) => {}
-        }
-        Ok(true)
     }
 }

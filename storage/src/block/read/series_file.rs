@@ -73,11 +73,11 @@ pub(super) struct NumberColumns {
     columns: [Column<Numbers>; NUMBERS.len()],
 }
 
-const NUMBERS: [&str; 17] = [
+const NUMBERS: [&str; 16] = [
+    // Of float samples.
     column::ROW_START,
     column::ROW_COUNT,
     column::RAW_COUNT,
-    column::STALE_COUNT,
     column::HAS_STARTS,
     column::TS_ROW_FIRST,
     column::TS_ROW_LAST,
@@ -85,6 +85,7 @@ const NUMBERS: [&str; 17] = [
     column::STEP_MS,
     column::MIN_TS,
     column::MAX_TS,
+    // Of what few series have.
     column::HISTOGRAM_START,
     column::HISTOGRAM_COUNT,
     column::BUCKET_START,
@@ -93,12 +94,63 @@ const NUMBERS: [&str; 17] = [
     column::EXEMPLAR_COUNT,
 ];
 
+/// Where the float samples of one series are.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Spot {
+    start: u64,
+    count: u32,
+    has_raw: bool,
+    has_starts: bool,
+    has_divisor: bool,
+    has_times: bool,
+    ts_rows: (u64, u64),
+    divisor: f64,
+    step_ms: u64,
+    min_ms: i64,
+    max_ms: i64,
+}
+
+impl Spot {
+    const NONE: Self = Self {
+        start: 0,
+        count: 0,
+        has_raw: false,
+        has_starts: false,
+        has_divisor: false,
+        has_times: true,
+        ts_rows: (0, 0),
+        divisor: 0.0,
+        step_ms: 0,
+        min_ms: i64::MAX,
+        max_ms: i64::MIN,
+    };
+
+    pub(super) fn entry(&self) -> Entry {
+        Entry {
+            rows: self.start..self.start.saturating_add(self.count.into()),
+            has_raw: self.has_raw,
+            has_starts: self.has_starts,
+            ts_rows: self.has_times.then_some(self.ts_rows),
+            divisor: self.has_divisor.then_some(self.divisor),
+            step_ms: self.step_ms,
+            min_ms: self.min_ms,
+            max_ms: self.max_ms,
+            histograms: 0..0,
+            buckets: 0..0,
+        }
+    }
+
+    pub(super) fn times_ms(&self) -> (i64, i64) {
+        (self.min_ms, self.max_ms)
+    }
+}
+
 /// Where the samples of one series are.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Entry {
     pub(super) rows: Range<u64>,
-    pub(super) raw_count: u64,
-    pub(super) stale_count: u64,
+    /// Whether some values have no mantissa.
+    pub(super) has_raw: bool,
     pub(super) has_starts: bool,
     /// Rows of the first and the last float sample in the timelines file.
     pub(super) ts_rows: Option<(u64, u64)>,
@@ -110,7 +162,6 @@ pub(super) struct Entry {
     pub(super) max_ms: i64,
     pub(super) histograms: Range<u64>,
     pub(super) buckets: Range<u64>,
-    pub(super) exemplars: Range<u64>,
 }
 
 impl NumberColumns {
@@ -124,30 +175,78 @@ impl NumberColumns {
         Ok(Self { columns: columns.try_into().map_err(missing)? })
     }
 
-    pub(super) fn entry(&self, row: u32) -> Result<Entry, ReadError> {
-        let mut numbers = [None; NUMBERS.len()];
-        for (number, column) in numbers.iter_mut().zip(&self.columns) {
-            *number = column.number(row)?;
-        }
-        let [start, count, raw, stale, starts, ts_first, ts_last, divisor, step, min, max, rest @ ..] = numbers;
-        let range = |start: Option<u64>, count: Option<u64>| {
-            let start = start.unwrap_or(0);
-            start..start.saturating_add(count.unwrap_or(0))
-        };
-        let [histogram, histograms, bucket, buckets, exemplar, exemplars] = rest;
-        Ok(Entry {
-            rows: range(start, count),
-            raw_count: raw.unwrap_or(0),
-            stale_count: stale.unwrap_or(0),
-            has_starts: starts == Some(1),
-            ts_rows: ts_first.zip(ts_last),
-            divisor: divisor.map(f64::from_bits),
-            step_ms: step.unwrap_or(0),
-            min_ms: min.map_or(i64::MAX, |ms| ms as i64),
-            max_ms: max.map_or(i64::MIN, |ms| ms as i64),
-            histograms: range(histogram, histograms),
-            buckets: range(bucket, buckets),
-            exemplars: range(exemplar, exemplars),
-        })
+    /// Where the float samples of some series are, column by column.
+    pub(super) fn spots(&self, rows: &RowRanges) -> Result<Box<[Spot]>, ReadError> {
+        let mut spots = vec![Spot::NONE; rows.count()];
+        let [start, count, raw, starts, ts_first, ts_last, divisor, step, min, max, ..] = &self.columns;
+        fill(start, rows, &mut spots, |spot, start| spot.start = start.unwrap_or(0))?;
+        let short = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
+        fill(count, rows, &mut spots, |spot, count| spot.count = short(count.unwrap_or(0)))?;
+        fill(raw, rows, &mut spots, |spot, count| spot.has_raw = count.unwrap_or(0) > 0)?;
+        fill(starts, rows, &mut spots, |spot, has| spot.has_starts = has == Some(1))?;
+        fill(ts_first, rows, &mut spots, |spot, row| match row {
+            Some(row) => spot.ts_rows.0 = row,
+            None => spot.has_times = false,
+        })?;
+        fill(ts_last, rows, &mut spots, |spot, row| match row {
+            Some(row) => spot.ts_rows.1 = row,
+            None => spot.has_times = false,
+        })?;
+        fill(divisor, rows, &mut spots, |spot, divisor| {
+            (spot.has_divisor, spot.divisor) = (divisor.is_some(), f64::from_bits(divisor.unwrap_or(0)));
+        })?;
+        fill(step, rows, &mut spots, |spot, ms| spot.step_ms = ms.unwrap_or(0))?;
+        fill(min, rows, &mut spots, |spot, ms| spot.min_ms = ms.map_or(i64::MAX, |ms| ms as i64))?;
+        fill(max, rows, &mut spots, |spot, ms| spot.max_ms = ms.map_or(i64::MIN, |ms| ms as i64))?;
+        Ok(spots.into())
     }
+
+    /// Rows of histograms and of buckets of one series.
+    pub(super) fn histograms(&self, row: u32) -> Result<(Range<u64>, Range<u64>), ReadError> {
+        let [.., histogram, histograms, bucket, buckets, _, _] = &self.columns;
+        Ok((range(histogram, histograms, row)?, range(bucket, buckets, row)?))
+    }
+
+    /// Rows of exemplars of one series.
+    pub(super) fn exemplars(&self, row: u32) -> Result<Range<u64>, ReadError> {
+        let [.., exemplar, exemplars] = &self.columns;
+        range(exemplar, exemplars, row)
+    }
+}
+
+fn range(start: &Column<Numbers>, count: &Column<Numbers>, row: u32) -> Result<Range<u64>, ReadError> {
+    let start = start.number(row)?.unwrap_or(0);
+    Ok(start..start.saturating_add(count.number(row)?.unwrap_or(0)))
+}
+
+/// Hands what some rows of a column have to one of `into` each.
+pub(super) fn fill<T>(
+    column: &Column<Numbers>,
+    rows: &RowRanges,
+    into: &mut [T],
+    mut take: impl FnMut(&mut T, Option<u64>),
+) -> Result<(), ReadError> {
+    let mut into = into.iter_mut();
+    let (pages, mut number) = (&column.layout.pages, 0);
+    for range in rows.ranges() {
+        let mut row = range.start;
+        while row < range.end {
+            while pages.get(number + 1).is_some_and(|next| next.row <= u64::from(row)) {
+                number += 1;
+            }
+            let end = pages.get(number + 1).map_or(range.end, |next| range.end.min(next.row as u32));
+            let (page, first) = column.page(number)?;
+            let part = row.saturating_sub(first) as usize..end.saturating_sub(first) as usize;
+            // Exactly so many, even if the page has fewer.
+            let mut these = into.by_ref().take(part.len());
+            page.for_each(part, |value| {
+                if let Some(one) = these.next() {
+                    take(one, value);
+                }
+            });
+            these.for_each(|one| take(one, None));
+            row = end;
+        }
+    }
+    Ok(())
 }

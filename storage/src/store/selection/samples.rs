@@ -18,6 +18,16 @@ impl Merged {
         let range = self.tiers.unexpired(range);
         let (head, blocks) = self.places(index);
         let mut token = Token::default();
+        if let (None, [(number, row)]) = (head, blocks) {
+            if !self.block(*number).may_hold(range) {
+                return Ok(None);
+            }
+            let pages = self.pages_of(*number, range)?;
+            let part = self.block(*number).read(pages, *row as usize, range, into)?;
+            token.add(1 + u64::from(*number), part, into.is_empty());
+            let whole = self.hidden.get(&(index as u32)).is_none_or(|hidden| remove_hidden(hidden, into));
+            return Ok(token.finish().filter(|_| whole));
+        }
         let mut merge = Merge::default();
         let mut scratch = SampleColumns::default();
         for (number, row) in blocks.iter().filter(|(number, _)| self.block(*number).may_hold(range)) {

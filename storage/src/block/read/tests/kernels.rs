@@ -246,7 +246,7 @@ proptest! {
         let mut cursor = DeltaCursor::new(&page.values).unwrap();
         for (from, count) in reads {
             let from = from % numbers.len();
-            cursor.approach(&landmarks, from);
+            cursor.approach(&page.values, &landmarks, from).unwrap();
             if cursor.position() > from {
                 prop_assert!(from <= APART, "no landmark before {}", from);
                 cursor = DeltaCursor::new(&page.values).unwrap();
