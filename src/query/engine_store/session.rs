@@ -44,7 +44,7 @@ impl SeriesSource for QuerySession {
     }
 
     fn series_bound(&self, matchers: &[Matcher], after_ms: i64) -> usize {
-        self.store.series_bound(matchers, after_ms)
+        series_bound(&self.session, &self.store, matchers, after_ms)
     }
 
     fn select(&self, request: &SelectRequest<'_>) -> Result<Box<dyn SeriesSet>, SourceError> {
@@ -77,7 +77,7 @@ impl SeriesSource for Viewed {
     }
 
     fn series_bound(&self, matchers: &[Matcher], after_ms: i64) -> usize {
-        self.store.series_bound(matchers, after_ms)
+        series_bound(&self.session, &self.store, matchers, after_ms)
     }
 
     fn select(&self, request: &SelectRequest<'_>) -> Result<Box<dyn SeriesSet>, SourceError> {
@@ -105,6 +105,14 @@ fn select_with_buckets(
 ) -> Result<Box<dyn SeriesSet>, SourceError> {
     let SelectRequest { matchers, after_ms, until_ms, series_max } = *request;
     selected(view.select_with_buckets(matchers, TimeRange { after_ms, until_ms }, series_max, buckets))
+}
+
+/// What was got ready of blocks is known exactly.
+fn series_bound(session: &StoreSession, store: &EngineStore, matchers: &[Matcher], after_ms: i64) -> usize {
+    match session.prepared_series(matchers).filter(|_| store.may_wait(after_ms)) {
+        Some(in_blocks) => store.store.engine().head().series_bound(matchers).saturating_add(in_blocks),
+        None => store.series_bound(matchers, after_ms),
+    }
 }
 
 fn prepare(session: &StoreSession, selections: &[Foreseen]) -> Option<Fetching> {
