@@ -166,7 +166,7 @@ pub struct Charged<D> {
 impl<D: Document> Charged<D> {
     /// Keeps `account` with the document.
     pub fn new(document: D, account: Arc<Budget>) -> Self {
-        Self { document, account: account }
+        Self { document, account }
     }
 }
 
