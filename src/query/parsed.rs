@@ -126,7 +126,7 @@ mod tests {
     #[test]
     fn regular_expressions_and_what_takes_up_much_are_not_kept() {
         let parsed = ParsedQueries::with_generation_bytes(100_000);
-        let long = vec!["up"; 500].join(" + ");
+        let long = ["up"; 500].join(" + ");
         for text in ["up{job=~\"a.*\"}", &long] {
             parsed.keep(text, &expr(text));
             assert_eq!(parsed.get(text), None);

@@ -122,8 +122,8 @@ async fn parts_wait_for_the_client() {
     let total = whole(matrix(3000, 200)).len();
     let first = rest.divide().unwrap();
     let series = Arc::new(());
-    let watched = Watched { inner: Some(rest), _alive: Arc::clone(&series) };
-    let mut body = body(&pool, Watched { inner: Some(first), _alive: Arc::clone(&series) }, watched, Packing::Plain);
+    let watched = Watched { inner: Some(rest), alive: Arc::clone(&series) };
+    let mut body = body(&pool, Watched { inner: Some(first), alive: Arc::clone(&series) }, watched, Packing::Plain);
     let read = body.frame().await.unwrap().unwrap().into_data().unwrap().len();
     assert!(read * 10 < total);
     // The rest of the document, and what is being written or waits: two threads' worth of it and one.
@@ -138,7 +138,7 @@ async fn parts_wait_for_the_client() {
 /// A document whose parts can be counted.
 struct Watched {
     inner: Option<Framed<ResultDocument>>,
-    _alive: Arc<()>,
+    alive: Arc<()>,
 }
 
 impl Document for Watched {
@@ -150,6 +150,6 @@ impl Document for Watched {
 impl Divisible for Watched {
     fn divide(&mut self) -> Option<Self> {
         let part = self.inner.as_mut()?.divide()?;
-        Some(Self { inner: Some(part), _alive: Arc::clone(&self._alive) })
+        Some(Self { inner: Some(part), alive: Arc::clone(&self.alive) })
     }
 }
