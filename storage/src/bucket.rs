@@ -229,7 +229,9 @@ impl Bucket {
             Some(ObjectInfo { key, bytes: object.size, modified_ms })
         };
         let mut found: Vec<_> = found.into_inner().into_iter().filter_map(info).collect();
-        found.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        found.sort_by(|a, b| a.key.cmp(&b.key));
+        // Not every service begins a list where it is asked to.
+        found.dedup_by(|a, b| a.key == b.key);
         Ok(found)
     }
 

@@ -1,6 +1,7 @@
 //! What can go wrong with a store, and what a caller can do about it.
 
 use super::Operation;
+use super::store::NotLetIn;
 use crate::error::ErrorKind;
 use bytes::Bytes;
 use object_store::client::HttpError;
@@ -189,26 +190,33 @@ fn class_of(error: &object_store::Error) -> Class {
         Error::NotFound { .. } => Class::NotFound,
         Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => Class::Denied,
         Error::JoinError { .. } => Class::Retryable,
-        Error::Generic { source, .. } if is_transient(source.as_ref()) => Class::Retryable,
+        Error::Generic { source, .. } => class_of_cause(source.as_ref()),
         _ => Class::Refused,
     }
 }
 
 /// Whether the cause may be gone in a moment: an [`HttpError`] (answers of overloaded servers were turned into one by
-/// our connector), or an error of the system that says so.
-fn is_transient(error: &(dyn std::error::Error + 'static)) -> bool {
+/// our connector, but so were denials), or an error of the system that says so.
+fn class_of_cause(error: &(dyn std::error::Error + 'static)) -> Class {
     let mut cause = Some(error);
+    let mut class = Class::Refused;
     while let Some(error) = cause {
-        if error.is::<HttpError>() {
-            return true;
+        if error.is::<NotLetIn>() {
+            return Class::Denied;
         }
-        if let Some(error) = error.downcast_ref::<io::Error>() {
-            return matches!(
-                error.kind(),
-                io::ErrorKind::Interrupted | io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock
-            ) || matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE));
+        if error.is::<HttpError>() {
+            class = Class::Retryable;
+        } else if let Some(error) = error.downcast_ref::<io::Error>()
+            && is_transient(error)
+        {
+            class = Class::Retryable;
         }
         cause = error.source();
     }
-    false
+    class
+}
+
+fn is_transient(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock)
+        || matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }

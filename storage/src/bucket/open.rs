@@ -4,7 +4,7 @@ use super::options::{AzureOptions, BucketKind, BucketOptions, GcsOptions, S3Encr
 use super::store::{BucketStore, Connector};
 use super::{Bucket, BucketError};
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
-use object_store::azure::MicrosoftAzureBuilder;
+use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::{ClientOptions, RetryConfig};
 use std::path::Path;
@@ -74,10 +74,14 @@ fn open_s3(s3: &S3Options, options: &BucketOptions) -> Result<BucketStore, Bucke
 }
 
 fn open_gcs(gcs: &GcsOptions, options: &BucketOptions) -> Result<BucketStore, BucketError> {
-    let mut builder = GoogleCloudStorageBuilder::from_env();
-    if !gcs.service_account_file.is_empty() {
-        builder = builder.with_service_account_path(&gcs.service_account_file);
-    }
+    // Credentials of the file and of the environment must not be mixed.
+    let mut builder = if gcs.anonymous {
+        GoogleCloudStorageBuilder::new().with_bearer_token("").with_skip_signature(true)
+    } else if gcs.service_account_file.is_empty() {
+        GoogleCloudStorageBuilder::from_env()
+    } else {
+        GoogleCloudStorageBuilder::new().with_service_account_path(&gcs.service_account_file)
+    };
     if !gcs.endpoint.is_empty() {
         builder = builder.with_base_url(&gcs.endpoint);
     }
@@ -92,10 +96,14 @@ fn open_gcs(gcs: &GcsOptions, options: &BucketOptions) -> Result<BucketStore, Bu
 }
 
 fn open_azure(azure: &AzureOptions, options: &BucketOptions) -> Result<BucketStore, BucketError> {
-    let mut builder = MicrosoftAzureBuilder::from_env();
-    if !azure.access_key.is_empty() {
-        builder = builder.with_access_key(azure.access_key.expose());
-    }
+    // Credentials of the file and of the environment must not be mixed.
+    let mut builder = if !azure.access_key.is_empty() {
+        MicrosoftAzureBuilder::new().with_access_key(azure.access_key.expose())
+    } else if !azure.sas_token.is_empty() {
+        MicrosoftAzureBuilder::new().with_config(AzureConfigKey::SasKey, azure.sas_token.expose())
+    } else {
+        MicrosoftAzureBuilder::from_env()
+    };
     if !azure.endpoint.is_empty() {
         builder = builder.with_endpoint(azure.endpoint.clone());
     }

@@ -111,6 +111,8 @@ pub struct GcsOptions {
     /// File with the key of a service account. Empty: from the environment (`GOOGLE_SERVICE_ACCOUNT`), the default credentials of
     /// the user or the metadata service.
     pub service_account_file: String,
+    /// Whether requests go without credentials: for emulators and public buckets.
+    pub anonymous: bool,
     /// URL of the service; empty means Google's.
     pub endpoint: String,
     /// Whether requests may go without TLS.
@@ -125,11 +127,16 @@ pub struct AzureOptions {
     pub account: String,
     /// Name of the container.
     pub container: String,
-    /// Key of the account. Empty: from the environment (`AZURE_…`), a workload identity or the metadata service. Printed as
-    /// `<secret>`.
+    /// Key of the account. Without it and `sas_token`: from the environment (`AZURE_…`), a workload identity or the metadata
+    /// service. Printed as `<secret>`.
     #[serde(skip_serializing_if = "Secret::is_empty")]
     pub access_key: Secret,
-    /// URL of the service; empty means Microsoft's for the account.
+    /// Shared access signature that allows reading, writing, deleting and listing in the container, instead of a key. Printed as
+    /// `<secret>`.
+    #[serde(skip_serializing_if = "Secret::is_empty")]
+    pub sas_token: Secret,
+    /// URL of the service, with the account in its path where the host name has none (`http://127.0.0.1:10000/account`); empty
+    /// means Microsoft's for the account.
     pub endpoint: String,
     /// Whether requests may go without TLS.
     pub allow_http: bool,
@@ -205,11 +212,8 @@ impl BucketOptions {
         match self.kind {
             BucketKind::Filesystem | BucketKind::Memory => Ok(()),
             BucketKind::S3 => self.s3.check(),
-            BucketKind::Gcs if self.gcs.bucket.is_empty() => refuse("gcs.bucket", "must be given"),
-            BucketKind::Gcs => check_endpoint("gcs.endpoint", &self.gcs.endpoint, self.gcs.allow_http),
-            BucketKind::Azure if self.azure.account.is_empty() => refuse("azure.account", "must be given"),
-            BucketKind::Azure if self.azure.container.is_empty() => refuse("azure.container", "must be given"),
-            BucketKind::Azure => check_endpoint("azure.endpoint", &self.azure.endpoint, self.azure.allow_http),
+            BucketKind::Gcs => self.gcs.check(),
+            BucketKind::Azure => self.azure.check(),
         }
     }
 
@@ -257,6 +261,33 @@ impl S3Options {
             return refuse("s3.kms_key_id", "must be given for sse-kms and for nothing else");
         }
         check_endpoint("s3.endpoint", &self.endpoint, self.allow_http)
+    }
+}
+
+impl GcsOptions {
+    fn check(&self) -> Result<(), BucketError> {
+        if self.bucket.is_empty() {
+            return refuse("gcs.bucket", "must be given");
+        }
+        if self.anonymous && !self.service_account_file.is_empty() {
+            return refuse("gcs.anonymous", "must not be given together with service_account_file");
+        }
+        check_endpoint("gcs.endpoint", &self.endpoint, self.allow_http)
+    }
+}
+
+impl AzureOptions {
+    fn check(&self) -> Result<(), BucketError> {
+        if self.account.is_empty() {
+            return refuse("azure.account", "must be given");
+        }
+        if self.container.is_empty() {
+            return refuse("azure.container", "must be given");
+        }
+        if !self.access_key.is_empty() && !self.sas_token.is_empty() {
+            return refuse("azure.sas_token", "must not be given together with access_key");
+        }
+        check_endpoint("azure.endpoint", &self.endpoint, self.allow_http)
     }
 }
 

@@ -83,18 +83,76 @@ struct Overloaded {
     body: String,
 }
 
+/// A server that does not let us in.
+#[derive(Debug, thiserror::Error)]
+#[error("the server answered {status}: {body}")]
+pub(super) struct NotLetIn {
+    status: u16,
+    body: String,
+}
+
 const ERROR_BODY_CHARS: usize = 500;
 
 #[async_trait]
 impl HttpService for Client {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let query = request.uri().query().unwrap_or_default();
+        // Denials of requests for single objects are known as such without us.
+        let (is_plain, is_batch) = (query.is_empty(), query.split('&').any(|pair| pair == "comp=batch"));
         let answer = self.client.execute(request).await?;
         let status = answer.status().as_u16();
-        if !matches!(status, 408 | 429 | 500 | 502..=599) {
-            return Ok(answer);
+        if is_batch && answer.status().is_success() {
+            return check_batch(answer).await;
         }
-        let body = answer.into_body().bytes().await?;
-        let body = String::from_utf8_lossy(&body).chars().take(ERROR_BODY_CHARS).collect();
-        Err(HttpError::new(HttpErrorKind::Unknown, Overloaded { status, body }))
+        match Verdict::of(status) {
+            Verdict::Overloaded => Err(overloaded(status, &answer.into_body().bytes().await?)),
+            Verdict::NotLetIn if !is_plain => Err(not_let_in(status, &answer.into_body().bytes().await?)),
+            Verdict::NotLetIn | Verdict::Other => Ok(answer),
+        }
     }
+}
+
+/// What a status says of trying again.
+enum Verdict {
+    Overloaded,
+    NotLetIn,
+    Other,
+}
+
+impl Verdict {
+    fn of(status: u16) -> Self {
+        match status {
+            408 | 429 | 500 | 502..=599 => Self::Overloaded,
+            401 | 403 => Self::NotLetIn,
+            _ => Self::Other,
+        }
+    }
+}
+
+fn overloaded(status: u16, body: &[u8]) -> HttpError {
+    HttpError::new(HttpErrorKind::Unknown, Overloaded { status, body: begin_of(body) })
+}
+
+fn not_let_in(status: u16, body: &[u8]) -> HttpError {
+    HttpError::new(HttpErrorKind::Unknown, NotLetIn { status, body: begin_of(body) })
+}
+
+fn begin_of(body: &[u8]) -> String {
+    String::from_utf8_lossy(body).chars().take(ERROR_BODY_CHARS).collect()
+}
+
+/// Azure answers `202 Accepted` to a batch of deletions, whatever became of each; their answers are in the body.
+async fn check_batch(answer: HttpResponse) -> Result<HttpResponse, HttpError> {
+    let (parts, body) = answer.into_parts();
+    let body = body.bytes().await?;
+    for line in body.split(|byte| *byte == b'\n') {
+        let Some(status) = line.strip_prefix(b"HTTP/1.1 ").and_then(|rest| rest.first_chunk::<3>()) else { continue };
+        let Some(status) = std::str::from_utf8(status).ok().and_then(|status| status.parse().ok()) else { continue };
+        match Verdict::of(status) {
+            Verdict::Overloaded => return Err(overloaded(status, line)),
+            Verdict::NotLetIn => return Err(not_let_in(status, line)),
+            Verdict::Other => {}
+        }
+    }
+    Ok(HttpResponse::from_parts(parts, body.into()))
 }

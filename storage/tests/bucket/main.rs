@@ -1,9 +1,16 @@
-//! Every kind of store must behave the same: in memory, in a directory, and over S3 as two servers speak it, one of which has
-//! good and bad days.
+//! Every kind of store must behave the same: in memory, in a directory, over S3 as two servers speak it, and over the protocols of
+//! Google Cloud Storage and Azure Blob Storage; servers of our own have good and bad days.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics fails, as it should")]
 
+mod azure;
+mod azure_server;
+mod azurite;
+mod cloud;
+mod gcs;
+mod gcs_server;
 mod golden;
+mod http;
 mod moto;
 mod s3_server;
 mod suite;
@@ -57,7 +64,7 @@ async fn s3() {
 #[tokio::test(flavor = "multi_thread")]
 async fn s3_on_a_bad_day() {
     let server = S3Server::start(1).await;
-    server.set_faults(s3_server::bad_day());
+    server.cloud.set_faults(cloud::bad_day());
     let bucket = open(&s3_options(&server.endpoint()));
     suite::run(&bucket).await;
     let repeated: u64 = bucket.metrics().operations.iter().map(|operation| operation.request_failures).sum();
@@ -69,7 +76,7 @@ async fn memory_on_a_bad_day() {
     for seed in 0..3 {
         println!("seed {seed}");
         let store = FaultyStore::new(BucketStore::in_memory(), seed);
-        store.set_faults(s3_server::bad_day());
+        store.set_faults(cloud::bad_day());
         let policy = RetryPolicy { pause_min: Duration::from_millis(2), ..RetryPolicy::default() };
         suite::run(&Bucket::new(store.store(), "a/b", policy, seed)).await;
     }

@@ -1,38 +1,30 @@
 //! A server that speaks S3 over objects in memory: it checks signatures, creates atomically, lists in small pages, and fails
 //! when told to.
 
+use super::cloud::Cloud;
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
-use object_store::memory::InMemory;
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
 use object_store::{Error, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
-use rand::rngs::SmallRng;
-use rand::{RngExt, SeedableRng};
 use s3s::auth::SimpleAuth;
 use s3s::dto::*;
 use s3s::service::S3ServiceBuilder;
 use s3s::{S3, S3Request, S3Response, S3Result, s3_error};
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
-use storage::bucket::testing::Faults;
+use std::time::SystemTime;
 
 pub(crate) const BUCKET: &str = "metrics";
 pub(crate) const ACCESS_KEY: &str = "AKIAEXAMPLE";
 pub(crate) const SECRET_KEY: &str = "not-a-secret";
 
-/// Objects of one page of a list.
-const PAGE: usize = 3;
-
 #[derive(Clone)]
 pub(crate) struct S3Server {
-    memory: Arc<InMemory>,
-    state: Arc<Mutex<(SmallRng, Faults)>>,
+    pub(crate) cloud: Cloud,
     address: SocketAddr,
 }
 
@@ -40,11 +32,7 @@ impl S3Server {
     /// Serves on a free port until the runtime ends.
     pub(crate) async fn start(seed: u64) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let server = Self {
-            memory: Arc::new(InMemory::new()),
-            state: Arc::new(Mutex::new((SmallRng::seed_from_u64(seed), Faults::default()))),
-            address: listener.local_addr().unwrap(),
-        };
+        let server = Self { cloud: Cloud::new(seed), address: listener.local_addr().unwrap() };
         let mut builder = S3ServiceBuilder::new(server.clone());
         builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
         let service = builder.build();
@@ -67,32 +55,14 @@ impl S3Server {
         format!("http://{}", self.address)
     }
 
-    pub(crate) fn set_faults(&self, faults: Faults) {
-        self.state.lock().unwrap().1 = faults;
-    }
-
     /// Waits as long as this request has to, and answers it with a fault or leaves it alone.
     async fn admit(&self) -> S3Result<()> {
-        let (delay, is_refused) = {
-            let mut state = self.state.lock().unwrap();
-            let faults = state.1;
-            (faults.delay_max.mul_f64(state.0.random()), state.0.random::<f64>() < faults.slow_down)
-        };
-        tokio::time::sleep(delay).await;
-        if is_refused { Err(s3_error!(SlowDown)) } else { Ok(()) }
+        if self.cloud.is_turned_away().await { Err(s3_error!(SlowDown)) } else { Ok(()) }
     }
 
-    /// The answer to a write that happened, or not: then the client learns of a failure that was none.
+    /// The answer to a write that happened, or not.
     fn answer<T>(&self, output: T) -> S3Result<S3Response<T>> {
-        let mut state = self.state.lock().unwrap();
-        let lost = state.1.lost_answer;
-        if state.0.random::<f64>() < lost { Err(s3_error!(InternalError)) } else { Ok(S3Response::new(output)) }
-    }
-
-    fn is_cut(&self) -> bool {
-        let mut state = self.state.lock().unwrap();
-        let share = state.1.cut_body;
-        state.0.random::<f64>() < share
+        if self.cloud.is_answer_lost() { Err(s3_error!(InternalError)) } else { Ok(S3Response::new(output)) }
     }
 }
 
@@ -125,25 +95,25 @@ impl S3 for S3Server {
         let mode = if input.if_none_match.is_some() { PutMode::Create } else { PutMode::Overwrite };
         let bytes = whole(input.body).await?;
         let options = PutOptions { mode, ..PutOptions::default() };
-        let put = self.memory.put_opts(&Path::from(input.key), bytes.into(), options).await.map_err(failure)?;
+        let put = self.cloud.memory.put_opts(&Path::from(input.key), bytes.into(), options).await.map_err(failure)?;
         self.answer(PutObjectOutput { e_tag: etag(put.e_tag), ..PutObjectOutput::default() })
     }
 
     async fn get_object(&self, request: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
         self.admit().await?;
         let path = Path::from(request.input.key);
-        let size = self.memory.head(&path).await.map_err(failure)?.size;
+        let size = self.cloud.memory.head(&path).await.map_err(failure)?.size;
         let range = match request.input.range {
             Some(range) => Some(range.check(size).map_err(|_| s3_error!(InvalidRange))?),
             None => None,
         };
         let options = GetOptions { range: range.clone().map(GetRange::Bounded), ..GetOptions::default() };
-        let found = self.memory.get_opts(&path, options).await.map_err(failure)?;
+        let found = self.cloud.memory.get_opts(&path, options).await.map_err(failure)?;
         let (e_tag, modified) = (found.meta.e_tag.clone(), SystemTime::from(found.meta.last_modified));
         let bytes = found.bytes().await.map_err(failure)?;
         let length = bytes.len();
         let mut chunks: Vec<io::Result<Bytes>> = vec![Ok(bytes.clone())];
-        if self.is_cut() {
+        if self.cloud.is_cut() {
             chunks = vec![Ok(bytes.slice(..length / 2)), Err(io::Error::other("cut"))];
         }
         Ok(S3Response::new(GetObjectOutput {
@@ -158,7 +128,7 @@ impl S3 for S3Server {
 
     async fn head_object(&self, request: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {
         self.admit().await?;
-        let meta = self.memory.head(&Path::from(request.input.key)).await.map_err(failure)?;
+        let meta = self.cloud.memory.head(&Path::from(request.input.key)).await.map_err(failure)?;
         Ok(S3Response::new(HeadObjectOutput {
             content_length: Some(meta.size as i64),
             e_tag: etag(meta.e_tag),
@@ -169,7 +139,7 @@ impl S3 for S3Server {
 
     async fn delete_object(&self, request: S3Request<DeleteObjectInput>) -> S3Result<S3Response<DeleteObjectOutput>> {
         self.admit().await?;
-        match self.memory.delete(&Path::from(request.input.key)).await {
+        match self.cloud.memory.delete(&Path::from(request.input.key)).await {
             Ok(()) | Err(Error::NotFound { .. }) => self.answer(DeleteObjectOutput::default()),
             Err(error) => Err(failure(error)),
         }
@@ -183,17 +153,7 @@ impl S3 for S3Server {
         let input = request.input;
         let prefix = input.prefix.unwrap_or_default();
         let after = input.continuation_token.or(input.start_after).unwrap_or_default();
-        let mut found = Vec::new();
-        let mut objects = self.memory.list(None);
-        while let Some(object) = objects.next().await {
-            let object = object.map_err(failure)?;
-            if object.location.as_ref().starts_with(&prefix) && object.location.as_ref() > after.as_str() {
-                found.push(object);
-            }
-        }
-        found.sort_by(|a, b| a.location.cmp(&b.location));
-        let is_truncated = found.len() > PAGE;
-        found.truncate(PAGE);
+        let (found, is_truncated) = self.cloud.page(&prefix, |name| name > after.as_str()).await.map_err(failure)?;
         let next = found.last().filter(|_| is_truncated).map(|object| object.location.to_string());
         let contents = found.into_iter().map(|object| Object {
             key: Some(object.location.to_string()),
@@ -218,7 +178,7 @@ impl S3 for S3Server {
     ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
         self.admit().await?;
         let (bucket, key) = (request.input.bucket, request.input.key);
-        let id = self.memory.create_multipart(&Path::from(key.as_str())).await.map_err(failure)?;
+        let id = self.cloud.memory.create_multipart(&Path::from(key.as_str())).await.map_err(failure)?;
         self.answer(CreateMultipartUploadOutput {
             bucket: Some(bucket),
             key: Some(key),
@@ -232,7 +192,7 @@ impl S3 for S3Server {
         let input = request.input;
         let bytes = whole(input.body).await?;
         let index = usize::try_from(input.part_number - 1).unwrap();
-        let part = self.memory.put_part(&Path::from(input.key), &input.upload_id, index, bytes.into()).await;
+        let part = self.cloud.memory.put_part(&Path::from(input.key), &input.upload_id, index, bytes.into()).await;
         let part = part.map_err(|_| s3_error!(NoSuchUpload))?;
         self.answer(UploadPartOutput { e_tag: Some(ETag::Strong(part.content_id)), ..UploadPartOutput::default() })
     }
@@ -247,7 +207,7 @@ impl S3 for S3Server {
         let parts = parts.into_iter().filter_map(|part| part.e_tag);
         let parts: Vec<_> = parts.map(|tag| PartId { content_id: tag.into_value() }).collect();
         let path = Path::from(input.key.as_str());
-        let done = self.memory.complete_multipart(&path, &input.upload_id, parts).await;
+        let done = self.cloud.memory.complete_multipart(&path, &input.upload_id, parts).await;
         let done = done.map_err(|_| s3_error!(NoSuchUpload))?;
         self.answer(CompleteMultipartUploadOutput {
             bucket: Some(input.bucket),
@@ -262,18 +222,7 @@ impl S3 for S3Server {
         request: S3Request<AbortMultipartUploadInput>,
     ) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
         let input = request.input;
-        let _ = self.memory.abort_multipart(&Path::from(input.key), &input.upload_id).await;
+        let _ = self.cloud.memory.abort_multipart(&Path::from(input.key), &input.upload_id).await;
         Ok(S3Response::new(AbortMultipartUploadOutput::default()))
-    }
-}
-
-/// Faults of a bad day.
-pub(crate) fn bad_day() -> Faults {
-    Faults {
-        slow_down: 0.2,
-        lost_answer: 0.1,
-        cut_body: 0.15,
-        delay_max: Duration::from_millis(3),
-        ..Faults::default()
     }
 }

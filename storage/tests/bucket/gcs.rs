@@ -1,0 +1,66 @@
+//! The store tests over Google Cloud Storage.
+
+use super::cloud::bad_day;
+use super::gcs_server::{BUCKET, GcsServer, SERVICE_ACCOUNT};
+use super::{open, options, suite};
+use storage::bucket::{BucketError, BucketKind, BucketOptions, GcsOptions};
+
+fn gcs_options(server: &GcsServer) -> BucketOptions {
+    let gcs = GcsOptions {
+        bucket: BUCKET.into(),
+        service_account_file: SERVICE_ACCOUNT.into(),
+        endpoint: server.endpoint(),
+        allow_http: true,
+        ..GcsOptions::default()
+    };
+    BucketOptions { gcs, prefix: "some/where".into(), ..options(BucketKind::Gcs) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn gcs_with_a_service_account() {
+    let server = GcsServer::start(1, false).await;
+    suite::run(&open(&gcs_options(&server))).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn gcs_without_credentials() {
+    let server = GcsServer::start(1, true).await;
+    let mut options = gcs_options(&server);
+    options.gcs.service_account_file.clear();
+    options.gcs.anonymous = true;
+    suite::run(&open(&options)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn gcs_on_a_bad_day() {
+    let server = GcsServer::start(1, false).await;
+    server.cloud.set_faults(bad_day());
+    let bucket = open(&gcs_options(&server));
+    suite::run(&bucket).await;
+    let repeated: u64 = bucket.metrics().operations.iter().map(|operation| operation.request_failures).sum();
+    assert!(repeated > 10, "nothing failed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn gcs_without_the_credentials_that_it_wants_is_denied_at_once() {
+    let server = GcsServer::start(1, false).await;
+    let mut options = gcs_options(&server);
+    options.gcs.service_account_file.clear();
+    options.gcs.anonymous = true;
+    let bucket = open(&options);
+    for error in [bucket.get("a").await.unwrap_err(), bucket.list("a").await.unwrap_err()] {
+        assert!(matches!(error, BucketError::Denied { .. }), "{error:?}");
+    }
+}
+
+#[test]
+fn credentials_of_gcs_are_given_in_one_way() {
+    let gcs = GcsOptions {
+        bucket: "b".into(),
+        anonymous: true,
+        service_account_file: "key.json".into(),
+        ..GcsOptions::default()
+    };
+    let error = BucketOptions { gcs, ..options(BucketKind::Gcs) }.check().unwrap_err();
+    assert!(matches!(error, BucketError::Option { option: "gcs.anonymous", .. }), "{error:?}");
+}
