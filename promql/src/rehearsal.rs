@@ -1,7 +1,7 @@
 //! What a query will select: found out by evaluating it where nothing is stored.
 //!
 //! A source that has to wait for storage can so be told of all selections of a query before the first is made. What depends on
-//! what is stored (`info`) is not foreseen; nothing but speed depends on that.
+//! what is stored (`info`) is foreseen more widely than it will be selected; nothing but speed depends on that.
 
 use crate::ast::Expr;
 use crate::budget::{Budget, BudgetLimits};
@@ -80,6 +80,17 @@ impl Rehearsal {
 }
 
 impl SeriesSource for Rehearsal {
+    fn rehearsed_matchers(&self, labels: &[&str]) -> Option<Vec<Matcher>> {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let (first, others) = match seen.split_first() {
+            Some((first, others)) => (first.matchers.as_slice(), others),
+            None => (&[][..], &[][..]),
+        };
+        let is_common = |matcher: &&Matcher| others.iter().all(|other| other.matchers.contains(matcher));
+        let on_labels = first.iter().filter(|matcher| labels.contains(&matcher.name()));
+        Some(on_labels.filter(is_common).cloned().collect())
+    }
+
     fn select(&self, request: &SelectRequest<'_>) -> Result<Box<dyn SeriesSet>, SourceError> {
         Ok(self.see(request, None))
     }
@@ -142,5 +153,20 @@ mod tests {
         let expected = [r#"__name__="a" -2640..960"#, r#"__name__="b" 700..1000"#, r#"__name__="c" 880..1000"#];
         assert_eq!(selections(subquery, (1_000_000, 1_000_000, 0)), expected);
         assert!(selections("vector(1) + time()", (0, 0, 0)).is_empty());
+    }
+
+    #[test]
+    fn information_about_targets_is_foreseen_as_far_as_selections_narrow_it() {
+        let query = r#"info(rate(a{job="x",zone="b"}[5m]), {version=~".+"})"#;
+        let expected =
+            [r#"job="x",zone="b",__name__="a" 700..1000"#, r#"__name__="target_info",version=~".+",job="x" 700..1000"#];
+        assert_eq!(selections(query, (1_000_000, 1_000_000, 0)), expected);
+        let query = r#"info(a{job="x"} * on (instance) b{job="y"})"#;
+        let expected = [
+            r#"job="x",__name__="a" 700..1000"#,
+            r#"job="y",__name__="b" 700..1000"#,
+            r#"__name__="target_info" 700..1000"#,
+        ];
+        assert_eq!(selections(query, (1_000_000, 1_000_000, 0)), expected);
     }
 }

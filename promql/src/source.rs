@@ -82,6 +82,12 @@ pub trait SeriesSource: Send + Sync {
         None
     }
 
+    /// Of a source that has no series and only remembers what it is asked for: the matchers on one of `labels` that all selections so
+    /// far have in common. `None` for every other.
+    fn rehearsed_matchers(&self, _labels: &[&str]) -> Option<Vec<Matcher>> {
+        None
+    }
+
     /// No more series than this satisfy the matchers and have samples after a time, in milliseconds, as far as a glance at what is
     /// in memory tells.
     fn series_bound(&self, _matchers: &[Matcher], _after_ms: i64) -> usize {

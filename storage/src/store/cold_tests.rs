@@ -122,6 +122,20 @@ fn a_glance_tells_what_few_blocks_in_memory_have() {
     assert_eq!(store.count_in_blocks_at_a_glance(&regex, range.after_ms), None, "it may take longer");
     assert_eq!(store.list_at_a_glance(None, &regex, range, 10), None);
     assert_eq!(store.list_at_a_glance(None, &[], RANGE, 10), None, "ten are not few");
+}
+
+/// As `info` is foreseen: whoever selects fewer series afterwards finds what was fetched in the caches.
+#[test]
+fn what_was_foreseen_more_widely_than_it_is_selected_is_not_waited_for() {
+    let (_dir, network, store) = cold();
+    let session = store.session(Account::default());
+    session.prepare(&[foreseen("m1")]).expect("nothing is cached").wait();
+    let before = network.requests();
+    let matchers = [Matcher::equal("__name__", "m1"), Matcher::new("instance", MatchOp::Regex, "i1|i2").unwrap()];
+    let selection = session.view().select(&matchers, RANGE.after_ms, RANGE.until_ms, 100).unwrap();
+    let mut columns = SampleColumns::default();
+    selection.read(0, RANGE.after_ms, RANGE.until_ms, &mut columns).unwrap();
+    assert_eq!((selection.len(), columns.len()), (2, 10 * 239));
     assert_eq!(network.requests(), before);
 }
 

@@ -34,7 +34,9 @@ pub(crate) fn info<'q>(
     let base = Table::evaluate(base, steps.count, false, exec)?;
     let wanted = Wanted::of(selector.unwrap_or_default());
     let is_info: Vec<bool> = (0..base.len()).map(|index| wanted.is_info(base.labels_ref(index))).collect();
-    let infos = match wanted.matchers(&base, &is_info) {
+    // Without series it is not known whose information is wanted; what there is of all of them is foreseen.
+    let foreseen = || Some([wanted.all(), exec.source.rehearsed_matchers(&TARGET_LABELS)?].concat());
+    let infos = match wanted.matchers(&base, &is_info).or_else(foreseen) {
         Some(matchers) => {
             let look = LookTimes::new(steps, when.at_ms, when.offset_ms);
             let selected = InstantSelector::build((&matchers, false), look, Field::InfoTime, counting, place, exec)?;
@@ -92,10 +94,14 @@ impl Wanted {
         self.names.iter().all(|matcher| matcher.matches(name))
     }
 
+    /// What selects the info series of all targets.
+    fn all(&self) -> Vec<Matcher> {
+        self.names.iter().chain(self.data.values().flatten()).cloned().collect()
+    }
+
     /// What selects the info series of the targets in `base`; `None` when no series has a target.
     fn matchers(&self, base: &Table<'_>, is_info: &[bool]) -> Option<Vec<Matcher>> {
-        let mut matchers = self.names.clone();
-        matchers.extend(self.data.values().flatten().cloned());
+        let mut matchers = self.all();
         let mut any = false;
         for name in TARGET_LABELS {
             let values: std::collections::BTreeSet<&str> = (0..base.len())
