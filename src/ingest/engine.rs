@@ -36,7 +36,7 @@ impl From<Error> for AppendError {
             ErrorKind::Invalid => AppendErrorKind::Invalid,
             ErrorKind::Limited => AppendErrorKind::Limited,
             // What is damaged may be repaired, and nothing that is refused because of it is the sender's fault.
-            ErrorKind::Unavailable | ErrorKind::Corrupt => AppendErrorKind::Unavailable,
+            ErrorKind::Unavailable | ErrorKind::Corrupt | ErrorKind::Internal => AppendErrorKind::Unavailable,
         };
         Self { kind, reason: error.to_line() }
     }

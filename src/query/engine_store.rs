@@ -298,6 +298,12 @@ fn source_error(error: SelectError) -> SourceError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_page_that_was_not_fetched_is_no_reason_to_try_again() {
+        let error = ReadError::NotFetched { key: "a".into(), offset: 7 };
+        assert!(matches!(source_error(SelectError::Block(error)), SourceError::Failed(_)));
+    }
     use storage::append::{Batch, ExemplarRow, HistogramRow, LabelHash, Rows};
     use storage::store::StoreOptions;
     use storage::wal::replay::ReplayProgress;

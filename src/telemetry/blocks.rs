@@ -6,6 +6,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use std::fmt;
+use storage::block::read::pages_not_fetched;
 use storage::bucket::{OperationSnapshot, SECONDS_BOUNDS};
 use storage::store::{BlockGroup, Store, StoreStats};
 
@@ -62,6 +63,11 @@ impl Collector for BlockCollector {
                 stats.expired_blocks,
             ),
             ("hearth_head_series_left", "Idle series that left memory.", stats.series_left),
+            (
+                "hearth_block_pages_not_fetched",
+                "Pages that were read without having been fetched: each is a mistake in Hearth.",
+                pages_not_fetched(),
+            ),
         ];
         for (name, help, value) in counters {
             let metric = ConstCounter::new(value);

@@ -16,6 +16,8 @@ pub enum ErrorKind {
     Unavailable,
     /// Stored bytes contradict their checksum: keep the file, wake a human.
     Corrupt,
+    /// A mistake of Hearth's own: trying again will not help, report it.
+    Internal,
 }
 
 /// A failure of the storage engine. Cheap to clone: one failed disk operation may answer many writers.

@@ -195,7 +195,7 @@ fn finish<T>(outcome: Result<Result<T, StoreError>, tokio::task::JoinError>) -> 
         let error_type = match error.kind() {
             ErrorKind::Invalid => ErrorType::Execution,
             ErrorKind::Limited | ErrorKind::Unavailable => ErrorType::Unavailable,
-            ErrorKind::Corrupt => ErrorType::Internal,
+            ErrorKind::Corrupt | ErrorKind::Internal => ErrorType::Internal,
         };
         ApiError::new(error_type, error.to_line())
     })

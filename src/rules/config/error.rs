@@ -88,7 +88,7 @@ impl RuleConfigError {
             Self::Store(error) => match error.kind() {
                 ErrorKind::Invalid => RuleConfigErrorKind::Invalid,
                 ErrorKind::Limited | ErrorKind::Unavailable => RuleConfigErrorKind::Unavailable,
-                ErrorKind::Corrupt => RuleConfigErrorKind::Corrupt,
+                ErrorKind::Corrupt | ErrorKind::Internal => RuleConfigErrorKind::Corrupt,
             },
         }
     }

@@ -24,7 +24,7 @@ pub(crate) struct ColumnBytes {
 impl ColumnBytes {
     /// The bytes of a page or a dictionary.
     fn get(&self, range: Range<u64>) -> Result<&[u8], ReadError> {
-        let missing = || ReadError::NotFetched { key: Arc::clone(&self.object.key), offset: range.start };
+        let missing = || ReadError::not_fetched(&self.object.key, range.start);
         match &self.whole {
             Some(whole) => whole.get(range.start as usize..range.end as usize),
             None => {

@@ -40,8 +40,9 @@ mod unpack;
 
 pub use block::Block;
 pub use cache::{BlockCaches, CacheCounts, CacheFigures, CacheKind};
-pub use error::ReadError;
+pub use error::{ReadError, pages_not_fetched};
 pub use fetch::Fetched;
 pub use labels::BlockLabels;
 pub use selection::{BlockPages, BlockSeries, What};
+pub(crate) use thrift::{DICTIONARY_PAGE, PageHeader, read_page_header};
 pub(crate) use tiers::retain_buckets;

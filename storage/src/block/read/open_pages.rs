@@ -56,7 +56,7 @@ pub(super) fn with<T>(cache: &TenantCache, read: impl FnOnce(&mut OpenPages) -> 
 }
 
 fn stored<'a>(fetched: &'a Fetched, file: &OpenFile, offset: u64) -> Result<&'a [u8], ReadError> {
-    let missing = || ReadError::NotFetched { key: Arc::clone(&file.object.key), offset };
+    let missing = || ReadError::not_fetched(&file.object.key, offset);
     fetched.get(&file.object, offset).map(|bytes| &**bytes).ok_or_else(missing)
 }
 
