@@ -55,6 +55,24 @@ pub enum ImportError {
         /// What all of it may take.
         limit: u64,
     },
+    /// A page of a foreign file takes more memory than decoding may.
+    #[error(
+        "column `{column}` of `{}` has a page of {bytes} bytes at byte {offset}; decoding it takes more than {bytes_max} bytes, a quarter of what \
+         `--memory.limit` allows: raise it, or write the file with smaller pages",
+        path.display()
+    )]
+    PageTooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The path of the column.
+        column: String,
+        /// Where the page begins.
+        offset: u64,
+        /// Its size as stored and decompressed, together.
+        bytes: u64,
+        /// What decoding may take.
+        bytes_max: u64,
+    },
     /// Blocks could not be written or committed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -80,7 +98,7 @@ impl ImportError {
             Self::Io { .. } => ErrorKind::Unavailable,
             Self::Text { .. } | Self::Unsupported { .. } => ErrorKind::Invalid,
             Self::Damaged { .. } => ErrorKind::Corrupt,
-            Self::NoRoom { .. } => ErrorKind::Limited,
+            Self::NoRoom { .. } | Self::PageTooLarge { .. } => ErrorKind::Limited,
             Self::Store(error) => error.kind(),
         }
     }

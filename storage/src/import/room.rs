@@ -90,6 +90,11 @@ impl Room {
         self.bytes / 100 * share.percent()
     }
 
+    /// What decoding pages of a foreign file may take.
+    pub(crate) fn decoding_bytes(&self) -> u64 {
+        self.bytes / 4
+    }
+
     /// The most that a share has held.
     #[must_use]
     pub fn peak(&self, share: Share) -> u64 {

@@ -3,6 +3,8 @@
 //! Columns: `timestamp` or `time` (a timestamp, or milliseconds as an integer), `value` (a number), and the labels: either one
 //! map `labels`, or one text column per label, of which `metric` means `__name__`. A row without a time or a value is left out.
 
+mod pages;
+
 use super::room::Room;
 use super::spool::{Spool, Spooled};
 use super::{ImportError, Watch};
@@ -11,14 +13,12 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, Int64Type, SchemaRef, TimeUnit};
 use model::labels::{Labels, METRIC_NAME};
 use model::metadata::MetricType;
+use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use xxhash_rust::xxh3::Xxh3;
-
-/// Rows that are decoded at once.
-const BATCH_ROWS: usize = 1024;
 
 /// Reads files; `directory` is for what does not fit into `room`.
 ///
@@ -29,7 +29,7 @@ pub fn open(paths: &[PathBuf], directory: &Path, room: &Room, watch: &dyn Watch)
     let mut digest = Xxh3::new();
     for path in paths {
         hash_file(path, &mut digest, watch)?;
-        read(path, &mut spool, watch)?;
+        read(path, &mut spool, room, watch)?;
     }
     spool.finish(digest.digest128())
 }
@@ -48,14 +48,21 @@ fn hash_file(path: &Path, digest: &mut Xxh3, watch: &dyn Watch) -> Result<(), Im
     }
 }
 
-fn read(path: &Path, spool: &mut Spool, watch: &dyn Watch) -> Result<(), ImportError> {
+fn read(path: &Path, spool: &mut Spool, room: &Room, watch: &dyn Watch) -> Result<(), ImportError> {
     let unsupported = |error: &dyn std::fmt::Display| ImportError::unsupported(path, error.to_string());
     let file = File::open(path).map_err(ImportError::io("open", path))?;
+    pages::check_footer(path, &file, room)?;
+    let headers = file.try_clone().map_err(ImportError::io("open", path))?;
     let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| unsupported(&error))?;
     let columns = Columns::find(builder.schema()).map_err(|why| ImportError::unsupported(path, why))?;
+    let roots = columns.all();
+    let batch_rows = pages::batch_rows(path, &headers, builder.metadata(), &roots, room)?;
+    let columns = columns.among(&roots);
+    let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
     let rows = builder.metadata().file_metadata().num_rows();
     watch.begin("read", rows.max(0).unsigned_abs());
-    for batch in builder.with_batch_size(BATCH_ROWS).build().map_err(|error| unsupported(&error))? {
+    let builder = builder.with_projection(mask).with_batch_size(batch_rows);
+    for batch in builder.build().map_err(|error| unsupported(&error))? {
         let batch = batch.map_err(|error| unsupported(&error))?;
         let rows = Rows::of(&batch, &columns).map_err(|error| unsupported(&error))?;
         for row in 0..batch.num_rows() {
@@ -97,6 +104,25 @@ impl Columns {
             return Err("there is neither a map `labels` nor a column of text".to_owned());
         }
         Ok(Self { time, value, map, labels })
+    }
+
+    /// The numbers of all columns that are read, ascending.
+    fn all(&self) -> Vec<usize> {
+        let labels = self.labels.iter().map(|(_, at)| *at);
+        let mut all: Vec<usize> = [self.time, self.value].into_iter().chain(self.map).chain(labels).collect();
+        all.sort_unstable();
+        all
+    }
+
+    /// The same columns where there are no others.
+    fn among(self, all: &[usize]) -> Self {
+        let place = |at: usize| all.partition_point(|other| *other < at);
+        Self {
+            time: place(self.time),
+            value: place(self.value),
+            map: self.map.map(place),
+            labels: self.labels.into_iter().map(|(name, at)| (name, place(at))).collect(),
+        }
     }
 }
 

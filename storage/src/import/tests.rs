@@ -401,3 +401,78 @@ fn many_runs_become_few() {
         .unwrap();
     assert_eq!(found, truth);
 }
+
+/// A file of 2,000 samples of two series: one with a label of so many bytes, beside a column that is nobody's business.
+fn file_with_a_long_label(path: &std::path::Path, bytes: usize, has_dictionary: bool) {
+    use arrow::array::{
+        ArrayRef, BinaryArray, Float64Array, Int32Array, Int32DictionaryArray, Int64Array, StringArray,
+    };
+    use parquet::arrow::ArrowWriter;
+    use parquet::file::properties::WriterProperties;
+    let long = "x".repeat(bytes);
+    let rows = 2_000;
+    let keys = Int32Array::from_iter_values((0..rows as i32).map(|row| row % 2));
+    let texts = StringArray::from_iter_values([long.as_str(), "short"]);
+    let mut job: ArrayRef = std::sync::Arc::new(Int32DictionaryArray::new(keys, std::sync::Arc::new(texts)));
+    if !has_dictionary {
+        job = arrow::compute::cast(&job, &arrow::datatypes::DataType::Utf8).unwrap();
+    }
+    let blob = BinaryArray::from_iter_values((0..rows).map(|row| vec![1u8; if row == 7 { 32 << 20 } else { 1 }]));
+    let columns: [(&str, ArrayRef); 5] = [
+        ("timestamp", std::sync::Arc::new(Int64Array::from_iter_values((0..rows).map(|row| 1_000_000 + row * 1_000)))),
+        ("value", std::sync::Arc::new(Float64Array::from_iter_values((0..rows).map(|row| row as f64)))),
+        ("metric", std::sync::Arc::new(StringArray::from_iter_values((0..rows).map(|_| "m")))),
+        ("job", job),
+        ("blob", std::sync::Arc::new(blob)),
+    ];
+    let batch = arrow::array::RecordBatch::try_from_iter(columns).unwrap();
+    let properties = WriterProperties::builder()
+        .set_dictionary_enabled(has_dictionary)
+        .set_dictionary_page_size_limit(64 << 20)
+        .set_compression(parquet::basic::Compression::ZSTD(parquet::basic::ZstdLevel::default()))
+        .build();
+    let file = std::fs::File::create(path).unwrap();
+    let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties)).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+}
+
+#[test]
+fn a_file_with_pages_that_do_not_fit_is_refused_by_the_name_of_the_column() {
+    let data = tempfile::tempdir().unwrap();
+    for (has_dictionary, bytes) in [(true, 4 << 20), (false, 60 << 10)] {
+        let path = data.path().join(format!("{has_dictionary}.parquet"));
+        file_with_a_long_label(&path, bytes, has_dictionary);
+        let open = |room: u64| table::open(std::slice::from_ref(&path), data.path(), &Room::new(room), &());
+        let Err(error) = open(16 << 20) else { panic!("16 MiB are not enough") };
+        let text = error.to_string();
+        assert!(matches!(error, ImportError::PageTooLarge { .. }), "{text}");
+        assert!(text.contains("column `job`") && text.contains(path.to_str().unwrap()), "{text}");
+        let source = open(1 << 30).unwrap();
+        let (mut series, mut samples) = (0, 0);
+        for day in source.days() {
+            source
+                .visit(day, &mut |found| {
+                    series += 1;
+                    samples += found.floats.len();
+                    Ok(())
+                })
+                .unwrap();
+        }
+        assert_eq!((series, samples), (2, 2_000));
+    }
+}
+
+#[test]
+fn a_damaged_header_of_a_page_is_found_before_anything_is_decoded() {
+    let data = tempfile::tempdir().unwrap();
+    let path = data.path().join("a.parquet");
+    file_with_a_long_label(&path, 10, true);
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[4..40].fill(0xff);
+    std::fs::write(&path, bytes).unwrap();
+    let Err(error) = table::open(std::slice::from_ref(&path), data.path(), &Room::new(1 << 30), &()) else {
+        panic!("it is damaged")
+    };
+    assert!(matches!(error, ImportError::Damaged { offset: 4, .. }), "{error}");
+}

@@ -55,7 +55,8 @@ pub(crate) fn read_page_header(bytes: &[u8]) -> Result<PageHeader, PageError> {
             (2, I16..=I64) => header.uncompressed_bytes = size(&mut cursor)?,
             (3, I16..=I64) => header.compressed_bytes = size(&mut cursor)?,
             (4, I16..=I64) => header.crc = Some(int(&mut cursor)? as u32),
-            (7, STRUCT) => dictionary_header(&mut cursor, &mut header)?,
+            // Of what files of ours do not have, the number of values is enough; it is at the same place.
+            (5 | 7, STRUCT) => dictionary_header(&mut cursor, &mut header)?,
             (8, STRUCT) => data_header(&mut cursor, &mut header)?,
             (_, kind) => skip(&mut cursor, kind, 0)?,
         }
