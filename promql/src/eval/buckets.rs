@@ -172,6 +172,11 @@ impl Tiers {
         Ok(None)
     }
 
+    /// Until when samples have expired, if that is after a time.
+    pub(crate) fn expired_after(&self, after_ms: i64) -> Option<i64> {
+        self.coverage.expired_until_ms.filter(|expired_ms| after_ms < *expired_ms)
+    }
+
     /// The number of the segment that begins where `cut` does.
     fn number_of(&self, cut: &Segment) -> usize {
         self.coverage.segments.partition_point(|segment| segment.after_ms < cut.after_ms)

@@ -219,16 +219,37 @@ impl RangeCall<'_> {
         out: &mut Row,
     ) -> Result<(), QueryError> {
         let lookback_ms = worker.exec.settings.lookback_ms;
-        let (after_ms, until_ms) = Self::span_read(&self.look, self.range_ms, self.extension, lookback_ms);
+        let (after_ms, _) = Self::span_read(&self.look, self.range_ms, self.extension, lookback_ms);
         let with_starts = worker.exec.settings.start_timestamps && self.function.uses_starts();
         if let (RangeInput::Stored(selection), None) = (&self.input, self.extension)
             && let Some(tiers) = &selection.tiers
             && let Some(fields) = buckets::fields(self.function)
             && !selection.set.may_have_histograms(index)
-            && !(with_starts && selection.set.may_have_start_timestamps(index))
         {
+            let has_starts = with_starts && selection.set.may_have_start_timestamps(index);
+            match tiers.expired_after(after_ms).filter(|_| has_starts) {
+                Some(expired_ms) => {
+                    let message = remarks::expired_starts(expired_ms);
+                    worker.exec.annotate(Severity::Warning, message, self.range_ordinal, self.argument);
+                }
+                None if has_starts => return self.fold_samples(index, with_starts, worker, columns, out),
+                None => {}
+            }
             return tiers.fold(self, (selection, index), fields, worker, columns, out);
         }
+        self.fold_samples(index, with_starts, worker, columns, out)
+    }
+
+    fn fold_samples(
+        &self,
+        index: usize,
+        with_starts: bool,
+        worker: &mut Worker<'_, '_>,
+        columns: &mut SampleColumns,
+        out: &mut Row,
+    ) -> Result<(), QueryError> {
+        let lookback_ms = worker.exec.settings.lookback_ms;
+        let (after_ms, until_ms) = Self::span_read(&self.look, self.range_ms, self.extension, lookback_ms);
         let reading = Reading::begin(worker.exec, self.range_ordinal);
         let Loaded { token, extras } = self.input.load(index, (after_ms, until_ms), with_starts, worker, columns)?;
         let (histograms, more) =

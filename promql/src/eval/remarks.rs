@@ -1,7 +1,7 @@
 //! What operations on native histograms remark on, in Prometheus' words.
 
 use super::exec::Exec;
-use crate::annotation::Severity;
+use crate::annotation::{Severity, format_second};
 use crate::ast::Span;
 use model::histogram::Combined;
 use model::text::quote;
@@ -87,6 +87,13 @@ pub(crate) fn colliding_resets(operation: Operation) -> String {
 
 pub(crate) fn reconciled(operation: Operation) -> String {
     format!("mismatched custom buckets were reconciled during {}", operation.as_str())
+}
+
+pub(crate) fn expired_starts(expired_until_ms: i64) -> String {
+    format!(
+        "raw samples until {} have expired, and with them since when they count: resets are told from values alone",
+        format_second(expired_until_ms)
+    )
 }
 
 pub(crate) fn overlapping_starts(name: &str) -> String {

@@ -129,6 +129,8 @@ impl SeriesSet for TieredSet {
         until_ms: i64,
         into: &mut Vec<i64>,
     ) -> Result<(), SourceError> {
+        let expired = self.coverage.expired_until_ms.filter(|_| !self.inner.may_have_histograms(index));
+        let after_ms = expired.map_or(after_ms, |expired| expired.max(after_ms));
         self.inner.read_start_timestamps(index, after_ms, until_ms, into)
     }
 }

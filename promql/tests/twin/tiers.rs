@@ -316,3 +316,30 @@ fn buckets_give_the_same_for_any_number_of_threads() {
         }
     }
 }
+
+/// Starts go with the samples that had them: then the answer is the one without them, and says so.
+#[test]
+fn starts_of_expired_samples_are_no_part_of_an_answer() {
+    let labels = Labels::from_pairs([("__name__", "c")]).unwrap();
+    let mut source = MemorySource::new();
+    let times = (0..240i64).map(|scrape| scrape * 15_000 + 5_000);
+    // Begun anew every ten minutes, which values do not tell: they grow all the time.
+    source.append(&labels, times.clone().map(|time| (time, time as f64)));
+    source.append_starts(&labels, times.map(|time| (time, time / 600_000 * 600_000 + 1)));
+    let ask = |source: &dyn SeriesSource, start_timestamps: bool| {
+        let engine = promql::Engine::new(promql::EngineOptions { start_timestamps, ..engine(false).options().clone() });
+        let (expr, budget) = (parse("rate(c[20m])", &ParseOptions::all()).unwrap(), Budget::default());
+        let window = (20 * MINUTE, 60 * MINUTE, 10 * MINUTE);
+        let result = engine.range(&expr, window.0, window.1, window.2, &QueryContext::new(source, &budget)).unwrap();
+        (cells(&result), result.annotations.warnings("rate(c[20m])", 10))
+    };
+    let (known, silent) = ask(&source, true);
+    let (unknown, _) = ask(&source, false);
+    assert!(!difference(&known, &unknown).is_empty() && silent.is_empty(), "{silent:?}");
+    let expired = TieredSource::new(&source, tiers(60, 60), Some(30 * MINUTE));
+    let (found, warnings) = ask(&expired, true);
+    assert!(difference(&found, &unknown).is_empty(), "{:?}", difference(&found, &unknown));
+    assert!(warnings.iter().any(|warning| warning.contains("resets are told from values alone")), "{warnings:?}");
+    let kept = TieredSource::new(&source, tiers(60, 60), None);
+    assert!(difference(&ask(&kept, true).0, &known).is_empty(), "samples are there");
+}
