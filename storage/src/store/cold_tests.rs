@@ -122,6 +122,7 @@ fn a_glance_tells_what_few_blocks_in_memory_have() {
     assert_eq!(store.count_in_blocks_at_a_glance(&regex, range.after_ms), None, "it may take longer");
     assert_eq!(store.list_at_a_glance(None, &regex, range, 10), None);
     assert_eq!(store.list_at_a_glance(None, &[], RANGE, 10), None, "ten are not few");
+    assert_eq!(network.requests(), before);
 }
 
 /// As `info` is foreseen: whoever selects fewer series afterwards finds what was fetched in the caches.
