@@ -262,8 +262,13 @@ fn answers_do_not_depend_on_where_samples_are() {
     assert_same(&place.answers(), &expected, "merged");
 }
 
+/// A case fills three stores; `PROPTEST_CASES` asks for more.
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(3)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn answers_do_not_depend_on_the_order_of_arrival(seed: u64, shards in 0u32..3, request in 50usize..2000) {
