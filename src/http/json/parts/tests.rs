@@ -13,7 +13,7 @@ fn matrix(series: usize, points: i64) -> QueryValue {
     let timestamps_ms: Arc<[i64]> = (0..points).map(|n| 1_700_000_000_000 + n * 15_007).collect();
     let one = |n: usize| {
         let mut histograms = HistogramColumns::default();
-        if n % 3 == 0 {
+        if n.is_multiple_of(3) {
             histograms.push(1_700_000_000_000, Arc::new(Histogram { count: n as f64, ..Histogram::default() }));
         }
         MatrixSeries {
