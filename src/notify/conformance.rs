@@ -258,7 +258,7 @@ impl NotifyPort for World {
 
 impl EventPort for World {
     fn event(&self, event: &GroupEvent) {
-        if !matches!(event, GroupEvent::AlertsChanged { .. }) {
+        if !matches!(event, GroupEvent::AlertsChanged { .. } | GroupEvent::Evaluated { .. }) {
             self.state.lock().unwrap().problems.push(format!("{event:?}"));
         }
     }
