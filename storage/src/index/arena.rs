@@ -185,6 +185,10 @@ impl TextArena {
 
     #[inline]
     pub(crate) fn get(&self, text: Text) -> &str {
+        if text.len == 0 {
+            // Of an arena without a page, too: free names may be all that a restart brings back.
+            return "";
+        }
         let offset = (text.at & 0xffff) as usize;
         let page = self.pages.get((text.at >> 16) as usize);
         page.and_then(|page| page.get(offset..offset + text.len as usize)).expect("texts are of this arena")

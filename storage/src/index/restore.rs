@@ -136,3 +136,16 @@ impl LabelIndex {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// After a restart of a shard whose series had all left.
+    #[test]
+    fn a_free_name_has_no_text_even_when_nothing_has_any() {
+        let mut index = LabelIndex::default();
+        index.restore_free_name();
+        assert_eq!(index.name_at(0), "");
+    }
+}
