@@ -43,11 +43,7 @@ impl Collector for BlockCollector {
                 "Blocks that cannot be read and are left as they are.",
                 stats.damaged.len() as f64,
             ),
-            (
-                "hearth_compaction_backlog_days",
-                "Days of which blocks wait to be merged.",
-                stats.compaction_backlog as f64,
-            ),
+            ("hearth_compaction_backlog", "Days of which blocks wait to be merged.", stats.compaction_backlog as f64),
             ("hearth_tombstones", "Deletions that are not carried out yet.", stats.tombstones as f64),
             ("hearth_block_cache_bytes", "Memory that parts of blocks take.", stats.caches.bytes as f64),
         ];
