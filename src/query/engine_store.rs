@@ -19,7 +19,6 @@ use promql::source::{SelectRequest, SeriesSet, SeriesSource, SourceError, Timeli
 use session::{QuerySession, refusal};
 use std::ops::Range;
 use std::sync::Arc;
-#[cfg(feature = "sql")]
 use storage::block::meta::BlockMeta;
 use storage::block::read::ReadError;
 use storage::cardinality::HeadExtent;
