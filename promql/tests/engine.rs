@@ -188,6 +188,9 @@ fn a_source_is_asked_for_nothing_that_is_not_needed() {
     assert_eq!(asked("sum by (b) (rate(m3[1m]))", &range), [0, 3, 3, 0]);
     // Those of all when their values are equal: the first labels stay.
     assert_eq!(asked("topk(1, m3)", &range), [4, 0, 3, 0]);
+    // Series that share a partner need no labels to stay apart; what it adds to them is looked up once.
+    assert_eq!(asked("m3 * on () group_left () m1", &range), [4, 4, 4, 0]);
+    assert_eq!(asked("m3 * on () group_left (c) m1", &range)[1], 4 + 1);
     // What is the same at each step is looked up once.
     assert_eq!(asked("sum(m3 @ end()) + vector(time())", &range)[2..], [0, 3]);
     assert_eq!(asked("sum(rate(m3[1m] @ 100)) + vector(time())", &range)[2..], [3, 0]);

@@ -45,9 +45,13 @@ pub(crate) fn join<'q>(
         return Ok(Arc::new(crate::eval::vector::Nothing));
     }
     let matched = MatchGroups::find(&pairing.signature, many.as_ref(), one.as_ref(), exec)?;
+    let unique = pairing.keeps_labels_unique(many.as_ref());
     let mut sorted = Sorted::default();
     for (number, group) in matched.groups.iter().enumerate() {
-        sorted.place(number, group, has_fill, &pairing, many.as_ref(), one.as_ref());
+        let distinct = |members: &[u32], partner| {
+            Ok(unique || pairing.are_distinct(members, partner, many.as_ref(), one.as_ref(), exec)?)
+        };
+        sorted.place(number, group, has_fill, pairing.is_one_to_one(), distinct)?;
     }
     let one: Vector<'q> =
         if sorted.shares_one { Arc::new(Table::evaluate(one.as_ref(), steps, true, exec)?) } else { one };
@@ -57,7 +61,7 @@ pub(crate) fn join<'q>(
         entanglement.resolve(&matched.groups[number], &matched.labels.labels()[number], exec, &mut rows)?;
     }
     drop(matched);
-    let unique = pairing.keeps_labels_unique(many.as_ref()) && rows.is_empty();
+    let unique = unique && rows.is_empty();
     let (pairs, resolved) = (sorted.pairs, rows.finish());
     let mut charge = Charge::none(exec.budget);
     charge.add(0, pairs.capacity() * size_of::<(u32, u32)>())?;
@@ -75,38 +79,30 @@ struct Sorted {
 }
 
 impl Sorted {
+    /// `distinct` says whether some series of the "many" side get labels of their own beside one of the other side.
     fn place(
         &mut self,
         number: usize,
         group: &Group,
         has_fill: bool,
-        pairing: &Pairing,
-        many: &dyn SeriesVector,
-        one: &dyn SeriesVector,
-    ) {
+        is_one_to_one: bool,
+        distinct: impl FnOnce(&[u32], u32) -> Result<bool, QueryError>,
+    ) -> Result<(), QueryError> {
         if has_fill {
             self.entangled.push(number);
-            return;
+            return Ok(());
         }
         match (group.many.as_slice(), group.one.as_slice()) {
             (_, []) => {}
             ([], [_]) => {}
             ([many], [one]) => self.pairs.push((*many, *one)),
-            (members, [partner]) if !pairing.is_one_to_one() => {
-                let mut seen = hashbrown::HashSet::new();
-                let distinct = members.iter().all(|index| {
-                    let labels = many.labels(*index as usize);
-                    seen.insert(pairing.labels(&labels, || pairing.included(one, *partner)))
-                });
-                if distinct {
-                    self.shares_one = true;
-                    self.pairs.extend(members.iter().map(|index| (*index, *partner)));
-                } else {
-                    self.entangled.push(number);
-                }
+            (members, [partner]) if !is_one_to_one && distinct(members, *partner)? => {
+                self.shares_one = true;
+                self.pairs.extend(members.iter().map(|index| (*index, *partner)));
             }
             _ => self.entangled.push(number),
         }
+        Ok(())
     }
 }
 

@@ -177,6 +177,29 @@ impl Pairing {
         }
     }
 
+    /// Whether some series of the "many" side get labels of their own beside one of the "one" side.
+    ///
+    /// # Errors
+    /// The query may hold no more.
+    pub(crate) fn are_distinct(
+        &self,
+        members: &[u32],
+        partner: u32,
+        many: &dyn SeriesVector,
+        one: &dyn SeriesVector,
+        exec: &Exec<'_>,
+    ) -> Result<bool, QueryError> {
+        let included = self.included(one, partner);
+        let mut seen = NumberedLabels::new(0, exec);
+        for (count, index) in members.iter().enumerate() {
+            let labels = self.labels(&many.labels(*index as usize), || included.clone());
+            if seen.number(labels)? < count {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// The result of the operator between floats of the "many" and the "one" side; `None` when a comparison filters it.
     #[inline(always)]
     pub(crate) fn combine(&self, many: f64, one: f64) -> Option<f64> {
