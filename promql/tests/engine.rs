@@ -7,6 +7,7 @@ use promql::source::{SelectRequest, SeriesSet, SeriesSource, SourceError, Timeli
 use promql::testing::memory::MemorySource;
 use promql::value::{QueryResult, QueryValue};
 use promql::{Engine, EngineOptions, ParseOptions, QueryContext, QueryError, QueryErrorKind, parse};
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -122,6 +123,8 @@ struct Asked {
     some_labels: AtomicUsize,
     reads: AtomicUsize,
     latest: AtomicUsize,
+    numbers: AtomicUsize,
+    announced: AtomicUsize,
 }
 
 struct WatchedSet {
@@ -150,6 +153,15 @@ impl SeriesSet for WatchedSet {
         self.inner.labels_among(index, names)
     }
 
+    fn label_numbers(&self, indices: Range<usize>, _names: &[&str], _into: &mut Vec<u32>) -> bool {
+        self.asked.numbers.fetch_add(indices.len(), Ordering::Relaxed);
+        false
+    }
+
+    fn prefetch(&self, indices: &[usize]) {
+        self.asked.announced.fetch_add(indices.len(), Ordering::Relaxed);
+    }
+
     fn may_have_label(&self, name: &str) -> bool {
         self.inner.may_have_label(name)
     }
@@ -171,11 +183,15 @@ impl SeriesSet for WatchedSet {
     }
 }
 
+fn watched(query: &str, when: &When) -> Arc<Asked> {
+    let source = Watched { inner: every_ten_seconds(), asked: Arc::default() };
+    ask(&source, query, when).unwrap_or_else(|error| panic!("{query}: {error}"));
+    source.asked
+}
+
 /// How often labels, some labels, samples and newest samples were asked for.
 fn asked(query: &str, when: &When) -> [usize; 4] {
-    let source = Watched { inner: every_ten_seconds(), asked: Arc::default() };
-    ask(&source, query, when).expect("an answer");
-    let asked = &source.asked;
+    let asked = watched(query, when);
     [&asked.labels, &asked.some_labels, &asked.reads, &asked.latest].map(|count| count.load(Ordering::Relaxed))
 }
 
@@ -198,6 +214,28 @@ fn a_source_is_asked_for_nothing_that_is_not_needed() {
     assert_eq!(asked("max_over_time(rate(m1[1m])[5m:10s])", &range)[2..], [1, 0]);
     // A limit that is reached ends the reading.
     assert_eq!(asked("limitk(0, m3)", &range)[2..], [0, 0]);
+}
+
+/// A source hears which series come next, and may group them by numbers, whatever is done to their rows on the way.
+#[test]
+fn what_changes_rows_alone_passes_on_what_is_asked_of_series() {
+    let range = When::Range(200, 300, 10);
+    for inner in [
+        "rate(m3[1m])",
+        "rate(m3[1m]) * 60",
+        "m3 > 1",
+        "-m3",
+        "limit_ratio(1, m3)",
+        "m3 unless m1",
+        "m3 smoothed",
+        "rate(m3[1m] @ 100)",
+    ] {
+        let asked = watched(&format!("sum by (b) ({inner})"), &range);
+        let [numbers, announced] = [&asked.numbers, &asked.announced].map(|count| count.load(Ordering::Relaxed));
+        assert!(numbers >= 3 && announced >= 3, "{inner}: {numbers} and {announced}");
+    }
+    let asked = watched("label_replace(m3, \"c\", \"$1\", \"a\", \"(.*)\")", &range);
+    assert_eq!(asked.announced.load(Ordering::Relaxed), 3);
 }
 
 #[test]

@@ -19,6 +19,7 @@ use super::vector::SeriesVector;
 use crate::query_error::QueryError;
 use model::labels::Labels;
 use model::sample::SampleColumns;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// How the bounds of a window get their values.
@@ -272,6 +273,14 @@ impl SeriesVector for SmoothedSelector {
 
     fn labels_among(&self, index: usize, names: &[&str]) -> Labels {
         self.selection.set.labels_among(index, names)
+    }
+
+    fn label_numbers(&self, indices: Range<usize>, names: &[&str], into: &mut Vec<u32>) -> bool {
+        self.selection.set.label_numbers(indices, names, into)
+    }
+
+    fn prefetch(&self, indices: &[usize]) {
+        self.selection.set.prefetch(indices);
     }
 
     fn has_one_name(&self) -> bool {

@@ -1,12 +1,11 @@
 //! What each part of a plan really took, for `explain`.
 
 use super::exec::{Exec, Worker};
+use super::mapped::Rows;
 use super::row::Row;
 use super::vector::{SeriesVector, Vector};
 use crate::query_error::QueryError;
-use model::labels::Labels;
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -99,40 +98,12 @@ pub(crate) struct Profiled<'q> {
     pub(crate) ordinal: u32,
 }
 
-impl SeriesVector for Profiled<'_> {
-    fn len(&self) -> usize {
-        self.inner.len()
+impl Rows for Profiled<'_> {
+    fn inner(&self) -> &dyn SeriesVector {
+        self.inner.as_ref()
     }
 
-    fn labels(&self, index: usize) -> Labels {
-        self.inner.labels(index)
-    }
-
-    fn labels_among(&self, index: usize, names: &[&str]) -> Labels {
-        self.inner.labels_among(index, names)
-    }
-
-    fn label_numbers(&self, indices: Range<usize>, names: &[&str], into: &mut Vec<u32>) -> bool {
-        self.inner.label_numbers(indices, names, into)
-    }
-
-    fn prefetch(&self, indices: &[usize]) {
-        self.inner.prefetch(indices);
-    }
-
-    fn drops_name(&self, index: usize) -> bool {
-        self.inner.drops_name(index)
-    }
-
-    fn has_one_name(&self) -> bool {
-        self.inner.has_one_name()
-    }
-
-    fn may_have_histograms(&self, index: usize) -> bool {
-        self.inner.may_have_histograms(index)
-    }
-
-    fn row(&self, index: usize, worker: &mut Worker<'_, '_>, out: &mut Row) -> Result<(), QueryError> {
+    fn evaluate(&self, index: usize, worker: &mut Worker<'_, '_>, out: &mut Row) -> Result<(), QueryError> {
         let started = Instant::now();
         self.inner.row(index, worker, out)?;
         if let Some(counters) = worker.exec.profiled(self.ordinal) {

@@ -6,6 +6,7 @@
 //! Invariant: no two series of a vector have equal labels; what may break it is settled (`names.rs`) before it is seen.
 
 use super::exec::{Exec, Worker};
+use super::mapped::Rows;
 use super::row::{HistogramColumn, Row, words_for};
 use crate::budget::Charge;
 use crate::query_error::QueryError;
@@ -120,40 +121,12 @@ pub(crate) struct Repeated<'q> {
     pub(crate) steps: usize,
 }
 
-impl SeriesVector for Repeated<'_> {
-    fn len(&self) -> usize {
-        self.once.len()
+impl Rows for Repeated<'_> {
+    fn inner(&self) -> &dyn SeriesVector {
+        self.once.as_ref()
     }
 
-    fn labels(&self, index: usize) -> Labels {
-        self.once.labels(index)
-    }
-
-    fn labels_among(&self, index: usize, names: &[&str]) -> Labels {
-        self.once.labels_among(index, names)
-    }
-
-    fn label_numbers(&self, indices: Range<usize>, names: &[&str], into: &mut Vec<u32>) -> bool {
-        self.once.label_numbers(indices, names, into)
-    }
-
-    fn prefetch(&self, indices: &[usize]) {
-        self.once.prefetch(indices);
-    }
-
-    fn drops_name(&self, index: usize) -> bool {
-        self.once.drops_name(index)
-    }
-
-    fn has_one_name(&self) -> bool {
-        self.once.has_one_name()
-    }
-
-    fn may_have_histograms(&self, index: usize) -> bool {
-        self.once.may_have_histograms(index)
-    }
-
-    fn row(&self, index: usize, worker: &mut Worker<'_, '_>, out: &mut Row) -> Result<(), QueryError> {
+    fn evaluate(&self, index: usize, worker: &mut Worker<'_, '_>, out: &mut Row) -> Result<(), QueryError> {
         self.once.row(index, worker, out)?;
         out.repeat_first(self.steps);
         Ok(())

@@ -2,6 +2,7 @@
 
 use super::grouping::Groups;
 use crate::eval::exec::{Exec, Worker};
+use crate::eval::mapped::Rows;
 use crate::eval::row::{Cell, Row};
 use crate::eval::scalar::ScalarRow;
 use crate::eval::vector::{SeriesVector, Table, Vector};
@@ -82,32 +83,12 @@ pub(super) fn label_hash(labels: &Labels) -> u64 {
     xxhash_rust::xxh64::xxh64(&bytes, 0)
 }
 
-impl SeriesVector for HashShare<'_> {
-    fn len(&self) -> usize {
-        self.inner.len()
+impl Rows for HashShare<'_> {
+    fn inner(&self) -> &dyn SeriesVector {
+        self.inner.as_ref()
     }
 
-    fn labels(&self, index: usize) -> Labels {
-        self.inner.labels(index)
-    }
-
-    fn labels_among(&self, index: usize, names: &[&str]) -> Labels {
-        self.inner.labels_among(index, names)
-    }
-
-    fn drops_name(&self, index: usize) -> bool {
-        self.inner.drops_name(index)
-    }
-
-    fn has_one_name(&self) -> bool {
-        self.inner.has_one_name()
-    }
-
-    fn may_have_histograms(&self, index: usize) -> bool {
-        self.inner.may_have_histograms(index)
-    }
-
-    fn row(&self, index: usize, worker: &mut Worker<'_, '_>, out: &mut Row) -> Result<(), QueryError> {
+    fn evaluate(&self, index: usize, worker: &mut Worker<'_, '_>, out: &mut Row) -> Result<(), QueryError> {
         let offset = label_hash(&self.inner.labels(index)) as f64 / u64::MAX as f64;
         self.inner.row(index, worker, out)?;
         out.retain(|step, _| Self::includes(self.ratio.at(step), offset));

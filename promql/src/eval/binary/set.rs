@@ -4,6 +4,7 @@ use super::matching::Signature;
 use crate::ast::{BinaryOp, VectorMatching};
 use crate::budget::Charge;
 use crate::eval::exec::{Exec, Worker};
+use crate::eval::mapped::Rows;
 use crate::eval::names::{OnEqual, settle};
 use crate::eval::numbered::NumberedLabels;
 use crate::eval::row::{Row, unite_bits, words_for};
@@ -129,32 +130,12 @@ impl<'q> Masked<'q> {
     }
 }
 
-impl SeriesVector for Masked<'_> {
-    fn len(&self) -> usize {
-        self.inner.len()
+impl Rows for Masked<'_> {
+    fn inner(&self) -> &dyn SeriesVector {
+        self.inner.as_ref()
     }
 
-    fn labels(&self, index: usize) -> Labels {
-        self.inner.labels(index)
-    }
-
-    fn labels_among(&self, index: usize, names: &[&str]) -> Labels {
-        self.inner.labels_among(index, names)
-    }
-
-    fn drops_name(&self, index: usize) -> bool {
-        self.inner.drops_name(index)
-    }
-
-    fn has_one_name(&self) -> bool {
-        self.inner.has_one_name()
-    }
-
-    fn may_have_histograms(&self, index: usize) -> bool {
-        self.inner.may_have_histograms(index)
-    }
-
-    fn row(&self, index: usize, worker: &mut Worker<'_, '_>, out: &mut Row) -> Result<(), QueryError> {
+    fn evaluate(&self, index: usize, worker: &mut Worker<'_, '_>, out: &mut Row) -> Result<(), QueryError> {
         self.inner.row(index, worker, out)?;
         match self.groups[index] {
             NO_GROUP if self.keep => out.reset(out.steps()),

@@ -4,7 +4,7 @@ use super::cells::{CellOperator, Outcome};
 use super::{changes_metric, is_trim};
 use crate::ast::BinaryOp;
 use crate::eval::exec::{Exec, Worker};
-use crate::eval::mapped::mapped;
+use crate::eval::mapped::{Rows, mapped};
 use crate::eval::names::{OnEqual, drop_names};
 use crate::eval::remarks::Place;
 use crate::eval::row::{Cell, Row};
@@ -12,7 +12,6 @@ use crate::eval::scalar::{ScalarRow, arithmetic, compare};
 use crate::eval::vector::{SeriesVector, Vector};
 use crate::plan::Node;
 use crate::query_error::QueryError;
-use model::labels::Labels;
 use std::sync::Arc;
 
 /// `vector op scalar`, or `scalar op vector` when `scalar_first`.
@@ -123,32 +122,16 @@ impl WithHistograms<'_> {
     }
 }
 
-impl SeriesVector for WithHistograms<'_> {
-    fn len(&self) -> usize {
-        self.inner.len()
+impl Rows for WithHistograms<'_> {
+    fn inner(&self) -> &dyn SeriesVector {
+        self.inner.as_ref()
     }
 
-    fn labels(&self, index: usize) -> Labels {
-        self.inner.labels(index)
+    fn keeps_histograms(&self) -> bool {
+        !self.op.is_comparison()
     }
 
-    fn labels_among(&self, index: usize, names: &[&str]) -> Labels {
-        self.inner.labels_among(index, names)
-    }
-
-    fn drops_name(&self, index: usize) -> bool {
-        self.inner.drops_name(index)
-    }
-
-    fn has_one_name(&self) -> bool {
-        self.inner.has_one_name()
-    }
-
-    fn may_have_histograms(&self, index: usize) -> bool {
-        !self.op.is_comparison() && self.inner.may_have_histograms(index)
-    }
-
-    fn row(&self, index: usize, worker: &mut Worker<'_, '_>, out: &mut Row) -> Result<(), QueryError> {
+    fn evaluate(&self, index: usize, worker: &mut Worker<'_, '_>, out: &mut Row) -> Result<(), QueryError> {
         self.inner.row(index, worker, out)?;
         if out.has_histograms() || is_trim(self.op) {
             self.change(out, worker.exec);

@@ -107,6 +107,10 @@ impl SeriesVector for Relabeled<'_> {
         }
     }
 
+    fn prefetch(&self, indices: &[usize]) {
+        self.inner.prefetch(indices);
+    }
+
     /// Writing the name says that it is wanted.
     fn drops_name(&self, index: usize) -> bool {
         let drops = self.inner.drops_name(index);
