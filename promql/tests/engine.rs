@@ -236,6 +236,9 @@ fn what_changes_rows_alone_passes_on_what_is_asked_of_series() {
     }
     let asked = watched("label_replace(m3, \"c\", \"$1\", \"a\", \"(.*)\")", &range);
     assert_eq!(asked.announced.load(Ordering::Relaxed), 3);
+    // One by one, or to see when they are present.
+    assert_eq!(watched("count_values(\"v\", m3)", &range).announced.load(Ordering::Relaxed), 3);
+    assert_eq!(watched("m1 and on () m3", &range).announced.load(Ordering::Relaxed), 1 + 3);
 }
 
 #[test]

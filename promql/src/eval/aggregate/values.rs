@@ -4,7 +4,7 @@ use super::grouping::Grouping;
 use crate::eval::exec::Exec;
 use crate::eval::numbered::NumberedLabels;
 use crate::eval::row::set_bits;
-use crate::eval::vector::{SeriesVector, Table, Vector};
+use crate::eval::vector::{SeriesVector, Table, Vector, announced};
 use crate::query_error::QueryError;
 use hashbrown::HashMap;
 use std::sync::Arc;
@@ -29,14 +29,13 @@ pub(crate) fn count_values<'q>(
     let names = grouping.borrowed();
     let mut worker = exec.worker();
     let mut row = worker.take_row();
-    for index in 0..inner.len() {
+    for index in announced(inner, 0..inner.len()) {
         inner.row(index, &mut worker, &mut row)?;
         if row.is_empty() {
             continue;
         }
-        // Of other labels nothing is left.
-        let labels = if grouping.without { inner.labels(index) } else { inner.labels_among(index, &names) };
-        let group = groups.number(grouping.keep(&labels))?;
+        let key = grouping.key(inner, index, &names);
+        let group = groups.number(key.clone())?;
         for step in set_bits(&row.seen()) {
             let bits = row.get(step).map(f64::to_bits);
             let found = match bits.and_then(|bits| known.get(&(group, bits))) {
@@ -46,7 +45,7 @@ pub(crate) fn count_values<'q>(
                         Some(histogram) => histogram.to_string(),
                         None => model::text::format_plain(row.values()[step]),
                     };
-                    let found = rows.number(grouping.keep(&labels.with(name, &text)))?;
+                    let found = rows.number(grouping.keep(&key.with(name, &text)))?;
                     if let (Some(bits), true) = (bits, known.len() < KNOWN_MAX) {
                         known.insert((group, bits), found);
                     }

@@ -8,7 +8,7 @@ use crate::eval::mapped::Rows;
 use crate::eval::names::{OnEqual, settle};
 use crate::eval::numbered::NumberedLabels;
 use crate::eval::row::{Row, unite_bits, words_for};
-use crate::eval::vector::{SeriesVector, Table, Vector};
+use crate::eval::vector::{SeriesVector, Table, Vector, announced};
 use crate::query_error::QueryError;
 use model::labels::Labels;
 use std::sync::Arc;
@@ -77,8 +77,9 @@ impl<'q> Presence<'q> {
             let parts = exec.map_chunks(group_of.len(), least, |range, worker| {
                 let mut present = Vec::with_capacity(range.len() * words);
                 let mut row = worker.take_row();
-                for at in range {
-                    vector.row(batch * at_once + at, worker, &mut row)?;
+                let first = batch * at_once;
+                for index in announced(vector, first + range.start..first + range.end) {
+                    vector.row(index, worker, &mut row)?;
                     present.extend_from_slice(&row.seen());
                 }
                 worker.give_row(row);
