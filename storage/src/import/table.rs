@@ -196,3 +196,6 @@ impl Rows {
         Labels::from_pairs(pairs).map_err(|error| format!("row {row} of a batch: {error}"))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use crate::block::read::{DICTIONARY_PAGE, PageHeader, read_page_header};
 use crate::import::ImportError;
 use crate::import::room::Room;
 use parquet::basic::Type;
-use parquet::file::metadata::ParquetMetaData;
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 use std::collections::VecDeque;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -34,8 +34,8 @@ pub(super) fn check_footer(path: &Path, file: &File, room: &Room) -> Result<(), 
     file.read_exact_at(&mut tail, at).map_err(ImportError::io("read", path))?;
     let bytes = u64::from(u32::from_le_bytes([tail[0], tail[1], tail[2], tail[3]]));
     // Decoded, it takes several times as much.
-    let bytes_max = room.decoding_bytes() / 8;
-    if bytes <= bytes_max.max(1 << 20) || bytes > length {
+    let bytes_max = (room.decoding_bytes() / 8).max(1 << 20);
+    if bytes <= bytes_max || bytes > length {
         return Ok(());
     }
     let why = format!("its footer has {bytes} bytes, more than the {bytes_max} that `--memory.limit` allows");
@@ -45,7 +45,7 @@ pub(super) fn check_footer(path: &Path, file: &File, room: &Room) -> Result<(), 
 /// How many rows to decode at once, of the columns whose roots are `roots`.
 ///
 /// # Errors
-/// A page is too large for `room`, a header is damaged, or the file cannot be read.
+/// A page is too large for `room`, a header or the place of a chunk is damaged, or the file cannot be read.
 pub(super) fn batch_rows(
     path: &Path,
     file: &File,
@@ -53,6 +53,7 @@ pub(super) fn batch_rows(
     roots: &[usize],
     room: &Room,
 ) -> Result<usize, ImportError> {
+    let length = file.metadata().map_err(ImportError::io("read", path))?.len();
     let schema = metadata.file_metadata().schema_descr();
     let mut rows = BATCH_ROWS;
     let leaves: Vec<usize> =
@@ -65,8 +66,12 @@ pub(super) fn batch_rows(
             let entries = if column.max_rep_level() > 0 { MAP_ENTRIES } else { 1 };
             let mut cost = Cost { name: column.path().string(), entries, ..Cost::default() };
             cost.is_text = chunk.column_type() == Type::BYTE_ARRAY;
-            let (start, length) = chunk.byte_range();
-            each_page(path, file, (start, start.saturating_add(length)), |at, header| cost.add(at, header))?;
+            let place = place_of(chunk, length).ok_or_else(|| ImportError::Damaged {
+                path: path.to_owned(),
+                offset: length.saturating_sub(TAIL_BYTES),
+                what: format!("its footer says that column `{}` lies where no bytes are", cost.name),
+            })?;
+            each_page(path, file, place, |at, header| cost.add(at, header))?;
             costs.push(cost);
         }
         rows = rows.min(rows_of(&costs, room.decoding_bytes()).map_err(|column| ImportError::PageTooLarge {
@@ -78,6 +83,14 @@ pub(super) fn batch_rows(
         })?);
     }
     Ok(usize::try_from(rows).unwrap_or(1).max(1))
+}
+
+/// Where a column chunk begins and ends in a file of so many bytes, if that is in it: a footer may say anything, and
+/// `ColumnChunkMetaData::byte_range` believes it.
+fn place_of(chunk: &ColumnChunkMetaData, length: u64) -> Option<(u64, u64)> {
+    let start = u64::try_from(chunk.dictionary_page_offset().unwrap_or(chunk.data_page_offset())).ok()?;
+    let end = start.checked_add(u64::try_from(chunk.compressed_size()).ok()?)?;
+    (end <= length).then_some((start, end))
 }
 
 /// What the pages of one column chunk say of themselves. Bytes.
