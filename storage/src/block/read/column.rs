@@ -9,7 +9,7 @@ use super::page::{DataPage, DictionaryPage, Encoding};
 use super::text::{Dictionary, TextBuilder};
 use parquet::basic::Type;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 const TOO_SHORT: PageError = PageError("the values of the page end early");
 const ENCODING: PageError = PageError("the page has an encoding that its column never has");
@@ -20,6 +20,8 @@ pub(crate) struct Numbers {
     rows: usize,
     values: Values,
     presence: Presence,
+    /// Once they were needed.
+    bounds: OnceLock<Option<(i64, i64)>>,
 }
 
 /// The numbers of the rows that have one.
@@ -44,7 +46,7 @@ impl Numbers {
             }
             _ => Values::Each(value_numbers(page, dictionary.map(|numbers| numbers.as_slice()), kind)?),
         };
-        Ok(Self { rows: page.rows, values, presence })
+        Ok(Self { rows: page.rows, values, presence, bounds: OnceLock::new() })
     }
 
     /// How many rows the page has.
@@ -63,14 +65,18 @@ impl Numbers {
         }
     }
 
-    /// Numbers between which, as signed ones, are those of all rows, if each has one and a short list tells it.
+    /// Numbers between which, as signed ones, are those of all rows, if each has one. They are looked for once.
     pub(crate) fn signed_bounds(&self) -> Option<(i64, i64)> {
-        let (Values::Keyed { dictionary, .. }, Presence::All) = (&self.values, &self.presence) else { return None };
-        if dictionary.len() > self.rows / 4 {
-            return None;
-        }
-        let signed = || dictionary.iter().map(|number| *number as i64);
-        Some((signed().min()?, signed().max()?))
+        *self.bounds.get_or_init(|| {
+            let numbers = match (&self.values, &self.presence) {
+                (Values::Each(values), Presence::All) => values,
+                (Values::Keyed { dictionary, .. }, Presence::All) => &**dictionary,
+                (_, Presence::None | Presence::Some(_)) => return None,
+            };
+            let signed = numbers.iter().map(|number| *number as i64);
+            let (least, greatest) = signed.fold((i64::MAX, i64::MIN), |(l, g), number| (l.min(number), g.max(number)));
+            (least <= greatest).then_some((least, greatest))
+        })
     }
 
     /// Hands over what each of some rows has.
@@ -101,7 +107,7 @@ impl Numbers {
             Values::Each(values) => values.len() * 8,
             Values::Keyed { ids, .. } => ids.memory(),
         };
-        64 + values + self.presence.memory()
+        size_of::<Self>() + values + self.presence.memory()
     }
 }
 

@@ -160,25 +160,33 @@ pub(crate) fn in_range(
             let here = first.rows().saturating_sub(first_at) as u32;
             let length = here.min(last.rows().saturating_sub(last_at) as u32);
             let end = range_of_rows.end.min(row.saturating_add(length.max(1)));
-            // Most series live through a block.
-            let all_overlap = first.signed_bounds().is_some_and(|(_, greatest)| greatest <= range.until_ms)
-                && last.signed_bounds().is_some_and(|(least, _)| least > range.after_ms);
-            if all_overlap {
-                kept.push(row..end);
-                row = end;
-                continue;
-            }
-            for (at, row) in (row..end).enumerate() {
-                let overlaps = match (first.get(first_at + at), last.get(last_at + at)) {
-                    (Some(first), Some(last)) => first as i64 <= range.until_ms && last as i64 > range.after_ms,
-                    _ => false,
-                };
-                if overlaps {
-                    kept.push(row..row + 1);
+            match overlap(first, last, range).filter(|_| length > 0) {
+                Some(true) => kept.push(row..end),
+                Some(false) => {}
+                None => {
+                    for (at, row) in (row..end).enumerate() {
+                        let overlaps = match (first.get(first_at + at), last.get(last_at + at)) {
+                            (Some(first), Some(last)) => first as i64 <= range.until_ms && last as i64 > range.after_ms,
+                            _ => false,
+                        };
+                        if overlaps {
+                            kept.push(row..row + 1);
+                        }
+                    }
                 }
             }
             row = end;
         }
     }
     Ok(kept)
+}
+
+/// Whether all series of two pages may have samples in the range, or none; `None` if each has to be looked at. Most series live
+/// through a block, so that a range that cuts off its edges means all of them.
+pub(super) fn overlap(first_ms: &Numbers, last_ms: &Numbers, range: TimeRange) -> Option<bool> {
+    let ((first, first_until), (last_from, last)) = first_ms.signed_bounds().zip(last_ms.signed_bounds())?;
+    if first_until <= range.until_ms && last_from > range.after_ms {
+        return Some(true);
+    }
+    (first > range.until_ms || last <= range.after_ms).then_some(false)
 }

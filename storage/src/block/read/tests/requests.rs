@@ -1,8 +1,12 @@
 //! How many requests reading takes, and what a damaged or missing object leads to.
 
 use super::model::{Series, any_series, block, block_with, columns, small_layout, upload, wait, write};
+use crate::account::Account;
+use crate::block::read::column::Numbers;
+use crate::block::read::matching::overlap;
+use crate::block::read::rows::RowRanges;
 use crate::block::read::{Block, BlockCaches, CacheKind, ReadError, What};
-use crate::block::schema::CHECKSUMS_FILE;
+use crate::block::schema::{CHECKSUMS_FILE, column};
 use crate::block::writer::Layout;
 use crate::bucket::testing::FaultyStore;
 use crate::bucket::{Bucket, BucketStore, RetryPolicy};
@@ -116,6 +120,34 @@ fn labels_of_all_series_are_listed_without_reading_columns() {
         assert_eq!(store.requests() - before, 3);
         let decoded = block.inner.source.cache.counts(CacheKind::Series);
         assert_eq!((decoded.hits, decoded.misses), (0, 1));
+    });
+}
+
+/// Times of series are as different as their targets: their pages have no dictionary that would say it.
+#[test]
+fn a_range_that_cuts_a_block_off_takes_no_look_at_series_that_live_through_it() {
+    let (_, bucket) = counting();
+    let series = fleet();
+    wait(async {
+        let layout = Layout { series_page_rows: 64, ..Layout::of_level(0) };
+        let block = block(&bucket, &series, layout).await;
+        let account = Account::default();
+        let file = block.inner.open_series(&account).await.unwrap();
+        let paths = [column::MIN_TS, column::MAX_TS].map(str::to_owned);
+        let columns = block.inner.with_columns(&file, paths, &RowRanges::all(200), &account).await.unwrap();
+        let [first, last] = [column::MIN_TS, column::MAX_TS].map(|path| columns.column::<Numbers>(path).unwrap());
+        let answers = |after_ms, until_ms| -> Vec<_> {
+            let range = TimeRange { after_ms, until_ms };
+            let pages = 0..first.layout.pages.len();
+            pages.map(|n| overlap(first.page(n).unwrap().0, last.page(n).unwrap().0, range)).collect()
+        };
+        assert_eq!(first.page(0).unwrap().0.signed_bounds(), Some((0, 4)));
+        assert_eq!(answers(1_000_000, 2_000_000), [Some(true); 4]);
+        assert_eq!(answers(i64::MIN, -1), [Some(false); 4]);
+        assert_eq!(answers(479 * 15_000 + 4, i64::MAX), [Some(false); 4]);
+        assert_eq!(answers(i64::MIN, 2), [None; 4], "some begin later");
+        let cut = TimeRange { after_ms: 1_000_000, until_ms: 2_000_000 };
+        assert_eq!(block.select(&[], cut, 1_000).await.unwrap().len(), 200);
     });
 }
 
