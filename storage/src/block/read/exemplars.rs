@@ -30,8 +30,12 @@ impl BlockSeries {
         let files = self.block.open_all(&self.block.exemplars).await?;
         let mut wanted = Vec::new();
         for index in 0..self.len() {
+            let rows = self.exemplar_rows(index)?;
+            if rows.is_empty() {
+                continue;
+            }
             for path in [c::TIMESTAMP, c::VALUE, KEYS, VALUES] {
-                want_rows(&files, path, &self.exemplar_rows(index)?, &mut wanted)?;
+                want_rows(&files, path, &rows, &mut wanted)?;
             }
         }
         let fetched = fetch::fetch(&self.block.source, CacheKind::Page, wanted, &self.account).await?;
