@@ -6,7 +6,7 @@ use crate::disk::simulated::{Fault, SimulatedDisk};
 use crate::error::ErrorKind;
 use crate::snapshot::name::SnapshotName;
 use model::sample::SampleColumns;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 

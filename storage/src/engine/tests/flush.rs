@@ -105,6 +105,8 @@ struct History {
     /// All that was acknowledged.
     twin: Samples,
     blocks: Samples,
+    /// Samples that are in a block, and were taken with another value after that, which the head has perhaps.
+    taken_anew: BTreeSet<(String, i64)>,
     exemplars: Vec<(String, i64)>,
     exemplars_in_blocks: Vec<(String, i64)>,
     clock_ms: i64,
@@ -131,6 +133,7 @@ impl History {
             view: None,
             twin: Samples::new(),
             blocks: Samples::new(),
+            taken_anew: BTreeSet::new(),
             exemplars: Vec::new(),
             exemplars_in_blocks: Vec::new(),
             clock_ms: START_MS,
@@ -274,8 +277,14 @@ impl History {
                     assert!(!refused, "{series} at {timestamp_ms} is new");
                     self.twin.insert(key, *stored);
                 }
-                Some(known) if known.value() == stored.value() => assert!(!refused, "{key:?} repeats"),
-                Some(_) => assert!(refused || self.blocks.contains_key(&key), "{key:?} conflicts in the head"),
+                Some(known) if known.value() == stored.value() => {
+                    assert!(!refused || self.taken_anew.contains(&key), "{key:?} repeats");
+                }
+                Some(_) if refused => {}
+                Some(_) => {
+                    assert!(self.blocks.contains_key(&key), "{key:?} conflicts in the head");
+                    self.taken_anew.insert(key);
+                }
             }
         }
     }
