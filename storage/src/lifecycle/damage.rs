@@ -50,6 +50,11 @@ impl Damage {
         blocks.get(ulid).filter(|found| found.at.elapsed() < TRIED_AGAIN_AFTER).map(|found| found.why.clone())
     }
 
+    /// The blocks of samples among some that can be merged or written anew: those that were not found damaged lately.
+    pub(crate) fn readable<'b>(&self, blocks: &'b [Block]) -> impl Iterator<Item = &'b Block> {
+        blocks.iter().filter(|block| block.meta().resolution_ms == 0 && self.of(&block.meta().ulid).is_none())
+    }
+
     /// These blocks could be read.
     pub(crate) fn clear<'b>(&self, blocks: impl IntoIterator<Item = &'b Block>) {
         let mut known = self.blocks.lock();

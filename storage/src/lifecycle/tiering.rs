@@ -36,12 +36,12 @@ impl Lifecycle {
         let floor_ms = self.shared.engine.head().read_floor_ms();
         let metas = view.blocks.iter().map(|block| block.meta().as_ref());
         // One damaged block keeps its day from being made, not the others.
+        let can_read = |ulid: &str| self.shared.damage.of(ulid).is_none();
         let can_build = |build: &TierBuild| match &build.finer {
-            Some(finer) => self.shared.damage.of(finer).is_none(),
-            None => view.raw_within(range_of(build.day)).all(|block| self.can_read(block.meta())),
+            Some(finer) => can_read(finer),
+            None => view.raw_within(range_of(build.day)).all(|block| can_read(&block.meta().ulid)),
         };
-        let can_strip = |ulid: &str| self.shared.damage.of(ulid).is_none();
-        match plan(metas, policy, now_ms, floor_ms, &can_build, &can_strip) {
+        match plan(metas, policy, now_ms, floor_ms, &can_build, &can_read) {
             None => Ok(false),
             Some(TierStep::Strip(ulid)) => {
                 let Some(block) = view.blocks.iter().find(|block| block.meta().ulid == ulid) else { return Ok(false) };

@@ -377,16 +377,10 @@ impl Lifecycle {
         outcomes.into_iter().collect()
     }
 
-    /// Whether a block was not found damaged lately.
-    pub(super) fn can_read(&self, meta: &BlockMeta) -> bool {
-        self.shared.damage.of(&meta.ulid).is_none()
-    }
-
     /// Merges the blocks of one day, if that is worth it.
     fn compact(&mut self, force: bool) -> Result<bool, StoreError> {
         let view = self.shared.view();
-        let can_merge = |block: &&Block| block.meta().resolution_ms == 0 && self.can_read(block.meta());
-        let raw: Vec<&Block> = view.blocks.iter().filter(can_merge).collect();
+        let raw: Vec<&Block> = self.shared.damage.readable(&view.blocks).collect();
         let candidates: Vec<_> = raw.iter().map(|block| compaction_plan::Candidate::of(block.meta())).collect();
         let mut options = self.shared.options.compaction;
         options.memory_max = options.memory_max.min(self.shared.options.merge_bytes_max);
@@ -456,12 +450,11 @@ impl Lifecycle {
     fn carry_out_class(&mut self) -> Result<bool, StoreError> {
         let (view, retention, now_ms) = (self.shared.view(), self.shared.retention(), now_ms());
         self.clean.retain(|ulid, _| view.manifest.block(ulid).is_some());
-        let raw = view.blocks.iter().filter(|block| block.meta().resolution_ms == 0 && self.can_read(block.meta()));
         let with_classes = |block: &Block| {
             let classes = self.clean.get(&block.meta().ulid).cloned().unwrap_or_default();
             retention::Candidate { classes, ..retention_candidate(block.meta()) }
         };
-        let blocks: Vec<_> = raw.map(with_classes).collect();
+        let blocks: Vec<_> = self.shared.damage.readable(&view.blocks).map(with_classes).collect();
         let Some(found) = retention.to_rewrite(&blocks, now_ms) else { return Ok(false) };
         let Some(block) = view.blocks.iter().find(|block| block.meta().ulid == found.ulid).cloned() else {
             return Ok(false);

@@ -1,7 +1,6 @@
 //! What an operator wants to know about blocks and their lifecycle.
 
 use super::Store;
-use crate::block::meta::BlockMeta;
 use crate::block::read::CacheFigures;
 use crate::bucket::BucketSnapshot;
 use crate::lifecycle::compaction_plan::{Candidate, backlog};
@@ -157,16 +156,14 @@ impl Store {
             group.max_ms = group.max_ms.max(meta.max_ms);
         }
         let counters = &shared.counters;
-        let damaged = shared.damage.list(&view.manifest);
-        let is_merged = |meta: &BlockMeta| meta.resolution_ms == 0 && damaged.iter().all(|of| of.ulid != meta.ulid);
-        let raw = view.blocks.iter().map(|block| &**block.meta()).filter(|meta| is_merged(meta));
-        let candidates: Vec<_> = raw.map(Candidate::of).collect();
+        let candidates: Vec<_> =
+            shared.damage.readable(&view.blocks).map(|block| Candidate::of(block.meta())).collect();
         let compaction_backlog = backlog(&candidates, now_ms(), shared.options.compaction) as u64;
         StoreStats {
             away: view.away.as_ref().map(|away| Arc::clone(&away.why)),
             manifest_version: view.manifest.version,
             blocks: groups,
-            damaged,
+            damaged: shared.damage.list(&view.manifest),
             tombstones: view.manifest.tombstones.len() as u64,
             flush: counters.flush.stats(),
             compaction: counters.compaction.stats(),
