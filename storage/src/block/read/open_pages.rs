@@ -282,7 +282,7 @@ pub(super) struct OpenDelta<'a> {
 /// A skip of this many numbers is worth going through the page once, and keeping it.
 const FAR: usize = 1024;
 
-/// So is reading no more than one of so many numbers.
+/// So is a shorter one to read no more than one of so many numbers. Reading straight through skips nothing, however short series are.
 const SMALL: usize = 16;
 
 impl DeltaPage {
@@ -343,7 +343,8 @@ impl OpenDelta<'_> {
         let (from, to) = (page.presence.rank(rows.start), page.presence.rank(rows.end));
         let Some(cursor) = cursor.as_mut().filter(|_| from < to) else { return Ok(()) };
         let far = from.abs_diff(cursor.position());
-        if page.landmarks.get().is_none() && (far >= FAR || (to - from) * SMALL <= cursor.count()) {
+        let is_part = far >= FAR || far > 0 && (to - from) * SMALL <= cursor.count();
+        if is_part && page.landmarks.get().is_none() {
             keep(page, self.cache)?;
         }
         if let Some(landmarks) = page.landmarks.get().filter(|_| far >= APART) {
