@@ -231,6 +231,10 @@ impl Drop for Budget {
     }
 }
 
+/// Bytes that are charged at once by those who take little at a time: threads that charge one budget often wait for each
+/// other.
+pub(crate) const BYTES_AT_ONCE: usize = 1 << 16;
+
 /// Samples and bytes that something holds; released when dropped.
 #[derive(Debug)]
 pub(crate) struct Charge<'b> {
@@ -264,6 +268,20 @@ impl<'b> Charge<'b> {
     /// Makes the samples held at least `samples`.
     pub(crate) fn raise_samples_to(&mut self, samples: usize) -> Result<(), QueryError> {
         if samples > self.samples { self.add(samples - self.samples, 0) } else { Ok(()) }
+    }
+
+    /// Makes the bytes held about `bytes`, if they are less: what they lack is charged in lots.
+    pub(crate) fn raise_bytes_to(&mut self, bytes: usize) -> Result<(), QueryError> {
+        let lacking = bytes.saturating_sub(self.bytes);
+        if lacking >= BYTES_AT_ONCE { self.add(0, lacking) } else { Ok(()) }
+    }
+
+    /// Gives back some of what is held.
+    pub(crate) fn give_back(&mut self, samples: usize, bytes: usize) {
+        assert!(samples <= self.samples && bytes <= self.bytes, "no more is given back than is held");
+        self.samples -= samples;
+        self.bytes -= bytes;
+        self.budget.release(samples, bytes);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use model::labels::Labels;
 use model::sample::{Sample, SampleColumns};
-use promql::budget::{Budget, BudgetLimits};
+use promql::budget::Budget;
 use promql::source::{SelectRequest, SeriesSet, SeriesSource, SourceError, TimelineToken};
 use promql::testing::memory::MemorySource;
 use promql::value::{QueryResult, QueryValue};
@@ -426,25 +426,4 @@ fn a_chain_of_operators_keeps_labels_and_values() {
             );
         }
     }
-}
-
-/// Each distinct value is a series of its own, and counts as one while it is found.
-#[test]
-fn distinct_values_are_held_within_the_budget() {
-    let mut source = MemorySource::new();
-    for i in 0..10_000 {
-        source.append(&labels(&[("__name__", "m"), ("i", &i.to_string())]), [(0, f64::from(i))]);
-    }
-    let ask = |bytes_max| {
-        let budget = Budget::new(BudgetLimits { bytes_max, ..BudgetLimits::default() });
-        let expr = parse("count(count_values(\"v\", m))", &ParseOptions::all()).expect("a query");
-        let value =
-            Engine::default().instant(&expr, 0, &QueryContext::new(&source, &budget)).map(|result| result.value);
-        (value, budget.bytes_peak())
-    };
-    assert_eq!(ask(300_000).0, Err(QueryError::TooManyBytes { bytes_max: 300_000 }));
-    let (value, peak) = ask(usize::MAX);
-    let Ok(QueryValue::Vector { samples, .. }) = value else { panic!("a vector") };
-    assert_eq!(samples[0].value, promql::value::SampleValue::Float(10_000.0));
-    assert!((500_000..2_000_000).contains(&peak), "{peak}");
 }

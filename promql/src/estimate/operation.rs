@@ -4,7 +4,8 @@
 
 use super::united::United;
 use super::{Cost, Guess, LABEL_BYTES, groups};
-use crate::ast::{BinaryOp, Cardinality};
+use crate::ast::{AggregateOp, BinaryOp, Cardinality};
+use crate::eval::aggregate::{SEGMENT_LEAST, SEGMENTS_MAX};
 use crate::evaluator::LAYERS_MAX;
 use crate::plan::{Kind, Node};
 
@@ -56,7 +57,8 @@ pub(super) fn guess(node: &Node, inside: Vec<Guess>, steps: u64) -> Guess {
             let origin = origin(largest);
             let series = groups(aggregate, largest_series, origin.as_deref());
             let table = own.table(series);
-            let peak = bytes.peak.max(bytes.held.saturating_add(table));
+            let worst = table.max(own.cells(aggregate.op, largest_series, series));
+            let peak = bytes.peak.max(bytes.held.saturating_add(worst));
             (series, origin, Bytes { peak, held: table })
         }
         Kind::Call(call) => match call.name {
@@ -113,6 +115,20 @@ impl Own {
     fn table(self, series: u64) -> u64 {
         let samples = series.saturating_mul(self.steps);
         samples.saturating_mul(8).saturating_add(samples / 8).saturating_add(series.saturating_mul(LABEL_BYTES))
+    }
+
+    /// What is folded into `groups` groups: cells for each step of what is folded at once, and the labels of groups.
+    fn cells(self, op: AggregateOp, series: u64, groups: u64) -> u64 {
+        let each = match op {
+            AggregateOp::Avg => 32,
+            AggregateOp::Stddev | AggregateOp::Stdvar => 24,
+            AggregateOp::Sum => 16,
+            AggregateOp::Count | AggregateOp::Group | AggregateOp::Max | AggregateOp::Min => 8,
+            _ => return 0,
+        };
+        let more = (series / SEGMENT_LEAST as u64).min(groups.saturating_mul(SEGMENTS_MAX as u64));
+        let cells = groups.saturating_add(more).saturating_mul(self.steps);
+        cells.saturating_mul(each).saturating_add(cells / 8).saturating_add(groups.saturating_mul(LABEL_BYTES))
     }
 
     /// At which steps each group is present: a bit for each, and labels.

@@ -17,6 +17,7 @@ use super::remarks::{self, Place};
 use super::row::Row;
 use super::vector::{SeriesVector, Table, Vector, announce, metric_name};
 use crate::ast::AggregateOp;
+use crate::budget::Charge;
 use crate::query_error::QueryError;
 use crate::source::PREFETCH_SERIES;
 use accumulators::Accumulator;
@@ -24,9 +25,9 @@ use grouping::Groups;
 use std::sync::Arc;
 
 /// Groups of at most this many series are folded in one go, exactly as a plain loop would.
-const SEGMENT_LEAST: usize = 512;
+pub(crate) const SEGMENT_LEAST: usize = 512;
 /// Larger groups are cut into at most this many segments.
-const SEGMENTS_MAX: usize = 64;
+pub(crate) const SEGMENTS_MAX: usize = 64;
 
 /// Consecutive members of one group.
 #[derive(Debug, Clone, Copy)]
@@ -127,8 +128,12 @@ pub(crate) fn fold<'q, A: Accumulator>(
         accumulator.finish(&mut row, &context);
         row
     };
-    let folded: Vec<Vec<Folded<A>>> = exec.map(tasks.len(), |task, worker| {
+    // What a segment holds until its group is done; its row takes less.
+    let cells = make().bytes();
+    let folded = exec.map(tasks.len(), |task, worker| {
         let segments = &segments[tasks[task].clone()];
+        let mut charge = Charge::none(exec.budget);
+        charge.add(0, segments.len() * cells)?;
         let mut row = worker.take_row();
         let mut accumulators: Vec<A> = segments.iter().map(|_| make()).collect();
         for next in in_order(&groups, segments).chunks(PREFETCH_SERIES) {
@@ -143,28 +148,38 @@ pub(crate) fn fold<'q, A: Accumulator>(
             }
         }
         worker.give_row(row);
-        let folded = accumulators.into_iter().zip(segments);
-        Ok(folded
-            .map(|(accumulator, segment)| {
-                let is_whole = groups.range(segment.group) == (segment.start..segment.end);
-                if is_whole { Folded::Group(finish(accumulator)) } else { Folded::Part(accumulator) }
-            })
-            .collect())
+        let folded = accumulators.into_iter().zip(segments).map(|(accumulator, segment)| {
+            let is_whole = groups.range(segment.group) == (segment.start..segment.end);
+            if is_whole { Folded::Group(finish(accumulator)) } else { Folded::Part(accumulator) }
+        });
+        let folded: Vec<Folded<A>> = folded.collect();
+        let (samples, bytes) = folded.iter().map(Folded::beside_cells).fold((0, 0), |(a, b), (c, d)| (a + c, b + d));
+        charge.add(samples, bytes)?;
+        Ok((folded, charge))
     })?;
+    let mut charge = Charge::none(exec.budget);
+    let (folded, charges): (Vec<_>, Vec<_>) = folded.into_iter().unzip();
+    charges.into_iter().for_each(|of_task| charge.absorb(of_task));
     let mut folded = folded.into_iter().flatten();
     let mut segments = segments.iter().peekable();
     let rows = std::iter::from_fn(|| {
         let group = segments.next()?.group;
-        let row = match folded.next()? {
+        let first = folded.next()?;
+        let (samples, bytes) = first.beside_cells();
+        let mut parts = 1;
+        let row = match first {
             Folded::Group(row) => row,
             Folded::Part(mut whole) => {
                 while segments.next_if(|next| next.group == group).is_some() {
                     let Some(Folded::Part(part)) = folded.next() else { unreachable!("one for each segment") };
                     whole.merge(part, &context);
+                    parts += 1;
                 }
                 finish(whole)
             }
         };
+        // The table charges the row.
+        charge.give_back(samples, bytes + parts * cells);
         Some((groups.labels(group).clone(), groups.drops_name(group, inner, exec), row))
     });
     Ok(Arc::new(Table::from_rows(steps, rows, exec)?))
@@ -176,6 +191,17 @@ enum Folded<A> {
     Group(Row),
     /// Its group has others, which are merged in order.
     Part(A),
+}
+
+impl<A> Folded<A> {
+    /// What a finished row holds that the cells of its accumulator did not: its samples, and the bytes of its histograms.
+    fn beside_cells(&self) -> (usize, usize) {
+        match self {
+            Self::Group(row) if row.has_histograms() => row.samples(),
+            Self::Group(row) => (row.count(), 0),
+            Self::Part(_) => (0, 0),
+        }
+    }
 }
 
 #[cfg(test)]

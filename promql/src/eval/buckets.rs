@@ -208,7 +208,7 @@ impl Tiers {
         }
         // First as if there were nothing but samples; then each step that sees buckets again.
         let times = &columns.timestamps_ms;
-        let windows = worker.windows().get(call.ordinal, token, || Windows::find(times, &call.look, call.range_ms));
+        let windows = worker.windows(call.ordinal, token, || Windows::find(times, &call.look, call.range_ms))?;
         let input = WindowInput {
             starts: &[],
             timestamps_ms: times,

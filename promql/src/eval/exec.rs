@@ -7,19 +7,19 @@ use super::profile::{Counters, Profile};
 use super::row::Row;
 use super::shared::Shared;
 use super::steps::Steps;
-use super::windows::WindowCache;
+use super::windows::{WindowCache, Windows};
 use crate::annotation::{Annotations, Severity};
 use crate::ast::Span;
 use crate::budget::{Budget, Charge};
 use crate::query_error::QueryError;
 use crate::resolution::SourceResolution;
-use crate::source::SeriesSource;
+use crate::source::{SeriesSource, TimelineToken};
 use model::sample::SampleColumns;
 use rayon::prelude::*;
 use std::iter::Sum;
 use std::ops::AddAssign;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 /// What the engine decided before the query began.
 #[derive(Debug, Clone, Copy, Default)]
@@ -153,6 +153,7 @@ struct Scratch<'q> {
     columns: Vec<SampleColumns>,
     rows: Vec<Row>,
     windows: WindowCache,
+    /// The samples of one series, and the windows.
     held: Charge<'q>,
 }
 
@@ -189,8 +190,17 @@ impl<'q> Worker<'_, 'q> {
         self.scratch().rows.push(row);
     }
 
-    pub(crate) fn windows(&mut self) -> &mut WindowCache {
-        &mut self.scratch().windows
+    /// The windows of a timeline of a selector, by its ordinal in the plan; those with a token are kept and charged.
+    pub(crate) fn windows(
+        &mut self,
+        selector: u32,
+        token: Option<TimelineToken>,
+        make: impl FnOnce() -> Windows,
+    ) -> Result<Arc<Windows>, QueryError> {
+        let Scratch { windows, held, .. } = self.scratch();
+        let found = windows.get(selector, token, make);
+        held.raise_bytes_to(windows.charged_bytes())?;
+        Ok(found)
     }
 
     /// Counts the samples of one series; `per_step` returns those of one step of the selector's own grid.

@@ -1,14 +1,11 @@
 //! Label sets numbered in the order in which they first occur, charged to the query as they come.
 
 use super::exec::Exec;
-use crate::budget::Charge;
+use crate::budget::{BYTES_AT_ONCE, Charge};
 use crate::query_error::QueryError;
 use hashbrown::HashTable;
 use model::labels::Labels;
 use std::hash::BuildHasher;
-
-/// Bytes after which what came is charged.
-const CHARGED_AT_ONCE: usize = 1 << 16;
 
 /// Distinct label sets.
 pub(crate) struct NumberedLabels<'q> {
@@ -62,7 +59,7 @@ impl<'q> NumberedLabels<'q> {
         places.insert_unique(hash, number as u32, |place| hasher.hash_one(&known[*place as usize]));
         self.owed += labels.held_bytes() + self.beside;
         known.push(labels);
-        if self.owed >= CHARGED_AT_ONCE {
+        if self.owed >= BYTES_AT_ONCE {
             self.charge_rest()?;
         }
         Ok(number)

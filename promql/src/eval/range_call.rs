@@ -273,7 +273,7 @@ impl RangeCall<'_> {
             return Ok(());
         }
         let times = &columns.timestamps_ms;
-        let windows = worker.windows().get(self.ordinal, token, || Windows::find(times, &self.look, self.range_ms));
+        let windows = worker.windows(self.ordinal, token, || Windows::find(times, &self.look, self.range_ms))?;
         let starts = extras.as_ref().map_or(&[] as &[i64], |extras| &extras.float_starts);
         let input = WindowInput {
             starts,

@@ -280,6 +280,21 @@ impl Row {
         count_bits(&self.present)
     }
 
+    /// Bytes of a row of floats, absent ones included.
+    pub(crate) fn float_bytes(steps: usize) -> usize {
+        steps * size_of::<f64>() + words_for(steps) * size_of::<u64>()
+    }
+
+    /// Samples and bytes of a row that is kept.
+    pub(crate) fn held(&self) -> (usize, usize) {
+        let columns = Self::float_bytes(self.steps());
+        if !self.has_histograms() {
+            return (self.count(), columns);
+        }
+        let (samples, bytes) = self.samples();
+        (samples, columns + bytes)
+    }
+
     /// How many samples the row holds, and their bytes; a histogram counts for many.
     pub(crate) fn samples(&self) -> (usize, usize) {
         let floats = self.count();

@@ -162,9 +162,8 @@ impl InstantSelector {
         let mut columns = worker.take_columns();
         let token = self.selection.set.read(index, after_ms, self.look.last(), &mut columns)?;
         worker.hold_samples(columns.len())?;
-        let windows = worker
-            .windows()
-            .get(self.ordinal, token, || Windows::find(&columns.timestamps_ms, &self.look, self.lookback_ms));
+        let times = &columns.timestamps_ms;
+        let windows = worker.windows(self.ordinal, token, || Windows::find(times, &self.look, self.lookback_ms))?;
         out.reset(self.look.count());
         for (step, (low, high)) in windows.by_step() {
             if low < high {

@@ -166,13 +166,10 @@ impl<'q> Block<'q> {
     }
 
     fn push(&mut self, labels: Labels, drops_name: bool, row: &Row) -> Result<(), QueryError> {
-        let bytes = labels.held_bytes() + (row.values().len() + row.present().len()) * 8;
+        let (samples, bytes) = row.held();
+        self.charge.add(samples, bytes + labels.held_bytes())?;
         if row.has_histograms() {
-            let (samples, held) = row.samples();
-            self.charge.add(samples, bytes + held)?;
             self.histograms.insert(self.labels.len(), row.histogram_column().to_vec());
-        } else {
-            self.charge.add(row.count(), bytes)?;
         }
         self.labels.push(labels);
         self.drops_name.push(drops_name);

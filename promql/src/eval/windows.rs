@@ -132,7 +132,15 @@ pub(crate) struct WindowCache {
 /// What the windows of one thread may take.
 const CACHE_BYTES_MAX: usize = 8 << 20;
 
+/// What each thread takes for the windows of a few timelines, whatever the query.
+const UNCHARGED_BYTES: usize = 1 << 20;
+
 impl WindowCache {
+    /// Bytes of what is kept, as far as they are worth an account.
+    pub(crate) fn charged_bytes(&self) -> usize {
+        self.bytes.saturating_sub(UNCHARGED_BYTES)
+    }
+
     /// The windows of a timeline, from the cache when it has a token.
     pub(crate) fn get(
         &mut self,

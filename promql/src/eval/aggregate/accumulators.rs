@@ -21,6 +21,9 @@ pub(crate) trait Accumulator: Send {
 
     /// Writes the result over the steps that any series was present at.
     fn finish(self, out: &mut Row, context: &Context<'_, '_>);
+
+    /// Bytes of the cells of floats; never less than those of a row.
+    fn bytes(&self) -> usize;
 }
 
 /// Calls `cell(step, value)` for every present step, ascending.
@@ -95,6 +98,10 @@ impl Accumulator for Sum {
         finish_cells(out, &self.seen, |step| self.sums[step] + self.corrections[step]);
         self.histograms.finish(&self.seen, out, context);
     }
+
+    fn bytes(&self) -> usize {
+        size_of_val(&*self.sums) + size_of_val(&*self.corrections) + size_of_val(&*self.seen)
+    }
 }
 
 /// `avg`
@@ -131,6 +138,10 @@ impl Accumulator for Avg {
     fn finish(self, out: &mut Row, context: &Context<'_, '_>) {
         finish_cells(out, &self.seen, |step| self.means[step].in_any_order());
         self.histograms.finish(&self.seen, out, context);
+    }
+
+    fn bytes(&self) -> usize {
+        size_of_val(&*self.means) + size_of_val(&*self.seen)
     }
 }
 
@@ -192,6 +203,10 @@ impl<F: Fn(f64, f64) -> bool + Send> Accumulator for Extreme<F> {
     fn finish(self, out: &mut Row, _context: &Context<'_, '_>) {
         finish_cells(out, &self.seen, |step| self.best[step]);
     }
+
+    fn bytes(&self) -> usize {
+        size_of_val(&*self.best) + size_of_val(&*self.seen)
+    }
 }
 
 /// `count`, and `group` when every count is to be one.
@@ -239,6 +254,10 @@ impl Accumulator for Count {
 
     fn finish(self, out: &mut Row, _context: &Context<'_, '_>) {
         finish_cells(out, &self.seen, |step| if self.as_one { 1.0 } else { (self.full + self.partial[step]) as f64 });
+    }
+
+    fn bytes(&self) -> usize {
+        size_of_val(&*self.partial) + size_of_val(&*self.seen)
     }
 }
 
@@ -303,6 +322,10 @@ impl Accumulator for Variance {
             let variance = self.squares[step] / self.counts[step];
             if self.root { variance.sqrt() } else { variance }
         });
+    }
+
+    fn bytes(&self) -> usize {
+        3 * size_of_val(&*self.counts) + size_of_val(&*self.seen)
     }
 }
 

@@ -1,6 +1,7 @@
 //! `count_values`: how many series of a group have which value.
 
 use super::grouping::Grouping;
+use crate::budget::Charge;
 use crate::eval::exec::Exec;
 use crate::eval::numbered::NumberedLabels;
 use crate::eval::row::set_bits;
@@ -20,9 +21,10 @@ pub(crate) fn count_values<'q>(
     steps: usize,
     exec: &Exec<'q>,
 ) -> Result<Vector<'q>, QueryError> {
-    let mut rows = NumberedLabels::new(steps * size_of::<f64>(), exec);
-    // A row for each, of `steps` counts.
+    let mut rows = NumberedLabels::new(0, exec);
+    // A row for each, of `steps` counts, charged until they are rows of a table.
     let mut counts: Vec<f64> = Vec::new();
+    let mut counts_charge = Charge::none(exec.budget);
     // Most series of a group have the same few values: find their rows by group and bits first.
     let mut groups = NumberedLabels::new(0, exec);
     let mut known: HashMap<(usize, u64), usize, foldhash::fast::RandomState> = HashMap::default();
@@ -52,8 +54,14 @@ pub(crate) fn count_values<'q>(
                     found
                 }
             };
-            if counts.len() < rows.len() * steps {
-                counts.resize(rows.len() * steps, 0.0);
+            let needed = rows.len() * steps;
+            if counts.capacity() < needed {
+                let room = needed.max(2 * counts.capacity());
+                counts_charge.add(0, (room - counts.capacity()) * size_of::<f64>())?;
+                counts.reserve_exact(room - counts.len());
+            }
+            if counts.len() < needed {
+                counts.resize(needed, 0.0);
             }
             counts[found * steps + step] += 1.0;
         }

@@ -18,6 +18,7 @@ use crate::eval::vector::{SeriesVector, Table, Vector};
 use crate::plan::Node;
 use crate::query_error::QueryError;
 use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
 use model::labels::Labels;
 use std::sync::Arc;
 
@@ -124,25 +125,18 @@ impl<'q> Entanglement<'_, 'q> {
         exec: &Exec<'q>,
         into: &mut crate::eval::vector::TableBuilder<'q>,
     ) -> Result<(), QueryError> {
-        let rows = |vector: &Vector<'q>, members: &[u32]| -> Result<Vec<Row>, QueryError> {
-            let mut worker = exec.worker();
-            members
-                .iter()
-                .map(|index| {
-                    let mut row = Row::default();
-                    vector.row(*index as usize, &mut worker, &mut row).map(|()| row)
-                })
-                .collect()
-        };
-        let many_rows = rows(self.many, &group.many)?;
-        let one_rows = rows(self.one, &group.one)?;
-        let mut results = Results { steps: self.steps, rows: Vec::new(), at: HashMap::new() };
+        let mut charge = Charge::none(exec.budget);
+        let many_rows = rows(self.many, &group.many, &mut charge, exec)?;
+        let one_rows = rows(self.one, &group.one, &mut charge, exec)?;
+        let mut results = Results::new(self.steps, exec);
         for step in 0..self.steps {
             let partner = self.partner(step, group, labels, &many_rows, &one_rows, exec)?;
             self.match_step(step, partner, group, labels, (&many_rows, &one_rows), (exec, &mut results))?;
         }
+        drop((many_rows, one_rows, charge));
         let drops_name = self.pairing.return_bool && self.pairing.delayed_name_removal;
         for (labels, row) in results.rows {
+            results.charge.give_back(0, Results::bytes(&labels, self.steps));
             into.push(labels, drops_name, &row)?;
         }
         Ok(())
@@ -197,7 +191,7 @@ impl<'q> Entanglement<'_, 'q> {
         group: &Group,
         labels: &Labels,
         (many_rows, one_rows): (&[Row], &[Row]),
-        (exec, results): (&Exec<'_>, &mut Results),
+        (exec, results): (&Exec<'_>, &mut Results<'_>),
     ) -> Result<(), QueryError> {
         let (pairing, matching) = (self.pairing, &self.pairing.matching);
         let one_labels = || match partner {
@@ -234,20 +228,54 @@ impl<'q> Entanglement<'_, 'q> {
     }
 }
 
+/// Some series of a vector, evaluated and charged.
+fn rows<'q>(
+    vector: &Vector<'q>,
+    members: &[u32],
+    charge: &mut Charge<'q>,
+    exec: &Exec<'q>,
+) -> Result<Vec<Row>, QueryError> {
+    let mut worker = exec.worker();
+    let mut rows = Vec::with_capacity(members.len());
+    for index in members {
+        let mut row = Row::default();
+        vector.row(*index as usize, &mut worker, &mut row)?;
+        let (samples, bytes) = row.held();
+        charge.add(samples, bytes)?;
+        rows.push(row);
+    }
+    Ok(rows)
+}
+
 /// Results of one group by labels.
-struct Results {
+struct Results<'q> {
     steps: usize,
     rows: Vec<(Labels, Row)>,
     at: HashMap<Labels, (usize, Option<usize>)>,
+    /// Of labels and rows; samples are charged where they stay.
+    charge: Charge<'q>,
 }
 
-impl Results {
+impl<'q> Results<'q> {
+    fn new(steps: usize, exec: &Exec<'q>) -> Self {
+        Self { steps, rows: Vec::new(), at: HashMap::new(), charge: Charge::none(exec.budget) }
+    }
+
+    /// What one of them holds.
+    fn bytes(labels: &Labels, steps: usize) -> usize {
+        labels.held_bytes() + Row::float_bytes(steps)
+    }
+
     /// Notes a match; one that a comparison filtered counts as a match all the same.
     fn add(&mut self, step: usize, labels: Labels, outcome: Outcome) -> Result<(), QueryError> {
-        let (at, last_step) = self.at.entry(labels).or_insert_with_key(|labels| {
-            self.rows.push((labels.clone(), Row::absent(self.steps)));
-            (self.rows.len() - 1, None)
-        });
+        let (at, last_step) = match self.at.entry(labels) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(free) => {
+                self.charge.add(0, Self::bytes(free.key(), self.steps))?;
+                self.rows.push((free.key().clone(), Row::absent(self.steps)));
+                free.insert((self.rows.len() - 1, None))
+            }
+        };
         if last_step.replace(step) == Some(step) {
             return Err(QueryError::GroupingNotUnique);
         }
