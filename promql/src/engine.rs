@@ -128,7 +128,7 @@ impl Engine {
         let plan = plan::plan(expr, bounds)?;
         let steps = Steps::instant(at_ms);
         self.run((expr, &plan), steps, context, |run| match result_range(&plan) {
-            Some(range) => run.range_vector(range),
+            Some((range, around)) => run.range_vector(range, &around),
             None => run.instant(&plan, expr.value_type()),
         })
     }
@@ -259,11 +259,16 @@ fn estimate(
     Ok((costs, whole))
 }
 
-/// The range vector that is the result of a plan, if it is one.
-fn result_range(plan: &Node) -> Option<&RangeNode> {
-    match &plan.kind {
-        Kind::Range(range) => Some(range),
-        Kind::Invariant(inner) => result_range(inner),
+/// The range vector that is the result of a plan, if it is one, and the ordinals of the parts around it.
+fn result_range(plan: &Node) -> Option<(&RangeNode, Vec<u32>)> {
+    let mut around = vec![plan.ordinal];
+    let mut node = plan;
+    while let Kind::Invariant(inner) = &node.kind {
+        around.push(inner.ordinal);
+        node = inner;
+    }
+    match &node.kind {
+        Kind::Range(range) => Some((range, around)),
         _ => None,
     }
 }

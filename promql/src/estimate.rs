@@ -148,8 +148,12 @@ impl Estimator<'_> {
         match placed.part {
             Part::Range(range) => match &range.source {
                 RangeSource::Selector(selector) => self.selector(selector, range.range_ms, &placed.steps),
-                RangeSource::Subquery { .. } => {
-                    let inner = inside.into_iter().next().unwrap_or_default();
+                RangeSource::Subquery { step_ms, .. } => {
+                    let steps = &placed.steps;
+                    let look = LookTimes::new(steps, range.when().at_ms, range.when().offset_ms);
+                    let grid = range.grid(&look, step_ms.unwrap_or(self.settings.subquery_step_ms));
+                    let mut inner = inside.into_iter().next().unwrap_or_default();
+                    inner.cost.samples = inner.cost.series.saturating_mul(grid.count as u64);
                     Ok(Guess { united: United::default(), ..inner })
                 }
             },

@@ -81,6 +81,30 @@ fn native_histograms_in_ranges_are_samples() {
     assert!(read.bytes >= 20 * 16, "{}", read.bytes);
 }
 
+/// A range vector that is the result is read like one that is folded.
+#[test]
+fn a_range_vector_as_result_says_what_was_read() {
+    for (query, samples, inside) in
+        [("up[5m]", 1200, "select"), ("up[5m:1m]", 300, "subquery"), ("up[5m] @ 300", 1200, "select")]
+    {
+        let (source, budget) = (source(), Budget::default());
+        let context = QueryContext { foresight: Foresight::Explain, ..QueryContext::new(&source, &budget) };
+        let expr = parse(query, &ParseOptions::all()).expect("it is an expression");
+        let parts = Engine::default().instant(&expr, END_MS - 1, &context).unwrap().explanation.unwrap().parts;
+        assert!(parts[0].operation == "range vector" && parts[1].operation.starts_with(inside), "{query}: {parts:?}");
+        for part in &parts[..2] {
+            let actual = part.actual.unwrap();
+            assert_eq!(
+                (actual.series, actual.samples, part.estimate.samples),
+                (60, samples, samples),
+                "{query}: {part:?}"
+            );
+            assert!(actual.time > Duration::ZERO, "{query}: {part:?}");
+        }
+        assert!(parts[1].actual.unwrap().bytes >= samples / 60 * 16, "{query}: {parts:?}");
+    }
+}
+
 #[test]
 fn a_query_that_cannot_fit_is_refused_before_it_is_evaluated() {
     let limits = BudgetLimits { samples_max: 900, ..BudgetLimits::default() };

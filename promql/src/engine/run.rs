@@ -6,6 +6,7 @@ use crate::eval::buckets::Wanted;
 use crate::eval::exec::{Counting, Exec, Samples};
 use crate::eval::extended::{self, Extension};
 use crate::eval::names::remove_marked;
+use crate::eval::profile::Reading;
 use crate::eval::range_call::RangeInput;
 use crate::eval::remarks::Place;
 use crate::eval::row::{Row, histogram_bytes, samples_of};
@@ -19,6 +20,7 @@ use crate::value::{MatrixSeries, QueryValue, SampleValue, VectorSample};
 use model::histogram::HistogramColumns;
 use model::sample::SampleColumns;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// One query being answered.
 pub(super) struct Run<'e, 'q> {
@@ -132,8 +134,22 @@ impl<'q> Run<'_, 'q> {
         Ok(joined(chunks))
     }
 
-    /// A range vector as the result of an instant query: its samples as they are stored or evaluated.
-    pub(super) fn range_vector(&self, range: &RangeNode) -> Result<QueryValue, QueryError> {
+    /// A range vector as the result of an instant query: its samples as they are stored or evaluated. `ordinals` are those of
+    /// the parts around it, which give the same.
+    pub(super) fn range_vector(&self, range: &RangeNode, ordinals: &[u32]) -> Result<QueryValue, QueryError> {
+        let started = Instant::now();
+        let mut series = self.range_samples(range)?;
+        for counters in ordinals.iter().filter_map(|ordinal| self.exec.profiled(*ordinal)) {
+            let samples: usize =
+                series.iter().map(|series| series.values.len() + series.histograms.histograms.len()).sum();
+            counters.count(series.len() as u64, samples as u64);
+            counters.add_time(started.elapsed());
+        }
+        series.sort_by(|a, b| a.labels.cmp(&b.labels));
+        Ok(QueryValue::Matrix(series))
+    }
+
+    fn range_samples(&self, range: &RangeNode) -> Result<Vec<MatrixSeries>, QueryError> {
         let look = LookTimes::new(&self.steps, range.when().at_ms, range.when().offset_ms);
         let end_ms = look.first();
         let start_ms = end_ms.saturating_sub(range.range_ms);
@@ -158,21 +174,19 @@ impl<'q> Run<'_, 'q> {
                     Some(selection) => {
                         (RangeInput::Stored(selection.with_stats_only(selector.stats_only)), selector.extension)
                     }
-                    None => return Ok(QueryValue::Matrix(Vec::new())),
+                    None => return Ok(Vec::new()),
                 }
             }
         };
-        let mut series = self.stored_samples(&input, extension, start_ms, end_ms)?;
-        series.sort_by(|a, b| a.labels.cmp(&b.labels));
-        Ok(QueryValue::Matrix(series))
+        self.samples_of(&input, extension, (start_ms, end_ms), range.ordinal)
     }
 
-    fn stored_samples(
+    fn samples_of(
         &self,
         input: &RangeInput<'q>,
         extension: Option<Extension>,
-        start_ms: i64,
-        end_ms: i64,
+        (start_ms, end_ms): (i64, i64),
+        ordinal: u32,
     ) -> Result<Vec<MatrixSeries>, QueryError> {
         let (before, after) = extension.map_or((0, 0), |extension| extension.margins(self.exec.settings.lookback_ms));
         let is_stored = matches!(input, RangeInput::Stored(_));
@@ -182,8 +196,11 @@ impl<'q> Run<'_, 'q> {
             let mut columns = SampleColumns::default();
             for index in range {
                 let (from, until) = (start_ms.saturating_sub(before), end_ms.saturating_add(after));
+                let reading = Reading::begin(worker.exec, ordinal);
                 let loaded = input.load(index, (from, until), false, worker, &mut columns)?;
                 let histograms = loaded.extras.map(|extras| extras.histograms).unwrap_or_default();
+                let held: usize = histograms.histograms.iter().map(|histogram| samples_of(histogram)).sum();
+                reading.end(columns.len() + histograms.len(), columns.len() + held);
                 if let (Some(extension), false) = (extension, histograms.is_empty()) {
                     return Err(QueryError::HistogramModifier { modifier: extension.as_str() });
                 }
@@ -195,7 +212,6 @@ impl<'q> Run<'_, 'q> {
                 if columns.is_empty() && histograms.is_empty() {
                     continue;
                 }
-                let held = histograms.histograms.iter().map(|histogram| samples_of(histogram)).sum::<usize>();
                 if is_stored {
                     let count = (columns.len() + held) as u64;
                     let count = Samples::once(count);

@@ -74,9 +74,14 @@ pub(super) fn guess(node: &Node, inside: Vec<Guess>, steps: u64) -> Guess {
         | Kind::RangeCall(_)
         | Kind::Info(_) => (largest_series, origin(largest), bytes),
     };
+    let read = inside.first().map(|guess| guess.cost.samples);
     let united = united(node, inside);
     let series = if united.is_unknown() { series } else { series.min(united.series()) };
-    let cost = Cost { series, samples: series.saturating_mul(steps), bytes: bytes.peak };
+    let samples = match (&node.kind, read) {
+        (Kind::Range(_), Some(read)) => read,
+        _ => series.saturating_mul(steps),
+    };
+    let cost = Cost { series, samples, bytes: bytes.peak };
     Guess { cost, held: bytes.held, origin, united }
 }
 
