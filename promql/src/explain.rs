@@ -45,7 +45,8 @@ pub struct Actual {
     /// Bytes that its result held when it was put together, those of parts inside that it keeps included; of a range, the
     /// samples of one series at once. What passes through series by series holds nothing.
     pub bytes: u64,
-    /// Time of all threads together, that of the parts inside included.
+    /// Time, that of the parts inside included: by the clock while its result is put together, and of all threads together
+    /// where series pass through it one by one. So a part may have taken less than one inside it, which threads shared.
     pub time: Duration,
 }
 

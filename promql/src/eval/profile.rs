@@ -53,7 +53,7 @@ impl Counters {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// Time of all threads together, that of the parts inside included.
+    /// By the clock and of all threads together: see [`crate::explain::Actual`].
     pub(crate) fn time(&self) -> Duration {
         Duration::from_nanos(self.nanoseconds.load(Ordering::Relaxed))
     }

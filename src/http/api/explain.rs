@@ -50,7 +50,7 @@ struct CostView {
     bytes: u64,
 }
 
-/// Seconds are those of all threads together, those of the parts inside included.
+/// What seconds are: [`Actual`].
 #[derive(Debug, Serialize)]
 struct ActualView {
     series: u64,
