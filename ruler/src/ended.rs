@@ -1,14 +1,15 @@
 //! Series that recording rules wrote before a restart, so that those which no rule returns any more get their stale markers.
 //!
 //! The alert journal knows the alerts, and with them their series; what recording rules wrote only the store knows. A sample is
-//! taken for a rule's own if it has the rule's name and labels and stands in a slot of its group, up to the millisecond. Where
-//! several groups that run have the same slots and record the same name, that does not tell them apart: then it is decided when
-//! all of them were evaluated (`reload.rs`).
+//! taken for a rule's own if it has the rule's name and labels and stands in a slot of its group, up to the millisecond. A rule
+//! asks for its own series in its first evaluation. What no rule of the group claims, and what several groups that run record
+//! under one name in the same slots, may be written by a rule of another group by now: it is [`Unclaimed`], and decided when all
+//! of those were evaluated (`reload.rs`).
 
 use crate::error::QueryError;
 use crate::group::GroupSpec;
 use crate::ports::{Element, Queries, QueryValue};
-use crate::rule::Rule;
+use crate::rule::{Query, Rule};
 use crate::state::RuleId;
 use hashbrown::{HashMap, HashSet};
 use model::labels::{Labels, METRIC_NAME};
@@ -46,6 +47,15 @@ pub struct EarlierSeries {
     pub slots: EarlierSlots,
 }
 
+/// What an earlier process wrote for a group and no rule of the group claims.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Unclaimed {
+    /// Series of alerts.
+    pub series: Vec<Labels>,
+    /// What recording rules wrote: the store is to be asked.
+    pub earlier: Vec<EarlierSeries>,
+}
+
 impl EarlierSeries {
     /// What the recording rule `id` wrote in `slots`.
     #[must_use]
@@ -54,8 +64,15 @@ impl EarlierSeries {
     }
 
     /// Selects the newest times of the series, and perhaps of others.
-    #[must_use]
-    pub fn expression(&self) -> String {
+    ///
+    /// # Errors
+    /// What was remembered of the rule is no rule.
+    pub fn query(&self) -> Result<Query, QueryError> {
+        Query::parse(&self.expression(), &ParseOptions::default())
+            .map_err(|error| QueryError::Invalid(error.to_string()))
+    }
+
+    fn expression(&self) -> String {
         let mut text = format!("timestamp({{{METRIC_NAME}={}", quote(&self.name));
         for (name, value) in &self.labels {
             let _ = write!(text, ",{}={}", quote(name), quote(value));
@@ -64,11 +81,12 @@ impl EarlierSeries {
         text
     }
 
-    /// The series that queries still see at `now`.
-    fn look_up(&self, queries: &dyn Queries, now: Timestamp) -> Result<Vec<Labels>, QueryError> {
-        let expr = promql::parse::parse(&self.expression(), &ParseOptions::default());
-        let expr = expr.map_err(|error| QueryError::Invalid(error.to_string()))?;
-        let QueryValue::Vector(elements) = queries.instant(&expr, now)? else { return Ok(Vec::new()) };
+    /// The series that queries still see at `now`; `query` is [`EarlierSeries::query`].
+    ///
+    /// # Errors
+    /// The query failed.
+    pub fn look_up(&self, query: &Query, queries: &dyn Queries, now: Timestamp) -> Result<Vec<Labels>, QueryError> {
+        let QueryValue::Vector(elements) = queries.instant(query.expr(), now)? else { return Ok(Vec::new()) };
         let written = |Element { labels, value }| match value {
             SampleValue::Float(seconds) if self.slots.include(Timestamp((seconds * 1000.0).round() as i64)) => {
                 Some(labels.with(METRIC_NAME, &self.name))
@@ -77,22 +95,6 @@ impl EarlierSeries {
         };
         Ok(elements.into_iter().filter_map(written).collect())
     }
-}
-
-/// All of `series` that queries still see at `now`.
-///
-/// # Errors
-/// A query failed.
-pub fn look_up<'a>(
-    series: impl IntoIterator<Item = &'a EarlierSeries>,
-    queries: &dyn Queries,
-    now: Timestamp,
-) -> Result<Vec<Labels>, QueryError> {
-    let mut found = Vec::new();
-    for series in series {
-        found.extend(series.look_up(queries, now)?);
-    }
-    Ok(found)
 }
 
 /// Names that more than one of these groups records in slots that are the same: those that are aligned.

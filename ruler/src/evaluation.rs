@@ -5,7 +5,7 @@
 
 use crate::alert_instance::Annotations;
 use crate::annotate::{Expansion, Scope, TemplateContext};
-use crate::ended::{self, EarlierSeries};
+use crate::ended::EarlierSeries;
 use crate::error::RuleError;
 use crate::overlay::overlay;
 use crate::ports::{Element, Queries, QueryValue, RuleSample};
@@ -40,8 +40,6 @@ pub struct Request {
     pub look_back_ms: Option<i64>,
     /// Look up what an earlier process wrote for this rule.
     pub earlier: Option<EarlierSeries>,
-    /// Look up what an earlier process wrote for rules that the group no longer has.
-    pub left: Vec<EarlierSeries>,
 }
 
 /// What the evaluation of one rule came to.
@@ -57,8 +55,6 @@ pub struct Evaluation {
     pub for_states: Option<Vec<ForState>>,
     /// Series of this rule that an earlier process wrote last, if that was looked up.
     pub written_before: Option<Vec<Labels>>,
-    /// Series of rules that are gone, if that was looked up.
-    pub left: Option<Vec<Labels>>,
     /// How long looking up [`Self::for_states`] took, if somebody measured.
     pub look_up_took: Duration,
 }
@@ -86,7 +82,6 @@ impl Evaluation {
             cost: None,
             for_states: None,
             written_before: None,
-            left: None,
             look_up_took: Duration::ZERO,
         }
     }
@@ -140,11 +135,9 @@ impl Request {
         let since = looks_up.map(|_| queries.elapsed());
         let for_states = looks_up.and_then(look_up);
         let look_up_took = since.map_or(Duration::ZERO, |since| queries.elapsed().saturating_sub(since));
-        let earlier = |series| ended::look_up(series, queries, self.query_at).ok();
-        let written_before =
-            self.earlier.as_ref().filter(|_| result.is_ok()).and_then(|own| earlier(std::slice::from_ref(own)));
-        let left = if self.left.is_empty() { None } else { earlier(&self.left) };
-        Evaluation { result, templates, cost: None, for_states, look_up_took, written_before, left }
+        let written = |own: &EarlierSeries| own.look_up(&own.query().ok()?, queries, self.query_at).ok();
+        let written_before = self.earlier.as_ref().filter(|_| result.is_ok()).and_then(written);
+        Evaluation { result, templates, cost: None, for_states, look_up_took, written_before }
     }
 
     fn results(&self, queries: &dyn Queries) -> Result<Vec<Element>, RuleError> {

@@ -22,7 +22,7 @@ mod slot; // evaluates one
 use crate::annotate::TemplateContext;
 use crate::clock_watch::ClockWatch;
 use crate::dependency::Dependencies;
-use crate::ended::{EarlierSeries, EarlierSlots};
+use crate::ended::{EarlierSeries, EarlierSlots, Unclaimed};
 use crate::error::RuleError;
 use crate::ports::{Moment, RuleSample};
 use crate::repair::{Backlog, RepairTally, comes_first, fits_before};
@@ -208,10 +208,8 @@ pub struct Group {
     settings: GroupSettings,
     rules: Vec<RuleState>,
     /// Series of rules that a reload took away, those whose next sample is none that can be stored, and those that an earlier
-    /// process wrote; each that no rule writes gets a marker at the end of the iteration.
+    /// process wrote for rules that are still there; each that no rule writes gets a marker at the end of the iteration.
     orphans: Vec<Labels>,
-    /// What an earlier process wrote for rules that are gone: the store is to be asked.
-    left: Vec<EarlierSeries>,
     schedule: Schedule,
     dependencies: Dependencies,
     iteration: Option<Iteration>,
@@ -270,7 +268,6 @@ impl Group {
             settings,
             rules,
             orphans: Vec::new(),
-            left: Vec::new(),
             dependencies,
             schedule,
             iteration: None,
@@ -474,28 +471,32 @@ impl Group {
         self.due.take().map(|due| (due.slot, None))
     }
 
-    /// Continues where another process stopped. Returns what that wrote under names that other groups record in the same slots,
-    /// `shared` ones: whose they are cannot be told yet.
-    pub fn restore(&mut self, mut memory: GroupMemory, shared: &BTreeSet<String>) -> Vec<EarlierSeries> {
+    /// Continues where another process stopped. Returns what that wrote for rules that are gone, or under names that other groups
+    /// record in the same slots, `shared` ones: which rule of which group writes it now cannot be told yet.
+    pub fn restore(&mut self, mut memory: GroupMemory, shared: &BTreeSet<String>) -> Unclaimed {
         self.last_slot = memory.last_slot;
         self.newest = memory.last_slot;
-        self.orphans.extend(memory.gone.into_iter().flat_map(RuleMemory::written));
         let earlier = memory.last_slot.map(|slot| self.earlier_series(slot, memory.shape.as_deref()));
-        let (undecided, mut earlier): (Vec<_>, HashMap<_, _>) = {
+        let (mut unclaimed, mut earlier): (Vec<_>, HashMap<_, _>) = {
             let (shared, own): (Vec<_>, Vec<_>) =
                 earlier.into_iter().flatten().partition(|(id, _)| shared.contains(&id.name));
             (shared.into_iter().map(|(_, series)| series).collect(), own.into_iter().collect())
         };
+        // Nothing is remembered of a rule that was there and had no alerts; one that was not may come from another group.
+        let had: Option<HashSet<&Arc<RuleId>>> =
+            memory.shape.as_ref().map(|shape| shape.rules.iter().map(|rule| &rule.id).collect());
+        let was_there =
+            |id: &Arc<RuleId>| memory.last_slot.is_some() && had.as_ref().is_none_or(|had| had.contains(id));
         for state in &mut self.rules {
             earlier.remove(&state.id).into_iter().for_each(|series| state.continue_writing(series));
             match memory.rules.remove(&state.id) {
                 Some(memory) => state.restore(memory),
-                None if memory.last_slot.is_none() => state.continue_from_series(self.settings.for_restore),
+                None if !was_there(&state.id) => state.continue_from_series(self.settings.for_restore),
                 None => {}
             }
         }
-        self.left = earlier.into_values().collect();
-        undecided
+        unclaimed.extend(earlier.into_values());
+        Unclaimed { series: memory.gone.into_iter().flat_map(RuleMemory::written).collect(), earlier: unclaimed }
     }
 
     /// What recording rules wrote up to `last_slot`, when the group was configured as `shape`. A process that did not remember
@@ -548,7 +549,6 @@ impl Group {
         self.last_duration = old.last_duration;
         self.stats = old.stats.clone();
         self.orphans = old.orphans.clone();
-        self.left = old.left.clone();
         let rules: Vec<Arc<Rule>> = self.rules.iter().map(|state| state.rule.clone()).collect();
         let mut unclaimed: HashMap<_, VecDeque<(usize, &RuleState)>> = HashMap::new();
         for (number, state) in old.rules.iter().enumerate() {

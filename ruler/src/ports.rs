@@ -74,13 +74,13 @@ pub trait QueryPort: Send + Sync {
         self.watch(selectors)
     }
 
-    /// Runs [`crate::ended::look_up`] of `series` at `at` on a thread of the CPU pool. Nothing where no earlier process wrote.
+    /// Runs [`EarlierSeries::look_up`] at `at` on a thread of the CPU pool. Nothing where no earlier process wrote.
     ///
     /// # Errors
-    /// A query failed.
+    /// The query failed.
     fn look_up(
         &self,
-        _series: Vec<EarlierSeries>,
+        _series: &EarlierSeries,
         _at: Timestamp,
     ) -> impl Future<Output = Result<Vec<Labels>, QueryError>> + Send {
         std::future::ready(Ok(Vec::new()))

@@ -2,11 +2,11 @@
 //!
 //! Pure: the server stops, starts and swaps what the [`ReloadPlan`] says. A group that did not change is left alone with its
 //! timer; one that changed is built anew and takes over the state; one that is gone leaves series behind, which get stale
-//! markers after two of its intervals, unless a rule that was moved or renamed writes them by then. So do those of groups that
-//! were taken away while no process ran.
+//! markers after two of its intervals, unless a rule that was moved or renamed writes them by then. So do those of groups and
+//! rules that were taken away while no process ran.
 
 use crate::driver::{SharedGroup, lock};
-use crate::ended::EarlierSeries;
+use crate::ended::{EarlierSeries, Unclaimed};
 use crate::evaluation::ALERT_NAME;
 use crate::group::{Group, GroupSettings, GroupSpec};
 use crate::ports::RuleSample;
@@ -47,11 +47,11 @@ pub fn plan(running: Vec<(GroupSpec, GroupSettings)>, wanted: Vec<GroupSpec>, se
     plan
 }
 
-/// What remains of groups that are gone: taken away by a reload, or left behind by an earlier process.
+/// What remains of groups and rules that are gone: taken away by a reload, or left behind by an earlier process.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Farewell {
     series: HashSet<Labels>,
-    /// Where the store knows what was written: it is asked at [`Farewell::at`].
+    /// Where the store knows what was written: it is asked at [`Farewell::at`], and [`Farewell::learn`] takes in what it answers.
     pub earlier: Vec<EarlierSeries>,
     /// The time of the markers.
     pub at: Timestamp,
@@ -67,10 +67,11 @@ impl Farewell {
         Self { series: group.written(), ..Self::new(interval_ms, query_offset_ms, now) }
     }
 
-    /// Of series that nobody but the store knows, written in slots of such a group before a process that began at `now`.
+    /// Of what [`Group::restore`] returned, in a process that began at `now`.
     #[must_use]
-    pub fn of_earlier(earlier: Vec<EarlierSeries>, spec: &GroupSpec, now: Timestamp) -> Self {
-        Self { earlier, ..Self::new(spec.interval_ms, spec.query_offset_ms, now) }
+    pub fn of_unclaimed(unclaimed: Unclaimed, spec: &GroupSpec, now: Timestamp) -> Self {
+        let Unclaimed { series, earlier } = unclaimed;
+        Self { series: series.into_iter().collect(), earlier, ..Self::new(spec.interval_ms, spec.query_offset_ms, now) }
     }
 
     /// Of a group that an earlier process had and that did not begin again in the one that began at `now`.
@@ -94,7 +95,7 @@ impl Farewell {
             series: HashSet::new(),
             earlier: Vec::new(),
             at: Timestamp(now.0.saturating_sub(query_offset_ms)),
-            wait: Duration::from_millis(interval_ms.unsigned_abs().saturating_mul(2)),
+            wait: two_intervals(interval_ms),
         }
     }
 
@@ -117,22 +118,24 @@ impl Farewell {
         joined.into_values().collect()
     }
 
-    /// Takes in what the store knows of [`Farewell::earlier`].
+    /// Takes in what the store knows of one of [`Farewell::earlier`].
     pub fn learn(&mut self, found: Vec<Labels>) {
-        self.earlier = Vec::new();
         self.series.extend(found);
     }
 
-    /// Whether every running rule that may write such series was evaluated, so that it is known what it writes.
+    /// How long to wait on for running rules that may write such series and were not evaluated yet, so that nobody knows what they
+    /// write; `None` if there are none. An alerting rule that looks since when its alerts are active writes nothing before it has
+    /// seen that, and a marker would hide it.
     #[must_use]
-    pub fn is_decided<'a>(&self, running: impl IntoIterator<Item = &'a SharedGroup>) -> bool {
+    pub fn waits_for<'a>(&self, running: impl IntoIterator<Item = &'a SharedGroup>) -> Option<Duration> {
         let mut names: HashSet<&str> = self.earlier.iter().map(|series| series.name.as_str()).collect();
         names.extend(self.series.iter().filter_map(|labels| labels.get(ALERT_NAME).or_else(|| labels.metric_name())));
-        running.into_iter().all(|group| {
+        let waits = running.into_iter().filter_map(|group| {
             let group = lock(group);
             let mut rules = group.rules().iter().filter(|state| names.contains(state.rule.name.as_str()));
-            rules.all(|state| state.last_good.is_some())
-        })
+            rules.any(|state| !state.is_settled).then_some(two_intervals(group.spec().interval_ms))
+        });
+        waits.max()
     }
 
     /// Markers, at the time when the group was stopped, for the series that no running group writes.
@@ -145,6 +148,10 @@ impl Farewell {
         series.sort_unstable();
         markers(series.iter(), self.at)
     }
+}
+
+fn two_intervals(interval_ms: i64) -> Duration {
+    Duration::from_millis(interval_ms.unsigned_abs().saturating_mul(2))
 }
 
 #[cfg(test)]

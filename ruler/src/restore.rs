@@ -1,8 +1,9 @@
 //! Since when alerts are active, from the series that another server left behind.
 //!
-//! A rule that no journal remembers, in a database that a Prometheus filled by remote write, continues the hold of its alerts as
-//! that Prometheus would after a restart: after two evaluations, from the last samples of `ALERTS_FOR_STATE`, shifted by the
-//! time in which nobody looked. What this process did itself it knows better, from its own journal.
+//! A rule that no journal remembers, in a database that a Prometheus filled by remote write, or one that was in another group when
+//! the process ended, continues the hold of its alerts as that Prometheus would after a restart: after two evaluations, from the
+//! last samples of `ALERTS_FOR_STATE`, shifted by the time in which nobody looked. What else this process did itself it knows
+//! better, from its own journal.
 
 use crate::alerting::ALERTS_FOR_STATE;
 use crate::error::QueryError;

@@ -56,6 +56,8 @@ pub struct RuleState {
     pub(crate) written_before: Vec<Labels>,
     /// Where the store is to be asked for them.
     pub(crate) earlier: Option<EarlierSeries>,
+    /// Whether an evaluation of this process told what it writes.
+    pub(crate) is_settled: bool,
     /// Whether it was last told to have failed.
     told_failed: bool,
 }
@@ -111,6 +113,7 @@ impl RuleState {
             written: Vec::new(),
             written_before: Vec::new(),
             earlier: None,
+            is_settled: false,
             told_failed: false,
         }
     }
@@ -176,8 +179,8 @@ impl RuleState {
         }
     }
 
-    /// No journal knows the rule: as Prometheus does after a restart, the second evaluation asks the series that another server
-    /// may have left, and until then nothing is written that would hide them.
+    /// No journal knows the rule in its group: as Prometheus does after a restart, the second evaluation asks the series that
+    /// another group or server may have left, and until then nothing is written that would hide them.
     pub(crate) fn continue_from_series(&mut self, restore: ForRestore) {
         if self.hold_ms().is_some_and(|hold_ms| hold_ms >= restore.grace_period_ms && hold_ms > 0) {
             self.looks_up_in = 2;
@@ -318,6 +321,7 @@ impl RuleState {
         self.written = old.written.clone();
         self.written_before = old.written_before.clone();
         self.earlier.clone_from(&old.earlier);
+        self.is_settled = old.is_settled;
         self.health = old.health.clone();
         self.last_good = old.last_good;
         self.unknown_since = old.unknown_since;

@@ -8,7 +8,8 @@ use super::event_log::{EventLog, Histories};
 use super::rule_history::{RuleEvent, RuleEventKind};
 use model::time::Timestamp;
 use ruler::driver::{Ports, SharedGroup, lock};
-use ruler::ended::{EarlierSeries, shared_names};
+use ruler::ended::{Unclaimed, shared_names};
+use ruler::error::QueryError;
 use ruler::group::{Group, GroupSettings, GroupSpec};
 use ruler::ports::{AppendPort, NotifyPort, QueryPort};
 use ruler::reload::{Farewell, ReloadPlan, plan};
@@ -127,9 +128,9 @@ where
             .collect();
         let starts = starting.into_iter().map(|(spec, replaced)| self.start(spec, &settings, &shared_names, replaced));
         let ends = ending.into_iter().map(|running| self.end(running));
-        let (undecided, _) =
+        let (unclaimed, _) =
             futures::future::join(futures::future::join_all(starts), futures::future::join_all(ends)).await;
-        Farewell::join(undecided.into_iter().flatten()).into_iter().for_each(|farewell| self.say(farewell));
+        Farewell::join(unclaimed).into_iter().for_each(|farewell| self.say(farewell));
     }
 
     /// Ends what groups wrote that an earlier process had and that did not begin in this one; to be called when all that are
@@ -158,14 +159,14 @@ where
         self.shared.tasks.wait().await;
     }
 
-    /// Returns what is to be said of series of which the group cannot know whether they are its own.
+    /// Returns what is to be said of series that an earlier process wrote for the group and that none of its rules claims.
     async fn start(
         &self,
         spec: GroupSpec,
         settings: &GroupSettings,
         shared_names: &BTreeSet<String>,
         replaced: Option<Running>,
-    ) -> Option<Farewell> {
+    ) -> Farewell {
         let mut group = Group::new(spec, settings.clone());
         if let Some(Running { stopped, .. }) = &replaced {
             stopped.cancelled().await;
@@ -176,19 +177,19 @@ where
         let definitions: HashMap<_, _> = group.rules().iter().map(|state| (&state.id, &state.rule)).collect();
         self.shared
             .note_changes(&shape, memory.shape.as_deref(), |id| definitions.get(id).map(|rule| rule.definition()));
-        let undecided: Vec<EarlierSeries> = match replaced {
+        let unclaimed = match replaced {
             Some(Running { group: old, .. }) => {
                 group.copy_state(&lock(&old));
-                Vec::new()
+                Unclaimed::default()
             }
             None => {
-                let undecided = group.restore(memory, shared_names);
+                let unclaimed = group.restore(memory, shared_names);
                 group.restored_in(began.elapsed());
-                undecided
+                unclaimed
             }
         };
         let since = self.shared.began.get().copied().unwrap_or_else(wall_clock);
-        let farewell = (!undecided.is_empty()).then(|| Farewell::of_earlier(undecided, group.spec(), since));
+        let farewell = Farewell::of_unclaimed(unclaimed, group.spec(), since);
         self.spawn(group);
         farewell
     }
@@ -233,26 +234,29 @@ where
     fn say(&self, farewell: Farewell) {
         let (manager, stop) = (self.clone(), self.shared.stop.clone());
         self.shared.tasks.spawn(async move {
-            // If the process ends before, the next one says it.
+            // If the process ends before, the next one says it of groups that are gone. Of rules that are gone from a group
+            // nobody does: queries see their series until the lookback is over.
             stop.run_until_cancelled(manager.say_at_last(farewell)).await;
         });
     }
 
     async fn say_at_last(&self, mut farewell: Farewell) {
-        for _ in 0..WAITS_MAX {
-            tokio::time::sleep(farewell.wait).await;
-            // What a reload took away does not wait for rules that fail.
-            if farewell.earlier.is_empty() || farewell.is_decided(&self.groups()) {
-                break;
+        let mut wait = farewell.wait;
+        for waits in 1..=WAITS_MAX {
+            tokio::time::sleep(wait).await;
+            let is_last = waits == WAITS_MAX;
+            if let Some(longer) = farewell.waits_for(&self.groups())
+                && !is_last
+            {
+                wait = wait.max(longer);
+                continue;
             }
-        }
-        if !farewell.earlier.is_empty() {
-            let earlier = std::mem::take(&mut farewell.earlier);
-            match self.shared.queries.look_up(earlier, farewell.at).await {
-                Ok(found) => farewell.learn(found),
-                Err(error) => {
+            match self.look_up(&mut farewell).await {
+                None => break,
+                Some(error) if is_last => {
                     tracing::warn!(%error, "what rules wrote that are gone is not known: some series get no stale marker");
                 }
+                Some(_) => {}
             }
         }
         let markers = farewell.markers(&self.groups());
@@ -261,6 +265,22 @@ where
         {
             tracing::warn!(error, "stale markers of series that ended were not stored");
         }
+    }
+
+    /// Asks the store what was written, one by one: there may be very many, and nobody waits. Keeps those of which it could not be
+    /// asked, and returns why.
+    async fn look_up(&self, farewell: &mut Farewell) -> Option<QueryError> {
+        let mut failed = None;
+        for series in std::mem::take(&mut farewell.earlier) {
+            match self.shared.queries.look_up(&series, farewell.at).await {
+                Ok(found) => farewell.learn(found),
+                Err(error) => {
+                    farewell.earlier.push(series);
+                    failed = Some(error);
+                }
+            }
+        }
+        failed
     }
 }
 

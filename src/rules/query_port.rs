@@ -9,10 +9,9 @@ use model::matcher::Matcher;
 use model::tenant::TenantId;
 use model::time::Timestamp;
 use promql::ast::Expr;
-use promql::parse::ParseOptions;
 use promql::query_error::{QueryError as EvaluationError, QueryErrorKind};
 use promql::value::{QueryValue as Answer, VectorSample};
-use ruler::ended::{self, EarlierSeries};
+use ruler::ended::EarlierSeries;
 use ruler::error::{QueryError, RuleError};
 use ruler::evaluation::{Cost, Evaluation, Request};
 use ruler::ports::{Element, IngestWatch, Queries, QueryPort, QueryValue};
@@ -75,21 +74,15 @@ impl QueryPort for RuleQueries {
         Some(Box::new(HeadWatch { watch, changed }))
     }
 
-    async fn look_up(&self, series: Vec<EarlierSeries>, at: Timestamp) -> Result<Vec<Labels>, QueryError> {
-        let mut found = Vec::new();
-        // One by one: there may be very many, and nobody waits.
-        for series in series {
-            let text = series.expression();
-            let expr = promql::parse::parse(&text, &ParseOptions::default());
-            let expr = expr.map_err(|error| QueryError::Invalid(error.to_string()))?;
-            let job = RuleJob { text: &text, expr: &expr, asks_more: false, at_ms: at.0, tenant: &self.tenant };
-            let work = move |local: &LocalQueries<'_>| {
-                let local = Local { queries: local, cost: Cell::default(), started: Instant::now() };
-                ended::look_up(std::slice::from_ref(&series), &local, at)
-            };
-            found.extend(self.executor.run_rule(job, work).await.map_err(|failure| no_answer(&failure))??);
-        }
-        Ok(found)
+    async fn look_up(&self, series: &EarlierSeries, at: Timestamp) -> Result<Vec<Labels>, QueryError> {
+        let (query, series) = (series.query()?, series.clone());
+        let (text, expr) = (&query.text().clone(), &query.expr().clone());
+        let job = RuleJob { text, expr, asks_more: false, at_ms: at.0, tenant: &self.tenant };
+        let work = move |local: &LocalQueries<'_>| {
+            let local = Local { queries: local, cost: Cell::default(), started: Instant::now() };
+            series.look_up(&query, &local, at)
+        };
+        self.executor.run_rule(job, work).await.map_err(|failure| no_answer(&failure))?
     }
 
     async fn evaluate(&self, request: Request) -> Evaluation {
@@ -98,7 +91,7 @@ impl QueryPort for RuleQueries {
             self.executor.may_select(&restore::matchers(&rule), request.query_at.0.saturating_sub(within_ms))
         });
         // What templates ask is not known before they are expanded.
-        let asks_more = rule.asks_queries() || looks_up || request.earlier.is_some() || !request.left.is_empty();
+        let asks_more = rule.asks_queries() || looks_up || request.earlier.is_some();
         let (text, expr) = (rule.query.text(), rule.query.expr());
         let job = RuleJob { text, expr, asks_more, at_ms: request.query_at.0, tenant: &self.tenant };
         let work = move |local: &LocalQueries<'_>| {

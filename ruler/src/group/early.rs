@@ -81,7 +81,6 @@ impl Group {
                 query_at: at,
                 look_back_ms: None,
                 earlier: None,
-                left: Vec::new(),
                 limit: self.spec.limit.max(0).unsigned_abs(),
                 context: self.settings.context.clone(),
             };

@@ -29,8 +29,6 @@ pub(super) struct Iteration {
     open: BTreeMap<usize, Open>,
     missing: Missing,
     samples: u64,
-    /// Whether the next evaluation looks up what rules wrote that are gone.
-    looks_up_left: bool,
 }
 
 /// A rule that is being evaluated.
@@ -43,6 +41,8 @@ struct Open {
     has_failed: bool,
     /// Whether it failed in a way that may pass.
     is_lacking: bool,
+    /// Whether nothing is written until it is known since when alerts are active.
+    is_silent: bool,
     /// What a successful append makes of the rule's set of series, in the order of the samples.
     writing: Vec<Labels>,
 }
@@ -107,9 +107,8 @@ impl Group {
             }
         };
         let (open, missing) = (BTreeMap::new(), Missing::default());
-        let looks_up_left = !self.left.is_empty();
         let (started, samples) = (now, 0);
-        let iteration = Iteration { slot, is_repair, started, batches, left, open, missing, samples, looks_up_left };
+        let iteration = Iteration { slot, is_repair, started, batches, left, open, missing, samples };
         self.iteration = Some(iteration);
     }
 
@@ -123,7 +122,14 @@ impl Group {
         let Some(iteration) = &mut self.iteration else { return Work::Nothing };
         let Some(state) = self.rules.get_mut(index) else { return Work::Nothing };
         let slot = iteration.slot;
-        let mut open = Open { started: now, is_late: false, has_failed: false, is_lacking: false, writing: Vec::new() };
+        let mut open = Open {
+            started: now,
+            is_late: false,
+            has_failed: false,
+            is_lacking: false,
+            is_silent: state.looks_up_in > 0,
+            writing: Vec::new(),
+        };
         if iteration.is_repair {
             if self.stuck.contains(&index) {
                 self.dependencies.note_missing(index, &mut iteration.missing);
@@ -163,7 +169,6 @@ impl Group {
             context: self.settings.context.clone(),
             look_back_ms: state.look_back_ms(self.settings.for_restore),
             earlier: state.earlier.clone(),
-            left: if std::mem::take(&mut iteration.looks_up_left) { self.left.clone() } else { Vec::new() },
         })
     }
 
@@ -172,17 +177,13 @@ impl Group {
     /// # Panics
     /// If [`Group::begin_rule`] did not say that the rule is to be evaluated.
     pub fn handle_evaluation(&mut self, index: usize, evaluation: Evaluation) -> Outcome {
-        let Evaluation { result, templates, cost, for_states, look_up_took, written_before, left } = evaluation;
+        let Evaluation { result, templates, cost, for_states, look_up_took, written_before } = evaluation;
         let (iteration, state) = current(&mut self.iteration, &mut self.rules, index);
         let open = iteration.open.get_mut(&index).expect("evaluations are handled after a request");
         let mut outcome = Outcome::default();
         outcome.events.extend(count_templates(&mut self.stats.shared, state, templates));
         state.cost = cost.unwrap_or(state.cost);
         state.learn_written(written_before);
-        if let Some(left) = left {
-            self.orphans.extend(left);
-            self.left = Vec::new();
-        }
         self.stats.last_restore_secs += look_up_took.as_secs_f64();
         let at = query_at(iteration.slot, &self.spec);
         match result {
@@ -259,6 +260,7 @@ impl Group {
                 }
                 self.orphans.extend(state.unstorable(&open.writing, &discarded));
                 self.orphans.append(&mut state.written_before);
+                state.is_settled |= !open.is_silent;
                 state.wrote(index, open.writing, &discarded).into_iter().collect()
             }
             Err((error, samples)) => {

@@ -1,7 +1,10 @@
 use super::*;
-use crate::driver::lock;
+use crate::driver::{SharedGroup, lock};
+use crate::ports::Element;
+use crate::reload::Farewell;
 use crate::rule_state::Health;
 use crate::testing::{MINUTE, World, group, settings, spec, vector};
+use promql::value::SampleValue;
 
 const START: i64 = 1_000_000_000;
 
@@ -120,19 +123,39 @@ fn memory_of(group: &Group) -> GroupMemory {
     memory
 }
 
-/// Runs the group for two minutes, then for as long another process that has it with other rules.
-fn replace(world: &World, before: &str, after: &str, shared: &[&str]) -> Vec<crate::ended::EarlierSeries> {
-    let before = group(before);
-    world.run(&before, 2 * MINUTE);
+/// The next process has `before` with the rules of `after`.
+fn succeed(before: &SharedGroup, after: &str, shared: &[&str]) -> (SharedGroup, Unclaimed) {
     let mut after = Group::new(spec(after), settings());
-    let mut memory = memory_of(&lock(&before));
+    let mut memory = memory_of(&lock(before));
     let ids: Vec<_> = after.shape().rules.into_iter().map(|rule| rule.id).collect();
     let gone: Vec<_> = memory.rules.keys().filter(|id| !ids.contains(id)).cloned().collect();
     memory.gone = gone.iter().filter_map(|id| memory.rules.remove(id)).collect();
     let shared = shared.iter().map(|name| (*name).to_owned()).collect();
-    let undecided = after.restore(memory, &shared);
-    world.run(&Arc::new(std::sync::Mutex::new(after)), 2 * MINUTE);
-    undecided
+    let unclaimed = after.restore(memory, &shared);
+    (Arc::new(std::sync::Mutex::new(after)), unclaimed)
+}
+
+/// Ends what none of the groups that run writes.
+fn say(world: &World, mut farewell: Farewell, running: &[SharedGroup]) {
+    assert_eq!(farewell.waits_for(running), None);
+    for series in std::mem::take(&mut farewell.earlier) {
+        farewell.learn(series.look_up(&series.query().unwrap(), world, farewell.at).unwrap());
+    }
+    crate::testing::block_on(crate::ports::AppendPort::append(world, &farewell.markers(running))).unwrap();
+}
+
+/// Runs the group for two minutes, then for as long another process that has it with other rules, which then ends what is gone.
+/// Returns what recording rules wrote that no rule claimed.
+fn replace(world: &World, before: &str, after: &str, shared: &[&str]) -> Vec<String> {
+    let before = group(before);
+    world.run(&before, 2 * MINUTE);
+    let (after, unclaimed) = succeed(&before, after, shared);
+    let mut names: Vec<String> = unclaimed.earlier.iter().map(|series| series.name.clone()).collect();
+    names.sort();
+    let farewell = Farewell::of_unclaimed(unclaimed, lock(&after).spec(), Timestamp(world.now_ms()));
+    world.run(&after, 2 * MINUTE);
+    say(world, farewell, &[after]);
+    names
 }
 
 /// The last values of the series, `None` for its end.
@@ -141,7 +164,7 @@ fn ends(world: &World, pairs: &[(&str, &str)]) -> Vec<Option<f64>> {
 }
 
 #[test]
-fn series_of_rules_that_were_taken_out_while_no_process_ran_end_with_the_first_slot() {
+fn series_of_rules_that_were_taken_out_while_no_process_ran_end_when_it_is_known_that_no_rule_writes_them() {
     let world = World::at(START);
     world.script("up", "x");
     world.script("down", "x");
@@ -168,17 +191,87 @@ fn series_of_rules_that_were_taken_out_while_no_process_ran_end_with_the_first_s
 fn aligned_groups_end_their_series_after_a_restart_but_those_of_names_that_others_record_too() {
     let text =
         |rules: &str| format!("groups:\n- {{name: g, align_evaluation_time_on_interval: true, rules: [{rules}]}}\n");
-    for (shared, expected) in [(&[][..], vec![Some(1.0), Some(1.0), None]), (&["gone"], vec![Some(1.0); 2])] {
+    for (shared, expected) in [(&[][..], &["gone"][..]), (&["stays"], &["gone", "stays"])] {
         let world = World::at(START);
         world.script("up", "x");
         world.answer_newest_times("stays");
         world.answer_newest_times("gone");
         let before = text("{record: stays, expr: up}, {record: gone, expr: up}");
-        let undecided = replace(&world, &before, &text("{record: stays, expr: up}"), shared);
-        assert_eq!(ends(&world, &[("__name__", "gone")]), expected);
-        let undecided: Vec<&str> = undecided.iter().map(|series| series.name.as_str()).collect();
-        assert_eq!(undecided, shared);
+        let unclaimed = replace(&world, &before, &text("{record: stays, expr: up}"), shared);
+        assert_eq!(unclaimed, expected);
+        assert_eq!(ends(&world, &[("__name__", "gone")]), [Some(1.0), Some(1.0), None]);
+        assert_eq!(ends(&world, &[("__name__", "stays")]), [Some(1.0); 4]);
     }
+}
+
+/// Answers what an alerting rule `A` asks whose hold another group or server began.
+fn answer_holds(world: &World) {
+    let of_alert =
+        |labels: &Labels| labels.metric_name() == Some("ALERTS_FOR_STATE") && labels.get("alertname") == Some("A");
+    let last = move |at: Timestamp, store: &crate::testing::Store, is_time: bool| {
+        let last = |(labels, samples): (&Labels, &std::collections::BTreeMap<i64, SampleValue>)| {
+            let (at, value) = samples.range(..=at.0).rfind(|(_, value)| !crate::testing::ends(value))?;
+            let value = if is_time { SampleValue::Float(*at as f64 / 1000.0) } else { value.clone() };
+            Some(Element { labels: labels.clone(), value })
+        };
+        let series = store.iter().filter(|(labels, _)| of_alert(labels));
+        Ok(crate::ports::QueryValue::Vector(series.filter_map(last).collect()))
+    };
+    let selector = "ALERTS_FOR_STATE{alertname=\"A\"}";
+    world.answer(&format!("last_over_time({selector}[1h])"), move |at, store| last(at, store, false));
+    world.answer(&format!("ts_of_last_over_time({selector}[1h])"), move |at, store| last(at, store, true));
+    world.answer(selector, move |at, store| {
+        Ok(crate::ports::QueryValue::Vector(crate::testing::latest(store, at, of_alert)))
+    });
+}
+
+#[test]
+fn rules_that_moved_to_another_group_while_no_process_ran_keep_their_hold_and_their_series() {
+    move_to_another_group(false);
+    move_to_another_group(true);
+}
+
+/// `is_known`: the other group was there before.
+fn move_to_another_group(is_known: bool) {
+    let world = World::at(START);
+    world.script("up", "x");
+    world.answer_newest_times("stays");
+    world.answer_newest_times("moved");
+    answer_holds(&world);
+    let moved = "{record: moved, expr: up}, {alert: A, expr: up, for: 15m}";
+    let text = |name: &str, rules: &str| format!("groups:\n- name: {name}\n  rules: [{rules}]\n");
+    let before = group(&text("g", &format!("{{record: stays, expr: up}}, {moved}")));
+    world.run(&before, 12 * MINUTE);
+    let (old, unclaimed) = succeed(&before, &text("g", "{record: stays, expr: up}"), &[]);
+    let farewell = Farewell::of_unclaimed(unclaimed, lock(&old).spec(), Timestamp(world.now_ms()));
+    let other = group(&text("h", "{record: other, expr: up}"));
+    if is_known {
+        world.run(&other, MINUTE);
+    }
+    let (new, unclaimed) = succeed(&other, &text("h", moved), &[]);
+    assert_eq!(unclaimed.earlier.len(), usize::from(is_known));
+    world.run(&old, 2 * MINUTE);
+    let running = [old, new];
+    let began = lock(&running[1]).spec().schedule().slot_after(Timestamp(world.now_ms()));
+    let mut minutes = 0;
+    while let Some(wait) = farewell.waits_for(&running) {
+        assert_eq!(wait, Duration::from_secs(120));
+        world.run(&running[1], MINUTE);
+        minutes += 1;
+    }
+    // The hold is looked up in the second evaluation, and series are written in the third; slots that were missed come at once.
+    assert_eq!(minutes, if is_known { 1 } else { 3 });
+    say(&world, farewell, &running);
+    world.run(&running[1], 15 * MINUTE);
+    // Less of the hold was to go than the ten minutes of the grace period, which begin with the second evaluation.
+    let fired = world.take_sent().first().map(|(_, alert)| (alert.starts_at.0 - began.0) / MINUTE);
+    assert_eq!(fired, Some(if is_known { 9 } else { 11 }));
+    let series = world.series();
+    let pending = [("__name__", "ALERTS"), ("alertname", "A"), ("alertstate", "pending")];
+    for pairs in [&[("__name__", "moved")][..], &[("__name__", "ALERTS_FOR_STATE"), ("alertname", "A")]] {
+        assert!(world.samples(pairs).iter().all(|(_, value)| value.is_some()), "{pairs:?} ended, of {series:?}");
+    }
+    assert_eq!(world.samples(&pending).iter().filter(|(_, value)| value.is_none()).count(), 1, "when it fired");
 }
 
 #[test]

@@ -26,6 +26,8 @@ struct World {
     ended: Arc<Mutex<Vec<GroupId>>>,
     /// What an earlier process had.
     left: Arc<Mutex<Vec<LeftGroup>>>,
+    /// How often the store cannot be asked what was written.
+    refusals: Arc<Mutex<usize>>,
     /// Evaluations wait until this is cancelled, if there is one.
     gate: Option<CancellationToken>,
 }
@@ -45,9 +47,13 @@ impl QueryPort for World {
         None
     }
 
-    async fn look_up(&self, series: Vec<EarlierSeries>, _: Timestamp) -> Result<Vec<Labels>, QueryError> {
-        let labels = |series: EarlierSeries| Labels::from_pairs([("__name__", series.name)]).unwrap();
-        Ok(series.into_iter().map(labels).collect())
+    async fn look_up(&self, series: &EarlierSeries, _: Timestamp) -> Result<Vec<Labels>, QueryError> {
+        let mut refusals = self.refusals.lock().unwrap();
+        if *refusals > 0 {
+            *refusals -= 1;
+            return Err(QueryError::Unavailable("storage is away".into()));
+        }
+        Ok(vec![Labels::from_pairs([("__name__", series.name.as_str())]).unwrap()])
     }
 
     async fn evaluate(&self, request: Request) -> Evaluation {
@@ -72,8 +78,10 @@ impl NotifyPort for World {
 
     fn evaluated(&self, _: &Arc<GroupId>, _: Timestamp) {}
 
-    fn begin(&self, _: GroupShape) -> GroupMemory {
-        self.memory.lock().unwrap().clone()
+    fn begin(&self, shape: GroupShape) -> GroupMemory {
+        let memory = self.memory.lock().unwrap().clone();
+        let is_of_another = memory.shape.as_ref().is_some_and(|known| known.id != shape.id);
+        if is_of_another { GroupMemory::default() } else { memory }
     }
 
     fn left(&self) -> Vec<LeftGroup> {
@@ -283,6 +291,34 @@ async fn series_of_groups_that_were_taken_away_while_no_process_ran_end_unless_a
         changes.iter().map(|entry| format!("{} {} {}", entry.group, entry.rule, entry.what)).collect();
     told.sort();
     assert_eq!(told, ["new moved added", "old gone removed", "old moved removed"]);
+}
+
+/// The group that had them still runs, and begins before the one that has them now.
+#[tokio::test]
+async fn series_of_rules_that_moved_between_groups_while_no_process_ran_do_not_end() {
+    let world = World::default();
+    let LeftGroup { shape, memory, .. } = left("a", &["stays", "moved", "gone"]);
+    let alerts = |name: &str| {
+        let mut instance = AlertInstance::new(Timestamp(1_000), 1.0, Arc::from([]));
+        instance.state = AlertState::Firing { fired_at: Timestamp(2_000), keep_firing_since: None };
+        let alerts = vec![(Labels::from_pairs([("alertname", name)]).unwrap(), instance)];
+        RuleMemory { last_good: Some(Timestamp(0)), alerts }
+    };
+    let gone = vec![alerts("Moved"), alerts("Gone")];
+    *world.memory.lock().unwrap() = GroupMemory { shape: Some(shape), gone, ..memory };
+    *world.refusals.lock().unwrap() = 3;
+    let manager = world.manager();
+    let text = "groups: [{name: a, rules: [{record: stays, expr: up}]}, \
+                {name: b, interval: 150ms, rules: [{record: moved, expr: up}, {alert: Moved, expr: up}]}]";
+    manager.apply(specs(text), settings()).await;
+    world.until_stored("gone", is_stale_marker).await;
+    let ended = world.stored().into_iter().filter(|sample| is_stale_marker(float(sample)));
+    let name = |labels: &Labels, name: &str| labels.get(name).unwrap_or_default().to_owned();
+    let mut ended: Vec<[String; 2]> =
+        ended.map(|sample| ["__name__", "alertname"].map(|label| name(&sample.labels, label))).collect();
+    ended.sort_unstable();
+    assert_eq!(ended, [["ALERTS", "Gone"], ["ALERTS_FOR_STATE", "Gone"], ["gone", ""]]);
+    manager.shutdown().await;
 }
 
 /// As long as one of the rules fails nobody knows what it writes.
