@@ -238,12 +238,14 @@ impl Memory {
         }
     }
 
-    /// Everything counts as gone since `now` that does not begin again: a process starts.
+    /// Everything counts as gone since `now` that does not begin again: a process starts. What was gone before, since it was
+    /// evaluated last: when it was taken away nobody remembers, and it is not to be ended again in every process.
     pub fn start(&mut self, now: Timestamp) {
         for group in self.groups.values_mut() {
-            group.gone_since = Some(now);
+            let since = if group.was_ended { group.last_known().min(now) } else { now };
+            group.gone_since = Some(since);
             group.is_left = true;
-            group.rules.values_mut().for_each(|rule| rule.gone_since = Some(now));
+            group.rules.values_mut().for_each(|rule| rule.gone_since = Some(since));
         }
         self.targets.values_mut().for_each(|target| {
             target.current = false;
@@ -335,6 +337,12 @@ impl Group {
         for rule in self.rules.values_mut() {
             rule.gone_since = rule.gone_since.or(Some(now));
         }
+    }
+
+    /// The newest slot of which something is known.
+    fn last_known(&self) -> Timestamp {
+        let slots = self.rules.values().filter_map(|rule| rule.last_good).chain(self.last_slot);
+        slots.max().unwrap_or_default()
     }
 
     /// What is known of alerting rules that are gone and that the group had to the last.

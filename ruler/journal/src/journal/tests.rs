@@ -396,3 +396,26 @@ fn a_group_that_was_taken_away_while_a_process_ran_is_told_apart_from_one_that_r
     let (journal, ..) = open(&disk.kill());
     assert!(journal.left()[0].did_run);
 }
+
+#[test]
+fn a_group_that_was_taken_away_is_forgotten_however_often_the_process_starts() {
+    let now = Arc::new(AtomicI64::new(0));
+    let open = |disk: &SimulatedDisk| {
+        let clock = now.clone();
+        Journal::open(Arc::new(disk.clone()), directory(), move || Timestamp(clock.load(Ordering::Relaxed)))
+    };
+    let disk = SimulatedDisk::new();
+    let (journal, mut writer, _) = open(&disk);
+    let _ = journal.begin(shape(&["A"]));
+    let _ = journal.commit(&fires(0, 1));
+    journal.evaluated(&group(), Timestamp(1_000));
+    journal.end(&group());
+    writer.turn(Duration::ZERO);
+    let mut disk = disk;
+    for (since, known) in [(1, 1), (crate::memory::GONE_KEPT_MS, 1), (crate::memory::GONE_KEPT_MS + 1, 0)] {
+        now.store(1_000 + since, Ordering::Relaxed);
+        disk = disk.kill();
+        let (journal, ..) = open(&disk);
+        assert_eq!((journal.left().len(), journal.stats().alerts), (known, known), "{since} ms after it was evaluated");
+    }
+}
