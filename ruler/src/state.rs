@@ -76,6 +76,8 @@ pub struct GroupMemory {
     pub shape: Option<Arc<GroupShape>>,
     /// Alerting rules that it had and that it no longer has.
     pub gone: Vec<RuleMemory>,
+    /// It was taken out of the configuration since, and that was told.
+    pub was_ended: bool,
 }
 
 /// A group that an earlier process had and that is configured no more.

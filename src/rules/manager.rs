@@ -175,8 +175,8 @@ where
         let shape = group.shape();
         let memory = self.shared.alerts.begin(shape.clone());
         let definitions: HashMap<_, _> = group.rules().iter().map(|state| (&state.id, &state.rule)).collect();
-        self.shared
-            .note_changes(&shape, memory.shape.as_deref(), |id| definitions.get(id).map(|rule| rule.definition()));
+        let before = memory.shape.as_deref().filter(|_| !memory.was_ended);
+        self.shared.note_changes(&shape, before, |id| definitions.get(id).map(|rule| rule.definition()));
         let unclaimed = match replaced {
             Some(Running { group: old, .. }) => {
                 group.copy_state(&lock(&old));

@@ -197,8 +197,9 @@ impl Memory {
         for rule in known.rules.values_mut() {
             rule.gone_since = rule.gone_since.or(Some(now));
         }
-        let mut memory =
-            GroupMemory { last_slot: known.last_slot, shape: known.shape.clone(), ..GroupMemory::default() };
+        let was_ended = std::mem::take(&mut known.was_ended);
+        let (last_slot, before) = (known.last_slot, known.shape.clone());
+        let mut memory = GroupMemory { last_slot, shape: before, was_ended, ..GroupMemory::default() };
         for id in shape.rules.iter().map(|rule| &rule.id) {
             let Some(rule) = known.rules.get_mut(id) else { continue };
             rule.gone_since = None;
@@ -207,8 +208,7 @@ impl Memory {
         if was_left {
             memory.gone = known.gone();
         }
-        let is_new = known.was_ended || known.shape.as_deref() != Some(&shape);
-        known.was_ended = false;
+        let is_new = was_ended || known.shape.as_deref() != Some(&shape);
         if is_new {
             known.shape = Some(Arc::new(shape));
         }

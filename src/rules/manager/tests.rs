@@ -1,4 +1,5 @@
 use super::*;
+use crate::rules::rule_history::RuleHistory;
 use model::labels::Labels;
 use model::sample::is_stale_marker;
 use model::time::Timestamp;
@@ -269,11 +270,23 @@ fn left(group: &str, records: &[&str]) -> LeftGroup {
     LeftGroup { shape, did_run: true, memory }
 }
 
-#[tokio::test]
-async fn series_of_groups_that_were_taken_away_while_no_process_ran_end_unless_another_group_writes_them() {
+fn rule_history() -> (tempfile::TempDir, RuleHistory) {
     let directory = tempfile::tempdir().unwrap();
     let options = storage::record_log::RecordLogOptions { bytes_max: 1 << 20, keep_ms: i64::MAX };
-    let history = crate::rules::rule_history::RuleHistory::open(directory.path(), options).unwrap();
+    let history = RuleHistory::open(directory.path(), options).unwrap();
+    (directory, history)
+}
+
+/// What happened to rules, newest first.
+fn told(history: &RuleHistory) -> Vec<String> {
+    history.close();
+    let (changes, _) = history.changes(&ruler::filter::RulesFilter::default(), i64::MIN..=i64::MAX, 10).unwrap();
+    changes.iter().map(|entry| format!("{} {} {}", entry.group, entry.rule, entry.what)).collect()
+}
+
+#[tokio::test]
+async fn series_of_groups_that_were_taken_away_while_no_process_ran_end_unless_another_group_writes_them() {
+    let (_directory, history) = rule_history();
     let world = World::default();
     world.left.lock().unwrap().push(left("old", &["gone", "moved"]));
     let manager = world.manager();
@@ -285,12 +298,25 @@ async fn series_of_groups_that_were_taken_away_while_no_process_ran_end_unless_a
     assert_eq!(ended.iter().map(|sample| sample.labels.metric_name()).collect::<Vec<_>>(), [Some("gone")]);
     assert_eq!(world.ended.lock().unwrap().len(), 1, "the next process does not do it again");
     manager.shutdown().await;
-    history.close();
-    let (changes, _) = history.changes(&ruler::filter::RulesFilter::default(), i64::MIN..=i64::MAX, 10).unwrap();
-    let mut told: Vec<String> =
-        changes.iter().map(|entry| format!("{} {} {}", entry.group, entry.rule, entry.what)).collect();
+    let mut told = told(&history);
     told.sort();
     assert_eq!(told, ["new moved added", "old gone removed", "old moved removed"]);
+}
+
+#[tokio::test]
+async fn the_last_word_about_a_group_that_comes_back_is_that_it_was_added() {
+    for (was_ended, expected) in [(false, &["g s added"][..]), (true, &["g s added", "g r added"])] {
+        let (_directory, history) = rule_history();
+        let world = World::default();
+        let LeftGroup { shape, memory, .. } = left("g", &["r"]);
+        *world.memory.lock().unwrap() = GroupMemory { shape: Some(shape), was_ended, ..memory };
+        let manager = world.manager();
+        manager.keep_histories(Histories { alerts: None, rules: Some(history.clone()) });
+        let text = "groups: [{name: g, rules: [{record: r, expr: up}, {record: s, expr: up}]}]";
+        manager.apply(specs(text), settings()).await;
+        manager.shutdown().await;
+        assert_eq!(told(&history), expected);
+    }
 }
 
 /// The group that had them still runs, and begins before the one that has them now.

@@ -391,10 +391,11 @@ fn a_group_that_was_taken_away_while_a_process_ran_is_told_apart_from_one_that_r
     let (journal, mut writer, _) = open(&disk);
     assert!(!journal.left()[0].did_run);
     // It is back, and nothing about it is new.
-    let _ = journal.begin(shape(&["A"]));
+    assert!(journal.begin(shape(&["A"])).was_ended);
     writer.turn(Duration::ZERO);
     let (journal, ..) = open(&disk.kill());
     assert!(journal.left()[0].did_run);
+    assert!(!journal.begin(shape(&["A"])).was_ended);
 }
 
 #[test]
