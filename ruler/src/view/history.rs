@@ -3,6 +3,7 @@
 use super::{TextMap, seconds, sorted, time};
 use crate::driver::{SharedGroup, lock};
 use crate::filter::RulesFilter;
+use crate::group::GroupSpec;
 use crate::rule_state::RuleState;
 use crate::state::RuleId;
 use crate::transition::PastEvaluation;
@@ -24,6 +25,9 @@ pub struct PastRuleView {
     /// Which one.
     #[serde(skip)]
     pub id: Arc<RuleId>,
+    /// Distance of the slots of its group.
+    #[serde(skip)]
+    pub interval_ms: i64,
     /// Path of its file.
     pub file: String,
     /// Name of its group.
@@ -72,7 +76,7 @@ impl RuleHistoryView {
                 if rules.len() == rules_max {
                     return (Self { rules }, true);
                 }
-                rules.push(PastRuleView::of(&spec.file, &spec.name, state));
+                rules.push(PastRuleView::of(spec, state));
             }
         }
         (Self { rules }, false)
@@ -80,11 +84,12 @@ impl RuleHistoryView {
 }
 
 impl PastRuleView {
-    fn of(file: &str, group: &str, state: &RuleState) -> Self {
+    fn of(spec: &GroupSpec, state: &RuleState) -> Self {
         Self {
             id: state.id.clone(),
-            file: file.to_owned(),
-            group: group.to_owned(),
+            interval_ms: spec.interval_ms,
+            file: spec.file.clone(),
+            group: spec.name.clone(),
             name: state.rule.name.clone(),
             r#type: if state.rule.alerting().is_some() { "alerting" } else { "recording" },
             labels: state.rule.labels.clone(),

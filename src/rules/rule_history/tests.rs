@@ -24,6 +24,7 @@ fn past(minute: i64) -> PastEvaluation {
 fn view(id: &Arc<RuleId>, remembered: impl Iterator<Item = i64>) -> PastRuleView {
     PastRuleView {
         id: id.clone(),
+        interval_ms: MINUTE,
         file: id.group.file.clone(),
         group: id.group.name.clone(),
         name: id.name.clone(),
@@ -65,6 +66,26 @@ fn evaluations_of_an_earlier_process_follow_those_that_the_group_remembers() {
     let times = START + 40 * MINUTE..=START + 50 * MINUTE;
     assert!(!history.complete(&mut rules, times, 5).unwrap());
     assert_eq!(minutes(&rules[0]), [49, 48, 47, 46, 45]);
+}
+
+/// Only so much is read, and that is not to be spent on what is newer than what is asked for.
+#[test]
+fn evaluations_of_long_ago_are_found_behind_many_that_are_newer() {
+    let directory = tempfile::tempdir().unwrap();
+    let history = RuleHistory::open(directory.path(), OPTIONS).unwrap();
+    let (one, other) = (rule("g", "one"), rule("h", "other"));
+    history.evaluated(vec![(one.clone(), (0..10).map(past).collect())]);
+    history.close();
+    drop(history);
+    let history = RuleHistory::open(directory.path(), OPTIONS).unwrap();
+    for ten in 4..1_000 {
+        history.evaluated(vec![(other.clone(), (ten * 10..ten * 10 + 10).map(past).collect())]);
+    }
+    history.close();
+    let bytes_max = history.stats().bytes / 2;
+    let mut rules = [view(&one, 0..0)];
+    let found = history.complete_reading(&mut rules, START..=START + 5 * MINUTE, 100, bytes_max).unwrap();
+    assert_eq!((found, minutes(&rules[0])), (false, (0..5).rev().collect()));
 }
 
 /// What ten thousand groups of ten rules write in a day has to be bearable.
