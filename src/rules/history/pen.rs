@@ -19,6 +19,11 @@ pub(in crate::rules) trait Noted: Send + 'static {
     /// How many records it becomes.
     fn len(&self) -> usize;
 
+    /// How much it counts towards [`PenOptions::waiting_max`].
+    fn weight(&self) -> usize {
+        self.len()
+    }
+
     /// Appends them, each with its time in milliseconds since the Unix epoch.
     fn encode(&self, out: &mut Vec<(i64, Vec<u8>)>);
 }
@@ -28,7 +33,7 @@ pub(in crate::rules) trait Noted: Send + 'static {
 pub(in crate::rules) struct PenOptions {
     /// Name of the thread.
     pub(in crate::rules) thread: &'static str,
-    /// Records that may wait to be written.
+    /// How much may wait to be written, by [`Noted::weight`].
     pub(in crate::rules) waiting_max: usize,
     /// How long to gather before writing; what is gathered is lost with the process.
     pub(in crate::rules) gathers_for: Duration,
@@ -85,14 +90,14 @@ impl<T: Noted> Pen<T> {
 
     /// Notes something; never waits.
     pub(in crate::rules) fn note(&self, noted: T) {
-        let count = noted.len();
+        let (count, weight) = (noted.len(), noted.weight());
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let Some((sender, _)) = writer.as_ref() else { return };
-        if self.counts.waiting.load(Ordering::Relaxed) + count > self.waiting_max {
+        if self.counts.waiting.load(Ordering::Relaxed).saturating_add(weight) > self.waiting_max {
             self.counts.lost.fetch_add(count as u64, Ordering::Relaxed);
             return;
         }
-        self.counts.waiting.fetch_add(count, Ordering::Relaxed);
+        self.counts.waiting.fetch_add(weight, Ordering::Relaxed);
         // The thread ends only after the sender.
         let _ = sender.send(noted);
     }
@@ -125,13 +130,13 @@ fn write_all<T: Noted>(noted: &Receiver<T>, log: &RecordLog, counts: &Counts, ga
     let mut failing = false;
     while let Ok(first) = noted.recv() {
         let mut records = Vec::new();
-        let mut noted_count = first.len();
+        let mut weight = first.weight();
         first.encode(&mut records);
         let until = Instant::now() + gathers_for;
         while records.len() < BATCH {
             match noted.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Ok(next) => {
-                    noted_count += next.len();
+                    weight += next.weight();
                     next.encode(&mut records);
                 }
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
@@ -151,6 +156,6 @@ fn write_all<T: Noted>(noted: &Receiver<T>, log: &RecordLog, counts: &Counts, ga
                 failing = true;
             }
         }
-        counts.waiting.fetch_sub(noted_count, Ordering::Relaxed);
+        counts.waiting.fetch_sub(weight, Ordering::Relaxed);
     }
 }

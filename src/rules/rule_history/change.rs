@@ -81,6 +81,16 @@ impl Noted for RuleEvent {
         1
     }
 
+    /// Bytes in memory, about.
+    fn weight(&self) -> usize {
+        let text = match &self.what {
+            RuleEventKind::Configured(_, definition) => definition.as_ref().map_or(0, String::len),
+            RuleEventKind::Failed(error) => error.len(),
+            RuleEventKind::Recovered | RuleEventKind::SlotsMissed(_) | RuleEventKind::SlotsLost(_) => 0,
+        };
+        size_of_val(self) + text
+    }
+
     fn encode(&self, out: &mut Vec<(i64, Vec<u8>)>) {
         // Texts have a form in JSON.
         out.push((self.at_ms, serde_json::to_vec(&ChangeEntry::of(self)).unwrap_or_default()));

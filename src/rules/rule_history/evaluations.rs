@@ -29,6 +29,13 @@ impl Noted for Told {
         self.0.len().div_ceil(RULES_MAX)
     }
 
+    /// Bytes in memory, about: one record may have five hundred rules.
+    fn weight(&self) -> usize {
+        let evaluations = self.0.iter().flat_map(|(_, evaluations)| evaluations);
+        let bytes = |past: &PastEvaluation| size_of_val(past) + past.error.as_ref().map_or(0, |error| error.len());
+        size_of_val(self.0.as_slice()) + evaluations.map(bytes).sum::<usize>()
+    }
+
     fn encode(&self, out: &mut Vec<(i64, Vec<u8>)>) {
         for rules in self.0.chunks(RULES_MAX) {
             let newest = rules.iter().filter_map(|(_, evaluations)| evaluations.last()).map(|past| past.at.0).max();

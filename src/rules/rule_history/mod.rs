@@ -24,8 +24,8 @@ use std::time::Duration;
 use storage::error::Error;
 use storage::record_log::RecordLogOptions;
 
-/// Records that wait to be written.
-const WAITING_MAX: usize = 200_000;
+/// Bytes that wait to be written, in each log: some more than what a hundred thousand rules have to tell at once.
+const WAITING_MAX: usize = 128 << 20;
 /// How long evaluations are gathered before they are written, so that ten thousand groups do not sync ten times a second.
 const GATHERS_FOR: Duration = Duration::from_secs(1);
 /// Bytes of a log that one question reads, about.

@@ -100,6 +100,22 @@ fn an_evaluation_takes_a_few_bytes() {
     assert!(records[0].1.len() < 100 * 13, "{} bytes for 100 evaluations", records[0].1.len());
 }
 
+/// A record may have one rule or hundreds with long errors: bytes are what a disk that hangs must not fill the memory with.
+#[test]
+fn so_many_bytes_may_wait_and_what_is_left_out_is_counted() {
+    let directory = tempfile::tempdir().unwrap();
+    let told = || {
+        let evaluations = (0..10).map(|minute| PastEvaluation { error: Some("x".repeat(500).into()), ..past(minute) });
+        Told(vec![(rule("g", "r"), evaluations.collect())])
+    };
+    let (thread, gathers_for, log) = ("test", Duration::from_secs(3_600), OPTIONS);
+    let pen = Pen::open(directory.path(), PenOptions { thread, waiting_max: 20_000, gathers_for, log }).unwrap();
+    (0..10).for_each(|_| pen.note(told()));
+    pen.close();
+    let stats = pen.stats();
+    assert_eq!((stats.written, stats.lost), (3, 7));
+}
+
 #[test]
 fn bytes_that_are_no_record_are_passed_over() {
     let told = Told(vec![(rule("g", "r"), (0..10).map(past).collect())]);
