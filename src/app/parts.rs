@@ -369,7 +369,7 @@ fn open_rule_history(flags: &ServeFlags) -> Option<RuleHistory> {
 /// Ends what groups wrote that are configured no more, as soon as all are known that are.
 async fn end_left(rules: Rules, config: Option<RuleConfig>, stop: CancellationToken) {
     if let Some(config) = config
-        && stop.run_until_cancelled(config.loaded()).await.is_none()
+        && stop.run_until_cancelled(config.is_whole()).await.is_none()
     {
         return;
     }

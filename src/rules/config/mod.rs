@@ -72,8 +72,18 @@ struct State {
     versions: BTreeMap<String, u64>,
     /// Whether the store was read once.
     is_loaded: bool,
+    /// Whether all that was in the store ran once.
+    is_whole: bool,
     problem: Option<String>,
     load_failures: u64,
+}
+
+/// What documents came to.
+struct Adopted {
+    /// Whether they change what runs.
+    is_changed: bool,
+    /// Whether all could be read.
+    is_whole: bool,
 }
 
 #[derive(Clone)]
@@ -111,7 +121,7 @@ impl RuleConfig {
         };
         let mut failed = None;
         let readable = loaded.into_iter().filter_map(|document| document.map_err(|error| failed = Some(error)).ok());
-        let is_changed = self.adopt(readable.collect()).await;
+        let Adopted { is_changed, is_whole } = self.adopt(readable.collect()).await;
         {
             let mut state = self.shared.state();
             state.is_loaded = true;
@@ -125,13 +135,16 @@ impl RuleConfig {
                 self.shared.note_failure(&error);
                 Err(error.into())
             }
-            None => Ok(()),
+            None => {
+                self.shared.state().is_whole |= is_whole;
+                Ok(())
+            }
         }
     }
 
-    /// Returns when the store was read once, and what it had runs.
-    pub async fn loaded(&self) {
-        while !self.shared.state().is_loaded {
+    /// Returns when all that was in the store ran once. While a namespace cannot be read nobody knows what groups there are.
+    pub async fn is_whole(&self) {
+        while !self.shared.state().is_whole {
             tokio::time::sleep(RETRY_AFTER).await;
         }
         let _until_applied = self.shared.applying.lock().await;
@@ -278,40 +291,47 @@ impl RuleConfig {
             Updated::Unchanged(document) => document,
             Updated::To(document) => Some(document),
         };
-        if self.adopt(document.into_iter().collect()).await {
+        if self.adopt(document.into_iter().collect()).await.is_changed {
             self.apply().await;
         }
         Ok(())
     }
 
-    /// Takes in versions of documents; says whether that changes what runs.
-    async fn adopt(&self, documents: Vec<Document>) -> bool {
+    /// Takes in versions of documents.
+    async fn adopt(&self, documents: Vec<Document>) -> Adopted {
         let this = self.clone();
-        let adopt_all =
-            move || documents.into_iter().map(|document| this.adopt_one(document)).fold(false, |a, b| a | b);
+        let adopt_all = move || {
+            documents.into_iter().fold(Adopted { is_changed: false, is_whole: true }, |all, document| {
+                match this.adopt_one(document) {
+                    Some(is_changed) => Adopted { is_changed: all.is_changed | is_changed, ..all },
+                    None => Adopted { is_whole: false, ..all },
+                }
+            })
+        };
         computed(adopt_all).await
     }
 
-    fn adopt_one(&self, document: Document) -> bool {
+    /// Whether that changes what runs; `None` if it cannot be read.
+    fn adopt_one(&self, document: Document) -> Option<bool> {
         let Document { name, version, content, .. } = document;
         let groups = match NamespaceText::decode(&name, content.as_deref()) {
             Ok(namespace) => self.resolve(&name, namespace),
             Err(error) => {
                 tracing::warn!(namespace = name, %error, "configured rules cannot be read; those that run go on");
-                return false;
+                return None;
             }
         };
         let mut state = self.shared.state();
         if state.versions.get(&name).is_some_and(|known| *known >= version) {
-            return false;
+            return Some(false);
         }
         state.versions.insert(name.clone(), version);
-        if groups.is_empty() {
+        Some(if groups.is_empty() {
             state.namespaces.remove(&name).is_some()
         } else {
             state.namespaces.insert(name, groups);
             true
-        }
+        })
     }
 
     fn resolve(&self, name: &str, namespace: NamespaceText) -> Vec<ConfiguredGroup> {

@@ -1,6 +1,7 @@
 //! Configured rules over a store in memory, without anybody who evaluates them.
 
 use super::*;
+use futures::FutureExt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use storage::bucket::testing::FaultyStore;
 use storage::bucket::{Bucket, BucketStore, RetryPolicy};
@@ -129,6 +130,26 @@ async fn an_unreachable_store_stops_nothing_that_runs() {
     assert!(process.config.load().await.is_err() && process.set("a", "2").await.is_err());
     assert_eq!(process.keys(), ["a;1:1"]);
     assert!(process.config.list(None).unwrap().contains("name: \"1\""));
+}
+
+/// Otherwise what the others have would count as taken away while no process ran.
+#[tokio::test]
+async fn while_a_namespace_cannot_be_read_it_is_not_known_what_groups_there_are() {
+    let bucket = Bucket::in_memory();
+    let documents = Documents::new(bucket.clone(), "anonymous", "rules", Arc::new(|| 0));
+    let write = |content: &str| Ok::<_, ()>(Change::Content(content.to_owned()));
+    documents.update("a", |_| write("no JSON")).await.unwrap();
+    let process = Process::over(bucket, RuleLimits::default());
+    let is_whole = || process.config.is_whole().now_or_never().is_some();
+    process.set("b", "1").await.unwrap();
+    assert!(!is_whole(), "nobody looked what others there are");
+    process.config.load().await.unwrap();
+    assert!(!is_whole());
+    let content = r#"{"groups":[{"name":"g","rules":[{"record":"r","expr":"up"}]}]}"#;
+    documents.update("a", |_| write(content)).await.unwrap();
+    process.config.load().await.unwrap();
+    assert_eq!(process.keys(), ["a;g:1", "b;1:1"]);
+    assert!(is_whole());
 }
 
 #[tokio::test]
