@@ -9,7 +9,7 @@
 pub mod annotate;
 pub mod rule;
 pub mod rule_file;
-mod yaml;
+pub mod yaml;
 
 // What an evaluation does, from the outside in.
 pub mod backfill;

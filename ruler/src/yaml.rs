@@ -178,8 +178,10 @@ fn options(text: &str) -> serde_yaml::Options {
     }
 }
 
-/// The message without its place, which the caller prints in front, and an excerpt of the text below it.
-fn describe(name: &str, error: &serde_yaml::Error) -> (Option<Place>, String) {
+/// The place of an error, and its message, which has an excerpt of the text below it but does not say the place once more: the
+/// caller prints it in front. `name` is the file.
+#[must_use]
+pub fn describe(name: &str, error: &serde_yaml::Error) -> (Option<Place>, String) {
     let at = error.location().map(place);
     let rendered = error.render_with_options(serde_yaml::render_options! { source_name: Some(name) });
     let message = match at {

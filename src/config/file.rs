@@ -5,6 +5,7 @@
 
 use super::alerting::AlertingConfig;
 use super::{NameEscapingScheme, NameValidationScheme, PromDuration, environment, names};
+use ruler::yaml::Place;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -174,7 +175,10 @@ impl Config {
         if text.trim().is_empty() {
             return Ok(Self::default());
         }
-        let config: Self = serde_yaml::from_str(text).map_err(|error| describe(name, &error))?;
+        let config: Self = serde_yaml::from_str(text).map_err(|error| {
+            let (place, message) = ruler::yaml::describe(name, &error);
+            ConfigProblem { place: place.map(|Place { line, column }| (line, column)), message }
+        })?;
         config.check().map_err(|message| ConfigProblem { place: None, message })?;
         Ok(config)
     }
@@ -201,20 +205,6 @@ impl Config {
         }
         Ok(())
     }
-}
-
-/// The place of an error, and its message, which has an excerpt of the text below it but does not say the place once more.
-fn describe(name: &str, error: &serde_yaml::Error) -> ConfigProblem {
-    let place = error.location().map(|location| (location.line(), location.column()));
-    let rendered = error.render_with_options(serde_yaml::render_options! { source_name: Some(name) });
-    let message = match place {
-        Some((line, column)) => {
-            let rendered = rendered.strip_prefix(&format!("error: line {line} column {column}: ")).unwrap_or(&rendered);
-            rendered.strip_suffix(&format!(" at line {line}, column {column}")).unwrap_or(rendered)
-        }
-        None => &rendered,
-    };
-    ConfigProblem { place, message: message.to_owned() }
 }
 
 #[cfg(test)]
@@ -249,6 +239,12 @@ mod tests {
         assert_eq!(problem.place, Some((2, 3)));
         assert!(problem.message.starts_with("unknown field"), "{problem}");
         assert!(problem.message.contains("evaluation_intervall"), "{problem}");
+    }
+
+    #[test]
+    fn a_key_that_comes_twice_is_an_error_without_advice_to_programmers() {
+        let problem = Config::parse("global: {}\nglobal: {}\n").unwrap_err();
+        assert!(problem.message.contains("duplicate") && !problem.message.contains("DuplicateKeyPolicy"), "{problem}");
     }
 
     #[test]
