@@ -196,7 +196,7 @@ pub enum GroupEvent {
     /// How evaluations went, each told once: some time later, or soon after a rule failed or is good again.
     Evaluated {
         /// By rule, oldest first.
-        evaluations: Vec<(Arc<RuleId>, Vec<PastEvaluation>)>,
+        evaluations: Arc<[(Arc<RuleId>, Vec<PastEvaluation>)]>,
     },
 }
 
@@ -525,7 +525,7 @@ impl Group {
             return None;
         }
         let told = self.rules.iter_mut().map(|state| (state.id.clone(), state.recent.take_untold()));
-        let evaluations: Vec<_> = told.filter(|(_, evaluations)| !evaluations.is_empty()).collect();
+        let evaluations: Arc<[_]> = told.filter(|(_, evaluations)| !evaluations.is_empty()).collect();
         (!evaluations.is_empty()).then_some(GroupEvent::Evaluated { evaluations })
     }
 

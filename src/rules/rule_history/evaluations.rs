@@ -22,7 +22,7 @@ const ERROR_BYTES_MAX: usize = 1_000;
 pub(super) type ByRule = Vec<(Arc<RuleId>, Vec<PastEvaluation>)>;
 
 /// How evaluations of the rules of one group went.
-pub(super) struct Told(pub(super) ByRule);
+pub(super) struct Told(pub(super) Arc<[(Arc<RuleId>, Vec<PastEvaluation>)]>);
 
 impl Noted for Told {
     fn len(&self) -> usize {
@@ -33,7 +33,7 @@ impl Noted for Told {
     fn weight(&self) -> usize {
         let evaluations = self.0.iter().flat_map(|(_, evaluations)| evaluations);
         let bytes = |past: &PastEvaluation| size_of_val(past) + past.error.as_ref().map_or(0, |error| error.len());
-        size_of_val(self.0.as_slice()) + evaluations.map(bytes).sum::<usize>()
+        size_of_val(&*self.0) + evaluations.map(bytes).sum::<usize>()
     }
 
     fn encode(&self, out: &mut Vec<(i64, Vec<u8>)>) {

@@ -64,7 +64,7 @@ impl RuleHistory {
     }
 
     /// Notes how evaluations of the rules of one group went, each oldest first.
-    pub fn evaluated(&self, evaluations: Vec<(Arc<RuleId>, Vec<PastEvaluation>)>) {
+    pub fn evaluated(&self, evaluations: Arc<[(Arc<RuleId>, Vec<PastEvaluation>)]>) {
         self.shared.evaluations.note(Told(evaluations));
     }
 

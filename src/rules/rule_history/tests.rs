@@ -45,7 +45,7 @@ fn evaluations_of_an_earlier_process_follow_those_that_the_group_remembers() {
     let (one, other) = (rule("g", "one"), rule("h", "other"));
     for ten in 0..10 {
         for id in [&one, &other] {
-            history.evaluated(vec![(id.clone(), (ten * 10..ten * 10 + 10).map(past).collect())]);
+            history.evaluated([(id.clone(), (ten * 10..ten * 10 + 10).map(past).collect())].into());
         }
     }
     history.close();
@@ -74,12 +74,12 @@ fn evaluations_of_long_ago_are_found_behind_many_that_are_newer() {
     let directory = tempfile::tempdir().unwrap();
     let history = RuleHistory::open(directory.path(), OPTIONS).unwrap();
     let (one, other) = (rule("g", "one"), rule("h", "other"));
-    history.evaluated(vec![(one.clone(), (0..10).map(past).collect())]);
+    history.evaluated([(one.clone(), (0..10).map(past).collect())].into());
     history.close();
     drop(history);
     let history = RuleHistory::open(directory.path(), OPTIONS).unwrap();
     for ten in 4..1_000 {
-        history.evaluated(vec![(other.clone(), (ten * 10..ten * 10 + 10).map(past).collect())]);
+        history.evaluated([(other.clone(), (ten * 10..ten * 10 + 10).map(past).collect())].into());
     }
     history.close();
     let bytes_max = history.stats().bytes / 2;
@@ -106,7 +106,7 @@ fn so_many_bytes_may_wait_and_what_is_left_out_is_counted() {
     let directory = tempfile::tempdir().unwrap();
     let told = || {
         let evaluations = (0..10).map(|minute| PastEvaluation { error: Some("x".repeat(500).into()), ..past(minute) });
-        Told(vec![(rule("g", "r"), evaluations.collect())])
+        Told([(rule("g", "r"), evaluations.collect())].into())
     };
     let (thread, gathers_for, log) = ("test", Duration::from_secs(3_600), OPTIONS);
     let pen = Pen::open(directory.path(), PenOptions { thread, waiting_max: 20_000, gathers_for, log }).unwrap();
@@ -118,7 +118,7 @@ fn so_many_bytes_may_wait_and_what_is_left_out_is_counted() {
 
 #[test]
 fn bytes_that_are_no_record_are_passed_over() {
-    let told = Told(vec![(rule("g", "r"), (0..10).map(past).collect())]);
+    let told = Told([(rule("g", "r"), (0..10).map(past).collect())].into());
     let mut records = Vec::new();
     super::super::history::pen::Noted::encode(&told, &mut records);
     let bytes = records.remove(0).1;
