@@ -3,7 +3,7 @@
 use crate::rule::Rule;
 use model::matcher::Matcher;
 use promql::parse::{ParseOptions, parse_selector};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The parameters of `GET /api/v1/rules`.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -107,10 +107,15 @@ impl RulesFilter {
     #[must_use]
     pub fn admits_rule(&self, rule: &Rule) -> bool {
         let kind = if rule.alerting().is_some() { KindFilter::Alerting } else { KindFilter::Recording };
-        let label = |name: &str| rule.labels.get(name).map_or("", String::as_str);
+        self.kind.is_none_or(|wanted| wanted == kind) && self.admits_named(&rule.name, &rule.labels)
+    }
+
+    /// Whether rules of this name and these labels may be shown.
+    #[must_use]
+    pub fn admits_named(&self, name: &str, labels: &BTreeMap<String, String>) -> bool {
+        let label = |name: &str| labels.get(name).map_or("", String::as_str);
         let selected = |matchers: &Vec<Matcher>| matchers.iter().all(|matcher| matcher.matches(label(matcher.name())));
-        self.kind.is_none_or(|wanted| wanted == kind)
-            && (self.rule_names.is_empty() || self.rule_names.contains(&rule.name))
+        (self.rule_names.is_empty() || self.rule_names.contains(name))
             && (self.selectors.is_empty() || self.selectors.iter().any(selected))
     }
 }

@@ -538,7 +538,7 @@ impl Group {
     #[must_use]
     pub fn shape(&self) -> GroupShape {
         let ids: Vec<Arc<RuleId>> = self.rules.iter().map(|state| state.id.clone()).collect();
-        GroupShape { id: self.id.clone(), ..GroupShape::of(&self.spec, &ids) }
+        GroupShape::of(&self.spec, self.id.clone(), &ids)
     }
 
     /// Continues where `old`, the same group before a reload, stopped. Rules are found again by name and labels, the first

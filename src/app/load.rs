@@ -1,6 +1,6 @@
 //! From flags and files to values: the configuration, its rules, the features of the language.
 
-use crate::config::{Config, NameValidationScheme, ServeFlags};
+use crate::config::{Config, ServeFlags};
 use crate::rules::load::{LoadOptions, Loaded, load, load_pack};
 use crate::runtime::memory::Memory;
 use promql::engine::EngineOptions;
@@ -37,7 +37,7 @@ pub fn rules(config: &Config, file: Option<&Path>, parse: &ParseOptions) -> Resu
 /// Whether names are restricted to those that Prometheus 2 allowed.
 #[must_use]
 pub fn legacy_names(config: &Config) -> bool {
-    config.global.metric_name_validation_scheme == NameValidationScheme::Legacy
+    config.global.metric_name_validation_scheme.is_legacy()
 }
 
 /// What holds for rule groups that do not say it themselves.

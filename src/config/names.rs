@@ -19,6 +19,14 @@ pub enum NameValidationScheme {
     Legacy,
 }
 
+impl NameValidationScheme {
+    /// Whether names are restricted to those that Prometheus 2 allowed.
+    #[must_use]
+    pub fn is_legacy(self) -> bool {
+        self == Self::Legacy
+    }
+}
+
 /// How names beyond the legacy ones are asked for when targets are scraped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -36,7 +44,7 @@ pub enum NameEscapingScheme {
 
 /// What of `config` has a name that its scheme does not allow.
 pub(super) fn problem(config: &Config) -> Option<String> {
-    let is_legacy = config.global.metric_name_validation_scheme == NameValidationScheme::Legacy;
+    let is_legacy = config.global.metric_name_validation_scheme.is_legacy();
     let is_valid = |name: &String| if is_legacy { is_legacy_label_name(name) } else { !name.is_empty() };
     if let Some(name) = config.global.external_labels.keys().find(|name| !is_valid(name)) {
         return Some(format!("global.external_labels: {name:?} is not a valid label name"));

@@ -114,7 +114,7 @@ where
         if shared.stop.is_cancelled() {
             return;
         }
-        shared.began.get_or_init(wall_clock);
+        let began = *shared.began.get_or_init(wall_clock);
         let shared_names = shared_names(&specs);
         let ReloadPlan { start, stop, .. } = shared.plan(specs, &settings);
         let ending = stop.iter().filter_map(|spec| shared.begin_stop(spec));
@@ -126,7 +126,8 @@ where
                 (spec, replaced)
             })
             .collect();
-        let starts = starting.into_iter().map(|(spec, replaced)| self.start(spec, &settings, &shared_names, replaced));
+        let starts =
+            starting.into_iter().map(|(spec, replaced)| self.start(spec, &settings, &shared_names, replaced, began));
         let ends = ending.into_iter().map(|running| self.end(running));
         let (unclaimed, _) =
             futures::future::join(futures::future::join_all(starts), futures::future::join_all(ends)).await;
@@ -166,6 +167,7 @@ where
         settings: &GroupSettings,
         shared_names: &BTreeSet<String>,
         replaced: Option<Running>,
+        process_began: Timestamp,
     ) -> Farewell {
         let mut group = Group::new(spec, settings.clone());
         if let Some(Running { stopped, .. }) = &replaced {
@@ -188,8 +190,7 @@ where
                 unclaimed
             }
         };
-        let since = self.shared.began.get().copied().unwrap_or_else(wall_clock);
-        let farewell = Farewell::of_unclaimed(unclaimed, group.spec(), since);
+        let farewell = Farewell::of_unclaimed(unclaimed, group.spec(), process_began);
         self.spawn(group);
         farewell
     }

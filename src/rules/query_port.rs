@@ -61,17 +61,13 @@ impl QueryPort for RuleQueries {
     }
 
     fn watch(&self, selectors: Vec<Vec<Matcher>>) -> Option<Box<dyn IngestWatch>> {
-        let changed = Arc::new(Notify::new());
-        let wake = Arc::clone(&changed);
-        let watch = self.head.as_ref()?.watch(selectors, move || wake.notify_one());
-        Some(Box::new(HeadWatch { watch, changed }))
+        let head = self.head.as_ref()?;
+        Some(HeadWatch::of(|wake| head.watch(selectors, wake)))
     }
 
     fn watch_targets(&self, selectors: Vec<Vec<Matcher>>) -> Option<Box<dyn IngestWatch>> {
-        let changed = Arc::new(Notify::new());
-        let wake = Arc::clone(&changed);
-        let watch = self.head.as_ref()?.watch_targets(selectors, move || wake.notify_one());
-        Some(Box::new(HeadWatch { watch, changed }))
+        let head = self.head.as_ref()?;
+        Some(HeadWatch::of(|wake| head.watch_targets(selectors, wake)))
     }
 
     async fn look_up(&self, series: &EarlierSeries, at: Timestamp) -> Result<Vec<Labels>, QueryError> {
@@ -115,6 +111,15 @@ impl QueryPort for RuleQueries {
 struct HeadWatch {
     watch: Watch,
     changed: Arc<Notify>,
+}
+
+impl HeadWatch {
+    /// `watch` is told whom to wake.
+    fn of(watch: impl FnOnce(Box<dyn Fn() + Send + Sync>) -> Watch) -> Box<dyn IngestWatch> {
+        let changed = Arc::new(Notify::new());
+        let wake = Arc::clone(&changed);
+        Box::new(Self { watch: watch(Box::new(move || wake.notify_one())), changed })
+    }
 }
 
 impl IngestWatch for HeadWatch {

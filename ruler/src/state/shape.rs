@@ -59,15 +59,14 @@ impl RuleChange {
 }
 
 impl GroupShape {
-    /// Of a group whose rules are remembered as `ids`, in their order.
+    /// Of a group that is remembered as `id`, and its rules as `ids`, in their order.
     #[must_use]
-    pub fn of(spec: &GroupSpec, ids: &[Arc<RuleId>]) -> Self {
+    pub fn of(spec: &GroupSpec, id: Arc<GroupId>, ids: &[Arc<RuleId>]) -> Self {
         let rule = |(rule, id): (&Arc<Rule>, &Arc<RuleId>)| RuleShape {
             id: id.clone(),
             is_alerting: rule.alerting().is_some(),
             digest: xxh3_64(rule.definition().as_bytes()),
         };
-        let id = ids.first().map_or_else(|| Arc::new(GroupId::of(spec)), |id| id.group.clone());
         let GroupSpec { interval_ms, query_offset_ms, .. } = *spec;
         Self { id, interval_ms, query_offset_ms, rules: spec.rules.iter().zip(ids).map(rule).collect() }
     }
@@ -76,7 +75,7 @@ impl GroupShape {
     #[must_use]
     pub fn slots(&self, last_slot: Timestamp) -> EarlierSlots {
         let last = Timestamp(last_slot.0.saturating_sub(self.query_offset_ms));
-        EarlierSlots { last, interval_ms: self.interval_ms.max(1) }
+        EarlierSlots { last, interval_ms: self.interval_ms }
     }
 
     /// What happened to the rules since the group was configured as `earlier`, if it was: those of now in their order, then those
@@ -134,7 +133,7 @@ mod tests {
 
     fn shape(rules: &str) -> GroupShape {
         let spec = spec(&format!("groups:\n- name: g\n  rules: [{rules}]\n"));
-        GroupShape::of(&spec, &RuleId::all_of(&spec))
+        GroupShape::of(&spec, Arc::new(GroupId::of(&spec)), &RuleId::all_of(&spec))
     }
 
     fn told(now: &str, before: &str) -> Vec<String> {

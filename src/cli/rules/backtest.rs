@@ -191,7 +191,7 @@ fn backtest(arguments: &BacktestArguments) -> Result<(String, bool), Vec<String>
 
 /// All files, or every problem of all of them.
 fn load(paths: &[PathBuf], scheme: NameValidationScheme) -> Result<Vec<(String, RuleFile)>, Vec<String>> {
-    let (parse, legacy_names) = (ParseOptions::all(), scheme == NameValidationScheme::Legacy);
+    let (parse, legacy_names) = (ParseOptions::all(), scheme.is_legacy());
     let options = ReadOptions { parse: &parse, ignore_unknown_fields: false, legacy_names };
     let (mut files, mut problems) = (Vec::new(), Vec::new());
     for path in paths {

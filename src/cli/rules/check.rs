@@ -47,7 +47,7 @@ pub(super) fn run(arguments: &CheckArguments) -> ExitCode {
         // A check says what the language allows, whatever this machine's server has switched on.
         parse: ParseOptions::all(),
         ignore_unknown_fields: arguments.ignore_unknown_fields,
-        legacy_names: arguments.name_validation_scheme == NameValidationScheme::Legacy,
+        legacy_names: arguments.name_validation_scheme.is_legacy(),
         duplicate_rules: !arguments.lint.contains(&Lint::None),
     };
     match check_files(&arguments.files, &options, &mut std::io::stdout(), &mut std::io::stderr()) {

@@ -70,7 +70,7 @@ pub(super) fn run(arguments: &LintArguments) -> ExitCode {
     for path in &arguments.files {
         let name = path.display().to_string();
         let parsed = read(path).map_err(|error| format!("{name}: {error}")).and_then(|text| {
-            let (parse, legacy_names) = (ParseOptions::all(), scheme == NameValidationScheme::Legacy);
+            let (parse, legacy_names) = (ParseOptions::all(), scheme.is_legacy());
             let options = ReadOptions { parse: &parse, ignore_unknown_fields: false, legacy_names };
             let file = RuleFile::read(&name, &text, &options);
             let file = file.map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));

@@ -69,7 +69,7 @@ pub(super) fn run(arguments: &TestArguments) -> ExitCode {
         ..EngineOptions::default()
     };
     let TestArguments { debug, ignore_unknown_fields, .. } = *arguments;
-    let legacy_names = arguments.name_validation_scheme == NameValidationScheme::Legacy;
+    let legacy_names = arguments.name_validation_scheme.is_legacy();
     let options = Options { run, debug, ignore_unknown_fields, legacy_names, engine };
     let mut reports = Vec::new();
     for path in &arguments.files {

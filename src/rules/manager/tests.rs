@@ -265,7 +265,7 @@ async fn a_group_that_begins_continues_with_the_alerts_that_are_remembered_of_it
 fn left(group: &str, records: &[&str]) -> LeftGroup {
     let rules: Vec<String> = records.iter().map(|name| format!("{{record: {name}, expr: up}}")).collect();
     let spec = specs(&format!("groups: [{{name: {group}, rules: [{}]}}]", rules.join(", "))).remove(0);
-    let shape = Arc::new(GroupShape::of(&spec, &RuleId::all_of(&spec)));
+    let shape = Arc::new(GroupShape::of(&spec, Arc::new(GroupId::of(&spec)), &RuleId::all_of(&spec)));
     let memory = GroupMemory { last_slot: Some(Timestamp(0)), ..GroupMemory::default() };
     LeftGroup { shape, did_run: true, memory }
 }

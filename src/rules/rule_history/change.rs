@@ -1,5 +1,6 @@
 //! What happened to a rule or a group, as it is stored and shown.
 
+use super::cut_to;
 use crate::rules::history::pen::Noted;
 use crate::rules::history::rfc3339;
 use ruler::filter::RulesFilter;
@@ -142,15 +143,10 @@ impl ChangeEntry {
 
     /// Whether `filter` names the rule; what happened to a group has no rule.
     pub(super) fn is_named_by(&self, filter: &RulesFilter) -> bool {
-        let label = |name: &str| self.labels.get(name).map_or("", String::as_str);
-        let is_named = filter.rule_names.is_empty() || filter.rule_names.contains(&self.rule);
-        let mut selectors = filter.selectors.iter();
-        let is_selected = filter.selectors.is_empty()
-            || selectors.any(|matchers| matchers.iter().all(|matcher| matcher.matches(label(matcher.name()))));
-        filter.admits_group(&self.file, &self.group) && is_named && is_selected
+        filter.admits_group(&self.file, &self.group) && filter.admits_named(&self.rule, &self.labels)
     }
 }
 
 fn cut(text: &str) -> String {
-    text.get(..text.floor_char_boundary(TEXT_BYTES_MAX)).unwrap_or(text).to_owned()
+    cut_to(text, TEXT_BYTES_MAX).to_owned()
 }

@@ -2,6 +2,7 @@
 //!
 //! Times and samples are differences, which are small; an error is written once however many evaluations it ended.
 
+use super::cut_to;
 use crate::rules::history::pen::Noted;
 use model::time::Timestamp;
 use ruler::state::codec::{self, DecodeError, Reader};
@@ -84,7 +85,7 @@ fn errors(evaluations: &[PastEvaluation]) -> Vec<&str> {
 }
 
 fn cut(text: &str) -> &str {
-    text.get(..text.floor_char_boundary(ERROR_BYTES_MAX)).unwrap_or(text)
+    cut_to(text, ERROR_BYTES_MAX)
 }
 
 /// The evaluations in a record of a group that is wanted; none in what this program did not write.

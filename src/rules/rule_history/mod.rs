@@ -173,6 +173,11 @@ fn told_within_ms(rule: &PastRuleView) -> i64 {
     longest.saturating_mul(EVALUATIONS_KEPT as i64)
 }
 
+/// The beginning of `text`, of at most `bytes_max` bytes.
+fn cut_to(text: &str, bytes_max: usize) -> &str {
+    &text[..text.floor_char_boundary(bytes_max)]
+}
+
 impl std::fmt::Debug for RuleHistory {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("RuleHistory").finish_non_exhaustive()
