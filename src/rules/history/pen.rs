@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use storage::disk::RealDisk;
 use storage::error::Error;
-use storage::record_log::{RecordLog, RecordLogOptions};
+use storage::record_log::{RECORD_BYTES_MAX, RecordLog, RecordLogOptions};
 
 /// Records that are written at once, about.
 const BATCH: usize = 10_000;
@@ -142,7 +142,9 @@ fn write_all<T: Noted>(noted: &Receiver<T>, log: &RecordLog, counts: &Counts, ga
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
             }
         }
-        let count = records.len() as u64;
+        let too_long = records.iter().filter(|(_, payload)| payload.len() > RECORD_BYTES_MAX).count();
+        let count = (records.len() - too_long) as u64;
+        counts.lost.fetch_add(too_long as u64, Ordering::Relaxed);
         match log.append(&records) {
             Ok(()) => {
                 counts.written.fetch_add(count, Ordering::Relaxed);

@@ -10,7 +10,7 @@ use ruler::state::{GroupId, RuleId};
 use ruler::transition::PastEvaluation;
 use std::sync::Arc;
 use std::time::Duration;
-use storage::record_log::Record;
+use storage::record_log::{RECORD_BYTES_MAX, Record};
 
 /// The version that is written. All versions up to it are read.
 const VERSION: u8 = 1;
@@ -38,12 +38,21 @@ impl Noted for Told {
     }
 
     fn encode(&self, out: &mut Vec<(i64, Vec<u8>)>) {
-        for rules in self.0.chunks(RULES_MAX) {
-            let newest = rules.iter().filter_map(|(_, evaluations)| evaluations.last()).map(|past| past.at.0).max();
-            if let (Some(newest), Some((first, _))) = (newest, rules.first()) {
-                out.push((newest, record(&first.group, rules)));
-            }
-        }
+        self.0.chunks(RULES_MAX).for_each(|rules| put(rules, out));
+    }
+}
+
+/// As one record, or as more if that is too long: errors that all differ take much more than the rest.
+fn put(rules: &[(Arc<RuleId>, Vec<PastEvaluation>)], out: &mut Vec<(i64, Vec<u8>)>) {
+    let newest = rules.iter().filter_map(|(_, evaluations)| evaluations.last()).map(|past| past.at.0).max();
+    let (Some(newest), Some((first, _))) = (newest, rules.first()) else { return };
+    let bytes = record(&first.group, rules);
+    if bytes.len() > RECORD_BYTES_MAX && rules.len() > 1 {
+        let (one, other) = rules.split_at(rules.len() / 2);
+        put(one, out);
+        put(other, out);
+    } else {
+        out.push((newest, bytes));
     }
 }
 

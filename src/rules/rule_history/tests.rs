@@ -1,6 +1,7 @@
 //! The history on a real file system.
 
 use super::*;
+use crate::rules::history::pen::Noted;
 use model::time::Timestamp;
 use ruler::state::GroupId;
 use ruler::state::shape::RuleChange;
@@ -95,7 +96,7 @@ fn an_evaluation_takes_a_few_bytes() {
         (0..10).map(|number| rule("a group of usual length", &format!("job:requests:rate{number}"))).collect();
     let told = Told(rules.into_iter().map(|id| (id, (10..20).map(past).collect())).collect());
     let mut records = Vec::new();
-    super::super::history::pen::Noted::encode(&told, &mut records);
+    told.encode(&mut records);
     assert_eq!(records.len(), 1);
     assert!(records[0].1.len() < 100 * 13, "{} bytes for 100 evaluations", records[0].1.len());
 }
@@ -117,10 +118,32 @@ fn so_many_bytes_may_wait_and_what_is_left_out_is_counted() {
 }
 
 #[test]
+fn rules_whose_errors_all_differ_become_more_records_and_what_fits_into_none_is_counted() {
+    let error = |rule: usize, minute: i64| Some(Arc::from(format!("{rule} {minute} {}", "x".repeat(900))));
+    let evaluations = |rule| (0..10).map(move |minute| PastEvaluation { error: error(rule, minute), ..past(minute) });
+    let rules = (0..300).map(|number| (rule("g", &format!("r{number}")), evaluations(number).collect()));
+    let mut records = Vec::new();
+    Told(rules.collect()).encode(&mut records);
+    let read = |(time_ms, payload): (i64, Vec<u8>)| {
+        assert!(payload.len() <= storage::record_log::RECORD_BYTES_MAX);
+        evaluations::decode(&storage::record_log::Record { number: 1, time_ms, payload }, |_| true).len()
+    };
+    assert_eq!(records.into_iter().map(read).collect::<Vec<_>>(), [75; 4]);
+
+    let directory = tempfile::tempdir().unwrap();
+    let history = RuleHistory::open(directory.path(), OPTIONS).unwrap();
+    history.evaluated([(rule("g", &"r".repeat(2 << 20)), vec![past(1)])].into());
+    history.evaluated([(rule("g", "r"), vec![past(1)])].into());
+    history.close();
+    let stats = history.stats();
+    assert_eq!((stats.written, stats.lost), (1, 1));
+}
+
+#[test]
 fn bytes_that_are_no_record_are_passed_over() {
     let told = Told([(rule("g", "r"), (0..10).map(past).collect())].into());
     let mut records = Vec::new();
-    super::super::history::pen::Noted::encode(&told, &mut records);
+    told.encode(&mut records);
     let bytes = records.remove(0).1;
     let record = |payload: Vec<u8>| storage::record_log::Record { number: 1, time_ms: 0, payload };
     assert_eq!(evaluations::decode(&record(bytes.clone()), |_| true).len(), 1);
