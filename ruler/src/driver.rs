@@ -75,8 +75,11 @@ impl<Q: QueryPort, A: AppendPort, N: NotifyPort, E: EventPort, C: Clock> Ports<Q
         while !self.clock.is_stopped() {
             let now = self.clock.now();
             if let Some(watch) = &awaited {
-                let interval_ms = lock(group).spec().interval_ms;
-                let waits = lock(group).waits_for_ingest(now, |at| watch.lacks(at, now.wall, interval_ms));
+                let waits = {
+                    let mut group = lock(group);
+                    let interval_ms = group.spec().interval_ms;
+                    group.waits_for_ingest(now, |at| watch.lacks(at, now.wall, interval_ms))
+                };
                 if let Some(most) = waits {
                     if self.sleep_unless(most, watch.as_ref()).await {
                         // Thousands of targets are not looked at for each of thousands of appends.

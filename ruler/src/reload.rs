@@ -53,7 +53,7 @@ pub struct Farewell {
     series: HashSet<Labels>,
     /// Where the store knows what was written: it is asked at [`Farewell::at`], and [`Farewell::learn`] takes in what it answers.
     pub earlier: Vec<EarlierSeries>,
-    /// The time of the markers.
+    /// The time of the markers: when the group was stopped, or this process began.
     pub at: Timestamp,
     /// How long to wait before [`Farewell::markers`]: time for a moved rule to write the series again.
     pub wait: Duration,
@@ -138,7 +138,7 @@ impl Farewell {
         waits.max()
     }
 
-    /// Markers, at the time when the group was stopped, for the series that no running group writes.
+    /// Markers, at [`Farewell::at`], for the series that no running group writes.
     #[must_use]
     pub fn markers<'a>(mut self, running: impl IntoIterator<Item = &'a SharedGroup>) -> Vec<RuleSample> {
         for group in running {

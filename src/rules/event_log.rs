@@ -1,4 +1,4 @@
-//! Writes what happens to rules to the log.
+//! Writes what happens to rules to the log and to the histories.
 
 use super::clock::wall_clock;
 use super::history::{AlertHistory, Happening, What};

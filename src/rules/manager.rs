@@ -22,7 +22,7 @@ use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// How often it is waited for rules that might write what seems to have ended.
+/// How often it is waited for rules that might write what seems to have ended, and for a store that knows it.
 const WAITS_MAX: usize = 10;
 
 /// Runs groups over the ports of the process. Cheap to clone.
