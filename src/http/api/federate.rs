@@ -10,7 +10,7 @@ mod protobuf;
 mod tests;
 mod text;
 
-use super::selectors;
+use super::selectors::{self, satisfies_any};
 use crate::http::error::{ApiError, ErrorType, RETRY_AFTER_SECONDS};
 use crate::http::params::Params;
 use crate::http::state::AppState;
@@ -27,7 +27,7 @@ use model::sample::is_stale_marker;
 use names::{Escaping, Format, negotiate};
 use promql::budget::Budget;
 use promql::source::{SelectRequest, SeriesSet, SourceError};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The label that tells instances of a job apart. A federated series without it keeps none: the scraper must not add its own.
@@ -119,13 +119,11 @@ fn newest_samples(
     account: &Budget,
 ) -> Result<Vec<Federated>, QueryFailure> {
     let mut newest: Vec<Federated> = Vec::new();
-    let mut seen = HashSet::new();
-    for matchers in sets {
+    for (at, matchers) in sets.iter().enumerate() {
         let selected = store.select(&SelectRequest { matchers, after_ms, until_ms, series_max })?;
         for index in 0..selected.len() {
             let labels = selected.labels(index);
-            let first = sets.len() == 1 || seen.insert(labels.clone());
-            if first && labels.metric_name().is_some() {
+            if labels.metric_name().is_some() && !satisfies_any(sets.get(..at).unwrap_or_default(), &labels) {
                 account.hold(0, labels.held_bytes() + size_of::<Federated>())?;
                 newest.extend(newest_sample(&*selected, index, labels, after_ms, until_ms)?);
             }

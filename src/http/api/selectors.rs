@@ -2,6 +2,7 @@
 
 use crate::http::error::ApiError;
 use crate::http::params::Params;
+use model::labels::Labels;
 use model::matcher::Matcher;
 use promql::parse::{ParseOptions, parse_selector};
 
@@ -35,6 +36,12 @@ pub(super) fn parse_any(params: &Params, options: &ParseOptions) -> Result<Vec<V
         Ok(matchers)
     };
     params.all("match[]").map(selector).collect()
+}
+
+/// Whether a series satisfies all matchers of any set: of those that earlier selectors selected, without remembering any.
+pub(super) fn satisfies_any(sets: &[Vec<Matcher>], labels: &Labels) -> bool {
+    let satisfies = |matcher: &Matcher| matcher.matches(labels.get(matcher.name()).unwrap_or(""));
+    sets.iter().any(|matchers| matchers.iter().all(satisfies))
 }
 
 /// A time range as look-ups take it, from parameters that may be absent.

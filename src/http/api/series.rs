@@ -1,7 +1,7 @@
 //! `/api/v1/series`, `/api/v1/labels` and `/api/v1/label/<name>/values`: which series there are.
 
 use super::listing::merged;
-use super::selectors;
+use super::selectors::{self, satisfies_any};
 use crate::http::envelope::{Remarks, success};
 use crate::http::error::ApiError;
 use crate::http::json::stream::{Array, Charged};
@@ -82,11 +82,6 @@ fn first_of_union(
     let cut_off = page.len() > limit;
     page.truncate(limit);
     Ok((page, cut_off))
-}
-
-fn satisfies_any(sets: &[Vec<Matcher>], labels: &Labels) -> bool {
-    let satisfies = |matcher: &Matcher| matcher.matches(labels.get(matcher.name()).unwrap_or(""));
-    sets.iter().any(|matchers| matchers.iter().all(satisfies))
 }
 
 /// What a selection holds of a series, about: where it is found.
