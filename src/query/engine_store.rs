@@ -16,7 +16,7 @@ use model::metadata::Metadata;
 use model::sample::{Sample, SampleColumns};
 use promql::budget::Budget;
 use promql::source::{SelectRequest, SeriesSet, SeriesSource, SourceError, TimelineToken};
-use session::{QuerySession, refusal};
+use session::{QuerySession, account, refusal};
 use std::ops::Range;
 use std::sync::Arc;
 use storage::block::meta::BlockMeta;
@@ -127,8 +127,13 @@ impl SeriesStore for EngineStore {
         self.store.manifest().blocks.clone()
     }
 
-    fn block_cardinality(&self, ulid: &str, top: usize) -> Result<Option<Cardinality>, SourceError> {
-        self.store.block_cardinality(ulid, top).map_err(source_error)
+    fn block_cardinality(
+        &self,
+        ulid: &str,
+        top: usize,
+        budget: &Arc<Budget>,
+    ) -> Result<Option<Cardinality>, SourceError> {
+        self.store.block_cardinality(ulid, top, &account(budget)).map_err(source_error)
     }
 
     fn head_summary(&self) -> HeadSummary {

@@ -4,7 +4,9 @@ use model::exemplar::Exemplar;
 use model::labels::Labels;
 use model::matcher::Matcher;
 use model::metadata::Metadata;
+use promql::budget::Budget;
 use promql::source::{SeriesSet, SeriesSource, SourceError};
+use std::sync::Arc;
 use storage::block::meta::BlockMeta;
 use storage::select::{Cardinality, Listing};
 use storage::store::StoreStats;
@@ -84,11 +86,17 @@ pub trait SeriesStore: SeriesSource {
     /// What is known of each block that is read; nothing where there is no such thing.
     fn blocks(&self) -> Vec<BlockMeta>;
 
-    /// What the series of a block are made of: the `top` largest lines of each table. `None` if there is no such block.
+    /// What the series of a block are made of: the `top` largest lines of each table. What is read for that is charged to
+    /// `budget`. `None` if there is no such block.
     ///
     /// # Errors
-    /// Storage failed.
-    fn block_cardinality(&self, ulid: &str, top: usize) -> Result<Option<Cardinality>, SourceError>;
+    /// It is more than may be held, or storage failed.
+    fn block_cardinality(
+        &self,
+        ulid: &str,
+        top: usize,
+        budget: &Arc<Budget>,
+    ) -> Result<Option<Cardinality>, SourceError>;
 }
 
 /// What senders told about metrics.

@@ -5,6 +5,7 @@ use model::exemplar::Exemplar;
 use model::labels::{Labels, METRIC_NAME};
 use model::matcher::Matcher;
 use model::sample::SampleColumns;
+use promql::budget::Budget;
 use promql::source::{SelectRequest, SeriesSet, SeriesSource, SourceError, TimelineToken};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -201,7 +202,12 @@ impl SeriesStore for MemoryStore {
         Vec::new()
     }
 
-    fn block_cardinality(&self, _ulid: &str, _top: usize) -> Result<Option<Cardinality>, SourceError> {
+    fn block_cardinality(
+        &self,
+        _ulid: &str,
+        _top: usize,
+        _budget: &Arc<Budget>,
+    ) -> Result<Option<Cardinality>, SourceError> {
         Ok(None)
     }
 

@@ -1,22 +1,16 @@
 //! `/api/v1/admin/tsdb/…`: what operators do to stored samples. Off unless `--web.enable-admin-api` is given, as in Prometheus.
 
+use super::dry_run::Doomed;
 use super::selectors;
 use crate::http::envelope::{Remarks, success, success_value};
 use crate::http::error::{ApiError, ErrorType};
 use crate::http::json::text::push_string;
 use crate::http::params::Params;
 use crate::http::state::AppState;
-use crate::query::error::QueryFailure;
-use crate::query::store::SeriesStore;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use model::histogram::HistogramColumns;
-use model::matcher::Matcher;
-use model::sample::SampleColumns;
-use promql::source::{SelectRequest, SourceError};
 use serde::Serialize;
-use std::collections::HashSet;
 use std::sync::Arc;
 use storage::error::ErrorKind;
 use storage::lifecycle::deletion_jobs::{DeletionJob, DeletionState};
@@ -63,48 +57,13 @@ pub async fn delete_series(State(state): State<AppState>, params: Params) -> Res
     }
     if flag(&params, "dry_run")? {
         let (series, series_max) = (Arc::clone(&state.store), options.limits.series_max);
-        let look = move || Doomed::count(&*series, &sets, after_ms, end_ms, series_max);
-        let doomed = state.queries.run_store_lookup(after_ms, look).await?.map_err(QueryFailure::from)?;
+        let account = state.queries.lookup_account();
+        let look = move || Doomed::count(&*series, &sets, (after_ms, end_ms), series_max, &account);
+        let doomed = state.queries.run_store_lookup(after_ms, look).await??;
         return Ok(success_value(&doomed));
     }
     finish(tokio::task::spawn_blocking(move || store.delete_series(&sets, start_ms, end_ms)).await)?;
     Ok(StatusCode::NO_CONTENT.into_response())
-}
-
-/// What a deletion would hide.
-#[derive(Debug, Default, Serialize)]
-struct Doomed {
-    series: u64,
-    /// Native histograms included.
-    samples: u64,
-}
-
-impl Doomed {
-    fn count(
-        store: &dyn SeriesStore,
-        sets: &[Vec<Matcher>],
-        after_ms: i64,
-        until_ms: i64,
-        series_max: usize,
-    ) -> Result<Self, SourceError> {
-        let (mut found, mut seen) = (Self::default(), HashSet::new());
-        let (mut floats, mut histograms) = (SampleColumns::default(), HistogramColumns::default());
-        for matchers in sets {
-            let selected = store.select(&SelectRequest { matchers, after_ms, until_ms, series_max })?;
-            selected.fetch_labels()?;
-            for index in 0..selected.len() {
-                if sets.len() > 1 && !seen.insert(selected.labels(index)) {
-                    continue;
-                }
-                selected.read(index, after_ms, until_ms, &mut floats)?;
-                selected.read_histograms(index, after_ms, until_ms, &mut histograms)?;
-                let samples = (floats.len() + histograms.timestamps_ms.len()) as u64;
-                found.series += u64::from(samples > 0);
-                found.samples += samples;
-            }
-        }
-        Ok(found)
-    }
 }
 
 #[derive(Debug, Serialize)]

@@ -15,6 +15,7 @@ pub mod series;
 
 pub mod active_queries;
 pub mod admin;
+mod dry_run;
 pub mod features;
 pub mod history;
 pub mod rule_backfill;

@@ -96,8 +96,9 @@ pub async fn block(
     let lines = table_lines(params.get("limit"))?;
     let store = Arc::clone(&state.store);
     let unknown = ApiError::new(ErrorType::NotFound, format!("there is no block {ulid}"));
+    let account = state.queries.lookup_account();
     // Blocks may have to be fetched.
-    let look = move || store.block_cardinality(&ulid, lines);
+    let look = move || store.block_cardinality(&ulid, lines, &account);
     let found = state.queries.run_store_lookup(i64::MIN, look).await?.map_err(QueryFailure::from)?;
     let tables = found.ok_or(unknown)?;
     Ok(success_value(&CardinalityView {

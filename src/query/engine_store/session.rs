@@ -19,8 +19,7 @@ pub(super) struct QuerySession {
 
 impl QuerySession {
     pub(super) fn new(store: &EngineStore, budget: &Arc<Budget>) -> Self {
-        let account = Account::of(Arc::new(QueryAccount(Arc::clone(budget))));
-        Self { session: store.store.session(account), store: store.clone() }
+        Self { session: store.store.session(account(budget)), store: store.clone() }
     }
 
     /// Nobody pays.
@@ -126,7 +125,6 @@ fn prepare(session: &StoreSession, selections: &[Foreseen]) -> Option<Fetching> 
     Some(Box::new(move || rest.wait()))
 }
 
-/// The budget of a query, as storage knows it.
 #[derive(Debug)]
 struct QueryAccount(Arc<Budget>);
 
@@ -141,6 +139,11 @@ impl MemoryAccount for QueryAccount {
     fn release(&self, bytes: usize) {
         self.0.release(0, bytes);
     }
+}
+
+/// The budget of a query, as storage charges it.
+pub(super) fn account(budget: &Arc<Budget>) -> Account {
+    Account::of(Arc::new(QueryAccount(Arc::clone(budget))))
 }
 
 /// What the budget said.

@@ -1,20 +1,27 @@
 //! What the series of one block are made of, for people who look for what made them many.
 
 use super::Store;
+use crate::account::Account;
 use crate::block::read::{Block, ReadError};
 use crate::select::{Cardinality, Count, SelectError, TimeRange};
 use model::labels::METRIC_NAME;
 
 impl Store {
     /// What the series of a block are made of: the `top` largest lines of each table. Read from its label columns: labels beyond those that have
-    /// one are left out. Bytes are those of the values. `None` if queries do not read such a block.
+    /// one are left out. Bytes are those of the values. What is read is charged to `account`. `None` if queries do not read such a block.
     ///
     /// # Errors
     /// The block cannot be read.
-    pub fn block_cardinality(&self, ulid: &str, top: usize) -> Result<Option<Cardinality>, SelectError> {
+    pub fn block_cardinality(
+        &self,
+        ulid: &str,
+        top: usize,
+        account: &Account,
+    ) -> Result<Option<Cardinality>, SelectError> {
         let view = self.inner.shared.view();
         let Some(meta) = view.manifest.block(ulid) else { return Ok(None) };
-        let Some(block) = view.blocks.iter().find(|block| block.meta().ulid == ulid).cloned() else {
+        let found = view.blocks.iter().find(|block| block.meta().ulid == ulid);
+        let Some(block) = found.map(|block| block.charged_to(account)) else {
             // Why it cannot be read is known.
             view.check(TimeRange { after_ms: meta.min_ms.saturating_sub(1), until_ms: meta.max_ms })?;
             return Ok(None);
