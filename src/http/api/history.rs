@@ -64,7 +64,7 @@ pub async fn rules(State(state): State<AppState>, params: Params) -> Result<Resp
             Some(history) => {
                 is_cut |= history.complete(&mut rules, times.clone(), most)?;
                 let (changes, has_more) = history.changes(&filter, times, limit)?;
-                is_cut |= has_more && changes.len() >= limit;
+                is_cut |= has_more;
                 Some(changes)
             }
             None => {
