@@ -23,7 +23,7 @@ use moka::sync::Cache;
 use promql::annotation::Annotations;
 use promql::budget::Budget;
 use promql::engine::QueryError;
-use promql::value::{QueryResult, QueryStats, QueryValue};
+use promql::value::{MatrixSeries, QueryResult, QueryStats, QueryValue};
 use std::sync::Arc;
 use storage::head::Changed;
 
@@ -121,7 +121,7 @@ impl ResultsCache {
         self.extents.invalidate_all();
     }
 
-    /// Answers a query: what is known from the cache, the rest by `evaluate`.
+    /// Answers a query: what is known from the cache, the rest by `evaluate`. The answer is no longer charged to `budget`.
     ///
     /// # Errors
     /// Those of `evaluate`; or what is known is more than the query may hold.
@@ -222,9 +222,23 @@ impl Known {
         budget: &Budget,
         evaluate: &impl Fn(Window) -> Result<QueryResult, QueryError>,
     ) -> Result<Option<QueryResult>, QueryError> {
-        let step_ms = query.key.step_ms;
         let middle = self.extent.slice(self.used.0, self.used.1);
-        budget.hold(middle.iter().map(sample_count).sum(), middle.iter().map(bytes).sum())?;
+        let (samples, bytes) = (middle.iter().map(sample_count).sum(), middle.iter().map(bytes).sum());
+        let held = budget.hold(samples, bytes);
+        let completed = held.and_then(|()| self.extended(middle, query, budget, evaluate));
+        // It is given up, or part of an answer that whoever asked for it holds.
+        budget.release(samples, bytes);
+        completed
+    }
+
+    /// `middle` and what is missing around it.
+    fn extended(
+        &self,
+        middle: Vec<MatrixSeries>,
+        query: &Query,
+        budget: &Budget,
+        evaluate: &impl Fn(Window) -> Result<QueryResult, QueryError>,
+    ) -> Result<Option<QueryResult>, QueryError> {
         let mut stats = QueryStats { samples_peak: budget.samples_peak(), ..QueryStats::default() };
         let mut parts = [Vec::new(), middle, Vec::new()];
         for (place, window) in self.missing(query) {
@@ -241,7 +255,7 @@ impl Known {
             };
             parts[place] = series;
         }
-        let value = QueryValue::Matrix(join(parts, query.start_ms, query.last_ms, step_ms));
+        let value = QueryValue::Matrix(join(parts, query.start_ms, query.last_ms, query.key.step_ms));
         Ok(Some(QueryResult { value, annotations: Annotations::default(), stats, explanation: None }))
     }
 }

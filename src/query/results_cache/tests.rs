@@ -2,10 +2,11 @@
 
 use super::*;
 use crate::query::engine_store::EngineStore;
+use promql::budget::BudgetLimits;
 use promql::engine::{Engine as Promql, QueryContext};
 use promql::parse::{ParseOptions, parse};
 use proptest::prelude::*;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use storage::append::{LabelHash, Rows, SeriesRef};
 use storage::engine::Engine;
 use storage::store::{Store, StoreOptions};
@@ -205,6 +206,45 @@ fn answers_with_remarks_are_not_kept() {
         assert!(!found.unwrap().annotations.is_empty());
         assert_eq!(evaluated, 2);
     }
+}
+
+/// What is known is charged while it is completed, and no longer: neither beside the answer that it is part of, nor while the whole
+/// window is evaluated because a part has remarks, nor when there is no room for it.
+#[test]
+fn what_is_known_is_charged_while_it_is_completed() {
+    let world = World::new();
+    let samples: Vec<_> = (0..60).map(|i| (0, i * 30, i as u8)).collect();
+    world.store(&samples);
+    let whole = seconds(0, 20, 60);
+    world.answer(&World::cacheable("a", whole).unwrap(), "a").0.unwrap();
+    let budget = Budget::new(BudgetLimits { samples_max: 30, bytes_max: 1_000, ..BudgetLimits::default() });
+    let held = RefCell::new(Vec::new());
+    let asked = |budget: &Budget, window, has_remarks: bool| {
+        let evaluate = |part: Window| {
+            held.borrow_mut().push(budget.bytes_held());
+            let mut result = world.evaluate("a", part)?;
+            if has_remarks {
+                result.annotations = world.evaluate("quantile(2, a)", part)?.annotations;
+            }
+            Ok(result)
+        };
+        world.cache.answer(&World::cacheable("a", window).unwrap(), budget, evaluate)
+    };
+    for _ in 0..3 {
+        asked(&budget, whole, false).unwrap();
+        assert_eq!(budget.bytes_held(), 0);
+    }
+    assert!(budget.bytes_peak() > 300 && budget.samples_peak() == 20, "it was charged: {}", budget.bytes_peak());
+    assert!(held.borrow().is_empty(), "all was known");
+    let answer = asked(&budget, seconds(180, 20, 60), true).unwrap();
+    assert!(!answer.annotations.is_empty());
+    let held = held.take();
+    assert!(held.len() == 2 && held[0] > 300 && held[1] == 0, "a part, then the whole: {held:?}");
+    assert_eq!(budget.bytes_held(), 0);
+
+    let small = Budget::new(BudgetLimits { bytes_max: 100, ..BudgetLimits::default() });
+    assert_eq!(asked(&small, whole, false).unwrap_err(), QueryError::TooManyBytes { bytes_max: 100 });
+    assert_eq!(small.bytes_held(), 0);
 }
 
 #[test]
