@@ -21,9 +21,16 @@ pub(super) struct ParsedQueries {
 
 #[derive(Debug, Default)]
 struct Generations {
-    young: HashMap<Box<str>, Arc<Expr>>,
-    old: HashMap<Box<str>, Arc<Expr>>,
+    young: HashMap<Box<str>, Kept>,
+    old: HashMap<Box<str>, Kept>,
     young_bytes: usize,
+}
+
+#[derive(Debug)]
+struct Kept {
+    expr: Arc<Expr>,
+    /// What [`weight`] says of it.
+    bytes: usize,
 }
 
 impl Default for ParsedQueries {
@@ -40,17 +47,25 @@ impl ParsedQueries {
     /// What `text` means, if it was asked for lately.
     pub(super) fn get(&self, text: &str) -> Option<Arc<Expr>> {
         let mut generations = self.lock();
-        if let Some(expr) = generations.young.get(text) {
-            return Some(Arc::clone(expr));
+        if let Some(kept) = generations.young.get(text) {
+            return Some(Arc::clone(&kept.expr));
         }
-        let (text, expr) = generations.old.remove_entry(text)?;
-        generations.keep(text, &expr, self.generation_bytes);
+        let (text, kept) = generations.old.remove_entry(text)?;
+        let expr = Arc::clone(&kept.expr);
+        generations.keep(text, kept, self.generation_bytes);
         Some(expr)
     }
 
     /// Keeps what `text` means, unless that alone would take up much of the place.
     pub(super) fn keep(&self, text: &str, expr: &Arc<Expr>) {
-        self.lock().keep(text.into(), expr, self.generation_bytes);
+        // Before others are kept waiting.
+        let bytes = weight(text, expr);
+        // One text must not drive out all others.
+        if bytes > self.generation_bytes / 8 {
+            return;
+        }
+        let (text, kept) = (text.into(), Kept { expr: Arc::clone(expr), bytes });
+        self.lock().keep(text, kept, self.generation_bytes);
     }
 
     fn lock(&self) -> MutexGuard<'_, Generations> {
@@ -59,18 +74,13 @@ impl ParsedQueries {
 }
 
 impl Generations {
-    fn keep(&mut self, text: Box<str>, expr: &Arc<Expr>, bytes_max: usize) {
-        let bytes = weight(&text, expr);
-        // One text must not drive out all others.
-        if bytes > bytes_max / 8 {
-            return;
-        }
-        if self.young_bytes + bytes > bytes_max {
+    fn keep(&mut self, text: Box<str>, kept: Kept, bytes_max: usize) {
+        if self.young_bytes + kept.bytes > bytes_max {
             self.old = std::mem::take(&mut self.young);
             self.young_bytes = 0;
         }
-        self.young_bytes += bytes;
-        self.young.insert(text, Arc::clone(expr));
+        self.young_bytes += kept.bytes;
+        self.young.insert(text, kept);
     }
 }
 
@@ -116,7 +126,7 @@ mod tests {
             assert!(parsed.get("up").is_some(), "asked for all the time");
             let generations = parsed.lock();
             let all = generations.young.iter().chain(&generations.old);
-            let bytes: usize = all.map(|(text, expr)| weight(text, expr)).sum();
+            let bytes: usize = all.map(|(text, kept)| weight(text, &kept.expr)).sum();
             assert!(bytes <= 2 * bytes_max, "{bytes}");
         }
         assert_eq!(parsed.get(&texts[0]), None);
