@@ -266,7 +266,7 @@ impl QueryExecutor {
     ) -> Result<T, QueryFailure> {
         let RuleJob { text, expr, asks_more, at_ms, tenant } = job;
         let budget = self.shared.budget(QueryClass::Rule);
-        let weight = self.weight(expr, Window::Instant(at_ms), None);
+        let weight = self.weight_of_rule(expr, at_ms);
         let is_light = weight.samples <= LIGHT_RULE_SAMPLES_MAX && !weight.reaches_blocks;
         let outcome = if is_light && !asks_more {
             let session = self.session(&budget);

@@ -267,6 +267,40 @@ impl SeriesSource for Away {
     }
 }
 
+/// Counts how often it is asked how many series there are; blocks have what is older than a second.
+struct CountsBounds(Arc<std::sync::atomic::AtomicUsize>);
+
+impl SeriesSource for CountsBounds {
+    fn may_wait(&self, after_ms: i64) -> bool {
+        after_ms < 1_000
+    }
+
+    fn series_bound(&self, _: &[Matcher], _: i64) -> usize {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        3
+    }
+
+    fn select(&self, _: &SelectRequest<'_>) -> Result<Box<dyn SeriesSet>, SourceError> {
+        Err(SourceError::Failed("nothing is selected".into()))
+    }
+}
+
+/// Where a rule that reaches blocks is evaluated does not depend on how many series it selects.
+#[test]
+fn a_rule_that_reaches_blocks_is_weighed_without_asking_them() {
+    let asked = Arc::default();
+    let executor = executor(CountsBounds(Arc::clone(&asked)), LONG);
+    let expr = parse("up + up", &ParseOptions::default()).unwrap();
+    let weigh = |at_ms| {
+        let weight = executor.weight_of_rule(&expr, at_ms);
+        (weight.samples, weight.reaches_blocks, asked.swap(0, std::sync::atomic::Ordering::SeqCst))
+    };
+    assert_eq!(weigh(1_000_000), (6, false, 2));
+    assert_eq!(weigh(5_000), (u64::MAX, true, 0));
+    assert!(executor.weight(&expr, Window::Instant(5_000), None).reaches_blocks);
+    assert_eq!(asked.swap(0, std::sync::atomic::Ordering::SeqCst), 2, "queries of people ask");
+}
+
 /// What waits for the object store takes no thread of evaluations, and what it gives up with keeps its kind.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lookup_that_may_wait_runs_where_waiting_is_allowed() {

@@ -21,6 +21,15 @@ pub(super) struct Weight {
 impl QueryExecutor {
     /// What the text and the index tell.
     pub(super) fn weight(&self, expr: &Expr, window: Window, lookback_ms: Option<i64>) -> Weight {
+        self.weigh(expr, window, lookback_ms, true)
+    }
+
+    /// The same of a rule: of one that reaches blocks it is enough to know that, and no block is asked.
+    pub(super) fn weight_of_rule(&self, expr: &Expr, at_ms: i64) -> Weight {
+        self.weigh(expr, Window::Instant(at_ms), None, false)
+    }
+
+    fn weigh(&self, expr: &Expr, window: Window, lookback_ms: Option<i64>, asks_blocks: bool) -> Weight {
         let lookback_ms = lookback_ms.unwrap_or(self.shared.engine.options().lookback_ms);
         let span = match window {
             Window::Instant(at_ms) => Span { steps: 1, start_ms: at_ms, end_ms: at_ms, lookback_ms },
@@ -32,9 +41,13 @@ impl QueryExecutor {
         let source = &*self.shared.source;
         let (mut reaches_blocks, mut opening) = (false, 0_u64);
         let bound = |matchers: &[Matcher], after_ms| {
+            let in_blocks = source.may_wait(after_ms);
+            reaches_blocks |= in_blocks;
+            if reaches_blocks && !asks_blocks {
+                return usize::MAX;
+            }
             let series = source.series_bound(matchers, after_ms);
-            if source.may_wait(after_ms) {
-                reaches_blocks = true;
+            if in_blocks {
                 opening = opening.saturating_add((series as u64).saturating_mul(BLOCK_SERIES_SAMPLES));
             }
             series
