@@ -27,6 +27,24 @@ impl ValueType {
 }
 
 impl AggregateOp {
+    /// Every one.
+    pub const ALL: [Self; 14] = [
+        Self::Sum,
+        Self::Avg,
+        Self::Count,
+        Self::Min,
+        Self::Max,
+        Self::Group,
+        Self::Stddev,
+        Self::Stdvar,
+        Self::Topk,
+        Self::Bottomk,
+        Self::CountValues,
+        Self::Quantile,
+        Self::Limitk,
+        Self::LimitRatio,
+    ];
+
     /// The word of the language.
     #[must_use]
     pub fn as_str(self) -> &'static str {

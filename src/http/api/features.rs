@@ -4,6 +4,7 @@ use crate::http::envelope::success_value;
 use crate::http::state::AppState;
 use axum::extract::State;
 use axum::response::Response;
+use promql::ast::AggregateOp;
 use promql::functions::FUNCTIONS;
 use promql::{EngineOptions, ParseOptions};
 use std::collections::BTreeMap;
@@ -16,16 +17,13 @@ const OPERATORS: [&str; 21] = [
     "!=", "!~", "%", "*", "+", "-", "/", "<", "</", "<=", "==", "=~", ">", ">/", ">=", "@", "^", "and", "atan2", "or",
     "unless",
 ];
-const AGGREGATIONS: [&str; 12] =
-    ["avg", "bottomk", "count", "count_values", "group", "max", "min", "quantile", "stddev", "stdvar", "sum", "topk"];
-const EXPERIMENTAL_AGGREGATIONS: [&str; 2] = ["limitk", "limit_ratio"];
 
 /// All of them.
 pub async fn features(State(state): State<AppState>) -> Response {
     let queries = &state.queries;
     let flag = |name: &str| state.process.flags.get(name).map_or("", String::as_str);
     let mut features = of_the_language(&queries.options().parse, queries.engine_options());
-    features.extend(of_the_server(flag));
+    features.extend(of_the_server(state.admin.is_some(), flag));
     success_value(&features)
 }
 
@@ -45,8 +43,7 @@ fn of_the_language(parse: &ParseOptions, engine: &EngineOptions) -> Features {
         ("type_and_unit_labels", engine.type_and_unit_labels),
     ]);
     let mut operators: BTreeMap<_, _> = OPERATORS.map(|name| (name, true)).into();
-    operators.extend(AGGREGATIONS.map(|name| (name, true)));
-    operators.extend(EXPERIMENTAL_AGGREGATIONS.map(|name| (name, experimental)));
+    operators.extend(AggregateOp::ALL.map(|op| (op.as_str(), experimental || !op.is_experimental())));
     let functions = FUNCTIONS.iter().map(|function| (function.name, experimental || !function.experimental));
     Features::from([
         ("promql", promql),
@@ -56,8 +53,8 @@ fn of_the_language(parse: &ParseOptions, engine: &EngineOptions) -> Features {
     ])
 }
 
-/// `flag` tells the value of a flag of the command line.
-fn of_the_server<'f>(flag: impl Fn(&str) -> &'f str) -> Features {
+/// `admin`: whether operators may change samples; `flag` tells the value of a flag of the command line.
+fn of_the_server<'f>(admin: bool, flag: impl Fn(&str) -> &'f str) -> Features {
     let on = |names: &[&'static str]| names.iter().map(|name| (*name, true)).collect::<BTreeMap<_, _>>();
     let mut api = on(&[
         "exclude_alerts",
@@ -72,10 +69,13 @@ fn of_the_server<'f>(flag: impl Fn(&str) -> &'f str) -> Features {
         "time_range_labels",
         "time_range_series",
     ]);
-    api.insert("admin", flag("web.enable-admin-api") == "true");
+    api.insert("admin", admin);
     api.extend(["openapi_3.1", "openapi_3.2", "otlp_write_receiver"].map(|name| (name, false)));
     let mut rules = on(&["keep_firing_for", "query_offset"]);
-    rules.insert("concurrent_rule_eval", flag("enable-feature").split(',').any(|name| name == "concurrent-rule-eval"));
+    rules.insert(
+        "concurrent_rule_eval",
+        flag("enable-feature").split(',').any(|name| name.trim() == "concurrent-rule-eval"),
+    );
     let mut tsdb = on(&["isolation", "native_histograms", "st_storage"]);
     tsdb.insert("exemplar_storage", flag("storage.exemplars.max") != "0");
     Features::from([
@@ -106,19 +106,19 @@ mod tests {
         assert!(differ.iter().all(|(_, _, is_on)| !is_on));
         let count = |wanted: &str| differ.iter().filter(|(category, ..)| *category == wanted).count();
         assert_eq!((count("promql"), count("promql_functions"), count("promql_operators")), (7, 17, 2));
+        assert_eq!(off["promql_operators"].len(), 35);
         assert!(off["promql"]["duration_expr"] && off["templating_functions"]["humanize"]);
     }
 
     #[test]
     fn flags_of_the_server_are_told() {
         let flags = |name: &str| match name {
-            "web.enable-admin-api" => "true",
-            "enable-feature" => "promql-experimental-functions,concurrent-rule-eval",
+            "enable-feature" => "promql-experimental-functions, concurrent-rule-eval",
             "storage.exemplars.max" => "0",
             _ => "",
         };
-        let features = of_the_server(flags);
+        let features = of_the_server(true, flags);
         assert!(features["api"]["admin"] && features["rules"]["concurrent_rule_eval"]);
-        assert!(!features["tsdb"]["exemplar_storage"] && !of_the_server(|_| "")["api"]["admin"]);
+        assert!(!features["tsdb"]["exemplar_storage"] && !of_the_server(false, |_| "")["api"]["admin"]);
     }
 }
