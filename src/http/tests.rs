@@ -214,15 +214,36 @@ async fn a_client_that_goes_away_stops_its_evaluation() {
     serving.await.unwrap();
 }
 
+/// So many points that threads of the pool write and compress them.
+const LONG_ANSWER: &str = "/api/v1/query_range?query=requests_total&start=0&end=900&step=0.1";
+const LONG_ANSWER_POINTS: usize = 9_000;
+
 #[tokio::test]
 async fn a_long_answer_is_sent_in_pieces() {
     let app = App::new();
-    let path = "/api/v1/query_range?query=requests_total&start=0&end=600&step=0.1";
-    let response = tower::ServiceExt::oneshot(app.router.clone(), get_request(path)).await.unwrap();
+    let ask = |encoding: &str| {
+        let mut request = get_request(LONG_ANSWER);
+        request.headers_mut().insert(header::ACCEPT_ENCODING, encoding.parse().unwrap());
+        tower::ServiceExt::oneshot(app.router.clone(), request)
+    };
+    let response = ask("identity").await.unwrap();
     assert_eq!(axum::body::HttpBody::size_hint(response.body()).exact(), None);
-    let body = response.into_body().collect().await.unwrap().to_bytes();
-    let parsed: serde_json::Value = serde_json::from_slice(&body).unwrap();
-    assert_eq!(parsed["data"]["result"][0]["values"].as_array().unwrap().len(), 6001);
+    assert_eq!(header(response.headers(), "content-encoding"), "");
+    let mut body = response.into_body();
+    let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
+    assert!(first.len() > 100_000, "a part of {} bytes", first.len());
+    let plain = [first, body.collect().await.unwrap().to_bytes()].concat();
+    let parsed: serde_json::Value = serde_json::from_slice(&plain).unwrap();
+    assert_eq!(parsed["data"]["result"][0]["values"].as_array().unwrap().len(), LONG_ANSWER_POINTS);
+
+    let response = ask("gzip").await.unwrap();
+    assert_eq!(axum::body::HttpBody::size_hint(response.body()).exact(), None);
+    assert_eq!(header(response.headers(), "content-encoding"), "gzip");
+    assert_eq!(header(response.headers(), "vary"), "accept-encoding");
+    let packed = response.into_body().collect().await.unwrap().to_bytes();
+    let mut unpacked = Vec::new();
+    flate2::read::GzDecoder::new(&packed[..]).read_to_end(&mut unpacked).unwrap();
+    assert!(packed.len() < plain.len() / 2 && unpacked == plain, "{} of {}", packed.len(), plain.len());
 }
 
 /// What is on its way counts among what all queries hold; what does not fit there is asked to come again.
@@ -231,11 +252,10 @@ async fn answers_are_held_until_they_are_sent() {
     let app = App::new();
     let memory = Memory::new(1 << 30);
     app.queries.bound_by(memory.clone());
-    let long = "/api/v1/query_range?query=requests_total&start=0&end=600&step=0.1";
     let ask = |app: &App, path: &str| tower::ServiceExt::oneshot(app.router.clone(), get_request(path));
-    let response = ask(&app, long).await.unwrap();
+    let response = ask(&app, LONG_ANSWER).await.unwrap();
     let held = memory.queries().held();
-    assert!((6001 * 8..20 * 6001).contains(&held), "{held}");
+    assert!((LONG_ANSWER_POINTS * 8..20 * LONG_ANSWER_POINTS).contains(&held), "{held}");
     drop(response);
     assert_eq!(memory.queries().held(), 0);
 
