@@ -17,20 +17,10 @@ pub(super) fn merged(
 ) -> Result<Listing, QueryFailure> {
     let mut all = Listing::default();
     for listing in listings {
-        let Listing { items, truncated } = listing?;
-        account.hold(0, bytes(&items))?;
-        all.truncated |= truncated;
-        if all.items.is_empty() {
-            all.items = items;
-            continue;
-        }
-        let before = bytes(&all.items) + bytes(&items);
-        all.items.extend(items);
-        // Two runs in order, which takes time in proportion to them.
-        all.items.sort();
-        all.items.dedup();
-        all.truncated |= all.items.len() > limit;
-        all.items.truncate(limit);
+        let listing = listing?;
+        account.hold(0, bytes(&listing.items))?;
+        let before = bytes(&all.items) + bytes(&listing.items);
+        all = all.join([listing], limit);
         account.release(0, before - bytes(&all.items));
     }
     Ok(all)

@@ -24,6 +24,22 @@ pub struct Listing {
     pub truncated: bool,
 }
 
+impl Listing {
+    /// This one and others as one, cut off at the limit.
+    #[must_use]
+    pub fn join(mut self, others: impl IntoIterator<Item = Self>, limit: usize) -> Self {
+        for other in others {
+            self.truncated |= other.truncated;
+            self.items.extend(other.items);
+        }
+        self.items.sort(); // finds the listings' runs and merges them
+        self.items.dedup();
+        self.truncated |= self.items.len() > limit;
+        self.items.truncate(limit);
+        self
+    }
+}
+
 impl Head {
     /// The label names of the series that satisfy all `matchers` and may have samples in the range.
     ///

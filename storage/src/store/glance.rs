@@ -1,7 +1,6 @@
 //! What can be told at once: from the head's index, and from what is in memory of few blocks.
 
 use super::Store;
-use super::lookup::merge;
 use crate::block::read::Block;
 use crate::select::{Listing, TimeRange};
 use model::matcher::Matcher;
@@ -44,7 +43,7 @@ impl Store {
             listing?.ok()
         };
         let of_blocks: Option<Vec<_>> = blocks.iter().map(list).collect();
-        of_blocks.map(|of_blocks| merge(head, of_blocks, limit))
+        of_blocks.map(|of_blocks| head.join(of_blocks, limit))
     }
 
     fn head_at_a_glance(

@@ -23,7 +23,7 @@ impl Store {
         let of_blocks = self.inner.shared.io.wait(async move {
             try_join_all(blocks.iter().map(|block| block.label_names(&matchers, range, limit))).await
         })?;
-        Ok(merge(head, of_blocks, limit))
+        Ok(head.join(of_blocks, limit))
     }
 
     /// The values of one label among the series that satisfy all `matchers` and may have samples in the range.
@@ -45,7 +45,7 @@ impl Store {
         let of_blocks = self.inner.shared.io.wait(async move {
             try_join_all(blocks.iter().map(|block| block.label_values(&name, &matchers, range, limit))).await
         })?;
-        Ok(merge(head, of_blocks, limit))
+        Ok(head.join(of_blocks, limit))
     }
 
     /// The exemplars with `start_ms <= t <= end_ms` of the series that satisfy all matchers of any of the `sets`, in order of
@@ -102,19 +102,4 @@ impl Store {
         view.check(range)?;
         Ok(view.known_within(range).cloned().collect())
     }
-}
-
-/// One sorted list of all, cut off at the limit.
-pub(super) fn merge(head: Listing, of_blocks: Vec<Listing>, limit: usize) -> Listing {
-    let mut truncated = head.truncated;
-    let mut items = head.items;
-    for listing in of_blocks {
-        truncated |= listing.truncated;
-        items.extend(listing.items);
-    }
-    items.sort(); // finds the lists' runs and merges them
-    items.dedup();
-    truncated |= items.len() > limit;
-    items.truncate(limit);
-    Listing { items, truncated }
 }
