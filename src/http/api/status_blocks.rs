@@ -9,7 +9,6 @@ use crate::query::error::QueryFailure;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use serde::Serialize;
-use serde_json::json;
 use std::sync::Arc;
 use storage::block::meta::{BlockMeta, resolution_name};
 
@@ -68,10 +67,23 @@ impl BlockView {
     }
 }
 
+#[derive(Debug, Serialize)]
+struct ListView {
+    blocks: Vec<BlockView>,
+}
+
 /// All blocks.
-pub async fn list(State(state): State<AppState>) -> Response {
-    let blocks: Vec<_> = state.store.blocks().into_iter().map(BlockView::of).collect();
-    success_value(&json!({"blocks": blocks}))
+///
+/// # Errors
+/// None but a panic.
+pub async fn list(State(state): State<AppState>) -> Result<Response, ApiError> {
+    let store = Arc::clone(&state.store);
+    // There may be many thousands.
+    let list = move || {
+        let blocks = store.blocks().into_iter().map(BlockView::of).collect();
+        success_value(&ListView { blocks })
+    };
+    Ok(state.queries.run_lookup(list).await?)
 }
 
 /// The tables of `status/tsdb`, of one block.
