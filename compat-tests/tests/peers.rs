@@ -5,10 +5,16 @@ use compat_tests::api::{Api, difference};
 use compat_tests::peer::{Launch, Server};
 use compat_tests::queries;
 use compat_tests::remote_write::{RequestBody, encode_labels, send};
-use compat_tests::wait::{eventually, now_ms};
+use compat_tests::wait::{eventually, now_ms, until_ms};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
+
+/// Duration of the range queries.
+const RANGE_MS: i64 = 21_000;
+/// How far before the end an expression reads at most: a range query, over a subquery of 20 s and its step, over a window of 21 s
+/// with an offset of 7 s; and a spare second.
+const REACH_MS: i64 = RANGE_MS + 20_000 + 5_000 + 21_000 + 7_000 + 1_000;
 
 fn output(program: &str, arguments: &[&str], input: Option<&Path>) -> anyhow::Result<(bool, String)> {
     let mut command = Command::new(program);
@@ -49,9 +55,16 @@ async fn prometheus_writes_and_every_query_agrees_with_it() -> anyhow::Result<()
     let node = Launch::node_exporter(directory.path())?.start().await?;
     let prometheus = prometheus_writing_to(&hearth, &node, directory.path()).await?;
     let (ours, theirs) = (Api::new(&hearth.url), Api::new(&prometheus.url));
-    // Scrapes enough that no window of the list reaches back to the first: towards the beginning of a counter 2.42
-    // extrapolates otherwise than 3.x. And the last ones have arrived here.
-    tokio::time::sleep(Duration::from_secs(60)).await;
+    let first_ms = eventually(30, || async {
+        let now_ms = now_ms();
+        let scraped = theirs.instant("count(up == 1) == 3", now_ms).await?;
+        ensure!(scraped.values().flatten().count() == 1, "not all targets are scraped: {scraped:?}");
+        Ok(now_ms)
+    })
+    .await?;
+    // No window of the list reaches back to the first scrape: towards the beginning of a counter 2.42 extrapolates otherwise
+    // than 3.x. And the last scrapes have arrived here.
+    until_ms(first_ms + REACH_MS + 6_000).await;
     let end_ms = off_the_grid(&theirs, now_ms() - 6_000).await?;
     eventually(20, || async {
         let query = "count(up)";
@@ -70,7 +83,7 @@ async fn prometheus_writes_and_every_query_agrees_with_it() -> anyhow::Result<()
         if query.starts_with('"') {
             continue;
         }
-        let start_ms = end_ms - 21_000;
+        let start_ms = end_ms - RANGE_MS;
         let pair =
             (ours.range(query, start_ms, end_ms, 7_000).await, theirs.range(query, start_ms, end_ms, 7_000).await);
         problems.extend(compare(query, "range", pair));

@@ -92,7 +92,7 @@ impl Hearth {
     fn start(directory: &Path, store_port: u16, runtime: &Arc<Runtime>) -> Self {
         let config = directory.join("hearth.yml");
         let text = format!(
-            "global: {{scrape_interval: 1s}}\nobject_store: {{type: s3, retry_timeout: 1s, request_timeout: 1s, s3: {{bucket: metrics, \
+            "global: {{scrape_interval: 1s}}\nobject_store: {{type: s3, retry_timeout: 1s, s3: {{bucket: metrics, \
              endpoint: 'http://127.0.0.1:{store_port}', allow_http: true, region: x, access_key_id: a, secret_access_key: b}}}}\n"
         );
         std::fs::write(&config, text).unwrap();
@@ -128,15 +128,19 @@ impl Hearth {
         }
     }
 
-    fn until_ready(&self) {
+    /// Waits until it serves requests and the store has answered it.
+    fn until_store_known(&self) {
         let deadline = Instant::now() + Duration::from_secs(60);
-        let is_ready = async || {
-            reqwest::get(format!("{}/-/ready", self.url)).await.is_ok_and(|answer| answer.status().is_success())
-        };
-        while !self.runtime.block_on(is_ready()) {
-            assert!(Instant::now() < deadline, "it is never ready");
+        while !self.says("hearth_object_store_known 1") {
+            assert!(Instant::now() < deadline, "the store is never known");
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// Whether a line of `/metrics` begins with `line`.
+    fn says(&self, line: &str) -> bool {
+        let page = async { reqwest::get(format!("{}/metrics", self.url)).await?.text().await };
+        self.runtime.block_on(page).is_ok_and(|text| text.lines().any(|found| found.starts_with(line)))
     }
 
     /// What a query is refused with: status, `Retry-After`, error type and text.
@@ -182,14 +186,19 @@ fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// Runs a server until the store at `store_port` has a block; returns the time that it reaches to.
+/// Runs a server until the store at `store_port` has a block; returns the time that it reaches to, which is past: the next server
+/// scrapes nothing before it.
 fn write_block(directory: &Path, store_port: u16, objects: &Objects, runtime: &Arc<Runtime>) -> String {
     let hearth = Hearth::start(directory, store_port, runtime);
     hearth.until("up", "", |found| found == &Ok(1));
-    let flushed_at = (jiff::Timestamp::now().as_second() + 1).to_string();
+    let flushed_at = jiff::Timestamp::now().as_second() + 1;
     hearth.post("flush?wait=true");
     assert!(objects.0.lock().unwrap().keys().any(|key| key.ends_with("samples.parquet")));
-    flushed_at
+    drop(hearth);
+    while jiff::Timestamp::now().as_second() <= flushed_at {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    flushed_at.to_string()
 }
 
 /// Killed, and started anew while the store is away: what is recent is answered, what is in blocks is refused with the reason, and
@@ -209,14 +218,10 @@ fn a_restart_during_an_outage_goes_on() {
     hearth.refuses_all(&flushed_at, "the object store has not answered since the start");
     let (status, after, text) = hearth.refusal("/federate?match[]=up");
     assert_eq!((status, after.as_deref()), (503, Some("1")), "{text}");
-    let known = |value: &str| {
-        let text = runtime.block_on(async { reqwest::get(format!("{}/metrics", hearth.url)).await?.text().await });
-        text.unwrap().contains(&format!("hearth_object_store_known {value}"))
-    };
-    assert!(known("0"));
+    assert!(hearth.says("hearth_object_store_known 0"));
     let store = objects.serve(&runtime, store_port);
     hearth.until("up", &flushed_at, |found| found == &Ok(1));
-    assert!(known("1"));
+    assert!(hearth.says("hearth_object_store_known 1"));
     hearth.post("flush?wait=true");
 
     // Deleted: hidden at once, gone when asked for, and whoever asked can see what became of it.
@@ -243,7 +248,7 @@ fn an_outage_is_no_failure_of_the_server() {
     let flushed_at = write_block(directory.path(), store_port, &objects, &runtime);
     // With cold caches: nothing is asked before the store is gone.
     let hearth = Hearth::start(directory.path(), store_port, &runtime);
-    hearth.until_ready();
+    hearth.until_store_known();
     store.abort();
     let _ = runtime.block_on(store);
     hearth.refuses_all(&flushed_at, "read object `");
