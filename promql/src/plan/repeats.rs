@@ -1,8 +1,8 @@
 //! Aggregations that stand in a plan more than once: the first is evaluated, the others read its table again.
 //!
 //! Pure. Two parts are the same when everything but their place in the query is equal: what they do, what is inside them,
-//! and the times they are evaluated at. In the order of [`parts`](super::walk::parts) a part and what is inside it lie
-//! beside each other, so comparing trees is comparing slices. `limit_ratio` gives no table and is always evaluated.
+//! and the times they are evaluated at. In the order of [`parts`](super::walk::parts) what is inside a part follows it, so
+//! the first of equal parts is never inside one that is not evaluated. `limit_ratio` gives no table and is always evaluated.
 
 use super::walk::{Part, Placed};
 use super::{Kind, Node, RangeNode, RangeSource, Selector};
@@ -36,23 +36,14 @@ impl Repeats {
         if placed.iter().filter(|placed| gives_table(placed.part)).nth(1).is_none() {
             return Self::default();
         }
-        let trees = Trees::new(placed);
-        let mut seen: HashMap<u64, Vec<usize>> = HashMap::new();
+        let identities = identities(placed);
         let mut others: HashMap<usize, Vec<u32>> = HashMap::new();
-        let mut at = 0;
-        while at < placed.len() {
-            let mut next = at + 1;
-            if gives_table(placed[at].part) {
-                let alike = seen.entry(trees.hash(at)).or_default();
-                match alike.iter().find(|first| trees.are_same(**first, at)) {
-                    Some(first) => {
-                        others.entry(*first).or_default().push(placed[at].part.ordinal());
-                        next = at + trees.sizes[at];
-                    }
-                    None => alike.push(at),
-                }
+        let mut rest = placed.iter().zip(identities).enumerate().peekable();
+        while let Some((at, (part, first))) = rest.next() {
+            if first != at && gives_table(part.part) {
+                others.entry(first).or_default().push(part.part.ordinal());
+                while rest.next_if(|(_, (inside, _))| inside.depth > part.depth).is_some() {}
             }
-            at = next;
         }
         let mut by_ordinal = HashMap::new();
         for (first, others) in others {
@@ -78,47 +69,6 @@ impl Repeats {
 pub(crate) fn gives_table(part: Part<'_>) -> bool {
     let Part::Node(Node { kind: Kind::Aggregate(aggregate), .. }) = part else { return false };
     aggregate.op != AggregateOp::LimitRatio
-}
-
-/// The parts of a plan as trees.
-struct Trees<'p> {
-    placed: &'p [Placed<'p>],
-    /// How many parts each one is, itself included. In this order of parts, sizes say who is inside whom.
-    sizes: Vec<usize>,
-    /// Of each part alone.
-    hashes: Vec<u64>,
-}
-
-impl<'p> Trees<'p> {
-    fn new(placed: &'p [Placed<'p>]) -> Self {
-        let mut sizes = vec![0; placed.len()];
-        let mut open: Vec<usize> = Vec::new();
-        for (at, part) in placed.iter().enumerate() {
-            while let Some(ended) = open.pop_if(|around| placed[*around].depth >= part.depth) {
-                sizes[ended] = at - ended;
-            }
-            open.push(at);
-        }
-        open.into_iter().for_each(|ended| sizes[ended] = placed.len() - ended);
-        Self { placed, sizes, hashes: placed.iter().map(|placed| hash_alone(placed.part)).collect() }
-    }
-
-    /// The hash of a whole tree.
-    fn hash(&self, at: usize) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        self.hashes[at..][..self.sizes[at]].hash(&mut hasher);
-        hasher.finish()
-    }
-
-    fn are_same(&self, a: usize, b: usize) -> bool {
-        let size = self.sizes[a];
-        let parts = |at: usize| self.placed[at..][..size].iter().zip(&self.sizes[at..]);
-        self.placed[a].steps == self.placed[b].steps
-            && size == self.sizes[b]
-            && parts(a)
-                .zip(parts(b))
-                .all(|((a, a_size), (b, b_size))| a_size == b_size && same_part_alone(a.part, b.part))
-    }
 }
 
 /// For each part the place of the first one that is the same as it, its own if there is none before it. Takes time in
