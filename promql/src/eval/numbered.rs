@@ -1,16 +1,53 @@
-//! Label sets numbered in the order in which they first occur, charged to the query as they come.
+//! Label sets numbered in the order in which they first occur.
 
 use super::exec::Exec;
 use crate::budget::{BYTES_AT_ONCE, Charge};
 use crate::query_error::QueryError;
 use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 use model::labels::Labels;
 use std::hash::BuildHasher;
 
-/// Distinct label sets.
+/// Distinct label sets, each with the hash that it came with. What they hold is the account of whoever has them.
+#[derive(Debug, Default)]
+pub(crate) struct Interner {
+    numbers: HashTable<u32>,
+    pub(crate) labels: Vec<Labels>,
+    /// Of the labels, all by one hasher.
+    pub(crate) hashes: Vec<u64>,
+}
+
+impl Interner {
+    /// The number of a label set, and whether it is new.
+    pub(crate) fn number(&mut self, labels: Labels, hash: u64) -> (u32, bool) {
+        let Self { numbers, labels: known, hashes } = self;
+        let is_it = |number: &u32| known.get(*number as usize) == Some(&labels);
+        match numbers.entry(hash, is_it, |number| hashes.get(*number as usize).copied().unwrap_or(0)) {
+            Entry::Occupied(found) => (*found.get(), false),
+            Entry::Vacant(free) => {
+                let number = known.len() as u32;
+                free.insert(number);
+                known.push(labels);
+                hashes.push(hash);
+                (number, true)
+            }
+        }
+    }
+
+    /// The number of a label set, if it is known.
+    fn find(&self, labels: &Labels, hash: u64) -> Option<u32> {
+        self.numbers.find(hash, |number| self.labels.get(*number as usize) == Some(labels)).copied()
+    }
+
+    /// Memory, about: texts, references and what finds them.
+    pub(crate) fn bytes(&self) -> usize {
+        self.labels.iter().map(|labels| labels.packed_len() + 4 * size_of::<Labels>()).sum()
+    }
+}
+
+/// Distinct label sets, charged to the query as they come.
 pub(crate) struct NumberedLabels<'q> {
-    labels: Vec<Labels>,
-    places: HashTable<u32>,
+    known: Interner,
     hasher: foldhash::fast::RandomState,
     /// Bytes that whoever numbers them holds for each.
     beside: usize,
@@ -22,8 +59,7 @@ impl<'q> NumberedLabels<'q> {
     /// None yet; `beside` are the bytes that the caller holds for each.
     pub(crate) fn new(beside: usize, exec: &Exec<'q>) -> Self {
         Self {
-            labels: Vec::new(),
-            places: HashTable::new(),
+            known: Interner::default(),
             hasher: foldhash::fast::RandomState::default(),
             beside: beside + PLACE_BYTES,
             owed: 0,
@@ -32,17 +68,17 @@ impl<'q> NumberedLabels<'q> {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.labels.len()
+        self.known.labels.len()
     }
 
     /// The label sets by their numbers.
     pub(crate) fn labels(&self) -> &[Labels] {
-        &self.labels
+        &self.known.labels
     }
 
     /// The same, when numbers are no longer asked for; they are charged to whoever takes them.
     pub(crate) fn into_labels(self) -> Vec<Labels> {
-        self.labels
+        self.known.labels
     }
 
     /// The number of a label set that may be new.
@@ -50,19 +86,16 @@ impl<'q> NumberedLabels<'q> {
     /// # Errors
     /// The query may hold no more.
     pub(crate) fn number(&mut self, labels: Labels) -> Result<usize, QueryError> {
-        let Self { labels: known, places, hasher, .. } = self;
-        let hash = hasher.hash_one(&labels);
-        if let Some(place) = places.find(hash, |place| known[*place as usize] == labels) {
-            return Ok(*place as usize);
+        let bytes = labels.held_bytes() + self.beside;
+        let hash = self.hasher.hash_one(&labels);
+        let (number, is_new) = self.known.number(labels, hash);
+        if is_new {
+            self.owed += bytes;
         }
-        let number = known.len();
-        places.insert_unique(hash, number as u32, |place| hasher.hash_one(&known[*place as usize]));
-        self.owed += labels.held_bytes() + self.beside;
-        known.push(labels);
         if self.owed >= BYTES_AT_ONCE {
             self.charge_rest()?;
         }
-        Ok(number)
+        Ok(number as usize)
     }
 
     /// Charges what came since it was last charged; for when no more come and those that came are kept.
@@ -75,10 +108,9 @@ impl<'q> NumberedLabels<'q> {
 
     /// The number of a label set, if it is known.
     pub(crate) fn find(&self, labels: &Labels) -> Option<usize> {
-        let place = self.places.find(self.hasher.hash_one(labels), |place| self.labels[*place as usize] == *labels);
-        place.map(|place| *place as usize)
+        self.known.find(labels, self.hasher.hash_one(labels)).map(|number| number as usize)
     }
 }
 
-/// Bytes of a place in the table, a third of which are empty, about.
-const PLACE_BYTES: usize = 8;
+/// Bytes of a hash and of a place in the table, a third of which are empty, about.
+const PLACE_BYTES: usize = 16;

@@ -3,11 +3,11 @@
 use super::limit::label_hash;
 use crate::budget::Charge;
 use crate::eval::exec::Exec;
+use crate::eval::numbered::Interner;
 use crate::eval::vector::SeriesVector;
 use crate::query_error::QueryError;
 use crate::source::NUMBERED_SERIES;
-use hashbrown::hash_table::Entry;
-use hashbrown::{HashMap, HashTable};
+use hashbrown::HashMap;
 use model::labels::{Labels, METRIC_NAME};
 use smallvec::SmallVec;
 use std::hash::BuildHasher;
@@ -62,37 +62,6 @@ const CHUNKS_PER_THREAD: usize = 4;
 /// Hashes label sets for the time of one grouping.
 type Hasher = foldhash::fast::RandomState;
 
-/// Numbers label sets in the order in which they first occur.
-#[derive(Debug, Default)]
-struct Interner {
-    numbers: HashTable<u32>,
-    labels: Vec<Labels>,
-    /// Of the labels, all by one hasher.
-    hashes: Vec<u64>,
-}
-
-impl Interner {
-    fn number(&mut self, labels: Labels, hash: u64) -> u32 {
-        let Self { numbers, labels: known, hashes } = self;
-        let is_it = |number: &u32| known.get(*number as usize) == Some(&labels);
-        match numbers.entry(hash, is_it, |number| hashes.get(*number as usize).copied().unwrap_or(0)) {
-            Entry::Occupied(found) => *found.get(),
-            Entry::Vacant(free) => {
-                let number = known.len() as u32;
-                free.insert(number);
-                known.push(labels);
-                hashes.push(hash);
-                number
-            }
-        }
-    }
-
-    /// Memory, about: texts, references and what finds them.
-    fn bytes(&self) -> usize {
-        self.labels.iter().map(|labels| labels.packed_len() + 4 * size_of::<Labels>()).sum()
-    }
-}
-
 /// Numbers the groups of series; looks at their labels only where the numbers that stand for them are new.
 #[derive(Debug)]
 struct KeyInterner<'h> {
@@ -142,7 +111,7 @@ impl<'h> KeyInterner<'h> {
 
     fn of_labels(&mut self, labels: Labels) -> u32 {
         let hash = self.hasher.hash_one(&labels);
-        self.keys.number(labels, hash)
+        self.keys.number(labels, hash).0
     }
 
     fn bytes(&self) -> usize {
@@ -266,7 +235,7 @@ fn united(mut chunks: Vec<Chunk<'_>>, len: usize) -> (Vec<Labels>, Vec<u32>, Vec
     let mut numbers_of = Vec::with_capacity(chunks.len());
     for chunk in &mut chunks {
         let labels = std::mem::take(&mut chunk.labels).into_iter().zip(&chunk.hashes);
-        let numbers: Vec<usize> = labels.map(|(labels, hash)| all.number(labels, *hash) as usize).collect();
+        let numbers: Vec<usize> = labels.map(|(labels, hash)| all.number(labels, *hash).0 as usize).collect();
         counts.resize(all.labels.len(), 0);
         for (number, range) in numbers.iter().zip(chunk.starts.windows(2)) {
             counts[*number] += range[1] - range[0];
