@@ -42,8 +42,6 @@ impl QueryValue {
     /// Bytes of memory that the value takes, columns that series may share not counted.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
-        let histograms =
-            |histograms: &[Arc<Histogram>]| histograms.iter().map(|one| histogram_bytes(one)).sum::<usize>();
         match self {
             Self::Scalar { .. } => 0,
             Self::String { value, .. } => value.len(),
@@ -57,14 +55,7 @@ impl QueryValue {
                     sample.labels.held_bytes() + size_of::<SampleValue>() + histogram
                 })
                 .sum(),
-            Self::Matrix(series) => series
-                .iter()
-                .map(|series| {
-                    let floats = series.values.len() * size_of::<f64>();
-                    let histograms = histograms(&series.histograms.histograms);
-                    series.labels.held_bytes() + size_of::<MatrixSeries>() + floats + histograms
-                })
-                .sum(),
+            Self::Matrix(series) => series.iter().map(MatrixSeries::held_bytes).sum(),
         }
     }
 }
@@ -99,6 +90,16 @@ pub struct MatrixSeries {
     pub values: Vec<f64>,
     /// Native histograms, at other times than the values.
     pub histograms: HistogramColumns,
+}
+
+impl MatrixSeries {
+    /// Bytes of memory that it takes, timestamps not counted: series may share them.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        let floats = self.values.len() * size_of::<f64>();
+        let histograms: usize = self.histograms.histograms.iter().map(|histogram| histogram_bytes(histogram)).sum();
+        self.labels.held_bytes() + size_of::<Self>() + floats + histograms
+    }
 }
 
 /// What answering cost.

@@ -2,7 +2,7 @@
 //!
 //! This file alone knows what a series of a result consists of.
 
-use model::histogram::{Histogram, HistogramColumns, Span};
+use model::histogram::HistogramColumns;
 use model::labels::Labels;
 use promql::value::MatrixSeries;
 use std::sync::Arc;
@@ -63,15 +63,7 @@ impl Extent {
 
 /// Bytes of a series; timestamps that it shares with others are counted too.
 pub(super) fn bytes(series: &MatrixSeries) -> usize {
-    let floats = series.values.len() * size_of::<(i64, f64)>();
-    let histograms: usize = series.histograms.histograms.iter().map(|histogram| histogram_bytes(histogram)).sum();
-    size_of::<MatrixSeries>() + series.labels.packed_len() + floats + histograms
-}
-
-fn histogram_bytes(histogram: &Histogram) -> usize {
-    let spans = histogram.positive_spans.len() + histogram.negative_spans.len();
-    let buckets = histogram.positive_buckets.len() + histogram.negative_buckets.len();
-    size_of::<(i64, Histogram)>() + spans * size_of::<Span>() + (buckets + histogram.custom_values.len()) * 8
+    series.held_bytes() + (series.timestamps_ms.len() + series.histograms.len()) * size_of::<i64>()
 }
 
 pub(super) fn sample_count(series: &MatrixSeries) -> usize {
