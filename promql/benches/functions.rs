@@ -3,6 +3,7 @@
 //! Functions come from the table of the language, so none can be missing. Each is evaluated over 31 steps of a minute, over
 //! 500 series of floats or 50 of native histograms with 20 buckets; throughput is in values given.
 
+#[path = "../../storage/benches/fleet/cpu_time.rs"]
 mod cpu_time;
 
 use cpu_time::CpuTime;
