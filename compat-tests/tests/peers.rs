@@ -8,7 +8,6 @@ use compat_tests::remote_write::{RequestBody, encode_labels, send};
 use compat_tests::wait::{eventually, now_ms, until_ms};
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 /// Duration of the range queries.
 const RANGE_MS: i64 = 21_000;
