@@ -86,7 +86,8 @@ pub(crate) struct Estimator<'e> {
 /// How closely to look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Depth {
-    /// At the counts of the index alone: never less than the query takes, samples that are read not counted.
+    /// At the counts of the index alone, which say how many series match at most. Groups are as many as series; neither what
+    /// is read counts nor what native histograms take.
     Glance,
     /// At series and samples.
     Look,

@@ -11,7 +11,7 @@ use hashbrown::HashMap;
 use smallvec::SmallVec;
 use std::sync::{Arc, OnceLock};
 
-/// One per step; an instant query has one step.
+/// One for each step of [`Windows::bounds`]; an instant query has one at most.
 pub(crate) type Extrapolations = SmallVec<[Extrapolation; 1]>;
 
 /// Per step the samples with `time - range < t <= time`, as indices into the series' columns.

@@ -1,6 +1,7 @@
 //! Accumulators of the aggregations that fold one series at a time.
 //!
-//! Each keeps one cell per step. A full row takes a loop without branches; a row with gaps visits its runs of present steps.
+//! Each keeps one cell per step. Where it pays a full row takes a loop without branches; otherwise present steps are visited,
+//! run by run or one by one.
 
 use super::Context;
 use super::histograms::HistogramCells;
@@ -213,7 +214,7 @@ impl<F: Fn(f64, f64) -> bool + Send> Accumulator for Extreme<F> {
 pub(crate) struct Count {
     /// Series present at every step.
     full: u64,
-    /// Series present at one step, those of `full` not counted.
+    /// Series present at each step, those of `full` not counted.
     partial: Vec<u64>,
     seen: Vec<u64>,
     as_one: bool,
