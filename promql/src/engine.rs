@@ -253,7 +253,7 @@ fn estimate(
     context: &QueryContext<'_>,
 ) -> Result<(Vec<Cost>, QueryCost), QueryError> {
     let limits = context.budget.limits();
-    let estimator = Estimator { source: context.source, settings, series_max: limits.series_max, depth };
+    let estimator = Estimator { source: context.source, settings, limits, depth };
     let (costs, whole) = estimator.costs(placed)?;
     whole.check(limits)?;
     Ok((costs, whole))

@@ -9,6 +9,7 @@ use crate::budget::BudgetLimits;
 use crate::eval::buckets::Wanted;
 use crate::eval::exec::Settings;
 use crate::eval::steps::{LookTimes, Steps};
+use crate::evaluator::check_grid;
 use crate::plan::repeats::{gives_table, identities};
 use crate::plan::walk::{Part, Placed};
 use crate::plan::{Aggregate, Kind, Node, RangeSource, Selector};
@@ -79,7 +80,7 @@ impl QueryCost {
 pub(crate) struct Estimator<'e> {
     pub(crate) source: &'e dyn SeriesSource,
     pub(crate) settings: Settings,
-    pub(crate) series_max: usize,
+    pub(crate) limits: BudgetLimits,
     pub(crate) depth: Depth,
 }
 
@@ -108,7 +109,7 @@ impl Estimator<'_> {
     /// The cost of every part, in their order, and of the whole.
     ///
     /// # Errors
-    /// More series match than a query may touch, or storage failed.
+    /// More series match than a query may touch, a subquery has more steps than fit, or storage failed.
     pub(crate) fn costs(&self, parts: &[Placed<'_>]) -> Result<(Vec<Cost>, QueryCost), QueryError> {
         let mut costs = vec![Cost::default(); parts.len()];
         let mut waiting: Vec<Vec<Guess>> = Vec::new();
@@ -153,6 +154,7 @@ impl Estimator<'_> {
                     let steps = &placed.steps;
                     let look = LookTimes::new(steps, range.when().at_ms, range.when().offset_ms);
                     let grid = range.grid(&look, step_ms.unwrap_or(self.settings.subquery_step_ms));
+                    check_grid(&grid, self.limits)?;
                     let mut inner = inside.into_iter().next().unwrap_or_default();
                     inner.cost.samples = inner.cost.series.saturating_mul(grid.count as u64);
                     Ok(Guess { united: United::default(), ..inner })
@@ -169,13 +171,14 @@ impl Estimator<'_> {
             let look = LookTimes::new(steps, selector.when.at_ms, selector.when.offset_ms);
             let reach_ms = range_ms.max(self.settings.lookback_ms);
             let after_ms = look.first().saturating_sub(reach_ms);
-            let bound = self.source.series_bound(&selector.matchers, after_ms).min(self.series_max) as u64;
+            let bound = self.source.series_bound(&selector.matchers, after_ms).min(self.limits.series_max) as u64;
             return Ok(Guess { cost: Cost { series: bound, ..Cost::default() }, ..Guess::default() });
         }
         let look = LookTimes::new(steps, selector.when.at_ms, selector.when.offset_ms);
         let reach_ms = if range_ms == 0 { self.settings.lookback_ms } else { range_ms };
         let (after_ms, until_ms) = (look.first().saturating_sub(reach_ms), look.last());
-        let request = SelectRequest { matchers: &selector.matchers, after_ms, until_ms, series_max: self.series_max };
+        let series_max = self.limits.series_max;
+        let request = SelectRequest { matchers: &selector.matchers, after_ms, until_ms, series_max };
         let buckets = Wanted::whatever_is_aligned(&look, range_ms, &self.settings);
         let set: Rc<dyn SeriesSet> = Rc::from(self.source.select_with_buckets(&request, &buckets)?);
         let series = set.len() as u64;

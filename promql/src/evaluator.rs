@@ -4,6 +4,7 @@
 //! handle one kind of node each and recurse through [`Evaluator::evaluate`]; the depth is that of the query's brackets,
 //! which the parser bounds.
 
+use crate::budget::BudgetLimits;
 use crate::eval::binary::{join, set, with_scalar};
 use crate::eval::buckets::Wanted;
 use crate::eval::exec::{Counting, Exec};
@@ -315,14 +316,7 @@ impl<'q> Evaluator<'_, 'q> {
             unreachable!("called for subqueries alone");
         };
         let steps = range.grid(look, step_ms.unwrap_or(self.exec.settings.subquery_step_ms));
-        // A row over the grid has to fit, present or not.
-        let limits = self.exec.budget.limits();
-        if steps.count > limits.samples_max.max(SUBQUERY_STEPS_MIN) {
-            return Err(QueryError::TooManySamples);
-        }
-        if steps.count.saturating_mul(size_of::<f64>()) > limits.bytes_max {
-            return Err(QueryError::TooManyBytes { bytes_max: limits.bytes_max });
-        }
+        check_grid(&steps, self.exec.budget.limits())?;
         let vector: Vector<'q> =
             if steps.count == 0 { Arc::new(Nothing) } else { self.vector(inner, Scope { steps, counting })? };
         Ok(RangeInput::Subquery { vector, steps })
@@ -331,6 +325,20 @@ impl<'q> Evaluator<'_, 'q> {
 
 /// A subquery may always have this many steps, however small the sample budget is.
 const SUBQUERY_STEPS_MIN: usize = 100_000;
+
+/// Whether a row over the grid of a subquery fits; it has to, present or not.
+///
+/// # Errors
+/// More than the query may hold.
+pub(crate) fn check_grid(grid: &Steps, limits: BudgetLimits) -> Result<()> {
+    if grid.count > limits.samples_max.max(SUBQUERY_STEPS_MIN) {
+        return Err(QueryError::TooManySamples);
+    }
+    if grid.count.saturating_mul(size_of::<f64>()) > limits.bytes_max {
+        return Err(QueryError::TooManyBytes { bytes_max: limits.bytes_max });
+    }
+    Ok(())
+}
 
 /// When a selector looks at each step.
 fn look(when: When, steps: &Steps) -> LookTimes {

@@ -128,6 +128,28 @@ fn without_evaluation_there_are_only_estimates() {
     assert!(explanation.parts.iter().all(|part| part.actual.is_none()));
 }
 
+/// The steps of a subquery are bounded whatever is inside it; those of one that is never evaluated are none.
+#[test]
+fn an_estimate_refuses_subqueries_that_evaluating_refuses() {
+    let (source, limits) = (source(), BudgetLimits { bytes_max: 1 << 40, ..BudgetLimits::default() });
+    let ask = |query: &str| {
+        let budget = Budget::new(limits);
+        let (engine, context) = (Engine::default(), QueryContext::new(&source, &budget));
+        let expr = parse(query, &ParseOptions::all()).unwrap();
+        let foreseen = engine.explain(&expr, (END_MS, END_MS, 0), &context).map(|_| ());
+        (foreseen, engine.instant(&expr, END_MS, &context).map(|_| ()))
+    };
+    for query in ["sum_over_time(vector(1)[10y:1ms])", "sum(max_over_time(up[10y:1ms]))", "vector(1)[10y:1ms]"] {
+        let refused = Err(QueryError::TooManySamples);
+        assert_eq!(ask(query), (refused.clone(), refused), "{query}");
+    }
+    for query in
+        ["sum_over_time(vector(1)[1d:10s])", "sum_over_time(sum_over_time(vector(1)[10y:1ms])[1ms:1h] offset 1ms)"]
+    {
+        assert_eq!(ask(query), (Ok(()), Ok(())), "{query}");
+    }
+}
+
 #[test]
 fn a_long_chain_of_operators_is_explained_without_a_deep_stack() {
     let query = vec!["up"; 900].join(" or ");

@@ -84,11 +84,12 @@ impl<'p> Part<'p> {
 }
 
 impl RangeNode {
-    /// The times at which a subquery is evaluated: multiples of its step.
+    /// The times at which a subquery is evaluated: multiples of its step; none where nobody looks at it.
     pub(crate) fn grid(&self, look: &LookTimes, step_ms: i64) -> Steps {
         let step_ms = step_ms.max(1);
         let start_ms = look.first().saturating_sub(self.range_ms);
         let first_ms = start_ms.div_euclid(step_ms).saturating_add(1).saturating_mul(step_ms);
-        Steps::range(first_ms, look.last(), step_ms)
+        let grid = Steps::range(first_ms, look.last(), step_ms);
+        if look.count() == 0 { Steps { count: 0, ..grid } } else { grid }
     }
 }
