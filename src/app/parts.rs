@@ -5,7 +5,7 @@ use super::reload::{Reloader, Rules};
 use super::retention;
 use super::rule_groups::RuleGroups;
 use crate::cluster::ring::{NodeId, Ring};
-use crate::config::{Config, RuleConfigApi, ServeFlags};
+use crate::config::{Config, PromDuration, RuleConfigApi, ServeFlags};
 use crate::http::cors::AllowedOrigins;
 use crate::http::readiness::{Phase, Readiness};
 use crate::http::remote_write::{self, RemoteWriteState};
@@ -58,6 +58,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 #[cfg(feature = "sql")]
 use storage::engine::Engine;
+use storage::error::Error;
 use storage::lifecycle::retention::Retention;
 use storage::record_log::RecordLogOptions;
 use storage::store::Store;
@@ -163,7 +164,9 @@ impl Parts {
         ingest.bound_by(memory.clone());
 
         let directory = flags.storage_path.join("alerts");
-        let history = open_history(flags);
+        let (bytes_max, keep) = (flags.alert_history_bytes, flags.alert_history_time);
+        let history =
+            open_history("alerts", bytes_max, keep, |log| AlertHistory::open(&directory.join("history"), log));
         let told = history.clone();
         let opened = tokio::task::spawn_blocking(move || AlertStore::open(&directory, told)).await;
         let alerts = opened.map_err(|panic| panic.to_string())?;
@@ -176,7 +179,9 @@ impl Parts {
         }
         let rules = RuleManager::new(rule_queries, ingest.clone(), desk);
         let config = Arc::new(ArcSwap::from_pointee(plan.config.clone()));
-        let histories = Histories { alerts: history, rules: open_rule_history(flags) };
+        let (bytes_max, keep) = (flags.rule_history_bytes, flags.rule_history_time);
+        let of_rules = |log| RuleHistory::open(&flags.storage_path.join("rules"), log);
+        let histories = Histories { alerts: history, rules: open_history("rules", bytes_max, keep, of_rules) };
         registry.register_collector(Box::new(HistoryCollector::new(histories.clone())));
         rules.keep_histories(histories.clone());
         let groups = Arc::new(RuleGroups::new(rules.clone()));
@@ -334,33 +339,20 @@ async fn watch_memory(memory: Memory, queries: QueryExecutor, store: Store, stop
     }
 }
 
-/// The history of alerts, unless that is off or its directory cannot be used, which keeps no alert from being sent.
-fn open_history(flags: &ServeFlags) -> Option<AlertHistory> {
-    if flags.alert_history_bytes == 0 {
+/// A history of `what`, unless it is off (of no bytes) or cannot be opened, which keeps nothing from running.
+fn open_history<T>(
+    what: &str,
+    bytes_max: u64,
+    keep: PromDuration,
+    open: impl FnOnce(RecordLogOptions) -> Result<T, Error>,
+) -> Option<T> {
+    if bytes_max == 0 {
         return None;
     }
-    let options =
-        RecordLogOptions { bytes_max: flags.alert_history_bytes, keep_ms: flags.alert_history_time.as_millis() };
-    match AlertHistory::open(&flags.storage_path.join("alerts").join("history"), options) {
+    match open(RecordLogOptions { bytes_max, keep_ms: keep.as_millis() }) {
         Ok(history) => Some(history),
         Err(error) => {
-            tracing::warn!(error = error.to_line(), "no history of alerts is kept");
-            None
-        }
-    }
-}
-
-/// The history of rules, as [`open_history`].
-fn open_rule_history(flags: &ServeFlags) -> Option<RuleHistory> {
-    if flags.rule_history_bytes == 0 {
-        return None;
-    }
-    let options =
-        RecordLogOptions { bytes_max: flags.rule_history_bytes, keep_ms: flags.rule_history_time.as_millis() };
-    match RuleHistory::open(&flags.storage_path.join("rules"), options) {
-        Ok(history) => Some(history),
-        Err(error) => {
-            tracing::warn!(error = error.to_line(), "no history of rules is kept");
+            tracing::warn!(error = error.to_line(), "no history of {what} is kept");
             None
         }
     }
