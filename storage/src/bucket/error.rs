@@ -195,8 +195,8 @@ fn class_of(error: &object_store::Error) -> Class {
     }
 }
 
-/// Whether the cause may be gone in a moment: an [`HttpError`] (answers of overloaded servers were turned into one by
-/// our connector, but so were denials), or an error of the system that says so.
+/// What can be done about a failure that `object_store` says nothing about but its cause. An [`HttpError`] may be gone in a moment,
+/// unless our connector made it of a denial; so may an error of the system that says so.
 fn class_of_cause(error: &(dyn std::error::Error + 'static)) -> Class {
     let mut cause = Some(error);
     let mut class = Class::Refused;

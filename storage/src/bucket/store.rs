@@ -55,10 +55,11 @@ pub fn install_tls_provider() {
     });
 }
 
-/// Makes HTTP clients that report answers of overloaded servers as failures of the transport.
+/// Makes HTTP clients that report as failures of the transport what servers answer that are overloaded or let nobody in.
 ///
-/// The status of a failed request does not come through `object_store`'s errors; a transport error does. So that the two can
-/// be told apart later, answers worth repeating become one here.
+/// `object_store` tells the status of a failed request only where it has an error for it: nothing is there, or a request for a single
+/// object is denied. The cause of a transport error it always tells. So answers worth repeating become one here, and so do all other
+/// denials.
 #[derive(Debug)]
 pub(super) struct Connector;
 
