@@ -2,14 +2,13 @@
 //! lists in small pages, and fails when told to. <https://learn.microsoft.com/en-us/rest/api/storageservices/blob-service-rest-api>
 
 use super::cloud::Cloud;
-use super::gcs_server::elements;
-use super::http::{self, Answer, Call, Protocol, bytes, set, text};
-use ::bytes::{Bytes, BytesMut};
+use super::http::{self, Answer, Call, Protocol, elements, set, text};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use bytes::{Bytes, BytesMut};
 use hyper::header::{HeaderMap, HeaderName};
 use object_store::path::Path;
-use object_store::{Error, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
+use object_store::{Error, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 use percent_encoding::percent_decode_str;
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -60,19 +59,7 @@ impl AzureServer {
     }
 
     async fn read(&self, call: &Call, path: &Path) -> Result<Answer, Error> {
-        let meta = self.cloud.memory.head(path).await?;
-        let mut answer = if call.method == "HEAD" {
-            let mut answer = text(200, "");
-            set(&mut answer, "content-length", &meta.size.to_string());
-            answer
-        } else {
-            let Some(range) = call.range(meta.size) else { return Ok(failure(416, "InvalidRange")) };
-            let wanted = (!range.is_empty()).then(|| GetRange::Bounded(range.clone()));
-            let found = self.cloud.memory.get_opts(path, GetOptions { range: wanted, ..GetOptions::default() }).await?;
-            bytes(call, &found.bytes().await?, range, meta.size, self.cloud.is_cut())
-        };
-        set(&mut answer, "etag", &format!("\"{}\"", meta.e_tag.unwrap_or_default()));
-        set(&mut answer, "last-modified", &meta.last_modified.format("%a, %d %b %Y %H:%M:%S GMT").to_string());
+        let Some(mut answer) = self.cloud.read(call, path).await? else { return Ok(failure(416, "InvalidRange")) };
         set(&mut answer, "x-ms-blob-type", "BlockBlob");
         Ok(answer)
     }
@@ -153,12 +140,11 @@ impl AzureServer {
         }
         let name = percent_decode_str(&call.path).decode_utf8().unwrap().into_owned();
         let path = Path::parse(name.strip_prefix(&format!("/{ACCOUNT}/{CONTAINER}/")).unwrap())?;
-        match self.cloud.memory.head(&path).await {
-            Ok(_) => self.cloud.memory.delete(&path).await?,
-            Err(Error::NotFound { .. }) => return Ok((404, "The specified blob does not exist.")),
-            Err(error) => return Err(error),
+        match self.cloud.remove(&path).await {
+            Ok(()) => Ok((202, "Accepted")),
+            Err(Error::NotFound { .. }) => Ok((404, "The specified blob does not exist.")),
+            Err(error) => Err(error),
         }
-        Ok((202, "Accepted"))
     }
 
     /// The answer to a write that happened.
@@ -220,15 +206,11 @@ fn blob(object: &ObjectMeta) -> String {
 fn deletion(request: &str) -> Call {
     let mut lines = request.lines();
     let target = lines.next().unwrap().strip_prefix("DELETE ").unwrap().strip_suffix(" HTTP/1.1").unwrap();
-    let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let mut headers = HeaderMap::new();
     for (name, value) in lines.filter_map(|line| line.split_once(": ")) {
         headers.insert(HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
     }
-    let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
-    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-    let query = pairs.map(|(name, value)| (decoded(name), decoded(value))).collect();
-    Call { method: hyper::Method::DELETE, path: path.to_owned(), query, headers, body: Bytes::new() }
+    Call::new(hyper::Method::DELETE, target, headers, Bytes::new())
 }
 
 /// Whether the request bears the shared access signature, or is signed with the account's key.

@@ -1,8 +1,10 @@
 //! What the servers of the tests have in common: objects in memory, and what goes wrong with requests for them.
 
+use super::http::{Answer, Call, bytes, set, text};
 use futures::StreamExt;
 use object_store::memory::InMemory;
-use object_store::{Error, ObjectMeta, ObjectStore};
+use object_store::path::Path;
+use object_store::{Error, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use std::sync::{Arc, Mutex};
@@ -55,6 +57,31 @@ impl Cloud {
         let mut state = self.state.lock().unwrap();
         let share = share(&state.1);
         state.0.random::<f64>() < share
+    }
+
+    /// The answer to a request for an object or for what is known of it, with the headers that all protocols of HTTP have; `None` when
+    /// the bytes asked for begin behind its end.
+    pub(crate) async fn read(&self, call: &Call, path: &Path) -> Result<Option<Answer>, Error> {
+        let meta = self.memory.head(path).await?;
+        let mut answer = if call.method == "HEAD" {
+            let mut answer = text(200, "");
+            set(&mut answer, "content-length", &meta.size.to_string());
+            answer
+        } else {
+            let Some(range) = call.range(meta.size) else { return Ok(None) };
+            let wanted = (!range.is_empty()).then(|| GetRange::Bounded(range.clone()));
+            let found = self.memory.get_opts(path, GetOptions { range: wanted, ..GetOptions::default() }).await?;
+            bytes(call, &found.bytes().await?, range, meta.size, self.is_cut())
+        };
+        set(&mut answer, "etag", &format!("\"{}\"", meta.e_tag.unwrap_or_default()));
+        set(&mut answer, "last-modified", &meta.last_modified.format("%a, %d %b %Y %H:%M:%S GMT").to_string());
+        Ok(Some(answer))
+    }
+
+    /// Removes an object, which has to be there.
+    pub(crate) async fn remove(&self, path: &Path) -> Result<(), Error> {
+        self.memory.head(path).await?;
+        self.memory.delete(path).await
     }
 
     /// A page of the objects whose names begin with `prefix` and of which `is_wanted` holds, by name; and whether more follow.

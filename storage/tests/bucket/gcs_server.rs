@@ -2,12 +2,12 @@
 //! lists in small pages, and fails when told to. <https://cloud.google.com/storage/docs/xml-api/reference-methods>
 
 use super::cloud::Cloud;
-use super::http::{self, Answer, Call, Protocol, bytes, set, text};
+use super::http::{self, Answer, Call, Protocol, elements, set, text};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
-use object_store::{Error, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
+use object_store::{Error, ObjectMeta, ObjectStore, PutMode, PutOptions};
 use percent_encoding::percent_decode_str;
 use std::net::SocketAddr;
 
@@ -51,8 +51,7 @@ impl GcsServer {
             ("GET" | "HEAD", None) => self.read(&call, path).await,
             ("PUT", None) => self.put(call, path).await,
             ("DELETE", None) => {
-                self.cloud.memory.head(path).await?;
-                self.cloud.memory.delete(path).await?;
+                self.cloud.remove(path).await?;
                 Ok(self.done(text(204, "")))
             }
             ("POST", None) if call.parameter("uploads").is_some() => {
@@ -92,19 +91,7 @@ impl GcsServer {
     }
 
     async fn read(&self, call: &Call, path: &Path) -> Result<Answer, Error> {
-        let meta = self.cloud.memory.head(path).await?;
-        let mut answer = if call.method == "HEAD" {
-            let mut answer = text(200, "");
-            set(&mut answer, "content-length", &meta.size.to_string());
-            answer
-        } else {
-            let Some(range) = call.range(meta.size) else { return Ok(failure(416, "InvalidRange")) };
-            let wanted = (!range.is_empty()).then(|| GetRange::Bounded(range.clone()));
-            let found = self.cloud.memory.get_opts(path, GetOptions { range: wanted, ..GetOptions::default() }).await?;
-            bytes(call, &found.bytes().await?, range, meta.size, self.cloud.is_cut())
-        };
-        set(&mut answer, "etag", &format!("\"{}\"", meta.e_tag.unwrap_or_default()));
-        set(&mut answer, "last-modified", &meta.last_modified.format("%a, %d %b %Y %H:%M:%S GMT").to_string());
+        let Some(mut answer) = self.cloud.read(call, path).await? else { return Ok(failure(416, "InvalidRange")) };
         set(&mut answer, "x-goog-generation", "1");
         Ok(answer)
     }
@@ -186,14 +173,6 @@ fn content(object: &ObjectMeta) -> String {
         object.e_tag.as_deref().unwrap_or_default(),
         object.size,
     )
-}
-
-/// The texts of all elements of a name.
-pub(crate) fn elements<'a>(xml: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
-    let (begin, end) = (format!("<{name}>"), format!("</{name}>"));
-    let texts: Vec<_> =
-        xml.split(begin.as_str()).skip(1).filter_map(|rest| Some(rest.split_once(end.as_str())?.0)).collect();
-    texts.into_iter()
 }
 
 /// Whether the account signed the token, for itself and not for ever. <https://google.aip.dev/auth/4111>

@@ -59,19 +59,20 @@ impl Call {
     async fn receive(request: Request<Incoming>) -> Result<Self, hyper::Error> {
         let (parts, body) = request.into_parts();
         let body = body.collect().await?.to_bytes();
+        let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
+        Ok(Self::new(parts.method, target, parts.headers, body))
+    }
+
+    /// A request for a path, perhaps with a query.
+    pub(crate) fn new(method: Method, target: &str, headers: HeaderMap, body: Bytes) -> Self {
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let decoded = |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
         let pair = |pair: &str| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             (decoded(name), decoded(value))
         };
-        let query = parts.uri.query().unwrap_or_default();
-        Ok(Self {
-            method: parts.method,
-            path: parts.uri.path().to_owned(),
-            query: query.split('&').filter(|pair| !pair.is_empty()).map(pair).collect(),
-            headers: parts.headers,
-            body,
-        })
+        let query = query.split('&').filter(|pair| !pair.is_empty()).map(pair).collect();
+        Self { method, path: path.to_owned(), query, headers, body }
     }
 
     pub(crate) fn parameter(&self, name: &str) -> Option<&str> {
@@ -112,6 +113,14 @@ pub(crate) fn bytes(call: &Call, bytes: &Bytes, range: Range<u64>, size: u64, is
         set(&mut answer, "content-range", &format!("bytes {}-{}/{size}", range.start, range.end - 1));
     }
     answer
+}
+
+/// The texts of all elements of a name in a document of XML.
+pub(crate) fn elements<'a>(xml: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
+    let (begin, end) = (format!("<{name}>"), format!("</{name}>"));
+    let texts: Vec<_> =
+        xml.split(begin.as_str()).skip(1).filter_map(|rest| Some(rest.split_once(end.as_str())?.0)).collect();
+    texts.into_iter()
 }
 
 pub(crate) fn set(answer: &mut Answer, name: &'static str, value: &str) {

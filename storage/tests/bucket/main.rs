@@ -42,6 +42,11 @@ fn open(options: &BucketOptions) -> Bucket {
     Bucket::open(options, Path::new("/nonexistent")).unwrap()
 }
 
+/// How many requests failed so far, and were perhaps repeated.
+fn request_failures(bucket: &Bucket) -> u64 {
+    bucket.metrics().operations.iter().map(|operation| operation.request_failures).sum()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn memory() {
     suite::run(&open(&options(BucketKind::Memory))).await;
@@ -67,8 +72,7 @@ async fn s3_on_a_bad_day() {
     server.cloud.set_faults(cloud::bad_day());
     let bucket = open(&s3_options(&server.endpoint()));
     suite::run(&bucket).await;
-    let repeated: u64 = bucket.metrics().operations.iter().map(|operation| operation.request_failures).sum();
-    assert!(repeated > 10, "nothing failed");
+    assert!(request_failures(&bucket) > 10, "nothing failed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
