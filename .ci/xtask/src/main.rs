@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use step::{Step, cargo, run};
 use tally::Tally;
 
-/// Debian's packages of the programs that `compat-tests` talks to or installs others with.
+/// Debian's packages of the programs that tests talk to, make keys with or install others with.
 const PEERS: [(&str, &str); 6] = [
     ("prometheus", "/usr/bin/prometheus"),
     ("prometheus-alertmanager", "/usr/bin/amtool"),

@@ -3,6 +3,7 @@
 
 use super::cloud::Cloud;
 use super::http::{self, Answer, Call, Protocol, elements, set, text};
+use super::service_account::{EMAIL, has_signed};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use object_store::multipart::{MultipartStore, PartId};
@@ -12,10 +13,6 @@ use percent_encoding::percent_decode_str;
 use std::net::SocketAddr;
 
 pub(crate) const BUCKET: &str = "metrics";
-/// As the console writes it for an account; the key was made for these tests and opens nothing.
-pub(crate) const SERVICE_ACCOUNT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/bucket/service_account.json");
-const PUBLIC_KEY: &[u8] = include_bytes!("service_account_public.der");
-const EMAIL: &str = "hearth@tests.iam.gserviceaccount.com";
 
 #[derive(Clone)]
 pub(crate) struct GcsServer {
@@ -182,6 +179,5 @@ fn is_signed(token: &str) -> Option<bool> {
     let claims: serde_json::Value = serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(claims).ok()?).ok()?;
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).ok()?.as_secs();
     let is_meant = claims["iss"] == EMAIL && claims["exp"].as_u64()? > now && claims["scope"].is_string();
-    let key = ring::signature::UnparsedPublicKey::new(&ring::signature::RSA_PKCS1_2048_8192_SHA256, PUBLIC_KEY);
-    Some(is_meant && key.verify(message.as_bytes(), &BASE64_URL_SAFE_NO_PAD.decode(signature).ok()?).is_ok())
+    Some(is_meant && has_signed(message.as_bytes(), &BASE64_URL_SAFE_NO_PAD.decode(signature).ok()?))
 }

@@ -13,6 +13,7 @@ mod golden;
 mod http;
 mod moto;
 mod s3_server;
+mod service_account;
 mod suite;
 
 use s3_server::{ACCESS_KEY, BUCKET, S3Server, SECRET_KEY};
