@@ -12,6 +12,9 @@ use std::cell::Cell;
 /// Listings of more names or values take longer than a glance.
 const GLANCE_ITEMS_MAX: usize = 1024;
 
+/// So do those of what more series have, if not of all.
+const GLANCE_SERIES_MAX: usize = 1024;
+
 /// So do those for which more series are looked at.
 const GLANCE_LOOKS_MAX: usize = 4096;
 
@@ -69,17 +72,27 @@ impl Head {
         }))
     }
 
-    /// The label names of all series that may have samples in the range, or the values of one label, if listing them takes well
-    /// below a tenth of a millisecond.
+    /// The label names of the series that satisfy all `matchers` and may have samples in the range, or their values of one label,
+    /// if listing them takes well below a tenth of a millisecond. That regular expressions may take longer is not looked at.
     #[must_use]
-    pub fn list_at_a_glance(&self, label: Option<&str>, range: TimeRange, limit: usize) -> Option<Listing> {
-        let bound: usize = self.inner.shards.iter().map(|shard| shard.read().labels.listing_bound(label)).sum();
-        if bound > GLANCE_ITEMS_MAX {
+    pub fn list_at_a_glance(
+        &self,
+        label: Option<&str>,
+        matchers: &[Matcher],
+        range: TimeRange,
+        limit: usize,
+    ) -> Option<Listing> {
+        let listed = || self.inner.shards.iter().map(|shard| shard.read().labels.listing_bound(label)).sum::<usize>();
+        let is_small = match matchers {
+            [] => listed() <= GLANCE_ITEMS_MAX,
+            _ => self.series_bound(matchers) <= GLANCE_SERIES_MAX,
+        };
+        if !is_small {
             return None;
         }
         let visible = self.inner.eras.visible();
         let looks = Cell::new(0);
-        let listing = self.list(&[], range, visible, limit, |shard, series, whole| {
+        let listing = self.list(matchers, range, visible, limit, |shard, series, whole| {
             // Beyond the bound every series is taken for one in range, which ends the search.
             let in_range =
                 |slot| looks.replace(looks.get() + 1) >= GLANCE_LOOKS_MAX || shard.in_range(slot, range, visible);

@@ -11,9 +11,6 @@ const BLOCKS_MAX: usize = 4;
 /// So does looking at more rows, one for each series of a block that may be meant.
 const ROWS_MAX: usize = 65_536;
 
-/// So does listing what more series of the head have.
-const HEAD_SERIES_MAX: usize = 1024;
-
 impl Store {
     /// The label names of the series that satisfy all `matchers` and may have samples in the range, or their values of one label,
     /// if listing them takes about a tenth of a millisecond.
@@ -29,7 +26,7 @@ impl Store {
             return None;
         }
         // The head first, as always.
-        let head = self.head_at_a_glance(label, matchers, range, limit)?;
+        let head = self.engine().head().list_at_a_glance(label, matchers, range, limit)?;
         let blocks = self.blocks_at_hand(matchers, range)?;
         if !label.is_none_or(|name| blocks.iter().all(|block| block.has_few_values(name))) {
             return None;
@@ -44,27 +41,6 @@ impl Store {
         };
         let of_blocks: Option<Vec<_>> = blocks.iter().map(list).collect();
         of_blocks.map(|of_blocks| head.join(of_blocks, limit))
-    }
-
-    fn head_at_a_glance(
-        &self,
-        label: Option<&str>,
-        matchers: &[Matcher],
-        range: TimeRange,
-        limit: usize,
-    ) -> Option<Listing> {
-        let head = self.engine().head();
-        if matchers.is_empty() {
-            return head.list_at_a_glance(label, range, limit);
-        }
-        if head.series_bound(matchers) > HEAD_SERIES_MAX {
-            return None;
-        }
-        let listing = match label {
-            None => head.label_names(matchers, range, limit),
-            Some(name) => head.label_values(name, matchers, range, limit),
-        };
-        listing.ok()
     }
 
     /// How many series of blocks satisfy all `matchers` and may have samples after `after_ms`, if finding that out takes no longer.

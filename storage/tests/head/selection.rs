@@ -145,6 +145,8 @@ proptest! {
             let mut values = twin.values(NAMES[*name], matchers);
             let listed = head.label_values(NAMES[*name], matchers, TimeRange::ALL, *limit).unwrap();
             prop_assert_eq!(listed.truncated, values.len() > *limit);
+            let at_a_glance = head.list_at_a_glance(Some(NAMES[*name]), matchers, TimeRange::ALL, *limit);
+            prop_assert_eq!(at_a_glance.as_ref(), Some(&listed), "few series");
             values.truncate(*limit);
             prop_assert_eq!(listed.items, values, "{} of {:?}", NAMES[*name], matchers);
         }
@@ -169,7 +171,7 @@ proptest! {
         let values = head.label_values(NAMES[name], &[], range, usize::MAX).unwrap().items;
         prop_assert!(certain.values().filter_map(|s| s.labels.get(NAMES[name])).all(|value| values.iter().any(|v| v == value)));
         let names = head.label_names(&[], range, usize::MAX).unwrap().items;
-        let at_a_glance = |label| head.list_at_a_glance(label, range, usize::MAX).expect("few series").items;
+        let at_a_glance = |label| head.list_at_a_glance(label, &[], range, usize::MAX).expect("few series").items;
         prop_assert_eq!((&at_a_glance(None), &at_a_glance(Some(NAMES[name]))), (&names, &values));
         prop_assert!(certain.values().flat_map(|s| s.labels.iter()).all(|(name, _)| names.iter().any(|n| n == name)));
     }
