@@ -189,7 +189,7 @@ fn distinct(samples: &[Sample], per_shard: &[u64]) -> Values {
 }
 
 /// The `top` largest in descending order, ties in ascending order of what is counted.
-fn sort_and_cut<T: Ord>(lines: &mut Vec<(T, u64)>, top: usize) {
+pub(crate) fn sort_and_cut<T: Ord>(lines: &mut Vec<(T, u64)>, top: usize) {
     lines.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
     lines.truncate(top);
 }

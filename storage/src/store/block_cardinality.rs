@@ -3,6 +3,7 @@
 use super::Store;
 use crate::account::Account;
 use crate::block::read::{Block, ReadError};
+use crate::cardinality::sort_and_cut;
 use crate::select::{Cardinality, Count, SelectError, TimeRange};
 use model::labels::METRIC_NAME;
 
@@ -36,23 +37,18 @@ async fn tables(block: &Block, top: usize) -> Result<Cardinality, ReadError> {
         let mut found = block.series_by_value(name).await?;
         values.push((name.to_owned(), found.len() as u64));
         bytes.push((name.to_owned(), found.iter().map(|(value, _)| value.len() as u64).sum()));
-        cut(&mut found, top);
+        sort_and_cut(&mut found, top);
         by_pair.extend(found.iter().map(|(value, series)| (format!("{name}={value}"), *series)));
-        cut(&mut by_pair, top);
+        sort_and_cut(&mut by_pair, top);
         if name == METRIC_NAME {
             by_metric = found;
         }
     }
-    cut(&mut values, top);
-    cut(&mut bytes, top);
+    sort_and_cut(&mut values, top);
+    sort_and_cut(&mut bytes, top);
     let [series_by_metric_name, values_by_label_name, bytes_by_label_name, series_by_label_pair] =
         [by_metric, values, bytes, by_pair].map(counts);
     Ok(Cardinality { series_by_metric_name, values_by_label_name, bytes_by_label_name, series_by_label_pair })
-}
-
-fn cut(lines: &mut Vec<(String, u64)>, top: usize) {
-    lines.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-    lines.truncate(top);
 }
 
 fn counts(lines: Vec<(String, u64)>) -> Vec<Count> {
