@@ -6,6 +6,7 @@ use super::error::{PageError, ReadError};
 use super::fetch::{Fetched, Object};
 use super::layout::{ColumnLayout, GroupPlace, PagePlace};
 use super::page::{read_data_page, read_dictionary_page};
+use super::rows::RowRanges;
 use super::text::Dictionary;
 use bytes::Bytes;
 use std::ops::Range;
@@ -60,13 +61,42 @@ impl<P: Decode> Column<P> {
 
     /// A page by its number, and its first row.
     pub(crate) fn page(&self, number: usize) -> Result<(&Arc<P>, u32), ReadError> {
-        let missing = || PageError("the page index leaves out rows").at(&self.bytes.object.key, 0);
-        let (slot, place) = self.pages.get(number).zip(self.layout.pages.get(number)).ok_or_else(missing)?;
+        let found = self.pages.get(number).zip(self.layout.pages.get(number));
+        let (slot, place) = found.ok_or_else(|| self.leaves_out_rows())?;
         if let Some(page) = slot.get() {
             return Ok((page, place.row as u32));
         }
         let page = cached(&self.bytes, place.offset, P::memory, || P::decode(&self.bytes, &self.layout, place))?;
         Ok((slot.get_or_init(|| page), place.row as u32))
+    }
+
+    /// Calls `visit` with each page that has some of the rows, its first row, and the rows: all of them, in ascending order.
+    pub(crate) fn for_each_part(
+        &self,
+        rows: &RowRanges,
+        mut visit: impl FnMut(&P, u32, Range<u32>) -> Result<(), ReadError>,
+    ) -> Result<(), ReadError> {
+        let (pages, mut number) = (&self.layout.pages, 0);
+        for range in rows.ranges() {
+            let mut row = range.start;
+            while row < range.end {
+                while pages.get(number + 1).is_some_and(|next| next.row <= u64::from(row)) {
+                    number += 1;
+                }
+                let end = pages.get(number + 1).map_or(range.end, |next| range.end.min(next.row as u32));
+                let (page, first) = self.page(number)?;
+                if first > row {
+                    return Err(self.leaves_out_rows());
+                }
+                visit(page, first, row..end)?;
+                row = end;
+            }
+        }
+        Ok(())
+    }
+
+    fn leaves_out_rows(&self) -> ReadError {
+        PageError("the page index leaves out rows").at(&self.bytes.object.key, 0)
     }
 
     /// The page with a row, and the row's place in it.

@@ -15,7 +15,7 @@ pub(crate) fn filter(column: &Column<TextPage>, matcher: &Matcher, rows: &RowRan
     let mut verdicts =
         Verdicts { matcher, absent: matcher.matches(""), of: Vec::new(), all_known: false, dictionary: None };
     let mut kept = RowRanges::default();
-    for_each_part(column, rows, |page, first, part| {
+    column.for_each_part(rows, |page, first, part| {
         verdicts.turn_to(&page.dictionary);
         let within = (part.start - first) as usize..(part.end - first) as usize;
         let take = |range: Range<usize>| kept.push(first + range.start as u32..first + range.end as u32);
@@ -28,22 +28,6 @@ pub(crate) fn filter(column: &Column<TextPage>, matcher: &Matcher, rows: &RowRan
         Ok(())
     })?;
     Ok(kept)
-}
-
-/// Calls `visit` with each page that has some of the rows, its first row, and the rows.
-pub(crate) fn for_each_part(
-    column: &Column<TextPage>,
-    rows: &RowRanges,
-    mut visit: impl FnMut(&TextPage, u32, Range<u32>) -> Result<(), ReadError>,
-) -> Result<(), ReadError> {
-    for range in rows.ranges() {
-        for number in column.layout.pages_of(&(u64::from(range.start)..u64::from(range.end))) {
-            let (page, first) = column.page(number)?;
-            let next = column.layout.pages.get(number + 1).map_or(u32::MAX, |page| page.row as u32);
-            visit(page, first, range.start.max(first)..range.end.min(next))?;
-        }
-    }
-    Ok(())
 }
 
 /// Verdicts: not asked yet, and the two answers.

@@ -5,7 +5,7 @@ use super::column::{ABSENT, Ids};
 use super::columns::{Column, TextPage, shared_dictionary};
 use super::error::ReadError;
 use super::layout::{ColumnLayout, Layout};
-use super::matching::{filter, for_each_part, in_range};
+use super::matching::{filter, in_range};
 use super::rows::RowRanges;
 use super::selection::BlockSeries;
 use super::series_file::SeriesFile;
@@ -292,7 +292,8 @@ impl Block {
                 take(value, count);
             }
         };
-        for_each_part(&resident.column(&label_path(name))?, rows, |page, first, part| {
+        let column: Column<TextPage> = resident.column(&label_path(name))?;
+        column.for_each_part(rows, |page, first, part| {
             if current.as_ref().is_none_or(|current| !Arc::ptr_eq(current, &page.dictionary)) {
                 hand_over(&current, &mut counts);
                 counts.resize(page.dictionary.len(), 0);

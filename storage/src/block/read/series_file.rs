@@ -227,26 +227,16 @@ pub(super) fn fill<T>(
     mut take: impl FnMut(&mut T, Option<u64>),
 ) -> Result<(), ReadError> {
     let mut into = into.iter_mut();
-    let (pages, mut number) = (&column.layout.pages, 0);
-    for range in rows.ranges() {
-        let mut row = range.start;
-        while row < range.end {
-            while pages.get(number + 1).is_some_and(|next| next.row <= u64::from(row)) {
-                number += 1;
+    column.for_each_part(rows, |page, first, part| {
+        let part = (part.start - first) as usize..(part.end - first) as usize;
+        // Exactly so many, even if the page has fewer.
+        let mut these = into.by_ref().take(part.len());
+        page.for_each(part, |value| {
+            if let Some(one) = these.next() {
+                take(one, value);
             }
-            let end = pages.get(number + 1).map_or(range.end, |next| range.end.min(next.row as u32));
-            let (page, first) = column.page(number)?;
-            let part = row.saturating_sub(first) as usize..end.saturating_sub(first) as usize;
-            // Exactly so many, even if the page has fewer.
-            let mut these = into.by_ref().take(part.len());
-            page.for_each(part, |value| {
-                if let Some(one) = these.next() {
-                    take(one, value);
-                }
-            });
-            these.for_each(|one| take(one, None));
-            row = end;
-        }
-    }
-    Ok(())
+        });
+        these.for_each(|one| take(one, None));
+        Ok(())
+    })
 }
