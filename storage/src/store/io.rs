@@ -6,7 +6,6 @@ use futures::future::BoxFuture;
 use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 use tokio::runtime::{Handle, Runtime, RuntimeFlavor};
 
 /// Threads that wait: requests of all queries and of the lifecycle share them.
@@ -44,15 +43,14 @@ impl Io {
 
     /// Does of `work` what takes no waiting, and returns what is left of it; `None` if it is done.
     pub(crate) fn begin(&self, mut work: BoxFuture<'static, ()>) -> Option<BoxFuture<'static, ()>> {
-        let _within = self.runtime().enter();
-        // Nobody is to be woken: whoever waits for the rest looks at once whether it can go on.
-        match work.poll_unpin(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(()) => None,
-            Poll::Pending => Some(work),
+        match self.at_once(&mut work) {
+            Some(()) => None,
+            None => Some(work),
         }
     }
 
-    /// The result of `work` if it takes no waiting; else it is given up.
+    /// The result of `work` if it takes no waiting. If it is only lent, it can be gone on with else. Nobody is woken: whoever waits for
+    /// the rest looks at once whether it can go on.
     pub(crate) fn at_once<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         let _within = self.runtime().enter();
         work.now_or_never()
@@ -63,12 +61,8 @@ impl Io {
     /// work for that time.
     pub(crate) fn wait<T>(&self, work: impl Future<Output = T>) -> T {
         let mut work = std::pin::pin!(work);
-        {
-            let _within = self.runtime().enter();
-            // Nobody is to be woken, as in `begin`.
-            if let Poll::Ready(done) = work.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-                return done;
-            }
+        if let Some(done) = self.at_once(work.as_mut()) {
+            return done;
         }
         let run = || {
             let _within = self.runtime().enter();
