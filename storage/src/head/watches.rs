@@ -1,8 +1,8 @@
-//! Who wants to know what arrives: the newest time among the samples of the series that satisfy some selectors, and whether all who
-//! send them have sent up to some time (`watches/arrivals.rs`).
+//! Watches: whoever has one is woken when samples of the series that satisfy some selectors arrive, and is told the newest time among
+//! them and whether all who send them have sent up to some time (`watches/arrivals.rs`).
 //!
-//! While nobody does, an append pays one relaxed load. Otherwise it looks each of its series up in a map of those that are
-//! watched: 10 ns a sample. Series that come into being are compared with the selectors once. A reference may get to another series;
+//! While nobody watches, an append pays one relaxed load. Otherwise it looks each of its series up in a map of those that are
+//! watched: 10 ns a sample. Series that come into being are compared with the selectors once. A reference may pass to another series;
 //! then a watch hears of samples that are not its own, until the map is made anew, which is harmless for all it is used for.
 
 mod arrivals; // by target
@@ -11,6 +11,7 @@ use super::Head;
 use crate::append::{Rows, SeriesRef};
 use crate::select::TimeRange;
 use crate::wal::histograms::SeriesHistogram;
+use crate::wal::pool::now_ms;
 use arrivals::Arrivals;
 use hashbrown::HashMap;
 use model::matcher::Matcher;
@@ -18,7 +19,6 @@ use parking_lot::{Mutex, RwLock};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Series that one watch takes in when it begins.
 const SERIES_MAX: usize = 5_000_000;
@@ -136,8 +136,7 @@ impl Watches {
     /// Notes all first, so that who is woken knows the newest.
     fn note_all(&self, samples: impl Iterator<Item = (SeriesRef, i64)>) {
         let number = self.appends.fetch_add(1, Ordering::Relaxed) + 1;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let append = Append { number, now_ms: i64::try_from(now.as_millis()).unwrap_or(i64::MAX) };
+        let append = Append { number, now_ms: now_ms() };
         let mut woken = Vec::new();
         let state = self.state.read();
         for (series, at_ms) in samples {

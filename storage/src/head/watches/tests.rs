@@ -46,7 +46,7 @@ fn samples_of_series_that_are_there_and_of_new_ones_are_heard_of() {
 #[test]
 fn one_target_that_has_not_sent_is_lacking_whatever_others_sent() {
     let (head, _dir) = head();
-    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64;
+    let now_ms = now_ms();
     let send = |name: &str, instance: &str, at_ms: i64| {
         append(&head, &[("__name__", name), ("instance", instance), ("job", "j")], at_ms);
     };
