@@ -10,10 +10,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub(crate) struct PageError(pub(crate) &'static str);
 
 impl PageError {
-    pub(crate) fn what(self) -> &'static str {
-        self.0
-    }
-
     pub(crate) fn at(self, key: &str, offset: u64) -> ReadError {
         ReadError::Damaged { key: key.into(), offset, what: self.0 }
     }

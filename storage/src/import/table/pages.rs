@@ -181,11 +181,7 @@ fn each_page(
                 Ok(header) => break header,
                 Err(_) if wanted < left && buffer.len() < HEADER_BYTES_MAX => buffer.resize(buffer.len() * 4, 0),
                 Err(error) => {
-                    return Err(ImportError::Damaged {
-                        path: path.to_owned(),
-                        offset: at,
-                        what: error.what().to_owned(),
-                    });
+                    return Err(ImportError::Damaged { path: path.to_owned(), offset: at, what: error.0.to_owned() });
                 }
             }
         };
