@@ -21,10 +21,7 @@ impl Bucket {
         options.check()?;
         let store = match options.kind {
             BucketKind::Memory => BucketStore::in_memory(),
-            BucketKind::Filesystem if options.filesystem.directory.is_empty() => {
-                BucketStore::filesystem(&data.join("blocks"))?
-            }
-            BucketKind::Filesystem => BucketStore::filesystem(Path::new(&options.filesystem.directory))?,
+            BucketKind::Filesystem => BucketStore::filesystem(&options.directory(data))?,
             BucketKind::S3 => open_s3(&options.s3, options)?,
             BucketKind::Gcs => open_gcs(&options.gcs, options)?,
             BucketKind::Azure => open_azure(&options.azure, options)?,

@@ -4,7 +4,7 @@ use super::{BucketError, RetryPolicy};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -227,10 +227,7 @@ impl BucketOptions {
         let root = match self.kind {
             BucketKind::Memory => return Ok(None),
             BucketKind::Filesystem => {
-                let directory = match self.filesystem.directory.as_str() {
-                    "" => data.join("blocks"),
-                    directory => directory.into(),
-                };
+                let directory = self.directory(data);
                 let found = directory.canonicalize();
                 let failed = |source| BucketError::File { step: "find", path: directory, source: Arc::new(source) };
                 found.map_err(failed)?.display().to_string()
@@ -241,6 +238,14 @@ impl BucketOptions {
         };
         let parts = [root.as_str(), self.prefix.trim_matches('/')];
         Ok(Some(parts.into_iter().filter(|part| !part.is_empty()).map(|part| format!("{part}/")).collect()))
+    }
+
+    /// Where a directory store is; `data` is the directory of all data, below which it is by default.
+    pub(super) fn directory(&self, data: &Path) -> PathBuf {
+        match self.filesystem.directory.as_str() {
+            "" => data.join("blocks"),
+            directory => directory.into(),
+        }
     }
 
     /// How requests are repeated.
