@@ -8,3 +8,4 @@ pub mod parts;
 pub mod query_result;
 pub mod stream;
 pub mod text;
+mod timestamp_texts;

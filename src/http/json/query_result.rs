@@ -7,9 +7,9 @@ use super::histogram::push_histogram;
 use super::number::{push_float_timestamp, push_timestamp};
 use super::stream::{Divisible, Document, PART_BYTES};
 use super::text::{push_labels, push_string};
+use super::timestamp_texts::TimestampTexts;
 use model::number::{push_plain, push_value};
 use promql::value::{MatrixSeries, QueryValue, SampleValue, VectorSample};
-use std::sync::Arc;
 
 /// Name of the type of a value, as the field `resultType` has it.
 #[must_use]
@@ -231,7 +231,8 @@ impl MatrixWriter {
             self.point = 0;
             out.extend_from_slice(b"{\"metric\":");
             push_labels(out, &next.labels);
-            self.shared.prepare(&next.timestamps_ms);
+            let following = self.series.as_slice().first().map(|series| &series.timestamps_ms);
+            self.shared.prepare(&next.timestamps_ms, following);
             self.current = Some(next);
         }
         true
@@ -281,41 +282,6 @@ impl MatrixWriter {
     }
 }
 
-/// The texts of a column of timestamps that several series have in common.
-#[derive(Default)]
-struct TimestampTexts {
-    column: Option<Arc<[i64]>>,
-    text: Vec<u8>,
-    /// Where each text ends.
-    ends: Vec<u32>,
-}
-
-impl TimestampTexts {
-    /// Makes the texts those of `column`, or none when the column is not worth it.
-    fn prepare(&mut self, column: &Arc<[i64]>) {
-        if self.column.as_ref().is_some_and(|known| Arc::ptr_eq(known, column)) {
-            return;
-        }
-        self.text.clear();
-        self.ends.clear();
-        // Held by one series only: nobody would read the texts again.
-        let worth_it = Arc::strong_count(column) > 1;
-        self.column = worth_it.then(|| Arc::clone(column));
-        if worth_it {
-            for &at in column.iter() {
-                push_timestamp(&mut self.text, at);
-                self.ends.push(u32::try_from(self.text.len()).unwrap_or(u32::MAX));
-            }
-        }
-    }
-
-    fn get(&self, index: usize) -> Option<&[u8]> {
-        let end = *self.ends.get(index)? as usize;
-        let start = index.checked_sub(1).and_then(|before| self.ends.get(before)).map_or(0, |&start| start as usize);
-        self.text.get(start..end)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -323,6 +289,7 @@ mod tests {
     use model::labels::Labels;
     use proptest::prelude::*;
     use serde_json::{Value, json};
+    use std::sync::Arc;
 
     fn labels(name: &str) -> Labels {
         Labels::from_pairs([("__name__", name)]).unwrap()
