@@ -149,10 +149,18 @@ impl Writer {
     /// # Errors
     /// It was not accepted.
     pub async fn send(&mut self) -> anyhow::Result<()> {
-        let (status, text) = send(&self.client, &self.url, self.body.take_compressed()).await?;
-        anyhow::ensure!((200..300).contains(&status), "{} answered {status}: {text}", self.url);
-        Ok(())
+        send_accepted(&self.client, &self.url, self.body.take_compressed()).await
     }
+}
+
+/// Sends one compressed body, of which everything is stored.
+///
+/// # Errors
+/// The connection failed, or the answer is another.
+pub async fn send_accepted(client: &reqwest::Client, url: &str, body: Vec<u8>) -> anyhow::Result<()> {
+    let (status, text) = send(client, url, body).await?;
+    anyhow::ensure!((200..300).contains(&status), "{url} answered {status}: {text}");
+    Ok(())
 }
 
 /// Sends one compressed body and returns the status code and the answer's text.
