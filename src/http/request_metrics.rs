@@ -55,9 +55,7 @@ impl RequestMetrics {
         let in_flight = "HTTP requests that are being answered";
         registry.register("hearth_http_requests_in_flight", in_flight, self.in_flight.clone());
     }
-}
 
-impl RequestMetrics {
     /// Begins to count a request by its route, never by its path: paths are chosen by clients and without number.
     pub(super) fn begin(&self, request: &Request) -> Counted {
         let route = request.extensions().get::<MatchedPath>().map_or("other", MatchedPath::as_str);
@@ -77,14 +75,14 @@ impl RequestMetrics {
     }
 }
 
-/// A request that is being answered. Its client goes away if it is dropped.
+/// A request that is being answered. Dropped without its end, as when its client went away, it is not among the answered ones.
 pub(super) struct Counted {
     handler: String,
     started: Instant,
     in_flight: InFlight,
 }
 
-/// Counts a request out even when its client goes away.
+/// Counts a request out of those in flight, however it ends.
 struct InFlight(Gauge);
 
 impl Drop for InFlight {

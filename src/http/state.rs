@@ -65,7 +65,7 @@ pub struct AppParts {
     pub rules: Arc<dyn RulesSource>,
     /// The rule groups that come by API; `None` while that is off.
     pub rule_config: Option<RuleConfig>,
-    /// What happened to alerts; `None` when that is not kept.
+    /// What happened to alerts and rules, as far as that is kept.
     pub histories: Histories,
     /// Evaluates recording rules over the past; `None` while operators may not change samples.
     pub backfill: Option<Backfill>,

@@ -303,11 +303,6 @@ fn source_error(error: SelectError) -> SourceError {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_page_that_was_not_fetched_is_no_reason_to_try_again() {
-        let error = ReadError::NotFetched { key: "a".into(), offset: 7 };
-        assert!(matches!(source_error(SelectError::Block(error)), SourceError::Failed(_)));
-    }
     use storage::append::{Batch, ExemplarRow, HistogramRow, LabelHash, Rows};
     use storage::store::StoreOptions;
     use storage::wal::replay::ReplayProgress;
@@ -317,6 +312,12 @@ mod tests {
         options.engine.segment_bytes = 64 << 10;
         options.engine.shards = Some(2);
         Store::open(options, &ReplayProgress::default()).unwrap()
+    }
+
+    #[test]
+    fn a_page_that_was_not_fetched_is_no_reason_to_try_again() {
+        let error = ReadError::NotFetched { key: "a".into(), offset: 7 };
+        assert!(matches!(source_error(SelectError::Block(error)), SourceError::Failed(_)));
     }
 
     #[test]

@@ -331,8 +331,8 @@ impl QueryExecutor {
         Ok(outcome.map_err(|error| JobPanicked::new(error.to_string()))??)
     }
 
-    /// Waits for a place, then works on the CPU pool until done, stopped or out of time; what was foreseen and is not cached is waited
-    /// for in between. Returns the time in the queue too.
+    /// Waits for a place, then works on `thread` until done, stopped or out of time. What was foreseen and is not cached is waited for on
+    /// a thread that may wait; then the CPU pool goes on. Returns the time in the queue too.
     async fn run_job<T: Send + 'static>(
         &self,
         job: Job<'_>,

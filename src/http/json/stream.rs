@@ -183,12 +183,6 @@ impl<D: Divisible> Divisible for Charged<D> {
     }
 }
 
-impl Document for Box<dyn Document> {
-    fn write_some(&mut self, out: &mut Vec<u8>, target: usize) -> bool {
-        self.as_mut().write_some(out, target)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
