@@ -39,9 +39,8 @@ struct Cost {
 struct Actual {
     series: u64,
     samples: u64,
-    /// Servers of earlier versions do not say them of every part.
-    bytes: Option<u64>,
-    seconds: Option<f64>,
+    bytes: u64,
+    seconds: f64,
 }
 
 /// Widest operation that is printed whole.
@@ -74,11 +73,11 @@ impl Explanation {
 
 impl Part {
     fn row(&self) -> [String; 6] {
-        let both = |estimate: u64, actual: Option<u64>| match actual {
-            Some(actual) => format!("~{estimate} | {actual}"),
+        let actual = self.actual.as_ref();
+        let both = |estimate: u64, figure: fn(&Actual) -> u64| match actual {
+            Some(actual) => format!("~{estimate} | {}", figure(actual)),
             None => format!("~{estimate}"),
         };
-        let seconds = self.actual.as_ref().and_then(|actual| actual.seconds);
         let mut operation = "  ".repeat(self.depth) + &self.operation;
         if operation.chars().count() > OPERATION_MAX {
             operation = operation.chars().take(OPERATION_MAX - 1).chain(['…']).collect();
@@ -86,10 +85,10 @@ impl Part {
         [
             operation,
             self.steps.to_string(),
-            both(self.estimate.series, self.actual.as_ref().map(|actual| actual.series)),
-            both(self.estimate.samples, self.actual.as_ref().map(|actual| actual.samples)),
-            both(self.estimate.bytes, self.actual.as_ref().and_then(|actual| actual.bytes)),
-            seconds.map_or_else(String::new, |seconds| format!("{:.3} ms", seconds * 1e3)),
+            both(self.estimate.series, |actual| actual.series),
+            both(self.estimate.samples, |actual| actual.samples),
+            both(self.estimate.bytes, |actual| actual.bytes),
+            actual.map_or_else(String::new, |actual| format!("{:.3} ms", actual.seconds * 1e3)),
         ]
     }
 }
