@@ -5,7 +5,7 @@ use crate::query::admission::AdmissionOptions;
 use crate::query::error::QueryFailure;
 use crate::query::executor::QueryExecutor;
 use crate::query::metrics::QueryMetrics;
-use crate::query::request::{QueryOptions, QueryRequest, Window};
+use crate::query::request::{QueryAnswer, QueryOptions, QueryRequest, Window};
 use crate::runtime::cpu::CpuPool;
 use model::tenant::TenantId;
 use promql::budget::BudgetLimits;
@@ -13,6 +13,7 @@ use promql::parse::ParseOptions;
 use promql::resolution::SourceResolution;
 use promql::value::QueryValue;
 use std::path::Path;
+use std::sync::mpsc;
 use std::time::Duration;
 use storage::append::{LabelHash, Rows};
 use storage::bucket::testing::{Faults, FaultyStore};
@@ -96,7 +97,7 @@ async fn a_cold_query_waits_for_three_round_trips_and_pays_for_what_it_holds() {
     network.forget_round_trips();
     let before = network.requests();
     let cold = executor(&store, usize::MAX).run(request(QUERY)).await.unwrap();
-    assert_eq!(format!("{:?}", cold.result.value), format!("{:?}", warm.result.value));
+    assert_same(&cold, &warm);
     let (requests, round_trips) = (network.requests() - before, network.round_trips());
     assert!(requests <= 7 * BLOCKS as u64, "{requests} requests");
     assert!(round_trips <= 3, "{round_trips} round trips");
@@ -105,39 +106,69 @@ async fn a_cold_query_waits_for_three_round_trips_and_pays_for_what_it_holds() {
     assert_eq!(refused, QueryFailure::Evaluation(QueryError::TooManyBytes { bytes_max: 10_000 }));
 }
 
+/// Waits no longer than what is about to happen may take.
+async fn soon<T>(happens: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(60), happens).await.expect("it happens soon")
+}
+
+/// Work that occupies a thread until it is told to end.
+fn occupation() -> (mpsc::Sender<()>, impl FnOnce() -> bool + Send + 'static) {
+    let (end, ended) = mpsc::channel();
+    (end, move || ended.recv().is_ok())
+}
+
+/// A runtime with one thread that may wait.
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build().unwrap()
+}
+
+/// Runs a query for which something must be fetched; it waits for the thread that may wait.
+async fn run_cold(executor: &QueryExecutor, network: &FaultyStore, request: QueryRequest) -> QueryAnswer {
+    let before = network.requests();
+    let (end, occupy) = occupation();
+    let occupied = tokio::task::spawn_blocking(occupy);
+    let executor = executor.clone();
+    let cold = tokio::spawn(async move { executor.run(request).await.unwrap() });
+    soon(async {
+        while network.requests() == before {
+            assert!(!cold.is_finished(), "nothing was fetched");
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert!(!cold.is_finished());
+    end.send(()).unwrap();
+    assert!(soon(occupied).await.unwrap());
+    soon(cold).await.unwrap()
+}
+
+/// Runs a query for which nothing is fetched.
+async fn run_warm(executor: &QueryExecutor, network: &FaultyStore, request: QueryRequest) -> QueryAnswer {
+    let before = network.requests();
+    let warm = soon(executor.run(request)).await.unwrap();
+    assert_eq!(network.requests(), before);
+    warm
+}
+
+fn assert_same(answer: &QueryAnswer, expected: &QueryAnswer) {
+    assert_eq!(format!("{:?}", answer.result.value), format!("{:?}", expected.result.value));
+}
+
 /// A query that finds all in caches is evaluated at once; one that does not waits for a thread that may wait.
 #[test]
 fn a_warm_query_takes_no_thread_that_waits() {
     let (dir, network) = (tempfile::tempdir().unwrap(), FaultyStore::new(BucketStore::in_memory(), 1));
     let store = open(dir.path(), &network);
     fill(&store);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build().unwrap();
-    runtime.block_on(async {
+    runtime().block_on(async {
         let executor = executor(&store, usize::MAX);
-        let before = network.requests();
-        let (release, released) = std::sync::mpsc::channel::<()>();
-        let occupied = tokio::task::spawn_blocking(move || released.recv().is_ok());
-        let cold = tokio::spawn({
-            let executor = executor.clone();
-            async move { executor.run(request("sum(m1)")).await.unwrap() }
-        });
-        while network.requests() == before {
-            assert!(!cold.is_finished(), "nothing was fetched");
-            tokio::task::yield_now().await;
-        }
-        assert!(!cold.is_finished());
-        release.send(()).unwrap();
-        assert!(occupied.await.unwrap());
-        let cold = cold.await.unwrap();
+        let cold = run_cold(&executor, &network, request("sum(m1)")).await;
 
-        let (release, released) = std::sync::mpsc::channel::<()>();
-        let occupied = tokio::task::spawn_blocking(move || released.recv().is_ok());
-        let before = network.requests();
-        let warm = executor.run(request("sum(m1)")).await.unwrap();
-        assert_eq!(format!("{:?}", warm.result.value), format!("{:?}", cold.result.value));
-        assert_eq!(network.requests(), before);
-        release.send(()).unwrap();
-        assert!(occupied.await.unwrap());
+        let (end, occupy) = occupation();
+        let occupied = tokio::task::spawn_blocking(occupy);
+        assert_same(&run_warm(&executor, &network, request("sum(m1)")).await, &cold);
+        end.send(()).unwrap();
+        assert!(soon(occupied).await.unwrap());
     });
 }
 
@@ -155,38 +186,20 @@ fn a_light_query_over_blocks_in_memory_needs_no_other_thread() {
         let window = Window::Instant(BASE_MS + 19 * HOUR);
         QueryRequest { window, ..request(r#"m1{instance="i2"}"#) }
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build().unwrap();
-    runtime.block_on(async {
+    runtime().block_on(async {
         let pool = CpuPool::with_size(1, 1).unwrap();
         let executor = executor_on(&store, usize::MAX, pool.clone());
         // Who the series are is known from now on, but not their samples.
         let range = TimeRange { after_ms: BASE_MS + 18 * HOUR, until_ms: i64::MAX };
         store.label_names(&[], range, 100).unwrap();
-        let before = network.requests();
-        let (release, released) = std::sync::mpsc::channel::<()>();
-        let occupied = tokio::task::spawn_blocking(move || released.recv().is_ok());
-        let cold = tokio::spawn({
-            let executor = executor.clone();
-            async move { executor.run(light()).await.unwrap() }
-        });
-        while network.requests() == before {
-            assert!(!cold.is_finished(), "nothing was fetched");
-            tokio::task::yield_now().await;
-        }
-        assert!(!cold.is_finished());
-        release.send(()).unwrap();
-        assert!(occupied.await.unwrap());
-        let cold = cold.await.unwrap();
+        let cold = run_cold(&executor, &network, light()).await;
         assert!(matches!(&cold.result.value, QueryValue::Vector { samples, .. } if samples.len() == 1));
 
-        let (release, released) = std::sync::mpsc::channel::<()>();
-        let occupied = pool.run(move |_| released.recv().is_ok());
-        let before = network.requests();
-        let warm = executor.run(light()).await.unwrap();
-        assert_eq!(format!("{:?}", warm.result.value), format!("{:?}", cold.result.value));
-        assert_eq!(network.requests(), before);
+        let (end, occupy) = occupation();
+        let occupied = pool.run(move |_| occupy());
+        assert_same(&run_warm(&executor, &network, light()).await, &cold);
         assert_eq!(pool.jobs(), 1, "it was not evaluated there");
-        release.send(()).unwrap();
-        assert!(occupied.await.unwrap());
+        end.send(()).unwrap();
+        assert!(soon(occupied).await.unwrap());
     });
 }
