@@ -1,8 +1,8 @@
 //! `/federate`: the newest samples of selected series as a page that another Prometheus scrapes.
 //!
 //! Text or protobuf, as the scraper prefers; native histograms are in the latter alone. Names that the old formats cannot
-//! write stay for scrapers that say they understand them (`escaping=allow-utf-8`) and get underscores for others, as
-//! Prometheus does.
+//! write stay for scrapers that say they understand them (`escaping=allow-utf-8`) and are escaped for others, by
+//! underscores unless they say otherwise, as Prometheus does.
 
 mod names;
 mod protobuf;
@@ -54,7 +54,7 @@ pub async fn federate(State(state): State<AppState>, headers: HeaderMap, params:
     let lookup = move || {
         let newest = newest_samples(&*store, &sets, (after_ms, until_ms), series_max, &account)?;
         // A line for each, and as much again while it grows.
-        let lines = newest.iter().map(|sample| 2 * (sample.labels.packed_len() + NUMBERS_BYTES)).sum();
+        let lines = newest.iter().map(|sample| 2 * page.line_bytes(&sample.labels)).sum();
         account.hold(0, lines)?;
         let bytes = page.write(format, &newest);
         Ok::<_, QueryFailure>(Bytes::from_owner(Sent { bytes, _account: account }))
@@ -65,7 +65,7 @@ pub async fn federate(State(state): State<AppState>, headers: HeaderMap, params:
     }
 }
 
-/// What a line has beside the text of labels, about.
+/// What a line has beside the text of its own labels, about.
 const NUMBERS_BYTES: usize = 48;
 
 /// A page on its way, charged until it is sent.
@@ -203,6 +203,13 @@ impl Page {
             Format::Text => text::write(self, &families),
             Format::Protobuf => protobuf::write(self, &families),
         }
+    }
+
+    /// The text of a sample, about.
+    fn line_bytes(&self, labels: &Labels) -> usize {
+        let longer_name = self.escaping.longer_by_max(labels.metric_name().unwrap_or_default(), true);
+        let longer_labels: usize = labels.iter().map(|(label, _)| self.escaping.longer_by_max(label, false)).sum();
+        labels.packed_len() + longer_name + longer_labels + NUMBERS_BYTES
     }
 
     /// The labels of a sample but for its name, and the external ones that it does not have itself.

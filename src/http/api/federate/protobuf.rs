@@ -1,22 +1,16 @@
 //! The protobuf format: messages `io.prometheus.client.MetricFamily`, each with its length in front.
 
-use super::names::{Escaping, underscored};
+use super::names::Escaping;
 use super::{Family, Federated, Kind, Page};
 use model::histogram::Span;
 use prost::Message;
 
 /// The content type of such a page.
-pub(super) fn content_type(escaping: Escaping) -> &'static str {
-    match escaping {
-        Escaping::AllowUtf8 => {
-            "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited; \
-             escaping=allow-utf-8"
-        }
-        Escaping::Underscores => {
-            "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited; \
-             escaping=underscores"
-        }
-    }
+pub(super) fn content_type(escaping: Escaping) -> String {
+    let escaping = escaping.as_str();
+    format!(
+        "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited; escaping={escaping}"
+    )
 }
 
 /// Writes families one after the other.
@@ -24,7 +18,7 @@ pub(super) fn write(page: &Page, families: &[Family<'_>]) -> Vec<u8> {
     let mut out = Vec::new();
     for family in families {
         let message = MetricFamily {
-            name: Some(name(page, family.name, true)),
+            name: Some(page.escaping.name(family.name, true).into_owned()),
             r#type: Some(match family.kind {
                 Kind::Untyped => 3,
                 Kind::Histogram => 4,
@@ -38,16 +32,9 @@ pub(super) fn write(page: &Page, families: &[Family<'_>]) -> Vec<u8> {
     out
 }
 
-fn name(page: &Page, name: &str, is_metric: bool) -> String {
-    match page.escaping {
-        Escaping::AllowUtf8 => name.to_owned(),
-        Escaping::Underscores => underscored(name, is_metric).into_owned(),
-    }
-}
-
 fn metric(page: &Page, sample: &Federated) -> Metric {
     let label = |(label, value): (&str, &str)| LabelPair {
-        name: Some(name(page, label, false)),
+        name: Some(page.escaping.name(label, false).into_owned()),
         value: Some(value.to_owned()),
     };
     Metric {

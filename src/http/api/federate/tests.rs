@@ -75,6 +75,29 @@ fn foreign_names_are_quoted_for_those_who_understand_it() {
         text_of(Escaping::Underscores, &samples),
         format!("# TYPE _my_metric untyped\n_my_metric{{a_b=\"c\",{rest}")
     );
+    assert_eq!(
+        text_of(Escaping::Dots, &samples),
+        format!("# TYPE __my_dot_metric untyped\n__my_dot_metric{{a_dot_b=\"c\",{rest}")
+    );
+    assert_eq!(
+        text_of(Escaping::Values, &samples),
+        format!("# TYPE U___39_my_2e_metric untyped\nU___39_my_2e_metric{{U__a_2e_b=\"c\",{rest}")
+    );
+    assert!(text::content_type(Escaping::Values).ends_with("; version=0.0.4; charset=utf-8; escaping=values"));
+}
+
+/// As in Prometheus names of classic histograms end with what tells their series apart, escaped names too.
+#[test]
+fn suffixes_of_classic_histograms_are_not_escaped() {
+    let samples = [sample(&[("__name__", "h.1_x"), ("cluster", "a"), ("instance", "i")], Some(custom()))];
+    for (escaping, expected) in [
+        (Escaping::AllowUtf8, r#"{"h.1_x_count",cluster="a",instance="i"} 9 1500"#),
+        (Escaping::Underscores, r#"h_1_x_count{cluster="a",instance="i"} 9 1500"#),
+        (Escaping::Dots, r#"h_dot_1__x_count{cluster="a",instance="i"} 9 1500"#),
+        (Escaping::Values, r#"U__h_2e_1__x_count{cluster="a",instance="i"} 9 1500"#),
+    ] {
+        assert_eq!(text_of(escaping, &samples).lines().last().unwrap(), expected);
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! It has no native histograms, so those are left out, as Prometheus leaves them out; histograms with custom buckets become
 //! classic ones.
 
-use super::names::{Escaping, underscored};
+use super::names::Escaping;
 use super::{Family, Federated, Kind, Page};
 use model::histogram::Histogram;
 use model::labels::{is_legacy_label_name, is_legacy_metric_name};
@@ -11,11 +11,9 @@ use model::number::push_value;
 use std::borrow::Cow;
 
 /// The content type of such a page.
-pub(super) fn content_type(escaping: Escaping) -> &'static str {
-    match escaping {
-        Escaping::AllowUtf8 => "text/plain; version=1.0.0; charset=utf-8; escaping=allow-utf-8",
-        Escaping::Underscores => "text/plain; version=0.0.4; charset=utf-8; escaping=underscores",
-    }
+pub(super) fn content_type(escaping: Escaping) -> String {
+    let version = if escaping == Escaping::AllowUtf8 { "1.0.0" } else { "0.0.4" };
+    format!("text/plain; version={version}; charset=utf-8; escaping={}", escaping.as_str())
 }
 
 /// Writes families one after the other.
@@ -30,13 +28,15 @@ pub(super) fn write(page: &Page, families: &[Family<'_>]) -> Vec<u8> {
         if samples.peek().is_none() {
             continue;
         }
+        // Before what names of classic histograms end with.
+        let name = page.escaping.name(family.name, true);
         out.extend_from_slice(b"# TYPE ");
-        push_family(page, &mut out, family.name);
+        push_name(&mut out, &name, is_legacy_metric_name(&name));
         out.extend_from_slice(if family.kind == Kind::Untyped { b" untyped\n" } else { b" histogram\n" });
         for sample in samples {
             match &sample.histogram {
-                None => push_line(page, &mut out, family.name, sample, None, sample.value),
-                Some(histogram) => push_classic(page, &mut out, family.name, sample, histogram),
+                None => push_line(page, &mut out, &name, sample, None, sample.value),
+                Some(histogram) => push_classic(page, &mut out, &name, sample, histogram),
             }
         }
     }
@@ -63,25 +63,24 @@ fn push_line(page: &Page, out: &mut Vec<u8>, name: &str, sample: &Federated, bou
     out.push(b'\n');
 }
 
-fn push_family(page: &Page, out: &mut Vec<u8>, name: &str) {
-    if page.escaping == Escaping::AllowUtf8 && !is_legacy_metric_name(name) {
-        push_quoted(out, name);
+/// A name, in quotes where it needs them.
+fn push_name(out: &mut Vec<u8>, name: &str, is_legacy: bool) {
+    if is_legacy {
+        out.extend_from_slice(name.as_bytes());
     } else {
-        out.extend_from_slice(underscored(name, true).as_bytes());
+        push_quoted(out, name);
     }
 }
 
-/// The name and the labels; a name in quotes stands inside the braces.
+/// The name, which is escaped already, and the labels; a name in quotes stands inside the braces.
 fn push_series(page: &Page, out: &mut Vec<u8>, name: &str, sample: &Federated, bound: Option<f64>) {
-    let quotes = page.escaping == Escaping::AllowUtf8;
     let mut separator = b'{';
-    if quotes && !is_legacy_metric_name(name) {
+    let is_legacy = is_legacy_metric_name(name);
+    if !is_legacy {
         out.push(separator);
-        push_quoted(out, name);
         separator = b',';
-    } else {
-        out.extend_from_slice(underscored(name, true).as_bytes());
     }
+    push_name(out, name, is_legacy);
     let le = bound.map(|bound| {
         let mut text = Vec::new();
         push_value(&mut text, bound);
@@ -91,11 +90,8 @@ fn push_series(page: &Page, out: &mut Vec<u8>, name: &str, sample: &Federated, b
     for (label, value) in labels.chain(le) {
         out.push(separator);
         separator = b',';
-        if quotes && !is_legacy_label_name(label) {
-            push_quoted(out, label);
-        } else {
-            out.extend_from_slice(underscored(label, false).as_bytes());
-        }
+        let label = page.escaping.name(label, false);
+        push_name(out, &label, is_legacy_label_name(&label));
         out.push(b'=');
         push_quoted(out, &value);
     }
