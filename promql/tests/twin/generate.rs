@@ -249,6 +249,9 @@ fn composite(inner: BoxedStrategy<String>) -> BoxedStrategy<String> {
         1 => inner.clone().prop_map(|v| format!(r#"label_replace({v}, "n", "$1-${{rest}}-$none", "i", "([0-4])(?P<rest>.*)")"#)),
         1 => (grouping(), selector()).prop_map(|(g, v)| format!(r#"count_values{g} ("v", {v})"#)),
         2 => (simple, inner.clone()).prop_map(|(f, v)| format!("{f}({v})")),
+        // Of numbers that are not rounded: far from zero, or near the end of what a function takes, a last bit is all that counts.
+        1 => (histograms::select(&OF_NUMBERS), prop_oneof![Just(""), Just("sum by (i) ")], selector())
+            .prop_map(|(f, sum, v)| format!("{f}({sum}({v}))")),
         1 => (inner.clone(), scalar(), scalar()).prop_map(|(v, a, b)| format!("clamp({v}, {a}, {b})")),
         4 => (aggregations.clone(), grouping(), inner.clone()).prop_map(|(a, g, v)| format!("{a}{g} ({v})")),
         1 => (scalar(), grouping(), inner.clone()).prop_map(|(s, g, v)| format!("quantile{g} ({s}, {v})")),
@@ -274,6 +277,12 @@ fn composite(inner: BoxedStrategy<String>) -> BoxedStrategy<String> {
     ]
     .boxed()
 }
+
+/// Functions of one number whose results are no round numbers.
+const OF_NUMBERS: [&str; 19] = [
+    "exp", "ln", "log2", "log10", "sgn", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh",
+    "acosh", "atanh", "deg", "rad",
+];
 
 /// A query that returns a vector.
 pub(crate) fn query() -> BoxedStrategy<String> {
@@ -332,7 +341,8 @@ fn compares_rounded_alone(query: &str) -> bool {
     const ANYWHERE: [&str; 7] = ["%", " ==", " !=", " <", " >", " <=", " >="];
     const ROUNDING: [&str; 10] =
         ["avg", "std", "/", "quantile", "rate(", "increase(", "delta(", "deriv(", "predict_linear(", "sqrt("];
-    let is_rounded = |part: &str| ROUNDING.iter().any(|name| part.contains(name));
+    let of_number = |part: &str| OF_NUMBERS.iter().any(|name| part.contains(&format!("{name}(")));
+    let is_rounded = |part: &str| ROUNDING.iter().any(|name| part.contains(name)) || of_number(part);
     let mut compared = INSIDE.iter().filter_map(|part| query.split_once(part));
     let compares = ANYWHERE.iter().any(|part| query.contains(part));
     compared.any(|(_, inside)| is_rounded(inside)) || (compares && is_rounded(query))

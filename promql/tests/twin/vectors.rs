@@ -18,7 +18,10 @@ impl Naive<'_> {
                 let floats = elements.into_iter().filter(|element| element.value.float().is_some());
                 Ok(Value::Vector(floats.collect()))
             }
-            "floor" => self.renamed(elements, |value| Some(value.floor())),
+            name if of_number(name).is_some() => {
+                let change = of_number(name).expect("just looked at");
+                self.renamed(elements, |value| Some(change(value)))
+            }
             "label_join" => {
                 let names: Vec<String> = (3..call.args.len()).map(text).collect();
                 Ok(Value::Vector(with_label(elements, &text(1), |element| {
@@ -36,6 +39,34 @@ impl Naive<'_> {
             other => panic!("not generated: {other}"),
         }
     }
+}
+
+/// A function of one number by its name.
+fn of_number(name: &str) -> Option<fn(f64) -> f64> {
+    use std::f64::consts::PI;
+    Some(match name {
+        "floor" => f64::floor,
+        "exp" => f64::exp,
+        "ln" => f64::ln,
+        "log2" => f64::log2,
+        "log10" => f64::log10,
+        "sgn" => |value| if value == 0.0 || value.is_nan() { value } else { value.signum() },
+        "sin" => f64::sin,
+        "cos" => f64::cos,
+        "tan" => f64::tan,
+        "asin" => f64::asin,
+        "acos" => f64::acos,
+        "atan" => f64::atan,
+        "sinh" => f64::sinh,
+        "cosh" => f64::cosh,
+        "tanh" => f64::tanh,
+        "asinh" => f64::asinh,
+        "acosh" => f64::acosh,
+        "atanh" => f64::atanh,
+        "deg" => |value| value * 180.0 / PI,
+        "rad" => |value| value * PI / 180.0,
+        _ => return None,
+    })
 }
 
 /// `name` set to what `value` gives, where it gives anything.
