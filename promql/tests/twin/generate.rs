@@ -262,6 +262,7 @@ fn composite(inner: BoxedStrategy<String>) -> BoxedStrategy<String> {
         1 => (grouping(), any::<bool>(), selector()).prop_map(|(g, top, v)| {
             format!("{}{g} (2, {v})", if top { "topk" } else { "bottomk" })
         }),
+        1 => limited(inner.clone()),
         2 => (operators(), scalar(), inner.clone()).prop_map(|(o, s, v)| format!("({v}) {o} {s}")),
         2 => (operators(), scalar(), inner.clone()).prop_map(|(o, s, v)| format!("{s} {o} ({v})")),
         4 => (operators(), matching(), inner.clone(), inner.clone()).prop_map(|(o, m, a, b)| format!("({a}) {o}{m} ({b})")),
@@ -276,6 +277,29 @@ fn composite(inner: BoxedStrategy<String>) -> BoxedStrategy<String> {
             .prop_map(|(q, v)| format!("histogram_quantile({q}, {v})")),
     ]
     .boxed()
+}
+
+/// Some series of each group, those with native histograms too.
+fn limited(inner: BoxedStrategy<String>) -> BoxedStrategy<String> {
+    let limits = histograms::select(&[
+        "limitk 0",
+        "limitk 1",
+        "limitk 2",
+        "limitk 3.7",
+        "limit_ratio 0",
+        "limit_ratio 0.3",
+        "limit_ratio 0.5",
+        "limit_ratio 1",
+        "limit_ratio 1.5",
+        "limit_ratio -0.3",
+        "limit_ratio -0.7",
+        "limit_ratio -1",
+    ]);
+    let limit = |(limit, grouping, inner): (&str, &str, String)| {
+        let (name, parameter) = limit.split_once(' ').unwrap_or_default();
+        format!("{name}{grouping} ({parameter}, {inner})")
+    };
+    (limits, grouping(), inner).prop_map(limit).boxed()
 }
 
 /// Functions of one number whose results are no round numbers.

@@ -10,6 +10,7 @@ mod durations;
 mod folds;
 mod generate;
 mod kinds;
+mod limits;
 mod many;
 mod matching;
 mod naive;

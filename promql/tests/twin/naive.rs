@@ -8,6 +8,7 @@ use crate::cell::{Cell, Hist, sum_of};
 use crate::distribution::{native_fraction, native_quantile};
 use crate::folds::*;
 use crate::kinds::fold_kinds;
+use crate::limits::limited;
 use crate::matching::{absent_labels, unique};
 use crate::starts::fold_started;
 use crate::vectors::value_text;
@@ -409,6 +410,11 @@ impl Naive<'_> {
         }
         let mut result = Vec::new();
         for (labels, members) in groups {
+            use AggregateOp::{Bottomk, LimitRatio, Limitk, Topk};
+            if matches!(aggregation.op, Topk | Bottomk | Limitk | LimitRatio) {
+                result.extend(limited(aggregation.op, parameter, members));
+                continue;
+            }
             if let (AggregateOp::CountValues, Some(Expr::String(name))) = (aggregation.op, aggregation.param.as_deref())
             {
                 let mut counts: BTreeMap<String, f64> = BTreeMap::new();
@@ -445,18 +451,6 @@ impl Naive<'_> {
                 AggregateOp::Stdvar => variance(&values),
                 AggregateOp::Stddev => variance(&values).sqrt(),
                 AggregateOp::Quantile => quantile(parameter, &values),
-                AggregateOp::Topk | AggregateOp::Bottomk => {
-                    let floats = members.into_iter().filter_map(|member| Some((member.value.float()?, member)));
-                    let mut ranked: Vec<(f64, Element)> = floats.collect();
-                    let turn = if aggregation.op == AggregateOp::Topk { -1.0 } else { 1.0 };
-                    ranked.sort_by(|(a, _), (b, _)| {
-                        let nan_last = a.is_nan().cmp(&b.is_nan());
-                        nan_last.then((turn * a).partial_cmp(&(turn * b)).unwrap_or(std::cmp::Ordering::Equal))
-                    });
-                    ranked.truncate(if parameter < 1.0 { 0 } else { parameter as usize });
-                    result.extend(ranked.into_iter().map(|(_, member)| member));
-                    continue;
-                }
                 other => panic!("not generated: {other:?}"),
             };
             result.push(Element { labels, drops_name, value: Cell::Float(value) });

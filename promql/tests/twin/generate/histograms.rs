@@ -1,6 +1,6 @@
 //! Random native histograms and random queries over them.
 
-use super::{grouping, matching, modifiers, scalar};
+use super::{grouping, limited, matching, modifiers, scalar};
 use model::histogram::{CUSTOM_BUCKETS_SCHEMA, CounterResetHint, Histogram, Span};
 use model::labels::Labels;
 use model::sample::stale_marker;
@@ -206,6 +206,7 @@ fn composite(inner: BoxedStrategy<String>) -> BoxedStrategy<String> {
         2 => (operators(), scalar(), inner.clone()).prop_map(|(o, s, v)| format!("({v}) {o} {s}")).boxed(),
         1 => (operators(), scalar(), inner.clone()).prop_map(|(o, s, v)| format!("{s} {o} ({v})")).boxed(),
         3 => (operators(), matching(), pair()).prop_map(|(o, m, (a, b))| format!("({a}) {o}{m} ({b})")).boxed(),
+        1 => limited(inner.clone()),
         2 => (sets, pair()).prop_map(|(o, (a, b))| format!("({a}) {o} on (i) ({b})")).boxed(),
     ]
     .boxed()
