@@ -2,9 +2,11 @@
 
 mod extensions;
 pub(crate) mod histograms;
+mod targets;
 
 pub(crate) use extensions::{extended_query, starts};
 pub(crate) use histograms::{Sample, histogram_query, histograms};
+pub(crate) use targets::{info_query, targets};
 
 use model::labels::Labels;
 use model::sample::stale_marker;

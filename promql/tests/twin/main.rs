@@ -1,7 +1,7 @@
 //! The engine against its twin, and against itself in other forms.
 //!
 //! `HEARTH_TWIN_CASES=100000 cargo test --release -p promql --test twin twin_agree` compares so many random queries over
-//! random data, two thirds of them with native histograms. A failure prints the seed; `HEARTH_TWIN_SEED` runs the same again.
+//! random data, half of them with native histograms. A failure prints the seed; `HEARTH_TWIN_SEED` runs the same again.
 
 mod bounded;
 mod cell;
@@ -9,6 +9,7 @@ mod distribution;
 mod durations;
 mod folds;
 mod generate;
+mod info;
 mod kinds;
 mod limits;
 mod many;
@@ -188,7 +189,7 @@ fn cases(usual: u32) -> ProptestConfig {
     ProptestConfig { failure_persistence: None, ..usual }
 }
 
-/// The cases of one of the three comparisons with the twin.
+/// The cases of one of the comparisons with the twin.
 fn twin_cases(usual: u32) -> ProptestConfig {
     let number = |name: &str| {
         let text = std::env::var(name).ok()?;
@@ -197,7 +198,7 @@ fn twin_cases(usual: u32) -> ProptestConfig {
     let seed = number("HEARTH_TWIN_SEED").unwrap_or_else(|| RandomState::new().hash_one(usual));
     eprintln!("HEARTH_TWIN_SEED={seed}"); // shown when the test fails
     let config = cases(usual);
-    let cases = number("HEARTH_TWIN_CASES").map_or(config.cases, |cases| cases.div_ceil(3) as u32);
+    let cases = number("HEARTH_TWIN_CASES").map_or(config.cases, |cases| cases.div_ceil(4) as u32);
     ProptestConfig { cases, rng_seed: RngSeed::Fixed(seed), max_local_rejects: u32::MAX, ..config }
 }
 
@@ -221,6 +222,11 @@ proptest! {
         delayed: bool,
     ) {
         agree(&generate::source(&series, &histograms), &query, delayed)?;
+    }
+
+    #[test]
+    fn engine_and_twin_agree_on_info(series in generate::targets(), query in generate::info_query(), delayed: bool) {
+        agree(&generate::source(&series, &[]), &query, delayed)?;
     }
 
     #[test]

@@ -123,7 +123,7 @@ impl Naive<'_> {
         Ok(Value::Vector(changed))
     }
 
-    fn time_of(&self, at: i64, modifier: Option<AtModifier>, offset: Option<&DurationValue>) -> i64 {
+    pub(crate) fn time_of(&self, at: i64, modifier: Option<AtModifier>, offset: Option<&DurationValue>) -> i64 {
         let base = match modifier {
             None => at,
             Some(AtModifier::At(time)) => time,
@@ -134,9 +134,13 @@ impl Naive<'_> {
     }
 
     pub(crate) fn selected(&self, selector: &VectorSelector) -> Vec<(Labels, Stored)> {
-        let matches = |labels: &Labels| {
+        self.stored(|labels| {
             selector.matchers.iter().all(|matcher| matcher.matches(labels.get(matcher.name()).unwrap_or("")))
-        };
+        })
+    }
+
+    /// The series whose labels are wanted.
+    pub(crate) fn stored(&self, matches: impl Fn(&Labels) -> bool) -> Vec<(Labels, Stored)> {
         self.source
             .iter()
             .zip(self.source.histograms())
@@ -157,7 +161,7 @@ impl Naive<'_> {
     }
 
     /// The newest sample within the lookback, unless it is a stale marker.
-    fn newest(&self, samples: &Stored, at: i64) -> Option<(i64, Cell)> {
+    pub(crate) fn newest(&self, samples: &Stored, at: i64) -> Option<(i64, Cell)> {
         let (time, cell) = samples.iter().rev().find(|(time, _)| *time <= at)?;
         if *time > at - self.lookback_ms { Some((*time, cell.clone()?)) } else { None }
     }
@@ -221,6 +225,7 @@ impl Naive<'_> {
         let vector = || self.vector(first.expect("an argument"), at);
         let number = |i: usize| self.scalar(&call.args[i], at);
         match name {
+            "info" => self.info(call, at),
             "time" => Ok(Value::Scalar(at as f64 / 1000.0)),
             "vector" => {
                 let value = Cell::Float(number(0)?);
