@@ -407,3 +407,39 @@ impl RawPage {
         Planes::new(&self.data.values, count).ok().map(|planes| planes.get(at))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROWS: usize = 4096;
+
+    /// A page of the numbers from 0 on.
+    fn page() -> DeltaPage {
+        // Blocks of 128 in four parts, 4096 numbers, and the first; then of each block the least difference, and no bits for others.
+        let mut values = vec![128, 1, 4, 128, 32, 0];
+        (1..ROWS).step_by(128).for_each(|_| values.extend([2, 0, 0, 0, 0]));
+        let (repetition, levels) = (Box::default(), Box::default());
+        let encoding = Encoding::DeltaBinaryPacked;
+        let data = DataPage { encoding, rows: ROWS, count: ROWS, nulls: 0, repetition, levels, values };
+        DeltaPage::new(Arc::new(Opened::new((1, 2), data).unwrap())).unwrap()
+    }
+
+    #[test]
+    fn landmarks_are_kept_for_those_who_skip_and_not_for_those_who_read_straight_through() {
+        let mut straight = page();
+        let read = |page: &mut DeltaPage, rows: Range<usize>| {
+            let mut found = Vec::new();
+            OpenDelta { page, cache: None }.read(rows.clone(), &mut found, |number| number).unwrap();
+            assert!(found.into_iter().eq(rows.start as i64..rows.end as i64));
+            page.page.landmarks.get().is_some()
+        };
+        for start in (0..ROWS).step_by(64) {
+            assert!(!read(&mut straight, start..start + 64), "at {start}");
+        }
+        assert!(read(&mut straight, 0..64), "back");
+        let mut skipping = page();
+        assert!(!read(&mut skipping, 0..64));
+        assert!(read(&mut skipping, 128..192));
+    }
+}
