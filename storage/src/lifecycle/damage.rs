@@ -73,6 +73,13 @@ impl Damage {
         self.blocks.lock().len()
     }
 
+    /// A block was found damaged so long ago.
+    #[cfg(test)]
+    pub(crate) fn found_before(&self, ulid: &str, ago: Duration) {
+        let at = Instant::now().checked_sub(ago).expect("clocks of Linux go below zero");
+        self.blocks.lock().insert(ulid.to_owned(), Found { at, why: "a test says so".into() });
+    }
+
     /// The damaged blocks that a manifest names.
     pub(crate) fn list(&self, manifest: &Manifest) -> Vec<DamagedBlock> {
         let mut known = self.blocks.lock();

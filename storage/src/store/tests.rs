@@ -305,6 +305,22 @@ fn what_the_series_of_a_block_are_made_of_is_told_by_its_label_columns() {
     assert_eq!(store.block_cardinality("01M", 2, &Account::default()).unwrap(), None);
 }
 
+/// A damaged block waits for nothing until it is tried again.
+#[test]
+fn the_backlog_of_merges_counts_what_the_worker_would_merge() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    append(&store, &[(0, BASE_MS, 1.0)]);
+    store.flush(false).unwrap();
+    let ulid = store.manifest().blocks[0].ulid.clone();
+    let backlog = || (store.stats().compaction_backlog, store.stats().damaged.len());
+    assert_eq!(backlog(), (1, 0));
+    store.inner.shared.damage.found_before(&ulid, Duration::from_secs(60));
+    assert_eq!(backlog(), (0, 1));
+    store.inner.shared.damage.found_before(&ulid, Duration::from_secs(3601));
+    assert_eq!(backlog(), (1, 1));
+}
+
 fn until(what: &str, is_so: impl Fn() -> bool) {
     let deadline = std::time::Instant::now() + Duration::from_secs(20);
     while !is_so() {
