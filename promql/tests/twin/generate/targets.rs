@@ -5,11 +5,14 @@ use super::{Data, Event, event, grouping, samples};
 use model::labels::Labels;
 use proptest::prelude::*;
 
+/// Name, `instance`, `job`, other labels.
+type Described = (&'static str, &'static str, &'static str, &'static [(&'static str, &'static str)]);
+
 /// Counters `c_total` and gauges `g` of some targets, and info series that come and go. No two samples have the same time,
 /// so that one info series is always the newest. All have both labels of a target: whether an info series without one is found
 /// depends, in Prometheus too, on what other series have.
 pub(crate) fn targets() -> impl Strategy<Value = Data> {
-    const SERIES: [(&str, &str, &str, &[(&str, &str)]); 13] = [
+    const SERIES: [Described; 13] = [
         ("c_total", "a", "x", &[]),
         ("c_total", "a", "y", &[("version", "own")]),
         ("c_total", "b", "x", &[]),
