@@ -122,7 +122,8 @@ pub(super) fn any_series(seed: u64, series_max: usize, samples_max: usize) -> Ve
     found.dedup_by(|a, b| a.labels == b.labels);
     // No block has series with nothing at all.
     found.retain(|series| series.times.len() + series.histogram_times.len() + series.exemplars.len() > 0);
-    found
+    // Nor is there a block without series.
+    if found.is_empty() { any_series(seed.wrapping_add(1), series_max, samples_max) } else { found }
 }
 
 fn grid(target: usize, samples_max: usize, random: &mut SmallRng) -> Vec<i64> {
