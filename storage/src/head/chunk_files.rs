@@ -14,6 +14,8 @@ use std::sync::Arc;
 
 /// Frames are written when so many bytes wait.
 const WRITE_BYTES: usize = 64 << 10;
+/// A file that is appended to ends at a flush when it has so many bytes, so that the next flush can give it back.
+const ENDS_AT_BYTES: u32 = 1 << 20;
 
 /// Files to read from without the shard's lock, as they were when this was taken.
 #[derive(Debug, Clone, Default)]
@@ -266,27 +268,34 @@ impl ChunkFiles {
     }
 
     /// Forgets the files all of whose samples are older than `before_ms` and of no below-floor generation after
-    /// `generation`; they vanish with their last reader. Returns the bytes that this frees.
+    /// `generation`; they vanish with their last reader. What stays and is large enough is not appended to any more.
+    /// Returns the bytes that this frees.
     pub(crate) fn expire(&mut self, before_ms: i64, generation: u64) -> u64 {
-        let oldest_waiting = self.waiting.front().map_or(u32::MAX, |waiting| waiting.number);
-        let keep = |summary: &FileSummary| {
-            summary.last_ms >= before_ms || summary.generation > generation || summary.number >= oldest_waiting
-        };
+        let keep = |summary: &FileSummary| summary.last_ms >= before_ms || summary.generation > generation;
         let expired = self.summaries.iter().take_while(|summary| !keep(summary)).count();
-        if expired == 0 {
-            return 0;
-        }
         let gone: Vec<FileSummary> = self.summaries.drain(..expired).collect();
+        if let Some(newest_gone) = gone.last() {
+            self.forget(newest_gone.number);
+        }
+        if !self.waiting.is_empty() && self.summaries.last().is_some_and(|summary| summary.end >= ENDS_AT_BYTES) {
+            self.begin_file();
+        }
+        gone.iter().map(|summary| u64::from(summary.end)).sum()
+    }
+
+    /// Has no file up to `number` any more, nor what waits to be written to one.
+    fn forget(&mut self, number: u32) {
+        while let Some(waiting) = self.waiting.pop_front_if(|waiting| waiting.number <= number) {
+            self.waiting_bytes -= waiting.bytes.len();
+        }
         let mut kept = Vec::clone(&self.reader.files);
         kept.retain(|file| {
-            let expired = gone.iter().any(|summary| summary.number == file.number);
-            if expired {
+            if file.number <= number {
                 file.remove_after_use();
             }
-            !expired
+            file.number > number
         });
         self.reader = ChunkReader { files: Arc::new(kept) };
-        gone.iter().map(|summary| u64::from(summary.end)).sum()
     }
 
     /// Bytes in files and waiting to be there.
@@ -306,4 +315,58 @@ fn create_next(dir: &Path, shard: usize, number: u32, reader: &mut ChunkReader) 
     files.push(Arc::clone(&made));
     reader.files = Arc::new(files);
     Ok(made)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::frame::FrameKind;
+    use super::*;
+
+    fn append(files: &mut ChunkFiles, at_ms: i64, bytes: usize) -> ChunkLink {
+        let payload = vec![7; bytes];
+        let (previous, segment) = (ChunkLink::NONE, ChunkLink::NONE);
+        let (first_ms, last_ms, payload) = (at_ms, at_ms, &payload[..]);
+        let kind = FrameKind::Own;
+        files.append(&Frame { kind, count: 1, owner: 0, first_ms, last_ms, previous, segment, payload })
+    }
+
+    fn names(dir: &Path) -> Vec<String> {
+        let entries = std::fs::read_dir(dir).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    /// What is written to all the time is given back too, at this flush or at the next.
+    #[test]
+    fn the_file_that_is_appended_to_is_given_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut files = ChunkFiles::open(dir.path(), 3).unwrap();
+        let old = append(&mut files, 10, 100);
+        for _ in 0..=ENDS_AT_BYTES >> 15 {
+            append(&mut files, 10, 1 << 15);
+        }
+        files.write().unwrap();
+        let waiting = append(&mut files, 20, 100);
+        assert_eq!(files.expire(10, 0), 0);
+        let recent = append(&mut files, 30, 100);
+        files.write().unwrap();
+        assert_eq!(names(dir.path()), ["003-00000001.chunks", "003-00000002.chunks"]);
+        assert!(files.frame(old).is_ok() && files.frame(waiting).is_ok());
+        assert!(std::fs::metadata(dir.path().join("003-00000001.chunks")).unwrap().len() < u64::from(FILE_BYTES));
+
+        assert!(files.expire(21, 0) > u64::from(ENDS_AT_BYTES));
+        assert_eq!(names(dir.path()), ["003-00000002.chunks"]);
+        assert!(matches!(files.frame(waiting), Err(Missing::Expired)) && files.frame(recent).is_ok());
+
+        // All of it, some written and some not.
+        let unwritten = append(&mut files, 31, 100);
+        assert!(files.expire(32, 0) > 0);
+        assert!(matches!(files.frame(unwritten), Err(Missing::Expired)));
+        assert_eq!((names(dir.path()).len(), files.sizes(), files.summaries().len()), (0, (0, 0), 0));
+        let next = append(&mut files, 40, 100);
+        files.write().unwrap();
+        assert!(files.frame(next).is_ok() && !files.waits(next));
+        assert_eq!((names(dir.path()), next.file()), (vec!["003-00000003.chunks".to_owned()], 3));
+    }
 }
