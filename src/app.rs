@@ -10,6 +10,7 @@ pub mod load;
 mod parts;
 mod reload;
 pub mod retention;
+mod room;
 mod rule_groups;
 mod store;
 

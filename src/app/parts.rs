@@ -3,6 +3,7 @@
 use super::load::{self, Features};
 use super::reload::{Reloader, Rules};
 use super::retention;
+use super::room::{Room, watch};
 use super::rule_groups::RuleGroups;
 use crate::cluster::ring::{NodeId, Ring};
 use crate::config::{Config, PromDuration, RuleConfigApi, ServeFlags};
@@ -31,12 +32,13 @@ use crate::rules::metrics::RuleCollector;
 use crate::rules::query_port::RuleQueries;
 use crate::rules::rule_history::RuleHistory;
 use crate::runtime::cpu::CpuPool;
-use crate::runtime::memory::{MEASURE_EVERY, Memory, Pressure};
+use crate::runtime::local_space::LocalSpace;
 use crate::scrape::self_scrape::{SelfScrape, Sink, TargetStatus};
 #[cfg(feature = "sql")]
 use crate::sql::{Sql, SqlSources};
 use crate::telemetry::alert_journal::AlertJournalCollector;
 use crate::telemetry::blocks::BlockCollector;
+use crate::telemetry::local_space::LocalSpaceCollector;
 use crate::telemetry::memory::MemoryCollector;
 use crate::telemetry::notifier::NotifierCollector;
 use crate::telemetry::process::ProcessCollector;
@@ -161,7 +163,10 @@ impl Parts {
         let cpu = CpuPool::with_size(1, cores).map_err(|error| format!("cannot start threads: {error}"))?;
         let ingest = Ingest::new(ingest_options(flags), ring, node, Arc::new(engine.clone()), cpu);
         ingest.metrics().register(&mut registry);
+        let space = LocalSpace::new(flags.local_size);
         ingest.bound_by(memory.clone());
+        ingest.stored_within(space.clone());
+        let room = Room { memory, space };
 
         let directory = flags.storage_path.join("alerts");
         let (bytes_max, keep) = (flags.alert_history_bytes, flags.alert_history_time);
@@ -205,7 +210,8 @@ impl Parts {
         registry.register_collector(Box::new(AlertJournalCollector::new(alerts.clone())));
         registry.register_collector(Box::new(ReloadCollector::new(reloader.clone())));
         registry.register_collector(Box::new(ProcessCollector::new()));
-        registry.register_collector(Box::new(MemoryCollector::new(memory.clone())));
+        registry.register_collector(Box::new(MemoryCollector::new(room.memory.clone())));
+        registry.register_collector(Box::new(LocalSpaceCollector::new(room.space.clone())));
         if let Some(config) = &rule_config {
             registry.register_collector(Box::new(RuleConfigCollector::new(config.clone())));
         }
@@ -235,7 +241,7 @@ impl Parts {
             process: process_info(flags),
         };
         let state = AppState::new(parts);
-        tasks.spawn(watch_memory(memory, state.queries.clone(), store.clone(), stop.clone()));
+        tasks.spawn(watch(room, state.queries.clone(), store.clone(), stop.clone()));
         tasks.spawn(super::store::report_return(store.clone(), stop.clone()));
         if let Some(status) = status {
             let prometheus_names = flags.prometheus_metric_names;
@@ -310,32 +316,6 @@ impl Parts {
             Ok(Err(error)) => Err(format!("close storage: {}", error.to_line())),
             Err(panic) => Err(format!("close storage: {panic}")),
         }
-    }
-}
-
-/// Measures the memory of the process until `stop`. While there is little, lets go of kept results and of parts of blocks, and has
-/// the head emptied.
-async fn watch_memory(memory: Memory, queries: QueryExecutor, store: Store, stop: CancellationToken) {
-    let mut before = Pressure::Calm;
-    let mut ticks = tokio::time::interval(MEASURE_EVERY);
-    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        memory.measure();
-        memory.reserve_for_flush(store.engine().stats().head.series);
-        let pressure = memory.pressure();
-        store.set_short_of_memory(pressure >= Pressure::High);
-        if pressure > before {
-            let (used, limit) = (memory.used(), memory.limit());
-            tracing::warn!(
-                used,
-                limit,
-                ?pressure,
-                "memory runs out: requests are turned away until there is room again"
-            );
-            queries.forget_results();
-        } else if pressure < before && pressure == Pressure::Calm {
-            tracing::info!(used = memory.used(), "there is memory again");
-        }
-        before = pressure;
     }
 }
 

@@ -57,6 +57,11 @@ pub struct ServeFlags {
     #[arg(long = "storage.retention.size", value_name = "BYTES", default_value_t = 0)]
     pub retention_size: u64,
 
+    /// Bytes on the local disk that samples may take before they are in blocks (log, snapshot, chunk files); above, writes are refused
+    /// as unavailable until the object store takes some. 0: the disk is the bound
+    #[arg(long = "storage.local.size", value_name = "BYTES", default_value_t = 0)]
+    pub local_size: u64,
+
     /// Memory for parts of blocks that are kept for the next query, in bytes
     #[arg(long = "storage.block-cache-bytes", value_name = "BYTES", default_value_t = 256 << 20)]
     pub block_cache_bytes: u64,

@@ -61,6 +61,9 @@ impl Ingest {
         if let Some(memory) = self.inner.memory.get() {
             memory.admit_write()?;
         }
+        if let Some(space) = self.inner.space.get() {
+            space.admit_write()?;
+        }
         let options = &self.inner.options;
         let declared = declared_len(request.encoding, &request.body, options.decoded_bytes_max)?;
         // Without a declaration: what zstd usually makes of such bodies.

@@ -55,6 +55,7 @@ pub use report::{WriteError, WriteErrorKind, WriteReport};
 
 use crate::cluster::ring::{NodeId, Ring};
 use crate::runtime::cpu::CpuPool;
+use crate::runtime::local_space::LocalSpace;
 use crate::runtime::memory::Memory;
 use crate::wire::Limits;
 use generations::Generations;
@@ -86,6 +87,8 @@ struct Inner {
     metrics: IngestMetrics,
     /// Absent while the process is not bounded.
     memory: OnceLock<Memory>,
+    /// Absent while the disk is the bound.
+    space: OnceLock<LocalSpace>,
 }
 
 impl Ingest {
@@ -105,6 +108,7 @@ impl Ingest {
             ledger: Ledger::new(options.ledger_capacity),
             options,
             memory: OnceLock::new(),
+            space: OnceLock::new(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -112,6 +116,11 @@ impl Ingest {
     /// Asks senders to come again while the memory of the process is full. Counts once.
     pub fn bound_by(&self, memory: Memory) {
         self.inner.memory.get_or_init(|| memory);
+    }
+
+    /// Asks senders to come again while the local space is full. Counts once.
+    pub fn stored_within(&self, space: LocalSpace) {
+        self.inner.space.get_or_init(|| space);
     }
 
     /// The options it was opened with.

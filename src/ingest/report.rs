@@ -3,6 +3,7 @@
 use super::appender::{AppendError, AppendErrorKind};
 use super::inflight::Overloaded;
 use super::reason::Reason;
+use crate::runtime::local_space::LocalSpaceFull;
 use crate::runtime::memory::MemoryFull;
 use crate::wire::compression::CompressionError;
 use crate::wire::{Protocol, WireError};
@@ -110,6 +111,9 @@ pub enum WriteError {
     /// The process has no memory to spare.
     #[error("{0}")]
     NoMemory(#[from] MemoryFull),
+    /// The local disk may not hold more that is not in blocks.
+    #[error("{0}")]
+    NoSpace(#[from] LocalSpaceFull),
     /// The store takes nothing.
     #[error("{0}")]
     Store(#[from] AppendError),
@@ -130,7 +134,7 @@ impl WriteError {
     pub fn kind(&self) -> WriteErrorKind {
         match self {
             Self::Compression(_) | Self::Wire(_) => WriteErrorKind::Invalid,
-            Self::Overloaded(_) | Self::NoMemory(_) => WriteErrorKind::Unavailable,
+            Self::Overloaded(_) | Self::NoMemory(_) | Self::NoSpace(_) => WriteErrorKind::Unavailable,
             Self::Store(error) => match error.kind() {
                 AppendErrorKind::Invalid => WriteErrorKind::Invalid,
                 AppendErrorKind::Limited | AppendErrorKind::Unavailable => WriteErrorKind::Unavailable,

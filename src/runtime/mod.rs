@@ -1,3 +1,4 @@
 //! Threads and how work gets onto them.
 pub mod cpu;
+pub mod local_space;
 pub mod memory;

@@ -1,6 +1,7 @@
 //! How Hearth tells about itself: its log and its own metrics.
 pub mod alert_journal;
 pub mod blocks;
+pub mod local_space;
 pub mod log;
 pub mod memory;
 pub mod notifier;

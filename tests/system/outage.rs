@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use compat_tests::api::Api;
+use compat_tests::remote_write::Writer;
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -90,6 +91,10 @@ impl Drop for Hearth {
 
 impl Hearth {
     fn start(directory: &Path, store_port: u16, runtime: &Arc<Runtime>) -> Self {
+        Self::start_with(directory, store_port, runtime, &[])
+    }
+
+    fn start_with(directory: &Path, store_port: u16, runtime: &Arc<Runtime>, flags: &[&str]) -> Self {
         let config = directory.join("hearth.yml");
         let text = format!(
             "global: {{scrape_interval: 1s}}\nobject_store: {{type: s3, retry_timeout: 1s, s3: {{bucket: metrics, \
@@ -101,6 +106,7 @@ impl Hearth {
             .args([format!("--web.listen-address=127.0.0.1:{port}"), "--web.enable-admin-api".to_owned()])
             .arg(format!("--storage.path={}", directory.join("data").display()))
             .arg(format!("--config.file={}", config.display()))
+            .args(flags)
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
@@ -270,5 +276,55 @@ fn a_first_start_without_the_store_says_what_it_does_not_know() {
     hearth.refuses_all(&now, "which is not known until it answers");
     let store = objects.serve(&runtime, store_port);
     hearth.until("up", "", |found| found == &Ok(1));
+    store.abort();
+}
+
+/// The store is away for so long that the local space which is allowed is full: from then on writes are refused with the reason,
+/// and once the store takes what waits they are accepted again. Nothing that was acknowledged is missing.
+#[test]
+fn an_outage_that_outlasts_the_local_space_refuses_writes_and_says_so() {
+    const SERIES: usize = 500;
+    const STEP_MS: i64 = 1000;
+    storage::bucket::install_tls_provider();
+    let (directory, runtime) = (tempfile::tempdir().unwrap(), Arc::new(Runtime::new().unwrap()));
+    let (objects, store_port) = (Objects::default(), free_port());
+    // One segment of the log and two megabytes of chunks.
+    let limit = format!("--storage.local.size={}", 66 << 20);
+    let hearth = Hearth::start_with(directory.path(), store_port, &runtime, &[&limit]);
+    hearth.until("vector(1)", "", |found| found == &Ok(1));
+    let start_ms = jiff::Timestamp::now().as_millisecond() - 7_200_000;
+    let instances: Vec<_> = (0..SERIES).map(|n| n.to_string()).collect();
+    let mut writer = Writer::new(&hearth.url);
+    let mut send = |scrape: usize| {
+        for (n, instance) in instances.iter().enumerate() {
+            // As good as random, so that it takes eight bytes.
+            let value = f64::from_bits(
+                0x3ff0_0000_0000_0000 | ((n + scrape * SERIES) as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 12,
+            );
+            writer.push("filler", &[("instance", instance)], start_ms + scrape as i64 * STEP_MS, value);
+        }
+        runtime.block_on(writer.send()).map_err(|error| format!("{error:#}"))
+    };
+    let (mut written, mut refusal) = (0, None);
+    while refusal.is_none() && written < 3000 {
+        match send(written) {
+            Ok(()) => written += 1,
+            Err(error) => refusal = Some(error),
+        }
+    }
+    let refusal = refusal.expect("never refused");
+    assert!(refusal.contains("503") && refusal.contains("--storage.local.size"), "{refusal}");
+    let page = runtime.block_on(async { reqwest::get(format!("{}/metrics", hearth.url)).await?.text().await }).unwrap();
+    assert!(page.contains("hearth_local_space_limit_bytes 69206016"), "{page}");
+
+    let store = objects.serve(&runtime, store_port);
+    let deadline = Instant::now() + Duration::from_secs(90);
+    while let Err(error) = send(written) {
+        assert!(Instant::now() < deadline, "{error}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let at = format!("{}", (start_ms + written as i64 * STEP_MS) as f64 / 1e3);
+    let all = format!("count(count_over_time(filler[3h]) == {}) == {SERIES}", written + 1);
+    hearth.until(&all, &at, |found| found == &Ok(1));
     store.abort();
 }

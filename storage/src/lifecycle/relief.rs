@@ -37,8 +37,8 @@ pub(super) struct Relief {
 }
 
 impl Store {
-    /// Tells whether the process is short of memory. As long as it is, parts of blocks are not kept, the head is flushed up to its newest
-    /// samples every half minute, and merges wait. Returns at once.
+    /// Tells whether the process is short of memory, or of local space. As long as it is, parts of blocks are not kept, the head
+    /// is flushed up to its newest samples every half minute, and merges wait. Returns at once.
     pub fn set_short_of_memory(&self, is_short: bool) {
         let shortage = &self.inner.shared.shortage;
         if shortage.is_short.swap(is_short, Ordering::Relaxed) == is_short || !is_short {

@@ -200,6 +200,11 @@ impl SegmentPool {
         self.shared.changed.notify_all();
     }
 
+    /// Bytes of each segment, full or not.
+    pub(crate) fn segment_bytes(&self) -> u64 {
+        self.shared.options.segment_bytes
+    }
+
     /// Bytes of the full segments with records above `lsn`.
     pub(crate) fn sealed_bytes_above(&self, lsn: u64) -> u64 {
         let state = self.shared.state.lock();
