@@ -16,6 +16,9 @@ const SECONDS_BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1
 /// Everything below this prefix is served at the root too and counted as one.
 pub const ALIAS_PREFIX: &str = "/prometheus";
 
+/// Prometheus' API below this prefix, Cortex' place, is served at the root too and counted as one.
+pub const CORTEX_PREFIX: &str = "/api/prom";
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
     handler: String,
@@ -59,7 +62,7 @@ impl RequestMetrics {
     /// Begins to count a request by its route, never by its path: paths are chosen by clients and without number.
     pub(super) fn begin(&self, request: &Request) -> Counted {
         let route = request.extensions().get::<MatchedPath>().map_or("other", MatchedPath::as_str);
-        let handler = route.strip_prefix(ALIAS_PREFIX).unwrap_or(route).to_owned();
+        let handler = handler(route).to_owned();
         self.in_flight.inc();
         Counted { handler, started: Instant::now(), in_flight: InFlight(self.in_flight.clone()) }
     }
@@ -72,6 +75,15 @@ impl RequestMetrics {
         self.seconds.get_or_create(&labels).observe(started.elapsed().as_secs_f64());
         let code = response.status().as_u16();
         self.requests.get_or_create(&RequestLabels { handler: labels.handler, code }).inc();
+    }
+}
+
+/// What a route is counted as.
+fn handler(route: &str) -> &str {
+    let route = route.strip_prefix(ALIAS_PREFIX).unwrap_or(route);
+    match route.strip_prefix(CORTEX_PREFIX) {
+        Some(below) if below.starts_with("/api/v1/") => below,
+        _ => route,
     }
 }
 

@@ -75,6 +75,45 @@ async fn groups_go_round_below_every_prefix() {
     }
 }
 
+/// What Grafana and cortextool ask below the URL of a Cortex: queries, rules, no build information, the ruler.
+#[tokio::test]
+async fn below_api_prom_is_what_a_cortex_has_there() {
+    let app = loaded().await;
+    for (path, status) in [
+        ("/api/prom/api/v1/query?query=1", 200),
+        ("/prometheus/api/prom/api/v1/query?query=1", 200),
+        ("/api/prom/api/v1/labels", 200),
+        ("/api/prom/api/v1/label/job/values", 200),
+        ("/api/prom/api/v1/rules", 200),
+        ("/api/prom/api/v1/status/buildinfo", 404),
+        ("/api/prom/api/v1/admin/tsdb/deletions", 404),
+        ("/api/prom/rules", 200),
+        ("/api/v1/status/buildinfo", 200),
+    ] {
+        let answer = send(&app, "GET", path, "").await;
+        assert_eq!(answer.status, status, "{path}: {}", answer.text());
+    }
+    let query = "query=sum(up)&time=15";
+    let there = send(&app, "GET", &format!("/api/prom/api/v1/query?{query}"), "").await.text();
+    assert_eq!(there, send(&app, "GET", &format!("/api/v1/query?{query}"), "").await.text());
+}
+
+/// By the handler, wherever it is reached; what only that place has keeps its name.
+#[tokio::test]
+async fn requests_in_cortex_place_are_counted_by_what_they_ask() {
+    let app = loaded().await;
+    for path in ["/api/prom/api/v1/label/job/values", "/api/v1/label/job/values", "/api/prom/rules"] {
+        send(&app, "GET", path, "").await;
+    }
+    let text = send(&app, "GET", "/metrics", "").await.text();
+    for line in [
+        "hearth_http_requests_total{handler=\"/api/v1/label/{name}/values\",code=\"200\"} 2",
+        "hearth_http_requests_total{handler=\"/api/prom/rules\",code=\"200\"} 1",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+    }
+}
+
 #[tokio::test]
 async fn what_is_not_there_is_told_in_the_words_that_clients_look_for() {
     let app = loaded().await;
