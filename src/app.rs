@@ -62,7 +62,7 @@ async fn serve(flags: ServeFlags) -> Result<(), String> {
     tracing::info!(address = %address, storage = %flags.storage_path.display(), "Hearth listens and opens its storage");
 
     let store = tokio::select! {
-        store = store::open(&flags, &plan, early.replay.clone()) => store?,
+        store = store::open(&flags, &plan, &early) => store?,
         () = told_to_stop() => return Ok(()),
     };
     let parts = Parts::start(&flags, plan, early, store).await?;

@@ -33,6 +33,7 @@ use crate::rules::query_port::RuleQueries;
 use crate::rules::rule_history::RuleHistory;
 use crate::runtime::cpu::CpuPool;
 use crate::runtime::local_space::LocalSpace;
+use crate::runtime::notices::{Notice, Notices};
 use crate::scrape::self_scrape::{SelfScrape, Sink, TargetStatus};
 #[cfg(feature = "sql")]
 use crate::sql::{Sql, SqlSources};
@@ -110,12 +111,15 @@ impl Plan {
         let request_metrics = RequestMetrics::default();
         request_metrics.register(&mut registry);
         registry.register_collector(Box::new(ProcessCollector::new()));
+        let notices = Notices::new(flags.notifications_subscribers_max);
+        notices.raise(Notice::Starting);
         EarlyState {
             readiness: Readiness::default(),
             replay: Arc::default(),
             registry: Arc::new(registry),
             prometheus_names: flags.prometheus_metric_names,
             request_metrics,
+            notices,
             cors: self.cors.clone(),
         }
     }
@@ -198,6 +202,7 @@ impl Parts {
             rules: groups,
             notifier: notifier.clone(),
             store: store.clone(),
+            notices: early.notices.clone(),
             status: Mutex::new(ReloadStatus { successful: true, last_success: jiff::Timestamp::now() }),
         });
 
@@ -241,14 +246,16 @@ impl Parts {
             process: process_info(flags),
         };
         let state = AppState::new(parts);
-        tasks.spawn(watch(room, state.queries.clone(), store.clone(), stop.clone()));
-        tasks.spawn(super::store::report_return(store.clone(), stop.clone()));
+        let notices = state.early.notices.clone();
+        tasks.spawn(watch(room, state.queries.clone(), store.clone(), notices.clone(), stop.clone()));
+        tasks.spawn(super::store::report_return(store.clone(), notices.clone(), stop.clone()));
         if let Some(status) = status {
             let prometheus_names = flags.prometheus_metric_names;
             let page = Arc::new(move || exposition::page(&registry, prometheus_names).unwrap_or_default());
             tasks.spawn(SelfScrape::new(OwnSamples(ingest.clone()), page, status).run(stop.clone()));
         }
         state.early.readiness.set(Phase::Ready);
+        notices.clear(Notice::Starting);
         if let Some(config) = &rule_config {
             load_configured(config).await;
             tasks.spawn(config.clone().run(stop.clone()));
@@ -289,9 +296,10 @@ impl Parts {
         }
     }
 
-    /// New requests are told to come back later.
+    /// New requests are told to come back later; who follows notices is told, and need not be waited for.
     pub(super) fn stop_taking(&self) {
         self.state.early.readiness.set(Phase::Stopping);
+        self.state.early.notices.raise(Notice::Stopping);
     }
 
     /// Ends what runs by itself and closes storage.

@@ -10,6 +10,7 @@ use crate::rules::durable::AlertDesk;
 use crate::rules::load::Loaded;
 use crate::rules::manager::RuleManager;
 use crate::rules::query_port::RuleQueries;
+use crate::runtime::notices::{Notice, Notices};
 use arc_swap::ArcSwap;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -33,6 +34,7 @@ pub(super) struct Reloader {
     pub(super) rules: Arc<RuleGroups>,
     pub(super) notifier: Notifier,
     pub(super) store: Store,
+    pub(super) notices: Notices,
     pub(super) status: Mutex<ReloadStatus>,
 }
 
@@ -90,9 +92,13 @@ impl ConfigReload for Reloader {
             match &outcome {
                 Ok(()) => {
                     status.last_success = jiff::Timestamp::now();
+                    self.notices.clear(Notice::ReloadFailed);
                     tracing::info!("configuration loaded");
                 }
-                Err(problem) => tracing::error!(problem, "the configuration is not valid; the old one stays in force"),
+                Err(problem) => {
+                    self.notices.raise(Notice::ReloadFailed);
+                    tracing::error!(problem, "the configuration is not valid; the old one stays in force");
+                }
             }
             outcome
         }

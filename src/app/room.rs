@@ -3,6 +3,7 @@
 use crate::query::executor::QueryExecutor;
 use crate::runtime::local_space::LocalSpace;
 use crate::runtime::memory::{MEASURE_EVERY, Memory, Pressure};
+use crate::runtime::notices::{Notice, Notices};
 use storage::store::Store;
 use tokio_util::sync::CancellationToken;
 
@@ -12,9 +13,9 @@ pub(super) struct Room {
     pub(super) space: LocalSpace,
 }
 
-/// Measures until `stop`. While there is little memory, lets go of kept results and of parts of blocks; while there is little of
+/// Measures until `stop`, and lets people know of what is short. While there is little memory, lets go of kept results and of parts of blocks; while there is little of
 /// either, has the head emptied.
-pub(super) async fn watch(room: Room, queries: QueryExecutor, store: Store, stop: CancellationToken) {
+pub(super) async fn watch(room: Room, queries: QueryExecutor, store: Store, notices: Notices, stop: CancellationToken) {
     let Room { memory, space } = room;
     let mut before = Pressure::Calm;
     let mut was_full = false;
@@ -26,6 +27,14 @@ pub(super) async fn watch(room: Room, queries: QueryExecutor, store: Store, stop
         let is_full = space.note(store.engine().local_bytes(&stats));
         let pressure = memory.pressure();
         store.set_short_of_memory(pressure >= Pressure::High || space.is_short());
+        for (notice, stands) in [
+            (Notice::MemoryShort, pressure == Pressure::High),
+            (Notice::MemoryFull, pressure == Pressure::Full),
+            (Notice::LocalSpaceShort, space.is_short() && !is_full),
+            (Notice::LocalSpaceFull, is_full),
+        ] {
+            notices.hold(notice, stands);
+        }
         if pressure > before {
             let (used, limit) = (memory.used(), memory.limit());
             tracing::warn!(

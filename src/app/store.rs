@@ -3,10 +3,11 @@
 use super::load;
 use super::parts::Plan;
 use crate::config::ServeFlags;
+use crate::http::state::EarlyState;
+use crate::runtime::notices::{Notice, Notices};
 use std::sync::Arc;
 use std::time::Duration;
 use storage::store::{Store, StoreError, StoreOptions};
-use storage::wal::replay::ReplayProgress;
 use tokio_util::sync::CancellationToken;
 
 /// A store of objects without which nothing can be told is asked again after this.
@@ -15,13 +16,14 @@ const OPEN_AGAIN_AFTER: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Says when an object store answers that did not at the start.
-pub(super) async fn report_return(store: Store, stop: CancellationToken) {
+pub(super) async fn report_return(store: Store, notices: Notices, stop: CancellationToken) {
     if store.away().is_none() {
         return;
     }
     let mut ticks = tokio::time::interval(LOOK_EVERY);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         if store.away().is_none() {
+            notices.clear(Notice::ObjectStoreAway);
             let version = store.manifest().version;
             tracing::info!(version, "the object store answers again: everything can be queried");
             return;
@@ -30,7 +32,7 @@ pub(super) async fn report_return(store: Store, stop: CancellationToken) {
 }
 
 /// Opens the data directory and the object store on a thread that may block, and says what it found.
-pub(super) async fn open(flags: &ServeFlags, plan: &Plan, progress: Arc<ReplayProgress>) -> Result<Store, String> {
+pub(super) async fn open(flags: &ServeFlags, plan: &Plan, early: &EarlyState) -> Result<Store, String> {
     let mut options = StoreOptions::new(&flags.storage_path);
     options.engine.snapshot_interval = flags.snapshot_interval.as_std();
     options.engine.exemplars_max = flags.exemplars_max;
@@ -40,17 +42,19 @@ pub(super) async fn open(flags: &ServeFlags, plan: &Plan, progress: Arc<ReplayPr
     options.flush_lag = flags.flush_lag.as_std();
     options.retention = plan.retention().clone();
     let store = loop {
-        let (options, progress) = (options.clone(), Arc::clone(&progress));
+        let (options, progress) = (options.clone(), Arc::clone(&early.replay));
         match tokio::task::spawn_blocking(move || Store::open(options, &progress)).await {
             Ok(Ok(store)) => break store,
             Ok(Err(error @ StoreError::Away { .. })) => {
                 tracing::warn!(error = error.to_line(), "storage cannot be opened yet: it is tried again");
+                early.notices.hold(Notice::ObjectStoreAway, true);
                 tokio::time::sleep(OPEN_AGAIN_AFTER).await;
             }
             Ok(Err(error)) => return Err(format!("open storage: {}", error.to_line())),
             Err(panic) => return Err(format!("open storage: {panic}")),
         }
     };
+    early.notices.hold(Notice::ObjectStoreAway, store.away().is_some());
     if let Some(why) = store.away() {
         tracing::warn!(
             why = &*why,

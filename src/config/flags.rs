@@ -41,6 +41,11 @@ pub struct ServeFlags {
     #[arg(long = "web.prometheus-metric-names")]
     pub prometheus_metric_names: bool,
 
+    /// How many clients may follow what people must know about the process, at /api/v1/notifications/live; others are told to ask
+    /// for the list
+    #[arg(long = "web.max-notifications-subscribers", value_name = "N", default_value_t = 16)]
+    pub notifications_subscribers_max: usize,
+
     /// Directory of all data
     #[arg(long = "storage.path", value_name = "DIR", default_value = "./data", env = "HEARTH_STORAGE_PATH")]
     pub storage_path: PathBuf,

@@ -23,8 +23,8 @@ pub mod readiness;
 pub mod request_metrics;
 
 use api::{
-    active_queries, admin, exemplars, expression, features, federate, history, lifecycle, metadata, query, remote_read,
-    rule_backfill, rules, search, series, status, status_blocks, targets,
+    active_queries, admin, exemplars, expression, features, federate, history, lifecycle, metadata, notifications,
+    query, remote_read, rule_backfill, rules, search, series, status, status_blocks, targets,
 };
 use axum::Router;
 use axum::extract::{Request, State};
@@ -140,6 +140,8 @@ fn admin_routes() -> Router<AppState> {
 fn early_routes(early: &EarlyState) -> Router {
     Router::new()
         .route("/api/v1/status/walreplay", get(status::wal_replay))
+        .route("/api/v1/notifications", get(notifications::list))
+        .route("/api/v1/notifications/live", get(notifications::live))
         .route("/-/healthy", get(lifecycle::healthy))
         .route("/metrics", get(lifecycle::metrics))
         .with_state(early.clone())

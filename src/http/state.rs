@@ -10,6 +10,7 @@ use crate::query::store::SeriesStore;
 use crate::rules::backfill::Backfill;
 use crate::rules::config::RuleConfig;
 use crate::rules::event_log::Histories;
+use crate::runtime::notices::Notices;
 use crate::scrape::self_scrape::TargetStatus;
 #[cfg(feature = "sql")]
 use crate::sql::Sql;
@@ -38,6 +39,8 @@ pub struct EarlyState {
     pub prometheus_names: bool,
     /// Counts requests; registered in `registry`.
     pub request_metrics: RequestMetrics,
+    /// What people must know.
+    pub notices: Notices,
     /// Which pages in a browser may read our answers.
     pub cors: AllowedOrigins,
 }

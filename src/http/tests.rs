@@ -1,5 +1,6 @@
 //! The HTTP interface as recorded pairs of requests and answers, and what pairs cannot show.
 mod fixture;
+mod notifications;
 mod pairs;
 mod remote_read;
 mod rule_config;

@@ -132,12 +132,21 @@ fn it_runs_on_embedded_defaults_and_ends_well() {
     assert!(metrics.len() > 20, "{metrics:?}");
     let missing = metrics.iter().filter(|name| !is_declared(&address, name)).collect::<Vec<_>>();
     assert!(missing.is_empty(), "the pack names metrics that do not exist: {missing:?}");
+    let mut notices = std::net::TcpStream::connect(&address).unwrap();
+    std::io::Write::write_all(&mut notices, b"GET /api/v1/notifications/live HTTP/1.0\r\n\r\n").unwrap();
+    let mut head = [0; 12];
+    notices.read_exact(&mut head).unwrap();
+    assert_eq!(text(&head), "HTTP/1.0 200");
     let told = Command::new("kill").arg(server.id().to_string()).status().unwrap();
     assert!(told.success());
     let status = server.wait().unwrap();
     let mut log = String::new();
     server.stderr.take().unwrap().read_to_string(&mut log).unwrap();
     assert_eq!(status.code(), Some(0), "{log}");
+    let mut told = String::new();
+    notices.read_to_string(&mut told).unwrap();
+    assert!(told.contains("Hearth is shutting down."), "{told}");
+    assert!(!log.contains("connections are cut"), "{log}");
     assert!(log.contains("Hearth is ready"), "{log}");
     assert!(log.contains("unknown option for --enable-feature") && log.contains("magic"), "{log}");
 }

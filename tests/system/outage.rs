@@ -183,6 +183,27 @@ impl Hearth {
         assert!(answer.status().is_success(), "{answer:?}");
     }
 
+    /// Whether `/api/v1/notifications` has one whose text begins like this.
+    fn notifies(&self, beginning: &str) -> bool {
+        let listed = self.get("/api/v1/notifications");
+        let mut texts = listed.as_array().unwrap().iter().map(|one| one["text"].as_str().unwrap());
+        texts.any(|text| text.starts_with(beginning))
+    }
+
+    fn until_notified_no_more(&self, beginning: &str) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while self.notifies(beginning) {
+            assert!(Instant::now() < deadline, "{beginning} is never over");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// The status of a reload.
+    fn reload(&self) -> u16 {
+        let request = reqwest::Client::new().post(format!("{}/-/reload", self.url));
+        self.runtime.block_on(request.send()).unwrap().status().as_u16()
+    }
+
     fn get(&self, path: &str) -> Value {
         self.runtime.block_on(self.api.get(path, &[])).unwrap()
     }
@@ -225,9 +246,11 @@ fn a_restart_during_an_outage_goes_on() {
     let (status, after, text) = hearth.refusal("/federate?match[]=up");
     assert_eq!((status, after.as_deref()), (503, Some("1")), "{text}");
     assert!(hearth.says("hearth_object_store_known 0"));
+    assert!(hearth.notifies("The object store has not answered") && !hearth.notifies("Hearth is starting"));
     let store = objects.serve(&runtime, store_port);
     hearth.until("up", &flushed_at, |found| found == &Ok(1));
     assert!(hearth.says("hearth_object_store_known 1"));
+    hearth.until_notified_no_more("The object store has not answered");
     hearth.post("flush?wait=true");
 
     // Deleted: hidden at once, gone when asked for, and whoever asked can see what became of it.
@@ -261,6 +284,28 @@ fn an_outage_is_no_failure_of_the_server() {
     hearth.until("last_over_time(up[1s])", "", |found| found == &Ok(1));
     let store = objects.serve(&runtime, store_port);
     hearth.until("up", &flushed_at, |found| found == &Ok(1));
+    store.abort();
+}
+
+/// A reload that fails is told until one succeeds.
+#[test]
+fn a_failed_reload_is_told_until_one_succeeds() {
+    const FAILED: &str = "Configuration reload has failed.";
+    storage::bucket::install_tls_provider();
+    let (directory, runtime) = (tempfile::tempdir().unwrap(), Arc::new(Runtime::new().unwrap()));
+    let (objects, store_port) = (Objects::default(), free_port());
+    let store = objects.serve(&runtime, store_port);
+    let hearth = Hearth::start(directory.path(), store_port, &runtime);
+    hearth.until("vector(1)", "", |found| found == &Ok(1));
+    let config = directory.path().join("hearth.yml");
+    let good = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(directory.path().join("rules.yml"), "groups: [{name: g, rules: [{record: r}]}]\n").unwrap();
+    for bad in ["nonsense: 1\n".to_owned(), format!("{good}rule_files: [rules.yml]\n")] {
+        std::fs::write(&config, bad).unwrap();
+        assert_eq!((hearth.reload(), hearth.notifies(FAILED)), (500, true));
+        std::fs::write(&config, &good).unwrap();
+        assert_eq!((hearth.reload(), hearth.notifies(FAILED)), (200, false));
+    }
     store.abort();
 }
 
@@ -314,6 +359,7 @@ fn an_outage_that_outlasts_the_local_space_refuses_writes_and_says_so() {
     }
     let refusal = refusal.expect("never refused");
     assert!(refusal.contains("503") && refusal.contains("--storage.local.size"), "{refusal}");
+    assert!(hearth.notifies("Local space is full"));
     let page = runtime.block_on(async { reqwest::get(format!("{}/metrics", hearth.url)).await?.text().await }).unwrap();
     assert!(page.contains("hearth_local_space_limit_bytes 69206016"), "{page}");
 
@@ -323,6 +369,7 @@ fn an_outage_that_outlasts_the_local_space_refuses_writes_and_says_so() {
         assert!(Instant::now() < deadline, "{error}");
         std::thread::sleep(Duration::from_millis(200));
     }
+    hearth.until_notified_no_more("Local space is full");
     let at = format!("{}", (start_ms + written as i64 * STEP_MS) as f64 / 1e3);
     let all = format!("count(count_over_time(filler[3h]) == {}) == {SERIES}", written + 1);
     hearth.until(&all, &at, |found| found == &Ok(1));

@@ -18,6 +18,7 @@ pub mod admin;
 mod dry_run;
 pub mod features;
 pub mod history;
+pub mod notifications;
 pub mod rule_backfill;
 pub mod rule_config;
 pub mod rules;

@@ -15,6 +15,7 @@ use crate::query::testing::{MemoryStore, ReadLog};
 use crate::rules::config::RuleConfig;
 use crate::rules::event_log::Histories;
 use crate::runtime::cpu::CpuPool;
+use crate::runtime::notices::Notices;
 use crate::scrape::self_scrape::TargetStatus;
 #[cfg(feature = "sql")]
 use crate::sql::{NoBlocks, Sql, SqlSources};
@@ -114,6 +115,7 @@ impl App {
             registry: Arc::new(registry),
             prometheus_names: false,
             request_metrics,
+            notices: Notices::new(2),
             cors: AllowedOrigins::new(".*").unwrap(),
         };
         let config = Arc::new(FixedConfig::default());
