@@ -129,10 +129,11 @@ impl Regex {
     }
 }
 
-/// Compiles what was parsed from `pattern`.
+/// Compiles what was parsed from `pattern`. States are determined when a text first needs them: most queries ask for a few dozen
+/// texts, and to determine all states beforehand takes longer than such a query.
 fn build(hir: &Hir, pattern: &str) -> Result<meta::Regex, RegexError> {
     meta::Builder::new()
-        .configure(meta::Config::new().nfa_size_limit(Some(AUTOMATON_BYTES_MAX)))
+        .configure(meta::Config::new().nfa_size_limit(Some(AUTOMATON_BYTES_MAX)).dfa(false))
         .build_from_hir(hir)
         .map_err(|_| RegexError { reason: "expression too large", part: pattern.to_owned() })
 }
