@@ -13,8 +13,8 @@ pub(super) struct Room {
     pub(super) space: LocalSpace,
 }
 
-/// Measures until `stop`, and lets people know of what is short. While there is little memory, lets go of kept results and of parts of blocks; while there is little of
-/// either, has the head emptied.
+/// Measures until `stop`, and lets people know of what is short. While there is little memory, lets go of kept results and of parts
+/// of blocks; while there is little of either, has the head emptied.
 pub(super) async fn watch(room: Room, queries: QueryExecutor, store: Store, notices: Notices, stop: CancellationToken) {
     let Room { memory, space } = room;
     let mut before = Pressure::Calm;
