@@ -97,10 +97,9 @@ impl<'q> Run<'_, 'q> {
     }
 
     fn series(&self, vector: &dyn SeriesVector, all_steps: &Arc<[i64]>) -> Result<Vec<MatrixSeries>, QueryError> {
-        let least = (1 << 14) / self.steps.count.max(1);
-        let chunks = self.exec.map_chunks(vector.len(), least, |range, worker| {
+        let chunks = self.exec.map_rows(vector.len(), self.steps.count, |range, worker| {
             let mut charge = Charge::none(self.exec.budget);
-            let mut series = Vec::new();
+            let mut series = Vec::with_capacity(range.len().min(SERIES_AT_FIRST));
             let mut gappy = GappyTimes::default();
             let mut row = worker.take_row();
             for index in announced(vector, range) {
@@ -231,6 +230,9 @@ impl<'q> Run<'_, 'q> {
         Ok(joined(chunks))
     }
 }
+
+/// Room that is made at once for the series of a chunk of an answer; more where they have values indeed.
+const SERIES_AT_FIRST: usize = 128;
 
 /// All parts of an answer in one list, which is as long as they are. Their charges are released together at the end: while
 /// the answer is put together all of it is held.

@@ -115,6 +115,16 @@ impl<'q> Exec<'q> {
         })
     }
 
+    /// Runs `task` over `0..series`, whose rows have `steps` values each, in consecutive chunks and returns the chunks' results.
+    pub(crate) fn map_rows<T: Send>(
+        &self,
+        series: usize,
+        steps: usize,
+        task: impl Fn(std::ops::Range<usize>, &mut Worker<'_, 'q>) -> Result<T, QueryError> + Sync,
+    ) -> Result<Vec<T>, QueryError> {
+        self.map_chunks(series, rows_at_once(steps), task)
+    }
+
     /// A worker of the calling thread.
     pub(crate) fn worker(&self) -> Worker<'_, 'q> {
         let recycled = self.scratch.lock().ok().and_then(|mut pool| pool.pop());
@@ -147,6 +157,18 @@ impl<'q> Exec<'q> {
 
 /// More chunks than this never pay, however many cores there are.
 const CHUNKS_MAX: usize = 256;
+
+/// How many rows of `steps` values are worth a task. The cheapest values take nanoseconds each, those of a quantile over a window
+/// hundreds: a thousand series over some dozen steps have to be tasks enough for all threads to end at about the same time.
+fn rows_at_once(steps: usize) -> usize {
+    const VALUES: usize = 1 << 12;
+    const VALUES_MAX: usize = 1 << 14;
+    /// Tasks and series cost something of their own.
+    const ROWS_LEAST: usize = 16;
+    const ROWS_MAX: usize = 256;
+    let steps = steps.max(1);
+    (VALUES / steps).clamp(ROWS_LEAST, ROWS_MAX).min(VALUES_MAX / steps).max(1)
+}
 
 /// Memory that tasks hand to each other.
 struct Scratch<'q> {
@@ -386,5 +408,19 @@ fn add_to_steps(
         }
         (Counting::LastStep, _, Some(last)) => last.add(all),
         (_, None, _) | (_, _, None) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thousand_series_are_tasks_enough_for_all_threads() {
+        for steps in [1, 48, 100, 1440] {
+            let tasks = 1000_usize.div_ceil(rows_at_once(steps));
+            assert!(tasks >= 4, "{tasks} tasks of {steps} steps");
+        }
+        assert_eq!([0, 1, 48, 100, 1000, 1440, 1 << 20].map(rows_at_once), [256, 256, 85, 40, 16, 11, 1]);
     }
 }

@@ -187,8 +187,7 @@ impl<'q> Table<'q> {
         keep_empty: bool,
         exec: &Exec<'q>,
     ) -> Result<Self, QueryError> {
-        let least = (1 << 14) / steps.max(1);
-        let blocks = exec.map_chunks(vector.len(), least, |range, worker| {
+        let blocks = exec.map_rows(vector.len(), steps, |range, worker| {
             let mut block = Block::empty(exec);
             let mut row = worker.take_row();
             for index in announced(vector, range) {

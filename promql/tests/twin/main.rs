@@ -322,6 +322,10 @@ fn answers_are_equal_to_the_last_bit_for_any_number_of_threads() {
         "sum by (group) (c_total) / on (group) group_right () sum by (group, i) (c_total)",
         "sum(c_total * on (i) c_total and on () vector(1))",
         "rate(c_total[1m]) > 0.5 or c_total",
+        "quantile_over_time(0.9, c_total[2m])",
+        "1 - avg by (node) (label_replace(rate(c_total[1m]), \"node\", \"$1\", \"i\", \".*(..)\"))",
+        "avg by (i) (rate(c_total[1m]))",
+        "quantile by (node) (0.9, label_replace(c_total, \"node\", \"$1\", \"i\", \".*(..)\"))",
     ];
     let run = |query: &str, threads: Option<usize>| {
         let pool = threads.map(|n| rayon::ThreadPoolBuilder::new().num_threads(n).build().expect("threads"));

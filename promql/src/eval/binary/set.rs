@@ -71,10 +71,9 @@ impl<'q> Presence<'q> {
         })?;
         groups.charge_rest()?;
         let mut masks = vec![0; groups.len() * words];
-        let least = (1 << 14) / steps.max(1);
         let at_once = (WORDS_AT_ONCE / words.max(1)).max(1);
         for (batch, group_of) in group_of.chunks(at_once).enumerate() {
-            let parts = exec.map_chunks(group_of.len(), least, |range, worker| {
+            let parts = exec.map_rows(group_of.len(), steps, |range, worker| {
                 let mut present = Vec::with_capacity(range.len() * words);
                 let mut row = worker.take_row();
                 let first = batch * at_once;
