@@ -90,6 +90,49 @@ macro_rules! node {
 }
 pub(crate) use node;
 
+/// A whole number as Go reads one into an `int`: `1e3` is 1000 and `0x10` 16, what a fraction has beyond the whole is dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Integer(pub(crate) i64);
+
+impl<'de> Deserialize<'de> for Integer {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct IntegerVisitor;
+
+        impl Visitor<'_> for IntegerVisitor {
+            type Value = Integer;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a whole number of 64 bits")
+            }
+
+            fn visit_i64<E>(self, value: i64) -> Result<Integer, E> {
+                Ok(Integer(value))
+            }
+
+            fn visit_u64<E: de::Error>(self, value: u64) -> Result<Integer, E> {
+                i64::try_from(value).map(Integer).map_err(|_| no_integer(value))
+            }
+
+            fn visit_f64<E: de::Error>(self, value: f64) -> Result<Integer, E> {
+                // The ends as floats: the lower one is a number of 64 bits, the upper one is the first that is none.
+                const ENDS: std::ops::Range<f64> = i64::MIN as f64..i64::MAX as f64;
+                if ENDS.contains(&value) { Ok(Integer(value as i64)) } else { Err(no_integer(value)) }
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Integer, E> {
+                text.parse().map(Integer).map_err(|_| no_integer(text))
+            }
+        }
+
+        /// An error of this kind gets the place of the value, other kinds that of the key.
+        fn no_integer<E: de::Error>(value: impl fmt::Display) -> E {
+            E::custom(format_args!("`{value}` is no whole number of 64 bits"))
+        }
+
+        deserializer.deserialize_any(IntegerVisitor)
+    }
+}
+
 /// A map of names to texts in the order of the file. A null is the empty text, as in Go.
 #[derive(Debug, Default)]
 pub(crate) struct Entries(pub(crate) Vec<Entry>);
@@ -169,12 +212,14 @@ pub(crate) fn read<T: de::DeserializeOwned + Default>(
 
 /// Bounds in proportion to the file, which is itself bounded: real files reach tens of thousands of rules, and aliases must
 /// not blow a small file up.
-fn options(text: &str) -> serde_yaml::Options {
+#[must_use]
+pub fn options(text: &str) -> serde_yaml::Options {
     serde_yaml::options! {
         budget: serde_yaml::budget! {
             max_events: 1_000 + 2 * text.len(),
             max_nodes: 1_000 + text.len(),
         },
+        legacy_octal_numbers: true, // as in Go: 010 is 8
     }
 }
 

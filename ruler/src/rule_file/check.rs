@@ -116,7 +116,7 @@ impl Checker<'_> {
             at,
             interval_ms,
             query_offset_ms,
-            limit: group.limit.unwrap_or(0),
+            limit: group.limit.map_or(0, |limit| limit.0),
             policy,
             wait_for_ingest_ms,
             aligned: group.aligned.unwrap_or(false),

@@ -4,7 +4,7 @@
 //! `query_offset`.
 
 use super::{FILE_BYTES_MAX, Place, Problem};
-use crate::yaml::{Entries, Items, node};
+use crate::yaml::{Entries, Integer, Items, node};
 use serde_yaml::Spanned;
 
 node! {
@@ -20,7 +20,7 @@ node! {
         "interval" => interval: Spanned<String>,
         "query_offset" => query_offset: Spanned<String>,
         "evaluation_delay" => evaluation_delay: Spanned<String>,
-        "limit" => limit: i64,
+        "limit" => limit: Integer,
         "limit_mode" => limit_mode: Spanned<String>,
         "on_error" => on_error: Spanned<String>,
         "evaluation" => evaluation: EvaluationNode,

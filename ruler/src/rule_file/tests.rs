@@ -64,6 +64,35 @@ fn an_empty_file_is_valid() {
     }
 }
 
+/// What promtool takes and refuses, with the values that Go reads.
+#[test]
+fn a_limit_is_any_number_that_go_reads_into_an_int() {
+    let limit =
+        |text: &str| parse(&format!("groups: [{{name: g, limit: {text}}}]")).ok().map(|file| file.groups[0].limit);
+    for (text, value) in [
+        ("1e3", 1000),
+        ("1E3", 1000),
+        ("1.5", 1),
+        (".5", 0),
+        ("1.", 1),
+        ("1e-1", 0),
+        ("-1", -1),
+        ("+5", 5),
+        ("1_000", 1000),
+        ("0x10", 16),
+        ("0o10", 8),
+        ("010", 8),
+        ("0b11", 3),
+        ("", 0),
+        ("9223372036854775807", i64::MAX),
+    ] {
+        assert_eq!(limit(text), Some(value), "{text}");
+    }
+    for text in ["1e30", "-1e30", ".inf", ".nan", "9223372036854775808", "x", "true", "[1]"] {
+        assert_eq!(limit(text), None, "{text}");
+    }
+}
+
 #[test]
 fn a_zero_interval_means_the_default() {
     let file = parse("groups: [{name: g, interval: 0s}]").expect("valid");

@@ -124,7 +124,7 @@ impl GroupText {
                 .flatten()
                 .map(|tenant| tenant.value.clone())
                 .collect(),
-            limit: group.limit.unwrap_or(0),
+            limit: group.limit.map_or(0, |limit| limit.0),
             limit_mode: text(&group.limit_mode),
             on_error: text(&group.on_error),
             evaluation: group
