@@ -4,11 +4,11 @@
 //! never parts of it.
 
 use super::alerting::AlertingConfig;
-use super::{NameEscapingScheme, NameValidationScheme, PromDuration, environment, names};
+use super::not_used::{self, NotUsed, NotUsedKey};
+use super::{GlobalConfig, PromDuration, environment, names};
 use ruler::yaml::Place;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use storage::bucket::BucketOptions;
 use storage::tiers::policy::TierPolicy;
@@ -33,6 +33,34 @@ pub struct Config {
     /// section no buckets are made, and samples are kept as the flags `storage.retention.*` say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tiers: Option<TierPolicy>,
+    /// Hearth scrapes nothing but itself: leave scraping to Prometheus or an agent, with its `remote_write` to here.
+    #[serde(skip_serializing)]
+    pub scrape_configs: NotUsed,
+    /// Hearth scrapes nothing but itself: leave scraping to Prometheus or an agent, with its `remote_write` to here.
+    #[serde(skip_serializing)]
+    pub scrape_config_files: NotUsed,
+    /// Hearth sends samples nowhere: let those who send to it send to the others, too.
+    #[serde(skip_serializing)]
+    pub remote_write: NotUsed,
+    /// Queries read what Hearth has stored: what others have comes in by `hearth import` and by being sent here.
+    #[serde(skip_serializing)]
+    pub remote_read: NotUsed,
+    /// How samples and exemplars are kept is said by the flags `--storage.…` and the sections `object_store`, `retention` and
+    /// `tiers`.
+    #[serde(skip_serializing)]
+    pub storage: NotUsed,
+    /// Hearth sends no traces.
+    #[serde(skip_serializing)]
+    pub tracing: NotUsed,
+    /// Hearth takes samples by remote write, not by OTLP: let a collector translate, with its `remote_write` to here.
+    #[serde(skip_serializing)]
+    pub otlp: NotUsed,
+    /// It is about Go's garbage collector, which Hearth has not; memory is bounded by the flag `--memory.limit`.
+    #[serde(skip_serializing)]
+    pub runtime: NotUsed,
+    /// What of the file is not used.
+    #[serde(skip)]
+    pub not_used: Vec<NotUsedKey>,
 }
 
 /// How long some series are kept.
@@ -44,41 +72,6 @@ pub struct RetentionConfig {
     pub matches: String,
     /// How long their samples are kept.
     pub keep: PromDuration,
-}
-
-/// Defaults for everything.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct GlobalConfig {
-    /// How often rule groups are evaluated that do not say it themselves.
-    pub evaluation_interval: PromDuration,
-    /// How far rule evaluation looks into the past, for groups that do not say it themselves.
-    pub rule_query_offset: PromDuration,
-    /// How often Hearth collects its own metrics.
-    pub scrape_interval: PromDuration,
-    /// Labels added to alerts that leave this process, where they are absent, and to federated series. `$NAME` and `${NAME}`
-    /// in their values stand for variables of the environment, `$$` for a dollar sign.
-    pub external_labels: BTreeMap<String, String>,
-    /// `utf8`: names of metrics and labels may be any text. `legacy`: only letters, digits and underscores, in this file and
-    /// for rules, in files and by API.
-    pub metric_name_validation_scheme: NameValidationScheme,
-    /// How names beyond the legacy ones are asked for when targets are scraped. Read as in Prometheus; Hearth scrapes
-    /// nothing but itself, whose names are legacy ones.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub metric_name_escaping_scheme: Option<NameEscapingScheme>,
-}
-
-impl Default for GlobalConfig {
-    fn default() -> Self {
-        Self {
-            evaluation_interval: PromDuration::from_secs(60),
-            rule_query_offset: PromDuration::from_secs(0),
-            scrape_interval: PromDuration::from_secs(15),
-            external_labels: BTreeMap::new(),
-            metric_name_validation_scheme: NameValidationScheme::default(),
-            metric_name_escaping_scheme: None,
-        }
-    }
 }
 
 /// How Hearth collects its own metrics.
@@ -175,10 +168,12 @@ impl Config {
         if text.trim().is_empty() {
             return Ok(Self::default());
         }
-        let config: Self = serde_yaml::from_str(text).map_err(|error| {
+        let config = serde_yaml::from_str_with_options(text, ruler::yaml::options(text));
+        let mut config: Self = config.map_err(|error| {
             let (place, message) = ruler::yaml::describe(name, &error);
             ConfigProblem { place: place.map(|Place { line, column }| (line, column)), message }
         })?;
+        config.not_used = not_used::keys(text);
         config.check().map_err(|message| ConfigProblem { place: None, message })?;
         Ok(config)
     }
@@ -190,12 +185,6 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), String> {
-        if self.global.evaluation_interval.as_millis() == 0 {
-            return Err("global.evaluation_interval: must be greater than 0".into());
-        }
-        if self.global.scrape_interval.as_millis() == 0 {
-            return Err("global.scrape_interval: must be greater than 0".into());
-        }
         if let Some(problem) = names::problem(self) {
             return Err(problem);
         }
@@ -250,7 +239,6 @@ mod tests {
     #[test]
     fn values_that_make_no_sense_are_refused() {
         for text in [
-            "global: {evaluation_interval: 0s}",
             "global: {evaluation_interval: 1x}",
             "object_store: {type: s3}",
             "object_store: {type: s3, s3: {bucket: b, endpoint: \"http://a:1\"}}",

@@ -3,7 +3,11 @@
 use super::Config;
 use schemars::Schema;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fmt::Write;
+
+/// The type of keys that are taken and not used.
+pub(super) const NOT_USED: &str = "not used";
 
 /// The whole page.
 #[must_use]
@@ -20,12 +24,33 @@ pub fn markdown(command: &clap::Command) -> String {
     }
     page.push_str(
         "\n## File\n\nGiven by `--config.file`; `hearth config check FILE` checks one. `SIGHUP` and `POST /-/reload` load it again: when it or one\n\
-         of its rule files is invalid, everything stays as it was. Unknown keys are errors.\n\n| key | type | default | meaning |\n|---|---|---|---|\n",
+         of its rule files is invalid, everything stays as it was. A whole `prometheus.yml` is taken as it is: what of it is not used (the\n\
+         type says so) is named in warnings. Other unknown keys are errors.\n\n| key | type | default | meaning |\n|---|---|---|---|\n",
     );
     let schema = schemars::schema_for!(Config);
     let defaults = serde_json::to_value(Config::default()).unwrap_or(Value::Null);
     push_object(&mut page, &schema, schema.as_value(), "", Some(&defaults));
     page
+}
+
+/// The keys of the file that are taken and not used, by their paths, with what the page says about them.
+pub(super) fn not_used() -> BTreeMap<String, String> {
+    let schema = schemars::schema_for!(Config);
+    let mut keys = BTreeMap::new();
+    collect_not_used(&schema, schema.as_value(), "", &mut keys);
+    keys
+}
+
+fn collect_not_used(root: &Schema, object: &Value, path: &str, keys: &mut BTreeMap<String, String>) {
+    for (name, property) in object.get("properties").and_then(Value::as_object).into_iter().flatten() {
+        let key = format!("{path}{name}");
+        let target = resolve(root, property);
+        if title(target) == Some(NOT_USED) {
+            keys.insert(key, meaning(property, target).replace('`', ""));
+        } else {
+            collect_not_used(root, target, &format!("{key}."), keys);
+        }
+    }
 }
 
 fn push_flag(page: &mut String, argument: &clap::Arg) {
@@ -47,8 +72,7 @@ fn push_object(page: &mut String, root: &Schema, object: &Value, path: &str, def
         let key = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
         let target = resolve(root, property);
         let default = defaults.and_then(|d| d.get(name));
-        let meaning = property.get("description").or_else(|| target.get("description")).and_then(Value::as_str);
-        let meaning = meaning.unwrap_or_default().replace('\n', " ").replace('|', "\\|");
+        let meaning = meaning(property, target).replace('|', "\\|");
         let items = target.get("items").map(|items| resolve(root, items));
         let inner = items.unwrap_or(target);
         let is_object = inner.get("properties").is_some();
@@ -87,6 +111,16 @@ fn resolve<'a>(root: &'a Schema, schema: &'a Value) -> &'a Value {
     }
 }
 
+/// What the comment of a property says, in one line.
+fn meaning(property: &Value, target: &Value) -> String {
+    let meaning = property.get("description").or_else(|| target.get("description")).and_then(Value::as_str);
+    meaning.unwrap_or_default().replace('\n', " ")
+}
+
+fn title(schema: &Value) -> Option<&str> {
+    schema.get("title").and_then(Value::as_str)
+}
+
 fn type_name(schema: &Value, items: Option<&Value>) -> String {
     if let Some(items) = items {
         return format!("list of {}", type_name(items, None));
@@ -95,8 +129,8 @@ fn type_name(schema: &Value, items: Option<&Value>) -> String {
         let names: Vec<_> = choices.iter().filter_map(|c| c.get("const")).map(|c| format!("`{c}`")).collect();
         return names.join(" or ");
     }
-    if schema.get("title").and_then(Value::as_str) == Some("duration") {
-        return "duration".into();
+    if let Some(name @ ("duration" | NOT_USED)) = title(schema) {
+        return name.into();
     }
     match schema.get("type").and_then(Value::as_str) {
         Some("object") if schema.get("properties").is_none() => "map of strings".into(),

@@ -47,6 +47,20 @@ fn a_configuration_is_checked_together_with_its_rules() {
 }
 
 #[test]
+fn a_whole_prometheus_yml_is_valid_and_what_is_not_used_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let configuration = "global: {scrape_interval: 15s}\nscrape_configs:\n- job_name: a\n";
+    let file = write(directory.path(), "prometheus.yml", configuration);
+    for arguments in [vec!["config", "check", &file], vec!["--config.check", "--config.file", &file]] {
+        let output = hearth(&arguments);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        let said = text(&output.stdout);
+        assert!(said.starts_with(&format!("warning: {file}:2:1: scrape_configs is not used: ")), "{said}");
+        assert!(said.contains("valid, 0 rule groups"), "{said}");
+    }
+}
+
+#[test]
 fn rule_files_are_checked_one_by_one() {
     let directory = tempfile::tempdir().unwrap();
     let good = write(directory.path(), "good.yml", "groups: [{name: g, rules: [{record: r, expr: up}]}]\n");
