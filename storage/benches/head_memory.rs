@@ -12,7 +12,7 @@ use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use storage::append::Rows;
-use storage::head::{Head, HeadOptions};
+use storage::head::{FlushedState, Head, HeadOptions};
 
 fn main() {
     let count = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(1_000_000);
@@ -69,7 +69,7 @@ fn restart(dir: &Path, snapshots: &[PathBuf], count: usize) {
     let read = |shard: usize| {
         let cpu = thread_ns();
         let mut file = File::open(&snapshots[shard]).expect("written");
-        head.read_shard_snapshot(shard, &mut file).expect("whole");
+        head.read_shard_snapshot(shard, &mut file, &FlushedState::default()).expect("whole");
         (thread_ns() - cpu) / 1_000_000
     };
     let spent: Vec<u64> = std::thread::scope(|scope| {

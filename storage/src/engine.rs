@@ -402,7 +402,7 @@ fn restore(
     flushed: &FlushedState,
 ) -> Result<(Loaded, Inventory), Error> {
     let start = Instant::now();
-    let loaded = load_snapshots(&dir.disk, &directory.head, directory.epoch, applied, report)?;
+    let loaded = load_snapshots(&dir.disk, directory, applied, report, flushed)?;
     applied.head.adopt_flushed(flushed);
     if loaded.exemplars_lsn <= flushed.lsn {
         applied.exemplars.finish_flush(applied.exemplars.begin_flush(flushed.boundary_ms));

@@ -4,6 +4,7 @@
 //! everything; replay then gives it the records above. A damaged snapshot is set aside, never deleted.
 
 use super::Applied;
+use super::directory::Directory;
 use super::shard_filler::ShardFiller;
 use crate::append::{ExemplarRow, LabelHash, Rows, SeriesRef};
 use crate::disk::Disk;
@@ -105,21 +106,22 @@ struct Candidate {
     damaged: AtomicBool,
 }
 
-/// Fills an empty head and its empty stores from the snapshots in `dir`.
+/// Fills an empty head and its empty stores from the snapshots in `directory`, of which blocks hold what `flushed` says.
 ///
 /// # Errors
 /// The directory cannot be used, or a snapshot is of a newer version. Damage is no error.
 pub(super) fn load_snapshots(
     disk: &Arc<dyn Disk>,
-    dir: &Path,
-    epoch: Epoch,
+    directory: &Directory,
     applied: &Applied,
     report: &mut RestoreReport,
+    flushed: &FlushedState,
 ) -> Result<Loaded, Error> {
-    let (candidates, last_number) = open_candidates(disk, dir, epoch, report)?;
+    let dir = directory.head.as_path();
+    let (candidates, last_number) = open_candidates(disk, dir, directory.epoch, report)?;
     let shared = Mutex::new(std::mem::take(report));
     let mut loaded = Loaded { last_number, ..Loaded::default() };
-    loaded.shard_lsns = load_shards(&candidates, &applied.head, &shared)?;
+    loaded.shard_lsns = load_shards(&candidates, &applied.head, flushed, &shared)?;
     loaded.metadata_lsn = load_metadata(&candidates, &applied.metadata, &shared);
     loaded.exemplars_lsn = load_exemplars(&candidates, &applied.exemplars, &shared);
     *report = shared.into_inner();
@@ -187,7 +189,12 @@ fn set_aside(disk: &Arc<dyn Disk>, dir: &Path, number: u64) -> Result<(), Error>
 }
 
 /// Reads the shards on as many threads as there are cores.
-fn load_shards(candidates: &[Candidate], head: &Head, report: &Mutex<RestoreReport>) -> Result<Vec<u64>, Error> {
+fn load_shards(
+    candidates: &[Candidate],
+    head: &Head,
+    flushed: &FlushedState,
+    report: &Mutex<RestoreReport>,
+) -> Result<Vec<u64>, Error> {
     let next = AtomicUsize::new(0);
     let lsns: Vec<Mutex<Result<u64, Error>>> = (0..head.shards()).map(|_| Mutex::new(Ok(0))).collect();
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(lsns.len());
@@ -197,7 +204,7 @@ fn load_shards(candidates: &[Candidate], head: &Head, report: &Mutex<RestoreRepo
                 while let shard = next.fetch_add(1, Relaxed)
                     && let Some(lsn) = lsns.get(shard)
                 {
-                    *lsn.lock() = load_shard(candidates, head, shard, report);
+                    *lsn.lock() = load_shard(candidates, head, shard, flushed, report);
                 }
             });
         }
@@ -210,6 +217,7 @@ fn load_shard(
     candidates: &[Candidate],
     head: &Head,
     shard: usize,
+    flushed: &FlushedState,
     report: &Mutex<RestoreReport>,
 ) -> Result<u64, Error> {
     let kind = SectionKind::Shard(shard as u16);
@@ -219,7 +227,7 @@ fn load_shard(
             continue;
         };
         let mut reader = candidate.file.read(&section);
-        match head.read_shard_snapshot(shard, &mut reader) {
+        match head.read_shard_snapshot(shard, &mut reader, flushed) {
             Ok(notices) => {
                 notices.into_iter().for_each(|notice| report.lock().note(notice.message));
                 return Ok(section.lsn);

@@ -135,6 +135,11 @@ impl FileSummary {
     pub(crate) fn new(number: u32) -> Self {
         Self { number, end: FILE_HEADER, first_ms: i64::MAX, last_ms: i64::MIN, generation: 0 }
     }
+
+    /// Whether it has samples from `before_ms` on, or of a below-floor generation after `generation`.
+    pub(crate) fn is_needed(&self, before_ms: i64, generation: u64) -> bool {
+        self.last_ms >= before_ms || self.generation > generation
+    }
 }
 
 pub(crate) fn file_path(dir: &Path, shard: usize, number: u32) -> PathBuf {

@@ -7,6 +7,7 @@
 use super::chunk_file::{ChunkFile, FILE_BYTES, FILE_HEADER, FileSummary, file_header, file_path, io_error};
 use super::chunk_link::ChunkLink;
 use super::error::{HeadError, Notice};
+use super::floors::FlushedState;
 use super::frame::Frame;
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -121,8 +122,13 @@ impl ChunkFiles {
     }
 
     /// Takes over the files of an earlier life as a snapshot remembers them, with the highest number that any had; what lies
-    /// behind is cut off.
-    pub(crate) fn adopt(&mut self, summaries: Vec<FileSummary>, last_number: u32) -> Result<Vec<Notice>, HeadError> {
+    /// behind is cut off. Files that were expired since, because blocks hold all of them, are no loss.
+    pub(crate) fn adopt(
+        &mut self,
+        mut summaries: Vec<FileSummary>,
+        last_number: u32,
+        flushed: &FlushedState,
+    ) -> Result<Vec<Notice>, HeadError> {
         self.last_number = summaries.last().map_or(0, |summary| summary.number).max(last_number);
         let mut notices = Vec::new();
         let mut files = Vec::new();
@@ -137,14 +143,18 @@ impl ChunkFiles {
                 }
             }
         }
-        for summary in &summaries {
-            if !files.iter().any(|file| file.number == summary.number) {
+        summaries.retain(|summary| {
+            if files.iter().any(|file| file.number == summary.number) {
+                return true;
+            }
+            if summary.is_needed(flushed.boundary_ms, flushed.generation) {
                 let path = file_path(&self.dir, self.shard, summary.number);
                 notices.push(Notice {
                     message: format!("chunk file `{}` is gone: its samples are not answered", path.display()),
                 });
             }
-        }
+            false
+        });
         self.reader = ChunkReader { files: Arc::new(files) };
         self.summaries = summaries;
         Ok(notices)
@@ -271,8 +281,7 @@ impl ChunkFiles {
     /// `generation`; they vanish with their last reader. What stays and is large enough is not appended to any more.
     /// Returns the bytes that this frees.
     pub(crate) fn expire(&mut self, before_ms: i64, generation: u64) -> u64 {
-        let keep = |summary: &FileSummary| summary.last_ms >= before_ms || summary.generation > generation;
-        let expired = self.summaries.iter().take_while(|summary| !keep(summary)).count();
+        let expired = self.summaries.iter().take_while(|summary| !summary.is_needed(before_ms, generation)).count();
         let gone: Vec<FileSummary> = self.summaries.drain(..expired).collect();
         if let Some(newest_gone) = gone.last() {
             self.forget(newest_gone.number);

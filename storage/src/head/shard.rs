@@ -6,6 +6,7 @@ use super::cells::Cells;
 use super::chunk_files::ChunkFiles;
 use super::chunk_link::ChunkLink;
 use super::error::{HeadError, Notice};
+use super::floors::FlushedState;
 use super::hash_index::HashIndex;
 use super::histograms::HistogramSeries;
 use super::late::LateSamples;
@@ -232,12 +233,12 @@ impl Shard {
         (first_ms <= self.last_ms).then_some((first_ms, self.last_ms))
     }
 
-    /// Takes over the state that a snapshot holds.
-    pub(crate) fn replace_empty(&mut self, loaded: Loaded) -> Result<Vec<Notice>, HeadError> {
+    /// Takes over the state that a snapshot holds, of which blocks hold what `flushed` says.
+    pub(crate) fn replace_empty(&mut self, loaded: Loaded, flushed: &FlushedState) -> Result<Vec<Notice>, HeadError> {
         if self.slots.len() > 0 {
             return Err(HeadError::NotEmpty { shard: self.number });
         }
-        let notices = self.files.adopt(loaded.files, loaded.floors.last_file)?;
+        let notices = self.files.adopt(loaded.files, loaded.floors.last_file, flushed)?;
         (self.first_ms, self.last_ms) = (loaded.first_ms, loaded.last_ms);
         (self.slots, self.cells, self.timelines) = (loaded.slots, loaded.cells, loaded.timelines);
         (self.hashes, self.labels) = (loaded.hashes, loaded.labels);

@@ -1,12 +1,12 @@
 //! Damage to chunk files: noticed, confined to what is damaged, never a panic.
 
 use crate::samples::{Fork, Pair, Step, open};
-use crate::snapshots::{read_all, write_all};
+use crate::snapshots::{read_all, read_flushed, write_all};
 use model::sample::SampleColumns;
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use storage::head::Head;
+use storage::head::{FlushedState, Head};
 use storage::select::SelectError;
 
 /// A head with some chunks per series in its files, gone but for its directory and snapshot.
@@ -94,7 +94,7 @@ fn a_file_that_lost_its_end_is_noticed_and_the_rest_is_read() {
 #[test]
 fn a_missing_file_and_one_of_somebody_else_are_noticed() {
     let dir = tempfile::tempdir().unwrap();
-    let (_, snapshots) = stored(dir.path());
+    let (fork, snapshots) = stored(dir.path());
     let path = chunk_file(dir.path());
     let bytes = std::fs::read(&path).unwrap();
     std::fs::remove_file(&path).unwrap();
@@ -103,6 +103,10 @@ fn a_missing_file_and_one_of_somebody_else_are_noticed() {
     assert!(notices.len() == 1 && notices[0].contains("is gone"), "{notices:?}");
     assert!(read_errors(&head, i64::MIN).is_empty(), "what is left is answered");
     drop(head);
+    let newest = *fork.twin.series[0].samples.keys().next_back().unwrap();
+    let flushed = |boundary_ms| FlushedState { boundary_ms, ..FlushedState::default() };
+    assert_eq!(read_flushed(&open(dir.path(), 1), &snapshots, &flushed(newest - 3_600_000)).len(), 1);
+    assert!(read_flushed(&open(dir.path(), 1), &snapshots, &flushed(newest)).is_empty(), "blocks have all of it");
     std::fs::write(&path, &bytes[1..]).unwrap();
     let head = open(dir.path(), 1);
     let notices = read_all(&head, &snapshots);

@@ -3,7 +3,7 @@
 use crate::naive::hash_of;
 use crate::samples::{Pair, any_step, open};
 use proptest::prelude::*;
-use storage::head::{Head, HeadErrorKind};
+use storage::head::{FlushedState, Head, HeadErrorKind};
 
 /// Writes all shards; `freeze` and `write` may have a history between them.
 pub(crate) fn write_all(head: &Head, between: impl FnOnce()) -> Vec<Vec<u8>> {
@@ -18,8 +18,14 @@ pub(crate) fn write_all(head: &Head, between: impl FnOnce()) -> Vec<Vec<u8>> {
 }
 
 pub(crate) fn read_all(head: &Head, snapshots: &[Vec<u8>]) -> Vec<String> {
-    let read =
-        |(shard, bytes): (usize, &Vec<u8>)| head.read_shard_snapshot(shard, &mut bytes.as_slice()).expect("whole");
+    read_flushed(head, snapshots, &FlushedState::default())
+}
+
+/// As [`read_all`], where blocks hold what `flushed` says.
+pub(crate) fn read_flushed(head: &Head, snapshots: &[Vec<u8>], flushed: &FlushedState) -> Vec<String> {
+    let read = |(shard, bytes): (usize, &Vec<u8>)| {
+        head.read_shard_snapshot(shard, &mut bytes.as_slice(), flushed).expect("whole")
+    };
     snapshots.iter().enumerate().flat_map(read).map(|notice| notice.message).collect()
 }
 
@@ -71,12 +77,12 @@ proptest! {
         drop(pair);
         let head = open(dir.path(), 1);
         let cut = cut.index(snapshot.len());
-        let error = head.read_shard_snapshot(0, &mut &snapshot[..cut]).expect_err("the end is missing");
+        let error = head.read_shard_snapshot(0, &mut &snapshot[..cut], &FlushedState::default()).expect_err("the end is missing");
         prop_assert_eq!(error.kind(), HeadErrorKind::Corrupt);
         let mut flipped = snapshot.clone();
         let bit = flip.index(snapshot.len() * 8);
         flipped[bit / 8] ^= 1 << (bit % 8);
-        let _ = head.read_shard_snapshot(0, &mut flipped.as_slice());
+        let _ = head.read_shard_snapshot(0, &mut flipped.as_slice(), &FlushedState::default());
     }
 }
 
@@ -95,11 +101,11 @@ fn a_snapshot_of_another_shard_or_of_a_newer_program_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let head = open(dir.path(), 2);
     let snapshots = write_all(&head, || ());
-    let error = head.read_shard_snapshot(1, &mut snapshots[0].as_slice()).unwrap_err();
+    let error = head.read_shard_snapshot(1, &mut snapshots[0].as_slice(), &FlushedState::default()).unwrap_err();
     assert!(error.to_string().contains("another shard"), "{error}");
     let mut newer = snapshots[0].clone();
     newer[8] = 4;
-    let error = head.read_shard_snapshot(0, &mut newer.as_slice()).unwrap_err();
+    let error = head.read_shard_snapshot(0, &mut newer.as_slice(), &FlushedState::default()).unwrap_err();
     assert!(error.to_string().contains("format version 4"), "{error}");
 }
 

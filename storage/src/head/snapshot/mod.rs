@@ -15,7 +15,7 @@ pub(crate) use load::Loaded;
 
 use super::chunk_file::ChunkFile;
 use super::error::{HeadError, Notice};
-use super::{Head, Inner};
+use super::{FlushedState, Head, Inner};
 use crate::index::IndexExtent;
 use std::fs::File;
 use std::io::{Read, Write};
@@ -127,15 +127,20 @@ impl Head {
         self.freeze_shard(shard)?.write(out)
     }
 
-    /// Replaces the state of an empty shard by a snapshot and takes over the chunk files it refers to. Shards may be
-    /// read in parallel.
+    /// Replaces the state of an empty shard by a snapshot and takes over the chunk files it refers to; those of which blocks hold
+    /// everything, as `flushed` says, may be gone. Shards may be read in parallel.
     ///
     /// # Errors
     /// The stream failed or does not hold a snapshot of this shard; the shard is then still empty.
-    pub fn read_shard_snapshot(&self, shard: usize, from: &mut dyn Read) -> Result<Vec<Notice>, HeadError> {
+    pub fn read_shard_snapshot(
+        &self,
+        shard: usize,
+        from: &mut dyn Read,
+        flushed: &FlushedState,
+    ) -> Result<Vec<Notice>, HeadError> {
         let loaded = load::load(shard, self.shards(), from)?;
         let floors = loaded.floors;
-        let notices = self.inner.shards[shard].write().replace_empty(loaded)?;
+        let notices = self.inner.shards[shard].write().replace_empty(loaded, flushed)?;
         self.raise_floors(floors.append_floor_ms, floors.generation);
         Ok(notices)
     }

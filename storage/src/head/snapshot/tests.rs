@@ -2,7 +2,7 @@
 //! a new version.
 
 use crate::append::{LabelHash, Rows, SeriesRef};
-use crate::head::{Head, HeadOptions};
+use crate::head::{FlushedState, Head, HeadOptions};
 use crate::histogram::stored::{Bucket, Scale, Stored};
 use crate::select::TimeRange;
 use model::histogram::HistogramColumns;
@@ -98,7 +98,7 @@ fn restored(state: &Path, chunks: &Path) -> (Head, tempfile::TempDir) {
     std::fs::copy(chunks, fresh.path().join("000-00000001.chunks")).expect("the golden file is there");
     let restored = open(fresh.path());
     let state = std::fs::read(state).expect("the golden file is there");
-    let notices = restored.read_shard_snapshot(0, &mut state.as_slice()).expect("own bytes");
+    let notices = restored.read_shard_snapshot(0, &mut state.as_slice(), &FlushedState::default()).expect("own bytes");
     assert!(notices.is_empty(), "{notices:?}");
     (restored, fresh)
 }
