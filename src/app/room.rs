@@ -26,7 +26,8 @@ pub(super) async fn watch(room: Room, queries: QueryExecutor, store: Store, noti
         memory.reserve_for_flush(stats.head.series);
         let is_full = space.note(store.engine().local_bytes(&stats));
         let pressure = memory.pressure();
-        store.set_short_of_memory(pressure >= Pressure::High || space.is_short());
+        store.set_short_of_memory(pressure >= Pressure::High);
+        store.set_short_of_space(space.is_short());
         for (notice, stands) in [
             (Notice::MemoryShort, pressure == Pressure::High),
             (Notice::MemoryFull, pressure == Pressure::Full),

@@ -363,7 +363,7 @@ impl Lifecycle {
 
     /// Merges, rewrites and drops what is due, one block at a time.
     fn maintain(&mut self) -> Result<(), StoreError> {
-        if self.shared.shortage.is_short() {
+        if self.shared.shortage.of_memory() {
             return self.drop_expired();
         }
         // A block that one of them cannot read does not keep the others from their work.

@@ -360,3 +360,21 @@ fn a_shortage_of_memory_empties_the_head_and_makes_merges_wait() {
     until("nothing was merged", || store.stats().compaction.done > 0);
     assert_eq!(everything(&store, TimeRange::ALL), before);
 }
+
+/// While local space is short the head is emptied and the log is given back; what is kept of blocks stays.
+#[test]
+fn a_shortage_of_space_empties_the_head_and_the_log_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    append(&store, &[(0, BASE_MS, 1.0)]);
+    store.flush(false).unwrap();
+    append(&store, &(1..200).map(|i| (0, BASE_MS + i * 60_000, i as f64)).collect::<Vec<_>>());
+    let before = everything(&store, TimeRange::ALL);
+    until("nothing was kept", || everything(&store, TimeRange::ALL) == before && store.stats().caches.bytes > 0);
+    let snapshots = store.engine().stats().snapshots.taken;
+    store.set_short_of_space(true);
+    until("nothing was flushed", || store.engine().stats().snapshots.taken > snapshots);
+    assert!(store.stats().caches.bytes > 0);
+    assert_eq!(store.stats().flush.done, 2);
+    assert_eq!(everything(&store, TimeRange::ALL), before);
+}
