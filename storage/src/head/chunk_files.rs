@@ -132,7 +132,8 @@ impl ChunkFiles {
         self.last_number = summaries.last().map_or(0, |summary| summary.number).max(last_number);
         let mut notices = Vec::new();
         let mut files = Vec::new();
-        for found in std::mem::take(&mut self.found) {
+        let all_found = std::mem::take(&mut self.found);
+        for found in &all_found {
             match summaries.iter().find(|summary| summary.number == found.number) {
                 Some(summary) => files.extend(ChunkFile::adopt(&found.path, self.shard, summary, &mut notices)?),
                 None => {
@@ -144,7 +145,8 @@ impl ChunkFiles {
             }
         }
         summaries.retain(|summary| {
-            if files.iter().any(|file| file.number == summary.number) {
+            // Whether it can be read or not: what no summary names is removed at the next start.
+            if all_found.iter().any(|found| found.number == summary.number) {
                 return true;
             }
             if summary.is_needed(flushed.boundary_ms, flushed.generation) {
@@ -297,6 +299,10 @@ impl ChunkFiles {
         while let Some(waiting) = self.waiting.pop_front_if(|waiting| waiting.number <= number) {
             self.waiting_bytes -= waiting.bytes.len();
         }
+        self.write_at = self.write_at.min(self.waiting_bytes + WRITE_BYTES);
+        if self.waiting.is_empty() {
+            self.last_failure = None;
+        }
         let mut kept = Vec::clone(&self.reader.files);
         kept.retain(|file| {
             if file.number <= number {
@@ -368,9 +374,11 @@ mod tests {
         assert_eq!(names(dir.path()), ["003-00000002.chunks"]);
         assert!(matches!(files.frame(waiting), Err(Missing::Expired)) && files.frame(recent).is_ok());
 
-        // All of it, some written and some not.
+        // All of it, some written and some not, which failed before.
         let unwritten = append(&mut files, 31, 100);
+        (files.write_at, files.last_failure) = (100 * WRITE_BYTES, Some("full".to_owned()));
         assert!(files.expire(32, 0) > 0);
+        assert_eq!((files.write_at, files.failures().1), (WRITE_BYTES, None));
         assert!(matches!(files.frame(unwritten), Err(Missing::Expired)));
         assert_eq!((names(dir.path()).len(), files.sizes(), files.summaries().len()), (0, (0, 0), 0));
         let next = append(&mut files, 40, 100);
