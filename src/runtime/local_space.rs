@@ -1,8 +1,8 @@
-//! One bound for what lies on the local disk because the object store does not have it yet: the log, the newest snapshot and the
-//! chunk files of the head.
+//! One bound for what lies on the local disk because the object store does not have it yet: the log, snapshots and the chunk
+//! files of the head. One flush that waits to be published comes on top.
 //!
 //! While the object store is away, nothing of that can be given up. From [`SHORT_PERCENT`] of the bound on the head is emptied
-//! into blocks as if memory were short, which helps when the store takes them; at the bound senders are asked to keep their
+//! into blocks as while memory is short, which helps when the store takes them; at the bound senders are asked to keep their
 //! samples and to come again, so that other programs on the same disk, and what rules record, still have room.
 
 use std::sync::Arc;
@@ -112,7 +112,7 @@ mod tests {
     #[test]
     fn without_a_bound_nobody_is_turned_away() {
         let space = LocalSpace::new(0);
-        assert!(!space.note(u64::MAX - 1) && !space.is_short() || space.admit_write().is_ok());
+        assert!(!space.note(1 << 60) && !space.is_short() && space.admit_write().is_ok());
         assert_eq!(space.limit(), None);
     }
 }

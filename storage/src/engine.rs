@@ -320,10 +320,10 @@ impl Engine {
     }
 
     /// Bytes on the disk of what is not in blocks, as of `stats`: full segments of the log that no snapshot covers and the
-    /// active one, the newest snapshot, and chunk files. Spare segments do not count.
+    /// active one, snapshots, and chunk files. Neither spare segments nor a flush that waits to be published count.
     #[must_use]
     pub fn local_bytes(&self, stats: &EngineStats) -> u64 {
-        stats.wal.segments * self.inner.pool.segment_bytes() + stats.snapshots.last_bytes + stats.head.chunk_file_bytes
+        stats.wal.segments * self.inner.pool.segment_bytes() + stats.snapshots.kept_bytes + stats.head.chunk_file_bytes
     }
 
     /// Whether the engine can do its work.

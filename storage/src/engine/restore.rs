@@ -73,6 +73,8 @@ pub(super) struct Kept {
     pub(super) number: u64,
     /// Every record of the log up to this one is in it.
     pub(super) covered_lsn: u64,
+    /// Its size.
+    pub(super) bytes: u64,
 }
 
 /// What snapshots gave.
@@ -127,7 +129,8 @@ pub(super) fn load_snapshots(
     *report = shared.into_inner();
     report.snapshot = candidates.iter().find(|c| !c.damaged.load(Relaxed)).map(|c| c.file.header.number);
     for candidate in candidates {
-        let kept = Kept { number: candidate.file.header.number, covered_lsn: candidate.file.covered_lsn() };
+        let SnapshotFile { header, length, .. } = &candidate.file;
+        let kept = Kept { number: header.number, covered_lsn: candidate.file.covered_lsn(), bytes: *length };
         if candidate.damaged.into_inner() {
             set_aside(disk, dir, kept.number)?;
         } else {

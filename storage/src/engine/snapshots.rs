@@ -33,6 +33,8 @@ pub struct SnapshotStats {
     pub last_failure: Option<String>,
     /// Bytes of the last one.
     pub last_bytes: u64,
+    /// Bytes of those on the disk, of an earlier process too.
+    pub kept_bytes: u64,
     /// Time that the last one took.
     pub last_duration: Duration,
     /// When the last one was taken, in milliseconds since the Unix epoch; 0 when there was none.
@@ -102,7 +104,9 @@ impl State {
 
 impl Snapshots {
     pub(super) fn stats(&self) -> SnapshotStats {
-        self.state.lock().stats.clone()
+        let state = self.state.lock();
+        let kept_bytes = state.kept.iter().map(|kept| kept.bytes).sum();
+        SnapshotStats { kept_bytes, ..state.stats.clone() }
     }
 
     pub(super) fn is_due(&self, schedule: &Schedule) -> bool {
@@ -135,7 +139,7 @@ impl Snapshots {
             Ok((covered_lsn, bytes)) => {
                 state.wanted = false;
                 state.last_taken = Instant::now();
-                state.kept.push(Kept { number, covered_lsn });
+                state.kept.push(Kept { number, covered_lsn, bytes });
                 let stats = &mut state.stats;
                 stats.taken += 1;
                 stats.last_failure = None;

@@ -170,6 +170,8 @@ pub struct SnapshotFile {
     pub header: SnapshotHeader,
     /// What it holds.
     pub sections: Vec<Section>,
+    /// Its bytes.
+    pub length: u64,
 }
 
 impl SnapshotFile {
@@ -197,7 +199,7 @@ impl SnapshotFile {
             return Err(damaged);
         }
         let sections = index.chunks(SECTION_BYTES).map(parse_section).collect::<Option<_>>().ok_or(damaged)?;
-        Ok(Self { file, header, sections })
+        Ok(Self { file, header, sections, length })
     }
 
     /// The section of a kind, if there is one.
