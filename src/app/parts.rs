@@ -255,7 +255,6 @@ impl Parts {
             tasks.spawn(SelfScrape::new(OwnSamples(ingest.clone()), page, status).run(stop.clone()));
         }
         state.early.readiness.set(Phase::Ready);
-        notices.clear(Notice::Starting);
         if let Some(config) = &rule_config {
             load_configured(config).await;
             tasks.spawn(config.clone().run(stop.clone()));
@@ -272,6 +271,7 @@ impl Parts {
 
     /// Says what to do next.
     pub(super) fn announce(&self, flags: &ServeFlags) {
+        self.state.early.notices.clear(Notice::Starting);
         let url = flags.external_url();
         tracing::info!(
             write = format!("{url}/api/v1/write"),
@@ -349,7 +349,7 @@ fn open_history<T>(
 /// Ends what groups wrote that are configured no more, as soon as all are known that are.
 async fn end_left(rules: Rules, config: Option<RuleConfig>, stop: CancellationToken) {
     if let Some(config) = config
-        && stop.run_until_cancelled(config.is_whole()).await.is_none()
+        && stop.run_until_cancelled(config.until_whole()).await.is_none()
     {
         return;
     }

@@ -17,9 +17,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Says when an object store answers that did not at the start.
 pub(super) async fn report_return(store: Store, notices: Notices, stop: CancellationToken) {
-    if store.away().is_none() {
-        // It may have come back since it was opened.
-        notices.clear(Notice::ObjectStoreAway);
+    if !notices.standing().iter().any(|standing| standing.notice == Notice::ObjectStoreAway) {
         return;
     }
     let mut ticks = tokio::time::interval(LOOK_EVERY);

@@ -143,7 +143,7 @@ impl RuleConfig {
     }
 
     /// Returns when all that was in the store ran once. While a namespace cannot be read nobody knows what groups there are.
-    pub async fn is_whole(&self) {
+    pub async fn until_whole(&self) {
         while !self.shared.state().is_whole {
             tokio::time::sleep(RETRY_AFTER).await;
         }

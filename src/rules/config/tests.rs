@@ -140,7 +140,7 @@ async fn while_a_namespace_cannot_be_read_it_is_not_known_what_groups_there_are(
     let write = |content: &str| Ok::<_, ()>(Change::Content(content.to_owned()));
     documents.update("a", |_| write("no JSON")).await.unwrap();
     let process = Process::over(bucket, RuleLimits::default());
-    let is_whole = || process.config.is_whole().now_or_never().is_some();
+    let is_whole = || process.config.until_whole().now_or_never().is_some();
     process.set("b", "1").await.unwrap();
     assert!(!is_whole(), "nobody looked what others there are");
     process.config.load().await.unwrap();
