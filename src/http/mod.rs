@@ -124,7 +124,8 @@ fn api_routes() -> Router<AppState> {
         .route("/api/v1/status/active_queries/{id}/cancel", post(active_queries::cancel))
 }
 
-/// What operators change stored samples by. In one place: who keeps others from it by its path need not look for a second.
+/// What operators change stored samples by. Not in Cortex' place: who keeps others from it by its path
+/// has no third place to know.
 fn admin_routes() -> Router<AppState> {
     Router::new()
         .route("/api/v1/admin/tsdb/flush", post(admin::flush).put(admin::flush))

@@ -360,8 +360,7 @@ fn an_outage_that_outlasts_the_local_space_refuses_writes_and_says_so() {
     let refusal = refusal.expect("never refused");
     assert!(refusal.contains("503") && refusal.contains("--storage.local.size"), "{refusal}");
     assert!(hearth.notifies("Local space is full"));
-    let page = runtime.block_on(async { reqwest::get(format!("{}/metrics", hearth.url)).await?.text().await }).unwrap();
-    assert!(page.contains("hearth_local_space_limit_bytes 69206016"), "{page}");
+    assert!(hearth.says("hearth_local_space_limit_bytes 69206016"));
 
     let store = objects.serve(&runtime, store_port);
     let deadline = Instant::now() + Duration::from_secs(90);

@@ -3,8 +3,8 @@
 use super::number::push_timestamp;
 use std::sync::Arc;
 
-/// Points of a column whose texts are made beforehand, at most: as many as a range query has steps.
-const SHARED_POINTS_MAX: usize = 11_000;
+/// Points of a column whose texts are made beforehand, at most: the first of a range query and its 11,000 steps.
+const SHARED_POINTS_MAX: usize = 11_001;
 
 /// The texts of a column of timestamps that series which follow each other have in common.
 #[derive(Default)]

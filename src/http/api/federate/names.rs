@@ -70,7 +70,7 @@ impl Escaping {
     /// By how many bytes a name may become longer.
     pub(super) fn longer_by_max(self, name: &str, is_metric: bool) -> usize {
         match self {
-            Self::Dots | Self::Values if !is_legacy(name, is_metric) => 4 * name.len(),
+            Self::Dots | Self::Values if !is_legacy(name, is_metric) => 3 + 4 * name.len(),
             _ => 0,
         }
     }
@@ -172,6 +172,7 @@ mod tests {
             ("花火", "__", "____", "U___82b1__706b_"),
             ("label with \u{100}", "label_with__", "label__with____", "U__label_20_with_20__100_"),
             ("9lives", "_lives", "__lives", "U___39_lives"),
+            (".", "_", "_dot_", "U___2e_"),
         ] {
             let escaped = Escaping::ALL.map(|escaping| escaping.name(name, true).into_owned());
             assert_eq!(escaped, [name, underscores, dots, values]);
