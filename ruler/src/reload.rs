@@ -129,7 +129,8 @@ impl Farewell {
     #[must_use]
     pub fn waits_for<'a>(&self, running: impl IntoIterator<Item = &'a SharedGroup>) -> Option<Duration> {
         let mut names: HashSet<&str> = self.earlier.iter().map(|series| series.name.as_str()).collect();
-        names.extend(self.series.iter().filter_map(|labels| labels.get(ALERT_NAME).or_else(|| labels.metric_name())));
+        // A recorded series may have a label of that name, too.
+        names.extend(self.series.iter().flat_map(|labels| [labels.get(ALERT_NAME), labels.metric_name()]).flatten());
         let waits = running.into_iter().filter_map(|group| {
             let group = lock(group);
             let mut rules = group.rules().iter().filter(|state| names.contains(state.rule.name.as_str()));

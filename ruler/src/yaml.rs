@@ -120,7 +120,7 @@ impl<'de> Deserialize<'de> for Integer {
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Integer, E> {
-                text.parse().map(Integer).map_err(|_| no_integer(text))
+                Err(no_integer(text))
             }
         }
 

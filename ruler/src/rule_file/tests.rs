@@ -88,7 +88,8 @@ fn a_limit_is_any_number_that_go_reads_into_an_int() {
     ] {
         assert_eq!(limit(text), Some(value), "{text}");
     }
-    for text in ["1e30", "-1e30", ".inf", ".nan", "9223372036854775808", "x", "true", "[1]"] {
+    for text in ["1e30", "-1e30", ".inf", ".nan", "9223372036854775808", "x", "true", "[1]", "\"5\"", "'5'", "\"010\""]
+    {
         assert_eq!(limit(text), None, "{text}");
     }
 }
