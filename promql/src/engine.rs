@@ -15,7 +15,7 @@ use crate::eval::steps::Steps;
 use crate::explain::{Explanation, explanation};
 use crate::plan::repeats::Repeats;
 use crate::plan::walk::{Placed, parts};
-use crate::plan::{self, Bounds, Kind, Node, RangeNode};
+use crate::plan::{self, Bounds, Kind, Node};
 pub use crate::query_error::{QueryError, QueryErrorKind};
 use crate::resolution::SourceResolution;
 use crate::source::SeriesSource;
@@ -127,9 +127,9 @@ impl Engine {
         let bounds = Bounds { start_ms: at_ms, end_ms: at_ms, step_ms: 0 };
         let plan = plan::plan(expr, bounds)?;
         let steps = Steps::instant(at_ms);
-        self.run((expr, &plan), steps, context, |run| match result_range(&plan) {
-            Some((range, around)) => run.range_vector(range, &around),
-            None => run.instant(&plan, expr.value_type()),
+        self.run((expr, &plan), steps, context, |run| match &plan.kind {
+            Kind::Range(range) => run.range_vector(range, plan.ordinal),
+            _ => run.instant(&plan, expr.value_type()),
         })
     }
 
@@ -257,18 +257,4 @@ fn estimate(
     let (costs, whole) = estimator.costs(placed)?;
     whole.check(limits)?;
     Ok((costs, whole))
-}
-
-/// The range vector that is the result of a plan, if it is one, and the ordinals of the parts around it.
-fn result_range(plan: &Node) -> Option<(&RangeNode, Vec<u32>)> {
-    let mut around = vec![plan.ordinal];
-    let mut node = plan;
-    while let Kind::Invariant(inner) = &node.kind {
-        around.push(inner.ordinal);
-        node = inner;
-    }
-    match &node.kind {
-        Kind::Range(range) => Some((range, around)),
-        _ => None,
-    }
 }

@@ -133,12 +133,12 @@ impl<'q> Run<'_, 'q> {
         Ok(joined(chunks))
     }
 
-    /// A range vector as the result of an instant query: its samples as they are stored or evaluated. `ordinals` are those of
-    /// the parts around it, which give the same.
-    pub(super) fn range_vector(&self, range: &RangeNode, ordinals: &[u32]) -> Result<QueryValue, QueryError> {
+    /// A range vector as the result of an instant query: its samples as they are stored or evaluated. `ordinal` is that of
+    /// the part that it is.
+    pub(super) fn range_vector(&self, range: &RangeNode, ordinal: u32) -> Result<QueryValue, QueryError> {
         let started = Instant::now();
         let mut series = self.range_samples(range)?;
-        for counters in ordinals.iter().filter_map(|ordinal| self.exec.profiled(*ordinal)) {
+        if let Some(counters) = self.exec.profiled(ordinal) {
             let samples: usize =
                 series.iter().map(|series| series.values.len() + series.histograms.histograms.len()).sum();
             counters.count(series.len() as u64, samples as u64);
