@@ -6,7 +6,7 @@
 
 use super::exec::{Exec, Worker};
 use super::row::{Row, set_bits};
-use super::vector::{SeriesVector, Table, Vector};
+use super::vector::{SeriesVector, Table, Vector, announce, announced};
 use crate::budget::Charge;
 use crate::query_error::QueryError;
 use hashbrown::hash_table::Entry;
@@ -139,7 +139,7 @@ pub(crate) fn settle<'q>(
         // The series that is present first decides whether the name goes.
         let mut first: Option<(usize, bool)> = None;
         let mut row = worker.take_row();
-        for &index in &group {
+        for index in announced(vector.as_ref(), group.iter().copied()) {
             repeated[index] = true;
             vector.row(index, &mut worker, &mut row)?;
             if row.is_empty() {
@@ -250,6 +250,10 @@ impl SeriesVector for Settled<'_> {
     fn labels_among(&self, index: usize, names: &[&str]) -> Labels {
         let (part, index) = self.part(index);
         part.labels_among(index, names)
+    }
+
+    fn prefetch(&self, indices: &[usize]) {
+        announce(self.inner.as_ref(), indices.iter().filter_map(|index| self.kept.get(*index).copied()));
     }
 
     fn drops_name(&self, index: usize) -> bool {

@@ -308,8 +308,9 @@ impl SeriesVector for RangeCall<'_> {
     }
 
     fn prefetch(&self, indices: &[usize]) {
-        if let RangeInput::Stored(selection) = &self.input {
-            selection.set.prefetch(indices);
+        match &self.input {
+            RangeInput::Stored(selection) => selection.set.prefetch(indices),
+            RangeInput::Subquery { vector, .. } => vector.prefetch(indices),
         }
     }
 

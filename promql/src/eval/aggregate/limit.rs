@@ -5,7 +5,7 @@ use crate::eval::exec::{Exec, Worker};
 use crate::eval::mapped::Rows;
 use crate::eval::row::{Cell, Row};
 use crate::eval::scalar::ScalarRow;
-use crate::eval::vector::{SeriesVector, Table, Vector};
+use crate::eval::vector::{SeriesVector, Table, Vector, announced};
 use crate::query_error::QueryError;
 use model::labels::Labels;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ pub(crate) fn first<'q>(
             if left.iter().all(|left| *left == 0) {
                 break;
             }
-            for &index in batch {
+            for index in announced(inner.as_ref(), batch.iter().copied()) {
                 inner.row(index, &mut worker, &mut row)?;
                 for (step, left) in left.iter_mut().enumerate() {
                     if row.is_seen(step) {

@@ -14,7 +14,7 @@ use crate::eval::exec::{Exec, Worker};
 use crate::eval::names::{OnEqual, settle};
 use crate::eval::remarks::Place;
 use crate::eval::row::{Cell, Row, has_bit, unite_bits, words_for};
-use crate::eval::vector::{SeriesVector, Table, Vector};
+use crate::eval::vector::{SeriesVector, Table, Vector, announce, announced};
 use crate::plan::Node;
 use crate::query_error::QueryError;
 use hashbrown::HashMap;
@@ -174,7 +174,7 @@ impl<'q> Entanglement<'_, 'q> {
             let mut seen = vec![0; words_for(self.steps)];
             let mut worker = exec.worker();
             let mut row = worker.take_row();
-            for index in 0..self.many.len() {
+            for index in announced(self.many.as_ref(), 0..self.many.len()) {
                 self.many.row(index, &mut worker, &mut row)?;
                 unite_bits(&mut seen, &row.seen());
             }
@@ -237,9 +237,9 @@ fn rows<'q>(
 ) -> Result<Vec<Row>, QueryError> {
     let mut worker = exec.worker();
     let mut rows = Vec::with_capacity(members.len());
-    for index in members {
+    for index in announced(vector.as_ref(), members.iter().map(|index| *index as usize)) {
         let mut row = Row::default();
-        vector.row(*index as usize, &mut worker, &mut row)?;
+        vector.row(index, &mut worker, &mut row)?;
         let (samples, bytes) = row.held();
         charge.add(samples, bytes)?;
         rows.push(row);
@@ -309,6 +309,12 @@ impl SeriesVector for Joined<'_> {
             }
             None => self.resolved.labels(index - self.pairs.len()),
         }
+    }
+
+    fn prefetch(&self, indices: &[usize]) {
+        let pairs = || indices.iter().filter_map(|index| self.pairs.get(*index));
+        announce(self.many.as_ref(), pairs().map(|(many, _)| *many as usize));
+        announce(self.one.as_ref(), pairs().map(|(_, one)| *one as usize));
     }
 
     fn drops_name(&self, index: usize) -> bool {

@@ -8,7 +8,7 @@ use crate::eval::mapped::Rows;
 use crate::eval::names::{OnEqual, settle};
 use crate::eval::numbered::NumberedLabels;
 use crate::eval::row::{Row, unite_bits, words_for};
-use crate::eval::vector::{SeriesVector, Table, Vector, announced};
+use crate::eval::vector::{SeriesVector, Table, Vector, announce, announced};
 use crate::query_error::QueryError;
 use model::labels::Labels;
 use std::sync::Arc;
@@ -148,6 +148,7 @@ impl Rows for Masked<'_> {
 
 /// One vector after the other.
 struct Chained<'q> {
+    /// A table: nothing of it is left to read.
     first: Vector<'q>,
     second: Vector<'q>,
 }
@@ -174,6 +175,10 @@ impl SeriesVector for Chained<'_> {
     fn labels_among(&self, index: usize, names: &[&str]) -> Labels {
         let (part, index) = self.part(index);
         part.labels_among(index, names)
+    }
+
+    fn prefetch(&self, indices: &[usize]) {
+        announce(self.second.as_ref(), indices.iter().filter_map(|index| index.checked_sub(self.first.len())));
     }
 
     fn drops_name(&self, index: usize) -> bool {

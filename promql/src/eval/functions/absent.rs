@@ -3,7 +3,7 @@
 use crate::eval::exec::Exec;
 use crate::eval::row::{Row, unite_bits};
 use crate::eval::scalar::ScalarRow;
-use crate::eval::vector::{SeriesVector, Table, Vector};
+use crate::eval::vector::{SeriesVector, Table, Vector, announced};
 use crate::query_error::QueryError;
 use model::labels::{Labels, METRIC_NAME};
 use model::matcher::{MatchOp, Matcher};
@@ -58,7 +58,7 @@ pub(crate) fn scalar(inner: &dyn SeriesVector, steps: usize, exec: &Exec<'_>) ->
     let mut values = vec![f64::NAN; steps];
     let mut worker = exec.worker();
     let mut row = worker.take_row();
-    for index in 0..inner.len() {
+    for index in announced(inner, 0..inner.len()) {
         inner.row(index, &mut worker, &mut row)?;
         for (step, value) in row.iter() {
             counts[step] = counts[step].saturating_add(1);

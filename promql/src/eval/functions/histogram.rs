@@ -18,7 +18,7 @@ use crate::eval::remarks::Place;
 use crate::eval::row::{Row, has_bit};
 use crate::eval::scalar::ScalarRow;
 use crate::eval::steps::Steps;
-use crate::eval::vector::{SeriesVector, Vector};
+use crate::eval::vector::{SeriesVector, Vector, announced};
 use crate::query_error::QueryError;
 use hashbrown::HashMap;
 use model::labels::{Labels, METRIC_NAME};
@@ -270,9 +270,10 @@ impl SeriesVector for Answers<'_> {
     fn row(&self, index: usize, worker: &mut Worker<'_, '_>, out: &mut Row) -> Result<(), QueryError> {
         let histogram = &self.histograms[index / self.variants()];
         let mut rows = Vec::with_capacity(histogram.buckets.len());
-        for (bound, series) in &histogram.buckets {
+        let series = announced(self.inner.as_ref(), histogram.buckets.iter().map(|(_, series)| *series));
+        for (series, (bound, _)) in series.zip(&histogram.buckets) {
             let mut row = worker.take_row();
-            self.inner.row(*series, worker, &mut row)?;
+            self.inner.row(series, worker, &mut row)?;
             rows.push((*bound, row));
         }
         let native = self.native_row(histogram, worker)?;
