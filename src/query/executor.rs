@@ -240,11 +240,9 @@ impl QueryExecutor {
         if matches!(window, Window::Instant(_)) {
             return None;
         }
-        // Names that are removed at the end are compared over the whole window.
-        let refused =
-            no_cache || per_step_stats || request.explain || self.shared.engine.options().delayed_name_removal;
-        let refused = refused || source_resolution != SourceResolution::default();
-        let dependence = if refused { None } else { Dependence::of(expr) };
+        let refused = no_cache || per_step_stats || request.explain || source_resolution != SourceResolution::default();
+        let delayed_name_removal = self.shared.engine.options().delayed_name_removal;
+        let dependence = if refused { None } else { Dependence::of(expr, delayed_name_removal) };
         let query = dependence.and_then(|dependence| {
             results_cache::Query::new(request.tenant.clone(), expr.to_string(), dependence, window, lookback_ms)
         });

@@ -12,6 +12,7 @@
 pub mod dependence;
 mod extent;
 mod metrics;
+mod names;
 
 pub use metrics::CacheMetrics;
 

@@ -4,6 +4,7 @@
 //! whose value depends on the window of the query, and those that may fail for a window though they succeed for its parts,
 //! depend on more than times and are left out; so is whatever looks ahead or reads more than selectors say.
 
+use super::names::Names;
 use model::labels::METRIC_NAME;
 use model::matcher::MatchOp;
 use promql::ast::{AtModifier, Call, DurationValue, Expr, Subquery, ValueType, VectorSelector};
@@ -27,11 +28,13 @@ pub struct Dependence {
 }
 
 impl Dependence {
-    /// That of an expression; `None` when its steps cannot be kept.
+    /// That of an expression, whose names are removed at once or (`delayed_name_removal`) at the end; `None` when its steps cannot
+    /// be kept.
     #[must_use]
-    pub fn of(expr: &Expr) -> Option<Self> {
+    pub fn of(expr: &Expr, delayed_name_removal: bool) -> Option<Self> {
         let has_steps = matches!(expr.value_type(), ValueType::Scalar | ValueType::Vector);
-        if has_steps { of(expr, DEPTH_MAX) } else { None }
+        let dependence = if has_steps { of(expr, DEPTH_MAX) } else { None };
+        dependence.filter(|_| !delayed_name_removal || Names::of(expr).is_some())
     }
 
     /// The newest step that is not affected by data from `oldest_changed_ms` on; `None` when all are.
@@ -171,7 +174,7 @@ mod tests {
 
     fn dependence(query: &str) -> Option<(Option<i64>, Option<i64>)> {
         let expr = parse(query, &ParseOptions::all()).unwrap_or_else(|error| panic!("{query}: {error}"));
-        Dependence::of(&expr).map(|found| (found.ahead_ms, found.fixed_until_ms))
+        Dependence::of(&expr, false).map(|found| (found.ahead_ms, found.fixed_until_ms))
     }
 
     #[test]
@@ -220,7 +223,7 @@ mod tests {
     #[test]
     fn steps_are_valid_until_the_data_before_them_change() {
         let valid = |query: &str, changed_ms| {
-            Dependence::of(&parse(query, &ParseOptions::all()).unwrap()).unwrap().valid_until(changed_ms)
+            Dependence::of(&parse(query, &ParseOptions::all()).unwrap(), false).unwrap().valid_until(changed_ms)
         };
         assert_eq!(valid("up", 1000), Some(999));
         assert_eq!(valid("up offset 5s", 1000), Some(5999));

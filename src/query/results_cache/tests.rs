@@ -3,7 +3,7 @@
 use super::*;
 use crate::query::engine_store::EngineStore;
 use promql::budget::BudgetLimits;
-use promql::engine::{Engine as Promql, QueryContext};
+use promql::engine::{Engine as Promql, EngineOptions, QueryContext};
 use promql::parse::{ParseOptions, parse};
 use proptest::prelude::*;
 use std::cell::{Cell, RefCell};
@@ -13,7 +13,7 @@ use storage::store::{Store, StoreOptions};
 use storage::wal::replay::ReplayProgress;
 
 /// Kept or not, failing or not: they are all compared.
-const QUERIES: [&str; 24] = [
+const QUERIES: [&str; 31] = [
     "a",
     "a + b",
     "sum by (x) (rate(a[5m]))",
@@ -38,6 +38,14 @@ const QUERIES: [&str; 24] = [
     "quantile_over_time(0.7, b[3m]) > bool 2",
     "a and on (x) b",
     "sum_over_time(sum(a)[5m:1m] @ 1200)",
+    // Which names go may be a matter of the window when they go at the end.
+    "a or max_over_time(a[3m])",
+    "topk(2, last_over_time(a[2m])) or -a",
+    "sum by (__name__) (-{x=\"1\"})",
+    "sum by (__name__) ({x=\"0\"} or max_over_time(a[5m]))",
+    "sum by (x) (a or min_over_time(b[3m])) or vector(1)",
+    "label_replace(a > bool on (x, y) b or b, \"__name__\", \"a\", \"x\", \"1\")",
+    "-a or a > bool 50",
 ];
 
 /// Eight series: two names, two labels.
@@ -70,11 +78,17 @@ struct World {
     store: EngineStore,
     series: Vec<SeriesRef>,
     cache: ResultsCache,
+    promql: Promql,
     _dir: tempfile::TempDir,
 }
 
 impl World {
     fn new() -> Self {
+        Self::with(EngineOptions::default())
+    }
+
+    fn with(options: EngineOptions) -> Self {
+        let promql = Promql::new(options);
         let dir = tempfile::tempdir().unwrap();
         let mut options = StoreOptions::new(dir.path());
         options.engine.segment_bytes = 64 << 10;
@@ -90,7 +104,7 @@ impl World {
         let series = (0..SERIES).map(create).collect();
         let store = EngineStore::new(stored);
         let cache = ResultsCache::new(1 << 20, Arc::new(store.clone()), CacheMetrics::default());
-        Self { engine, store, series, cache, _dir: dir }
+        Self { engine, store, series, cache, promql, _dir: dir }
     }
 
     fn store(&self, samples: &[(usize, i64, u8)]) {
@@ -107,12 +121,17 @@ impl World {
         let expr = parse(query, &ParseOptions::all()).unwrap();
         let budget = Budget::default();
         let context = QueryContext::new(&self.store, &budget);
-        Promql::default().range(&expr, start_ms, end_ms, step_ms, &context)
+        self.promql.range(&expr, start_ms, end_ms, step_ms, &context)
     }
 
     fn cacheable(query: &str, window: Window) -> Option<Query> {
+        Self::cacheable_with(query, window, false)
+    }
+
+    fn cacheable_with(query: &str, window: Window, delayed_name_removal: bool) -> Option<Query> {
         let expr = parse(query, &ParseOptions::all()).unwrap();
-        Query::new(TenantId::anonymous(), expr.to_string(), Dependence::of(&expr)?, window, None)
+        let dependence = Dependence::of(&expr, delayed_name_removal)?;
+        Query::new(TenantId::anonymous(), expr.to_string(), dependence, window, None)
     }
 
     /// The answer and how many steps were evaluated for it.
@@ -151,14 +170,16 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
     #[test]
-    fn cached_answers_are_those_of_evaluating_again(acts in acts()) {
-        let world = World::new();
+    fn cached_answers_are_those_of_evaluating_again(acts in acts(), delayed_name_removal: bool) {
+        let world = World::with(EngineOptions { delayed_name_removal, ..EngineOptions::default() });
         for act in acts {
             match act {
                 Act::Store(samples) => world.store(&samples),
                 Act::Ask(query, first, steps, step) => {
                     let (text, window) = (QUERIES[query], seconds(first, steps, step));
-                    let Some(query) = World::cacheable(text, window) else { continue };
+                    let Some(query) = World::cacheable_with(text, window, delayed_name_removal) else {
+                        continue;
+                    };
                     let (found, _) = world.answer(&query, text);
                     prop_assert_eq!(visible(found), visible(world.evaluate(text, window)), "{} {:?}", text, window);
                 }
@@ -193,6 +214,29 @@ fn a_window_that_moves_evaluates_only_its_new_steps() {
     world.store(&[(0, 1201, 9)]);
     assert_eq!(asked(600, 22), 11);
     assert_eq!(asked(600, 22), 0);
+}
+
+/// Names that go at the end of a query are right from the cache, too: an answer is not kept where the window decides about them.
+#[test]
+fn names_that_go_at_the_end_are_those_of_the_whole_window() {
+    let world = World::with(EngineOptions { delayed_name_removal: true, ..EngineOptions::default() });
+    // Silence from 600 s to 1200 s: `a` is absent for a part of it, its maximum goes on.
+    let samples = (0..60).filter(|i| !(20..40).contains(i)).map(|i| (0, i * 30, i as u8));
+    world.store(&samples.collect::<Vec<_>>());
+    let (early, late) = (seconds(0, 18, 60), seconds(960, 12, 60));
+    let text = "a or max_over_time(a[15m])";
+    assert_ne!(visible(world.evaluate(text, early)).matches("__name__").count(), 0);
+    assert_eq!(visible(world.evaluate(text, late)).matches("__name__").count(), 0);
+    assert!(World::cacheable_with(text, early, true).is_none() && World::cacheable_with(text, early, false).is_some());
+    for text in ["max_over_time(a[5m])", "sum by (x) (-a)", "a / 2 or -a", "a", "-a or vector(0)"] {
+        let asked = |window| {
+            let query = World::cacheable_with(text, window, true).unwrap_or_else(|| panic!("{text} is kept"));
+            let (found, evaluated) = world.answer(&query, text);
+            assert_eq!(visible(found), visible(world.evaluate(text, window)), "{text}");
+            evaluated
+        };
+        assert_eq!([asked(early), asked(seconds(60, 20, 60)), asked(early)], [18, 3, 0], "{text}");
+    }
 }
 
 #[test]
