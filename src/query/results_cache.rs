@@ -224,23 +224,9 @@ impl Known {
         evaluate: &impl Fn(Window) -> Result<QueryResult, QueryError>,
     ) -> Result<Option<QueryResult>, QueryError> {
         let middle = self.extent.slice(self.used.0, self.used.1);
-        let (samples, bytes) = (middle.iter().map(sample_count).sum(), middle.iter().map(bytes).sum());
-        let held = budget.hold(samples, bytes);
-        let completed = held.and_then(|()| self.extended(middle, query, budget, evaluate));
-        // It is given up, or part of an answer that whoever asked for it holds.
-        budget.release(samples, bytes);
-        completed
-    }
-
-    /// `middle` and what is missing around it.
-    fn extended(
-        &self,
-        middle: Vec<MatrixSeries>,
-        query: &Query,
-        budget: &Budget,
-        evaluate: &impl Fn(Window) -> Result<QueryResult, QueryError>,
-    ) -> Result<Option<QueryResult>, QueryError> {
-        let mut stats = QueryStats { samples_peak: budget.samples_peak(), ..QueryStats::default() };
+        let mut held = Held { budget, samples: 0, bytes: 0 };
+        held.add(&middle)?;
+        let mut stats = QueryStats::default();
         let mut parts = [Vec::new(), middle, Vec::new()];
         for (place, window) in self.missing(query) {
             let part = evaluate(window)?;
@@ -248,7 +234,8 @@ impl Known {
             if !part.annotations.is_empty() {
                 return Ok(None);
             }
-            // Peaks and series are those of the budget, which all parts share.
+            held.add(&series)?;
+            // Series are those of the budget, which all parts share.
             stats = QueryStats {
                 samples_total: stats.samples_total + part.stats.samples_total,
                 samples_read: stats.samples_read + part.stats.samples_read,
@@ -256,8 +243,32 @@ impl Known {
             };
             parts[place] = series;
         }
+        stats.samples_peak = budget.samples_peak();
         let value = QueryValue::Matrix(join(parts, query.start_ms, query.last_ms, query.key.step_ms));
         Ok(Some(QueryResult { value, annotations: Annotations::default(), stats, explanation: None }))
+    }
+}
+
+/// What the parts of an answer hold while others are evaluated. Given back when dropped: they are given up, or part of an answer
+/// that whoever asked for it holds.
+struct Held<'b> {
+    budget: &'b Budget,
+    samples: usize,
+    bytes: usize,
+}
+
+impl Held<'_> {
+    fn add(&mut self, part: &[MatrixSeries]) -> Result<(), QueryError> {
+        let (samples, bytes) = (part.iter().map(sample_count).sum(), part.iter().map(bytes).sum());
+        self.samples += samples;
+        self.bytes += bytes;
+        self.budget.hold(samples, bytes)
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.budget.release(self.samples, self.bytes);
     }
 }
 

@@ -252,7 +252,7 @@ fn answers_with_remarks_are_not_kept() {
     }
 }
 
-/// What is known is charged while it is completed, and no longer: neither beside the answer that it is part of, nor while the whole
+/// What is known is charged while it is completed, what was evaluated of it too, and no longer: neither beside the answer that it is part of, nor while the whole
 /// window is evaluated because a part has remarks, nor when there is no room for it.
 #[test]
 fn what_is_known_is_charged_while_it_is_completed() {
@@ -282,9 +282,17 @@ fn what_is_known_is_charged_while_it_is_completed() {
     assert!(held.borrow().is_empty(), "all was known");
     let answer = asked(&budget, seconds(180, 20, 60), true).unwrap();
     assert!(!answer.annotations.is_empty());
-    let held = held.take();
-    assert!(held.len() == 2 && held[0] > 300 && held[1] == 0, "a part, then the whole: {held:?}");
+    let parts = held.take();
+    assert!(parts.len() == 2 && parts[0] > 300 && parts[1] == 0, "a part, then the whole: {parts:?}");
     assert_eq!(budget.bytes_held(), 0);
+
+    let room = Budget::default();
+    world.cache.clear();
+    asked(&room, seconds(600, 10, 60), false).unwrap();
+    asked(&room, seconds(0, 29, 60), false).unwrap();
+    let held = held.take();
+    assert!(held[0] == 0 && held[1] > 0 && held[2] > held[1] + 9 * 16, "before, then behind: {held:?}");
+    assert_eq!((room.bytes_held(), room.samples_peak()), (0, 29));
 
     let small = Budget::new(BudgetLimits { bytes_max: 100, ..BudgetLimits::default() });
     assert_eq!(asked(&small, whole, false).unwrap_err(), QueryError::TooManyBytes { bytes_max: 100 });
