@@ -39,10 +39,15 @@ impl Interner {
         self.numbers.find(hash, |number| self.labels.get(*number as usize) == Some(labels)).copied()
     }
 
-    /// Memory, about: texts, references and what finds them.
+    /// Memory, about.
     pub(crate) fn bytes(&self) -> usize {
-        self.labels.iter().map(|labels| labels.packed_len() + 4 * size_of::<Labels>()).sum()
+        interned_bytes(&self.labels)
     }
+}
+
+/// Memory of distinct label sets, about: texts, references and what finds them.
+pub(crate) fn interned_bytes(labels: &[Labels]) -> usize {
+    labels.iter().map(|labels| labels.packed_len() + 4 * size_of::<Labels>()).sum()
 }
 
 /// Distinct label sets, charged to the query as they come.

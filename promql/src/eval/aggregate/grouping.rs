@@ -3,7 +3,7 @@
 use super::limit::label_hash;
 use crate::budget::Charge;
 use crate::eval::exec::Exec;
-use crate::eval::numbered::Interner;
+use crate::eval::numbered::{Interner, interned_bytes};
 use crate::eval::vector::SeriesVector;
 use crate::query_error::QueryError;
 use crate::source::NUMBERED_SERIES;
@@ -149,9 +149,8 @@ impl<'q> Groups<'q> {
             Ok(Chunk { labels, hashes, members, starts, _charge: charge })
         })?;
         let (labels, members, starts) = united(chunks, len);
-        let bytes: usize = labels.iter().map(|labels| labels.packed_len() + 4 * size_of::<Labels>()).sum();
         let mut charge = Charge::none(exec.budget);
-        charge.add(0, bytes + len * size_of::<u32>())?;
+        charge.add(0, interned_bytes(&labels) + len * size_of::<u32>())?;
         Ok(Self { labels, members: Some(members), starts, by_labels: false, _charge: Some(charge) })
     }
 
