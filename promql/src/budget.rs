@@ -276,6 +276,15 @@ impl<'b> Charge<'b> {
         if lacking >= BYTES_AT_ONCE { self.add(0, lacking) } else { Ok(()) }
     }
 
+    /// Replaces some of what is held, samples and bytes, by something else.
+    pub(crate) fn exchange(&mut self, before: (usize, usize), after: (usize, usize)) -> Result<(), QueryError> {
+        if before == after {
+            return Ok(());
+        }
+        self.give_back(before.0, before.1);
+        self.add(after.0, after.1)
+    }
+
     /// Gives back some of what is held.
     pub(crate) fn give_back(&mut self, samples: usize, bytes: usize) {
         assert!(samples <= self.samples && bytes <= self.bytes, "no more is given back than is held");

@@ -253,7 +253,8 @@ fn estimate(
     context: &QueryContext<'_>,
 ) -> Result<(Vec<Cost>, QueryCost), QueryError> {
     let limits = context.budget.limits();
-    let estimator = Estimator { source: context.source, settings, limits, depth };
+    let threads = context.pool.map_or(1, rayon::ThreadPool::current_num_threads);
+    let estimator = Estimator { source: context.source, settings, limits, depth, threads };
     let (costs, whole) = estimator.costs(placed)?;
     whole.check(limits)?;
     Ok((costs, whole))

@@ -18,6 +18,7 @@ use crate::source::{SelectRequest, SeriesSet, SeriesSource};
 use model::bucket::Segment;
 use model::labels::Labels;
 use model::sample::SampleColumns;
+use operation::Own;
 use std::collections::HashSet;
 use std::rc::Rc;
 use united::United;
@@ -82,6 +83,8 @@ pub(crate) struct Estimator<'e> {
     pub(crate) settings: Settings,
     pub(crate) limits: BudgetLimits,
     pub(crate) depth: Depth,
+    /// How many evaluate.
+    pub(crate) threads: usize,
 }
 
 /// How closely to look.
@@ -161,7 +164,10 @@ impl Estimator<'_> {
                 }
             },
             Part::Node(Node { kind: Kind::Select(selector), .. }) => self.selector(selector, 0, &placed.steps),
-            Part::Node(node) => Ok(operation::guess(node, inside, placed.steps.count as u64)),
+            Part::Node(node) => {
+                let own = Own { steps: placed.steps.count as u64, threads: self.threads as u64 };
+                Ok(operation::guess(node, inside, own))
+            }
         }
     }
 

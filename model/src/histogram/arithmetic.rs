@@ -139,6 +139,11 @@ impl Working {
         }
     }
 
+    /// Bytes of its buckets.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.positive.held_bytes() + self.negative.held_bytes()
+    }
+
     /// Starts to keep corrections.
     pub(super) fn compensate(&mut self) {
         self.compensated = true;

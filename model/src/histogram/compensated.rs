@@ -41,6 +41,12 @@ impl HistogramSum {
         self.working.add(&other.working, 1.0)
     }
 
+    /// Bytes of memory behind it.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.working.held_bytes()
+    }
+
     /// The sum. Buckets that are empty may be listed.
     #[must_use]
     pub fn finish(self) -> Histogram {
@@ -124,6 +130,12 @@ impl HistogramMean {
             self.working.compensate();
             self.working.divide(self.count);
         }
+    }
+
+    /// Bytes of memory behind it.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.working.held_bytes()
     }
 
     /// The mean. Buckets that are empty may be listed.

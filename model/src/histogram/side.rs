@@ -27,6 +27,11 @@ impl Side {
             .map(|((index, count), correction)| (index, count, correction))
     }
 
+    /// Bytes of its columns.
+    pub(super) fn held_bytes(&self) -> usize {
+        size_of_val(&*self.spans) + size_of_val(&*self.buckets) + size_of_val(&*self.corrections)
+    }
+
     fn is_compensated(&self) -> bool {
         !self.corrections.is_empty()
     }

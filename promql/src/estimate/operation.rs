@@ -5,7 +5,7 @@
 use super::united::United;
 use super::{Cost, Guess, LABEL_BYTES, groups};
 use crate::ast::{AggregateOp, BinaryOp, Cardinality};
-use crate::eval::aggregate::{SEGMENT_LEAST, SEGMENTS_MAX};
+use crate::eval::aggregate::{SEGMENT_LEAST, SEGMENTS_MAX, TASKS_PER_THREAD};
 use crate::evaluator::LAYERS_MAX;
 use crate::plan::{Kind, Node};
 
@@ -22,8 +22,7 @@ struct Bytes {
 }
 
 /// Anything but a selector.
-pub(super) fn guess(node: &Node, inside: Vec<Guess>, steps: u64) -> Guess {
-    let own = Own { steps };
+pub(super) fn guess(node: &Node, inside: Vec<Guess>, own: Own) -> Guess {
     let bytes = one_after_the_other(&inside);
     let at = |n: usize| inside.get(n).map_or((0, 0), |guess| (guess.cost.series, guess.held));
     let ((left, left_held), (right, right_held)) = (at(0), at(1));
@@ -57,7 +56,7 @@ pub(super) fn guess(node: &Node, inside: Vec<Guess>, steps: u64) -> Guess {
             let origin = origin(largest);
             let series = groups(aggregate, largest_series, origin.as_deref());
             let table = own.table(series);
-            let worst = table.max(own.cells(aggregate.op, largest_series, series));
+            let worst = table.saturating_add(own.cells(aggregate.op, largest_series, series));
             let peak = bytes.peak.max(bytes.held.saturating_add(worst));
             (series, origin, Bytes { peak, held: table })
         }
@@ -79,7 +78,7 @@ pub(super) fn guess(node: &Node, inside: Vec<Guess>, steps: u64) -> Guess {
     let series = if united.is_unknown() { series } else { series.min(united.series()) };
     let samples = match (&node.kind, read) {
         (Kind::Range(_), Some(read)) => read,
-        _ => series.saturating_mul(steps),
+        _ => series.saturating_mul(own.steps),
     };
     let cost = Cost { series, samples, bytes: bytes.peak };
     Guess { cost, held: bytes.held, origin, united }
@@ -111,8 +110,10 @@ fn labels_of_layers(series: u64) -> u64 {
 
 /// What holds series itself.
 #[derive(Clone, Copy)]
-struct Own {
-    steps: u64,
+pub(super) struct Own {
+    pub(super) steps: u64,
+    /// How many evaluate.
+    pub(super) threads: u64,
 }
 
 impl Own {
@@ -122,18 +123,26 @@ impl Own {
         samples.saturating_mul(8).saturating_add(samples / 8).saturating_add(series.saturating_mul(LABEL_BYTES))
     }
 
-    /// What is folded into `groups` groups: cells for each step of what is folded at once, and the labels of groups.
+    /// What folding into `groups` groups holds beside a row for each: cells for each step of the groups that are not done. Groups
+    /// that are cut into segments are not before the end, others with the task that they are part of.
     fn cells(self, op: AggregateOp, series: u64, groups: u64) -> u64 {
-        let each = match op {
+        let each: u64 = match op {
             AggregateOp::Avg => 32,
             AggregateOp::Stddev | AggregateOp::Stdvar => 24,
             AggregateOp::Sum => 16,
             AggregateOp::Count | AggregateOp::Group | AggregateOp::Max | AggregateOp::Min => 8,
             _ => return 0,
         };
-        let more = (series / SEGMENT_LEAST as u64).min(groups.saturating_mul(SEGMENTS_MAX as u64));
-        let cells = groups.saturating_add(more).saturating_mul(self.steps);
-        cells.saturating_mul(each).saturating_add(cells / 8).saturating_add(groups.saturating_mul(LABEL_BYTES))
+        const ROW: u64 = 8;
+        let size = series.div_ceil(groups.max(1));
+        let (cells, bytes) = if size > SEGMENT_LEAST as u64 {
+            let segments = (size / SEGMENT_LEAST as u64 + 1).min(SEGMENTS_MAX as u64);
+            (groups.saturating_mul(segments), each)
+        } else {
+            let of_task = (SEGMENT_LEAST as u64).max(series / (self.threads * TASKS_PER_THREAD as u64));
+            (of_task.saturating_mul(self.threads).min(series) / size.max(1), each - ROW)
+        };
+        cells.saturating_mul(self.steps).saturating_mul(bytes)
     }
 
     /// At which steps each group is present: a bit for each, and labels.

@@ -54,7 +54,7 @@ fn segments(groups: &Groups<'_>) -> Vec<Segment> {
 }
 
 /// Tasks for each thread, so that all end at about the same time.
-const TASKS_PER_THREAD: usize = 16;
+pub(crate) const TASKS_PER_THREAD: usize = 16;
 
 /// Segments that make up one task: at least `least` series.
 fn tasks(segments: &[Segment], least: usize) -> Vec<std::ops::Range<usize>> {
@@ -123,12 +123,6 @@ pub(crate) fn fold<'q, A: Accumulator>(
     let segments = segments(&groups);
     let least = SEGMENT_LEAST.max(inner.len() / (exec.threads() * TASKS_PER_THREAD));
     let tasks = tasks(&segments, least);
-    let finish = |accumulator: A| {
-        let mut row = Row::absent(steps);
-        accumulator.finish(&mut row, &context);
-        row
-    };
-    // What a segment holds until its group is done; its row takes less.
     let cells = make().bytes();
     let folded = exec.map(tasks.len(), |task, worker| {
         let segments = &segments[tasks[task].clone()];
@@ -143,18 +137,22 @@ pub(crate) fn fold<'q, A: Accumulator>(
                 inner.row(series, worker, &mut row)?;
                 accumulator.add(&row);
                 if row.has_histograms() {
+                    let before = accumulator.bytes();
                     accumulator.add_histograms(&row, series, &context);
+                    charge.exchange((0, before), (0, accumulator.bytes()))?;
                 }
             }
         }
         worker.give_row(row);
+        // The row of a group that is done takes less than what it was folded with.
+        let before = accumulators.iter().map(Accumulator::bytes).sum();
         let folded = accumulators.into_iter().zip(segments).map(|(accumulator, segment)| {
             let is_whole = groups.range(segment.group) == (segment.start..segment.end);
-            if is_whole { Folded::Group(finish(accumulator)) } else { Folded::Part(accumulator) }
+            if is_whole { Folded::Group(finish(accumulator, steps, &context)) } else { Folded::Part(accumulator) }
         });
         let folded: Vec<Folded<A>> = folded.collect();
-        let (samples, bytes) = folded.iter().map(Folded::beside_cells).fold((0, 0), |(a, b), (c, d)| (a + c, b + d));
-        charge.add(samples, bytes)?;
+        let held = folded.iter().map(Folded::held).fold((0, 0), |(a, b), (c, d)| (a + c, b + d));
+        charge.exchange((0, before), held)?;
         Ok((folded, charge))
     })?;
     let mut charge = Charge::none(exec.budget);
@@ -165,21 +163,13 @@ pub(crate) fn fold<'q, A: Accumulator>(
     let rows = std::iter::from_fn(|| {
         let group = segments.next()?.group;
         let first = folded.next()?;
-        let (samples, bytes) = first.beside_cells();
-        let mut parts = 1;
-        let row = match first {
-            Folded::Group(row) => row,
-            Folded::Part(mut whole) => {
-                while segments.next_if(|next| next.group == group).is_some() {
-                    let Some(Folded::Part(part)) = folded.next() else { unreachable!("one for each segment") };
-                    whole.merge(part, &context);
-                    parts += 1;
-                }
-                finish(whole)
-            }
-        };
+        let others = std::iter::from_fn(|| {
+            segments.next_if(|next| next.group == group)?;
+            folded.next()
+        });
+        let (row, (samples, bytes)) = merged(first, others, steps, &context);
         // The table charges the row.
-        charge.give_back(samples, bytes + parts * cells);
+        charge.give_back(samples, bytes);
         Some((groups.labels(group).clone(), groups.drops_name(group, inner, exec), row))
     });
     Ok(Arc::new(Table::from_rows(steps, rows, exec)?))
@@ -193,15 +183,42 @@ enum Folded<A> {
     Part(A),
 }
 
-impl<A> Folded<A> {
-    /// What a finished row holds that the cells of its accumulator did not: its samples, and the bytes of its histograms.
-    fn beside_cells(&self) -> (usize, usize) {
+impl<A: Accumulator> Folded<A> {
+    /// Samples and bytes; only rows count as samples.
+    fn held(&self) -> (usize, usize) {
         match self {
-            Self::Group(row) if row.has_histograms() => row.samples(),
-            Self::Group(row) => (row.count(), 0),
-            Self::Part(_) => (0, 0),
+            Self::Group(row) => row.held(),
+            Self::Part(accumulator) => (0, accumulator.bytes()),
         }
     }
+}
+
+/// The row of a group of which `first` is the first segment, and the samples and bytes that its segments held.
+fn merged<A: Accumulator>(
+    first: Folded<A>,
+    others: impl Iterator<Item = Folded<A>>,
+    steps: usize,
+    context: &Context<'_, '_>,
+) -> (Row, (usize, usize)) {
+    let (samples, mut bytes) = first.held();
+    let row = match first {
+        Folded::Group(row) => row,
+        Folded::Part(mut whole) => {
+            for other in others {
+                let Folded::Part(part) = other else { unreachable!("a part has others beside it") };
+                bytes += part.bytes();
+                whole.merge(part, context);
+            }
+            finish(whole, steps, context)
+        }
+    };
+    (row, (samples, bytes))
+}
+
+fn finish<A: Accumulator>(accumulator: A, steps: usize, context: &Context<'_, '_>) -> Row {
+    let mut row = Row::absent(steps);
+    accumulator.finish(&mut row, context);
+    row
 }
 
 #[cfg(test)]

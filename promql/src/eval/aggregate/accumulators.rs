@@ -23,7 +23,7 @@ pub(crate) trait Accumulator: Send {
     /// Writes the result over the steps that any series was present at.
     fn finish(self, out: &mut Row, context: &Context<'_, '_>);
 
-    /// Bytes of the cells of floats; never less than those of a row.
+    /// Bytes held: the cells of floats, and the totals of histograms if it has any.
     fn bytes(&self) -> usize;
 }
 
@@ -101,7 +101,8 @@ impl Accumulator for Sum {
     }
 
     fn bytes(&self) -> usize {
-        size_of_val(&*self.sums) + size_of_val(&*self.corrections) + size_of_val(&*self.seen)
+        let floats = size_of_val(&*self.sums) + size_of_val(&*self.corrections) + size_of_val(&*self.seen);
+        floats + self.histograms.bytes()
     }
 }
 
@@ -142,7 +143,7 @@ impl Accumulator for Avg {
     }
 
     fn bytes(&self) -> usize {
-        size_of_val(&*self.means) + size_of_val(&*self.seen)
+        size_of_val(&*self.means) + size_of_val(&*self.seen) + self.histograms.bytes()
     }
 }
 

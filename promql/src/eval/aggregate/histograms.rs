@@ -14,6 +14,7 @@ pub(crate) trait Total: Send + Sized {
     fn add(&mut self, next: &Histogram) -> Result<Combined, IncompatibleBuckets>;
     fn merge(&mut self, other: &Self) -> Result<Combined, IncompatibleBuckets>;
     fn finish(self) -> Histogram;
+    fn held_bytes(&self) -> usize;
 }
 
 impl Total for HistogramSum {
@@ -29,6 +30,9 @@ impl Total for HistogramSum {
     fn finish(self) -> Histogram {
         self.finish()
     }
+    fn held_bytes(&self) -> usize {
+        self.held_bytes()
+    }
 }
 
 impl Total for HistogramMean {
@@ -43,6 +47,9 @@ impl Total for HistogramMean {
     }
     fn finish(self) -> Histogram {
         self.finish()
+    }
+    fn held_bytes(&self) -> usize {
+        self.held_bytes()
     }
 }
 
@@ -64,6 +71,12 @@ struct Cell<T> {
 impl<T: Total> HistogramCells<T> {
     pub(crate) fn new() -> Self {
         Self { cells: Vec::new() }
+    }
+
+    /// Bytes of the cells and of their buckets.
+    pub(crate) fn bytes(&self) -> usize {
+        let totals = self.cells.iter().flatten().filter_map(|cell| cell.total.as_ref());
+        size_of_val(&*self.cells) + totals.map(T::held_bytes).sum::<usize>()
     }
 
     /// Adds the histograms of one series.
