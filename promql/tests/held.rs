@@ -102,6 +102,14 @@ fn segments_of_groups_are_charged() {
     }
 }
 
+/// The rows of the best series are there before their table is.
+#[test]
+fn rows_of_the_best_series_are_charged() {
+    let peak = peak("count(topk(1000, m))");
+    // Their values, in order and in rows or in rows and in the table.
+    assert!((FLOATS * 4..FLOATS * 5).contains(&peak), "{peak}");
+}
+
 /// Where matches may change from step to step, the rows of both sides and those of the results are there together.
 #[test]
 fn series_that_are_matched_step_by_step_are_charged() {

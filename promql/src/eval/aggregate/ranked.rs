@@ -10,6 +10,7 @@ use crate::eval::exec::Exec;
 use crate::eval::row::Row;
 use crate::eval::vector::{SeriesVector, Table, Vector, announced};
 use crate::query_error::QueryError;
+use hashbrown::{HashMap, hash_map};
 use model::labels::Labels;
 use std::cell::RefCell;
 use std::cmp::Ordering;
@@ -144,16 +145,16 @@ pub(crate) fn ranked<'q>(
                 }
             }
             let held: usize = best.iter().map(|best| best.entries.len()).sum();
-            charge.add(held, held * size_of::<Entry>())?;
+            charge.add(held, size_of_val(&*best) + held * size_of::<Entry>())?;
             found.push(best);
         }
         worker.give_row(row);
         Ok((found, charge))
     })?;
-    let (found, _charges): (Vec<Vec<Vec<Best>>>, Vec<Charge<'_>>) = found.into_iter().unzip();
+    let (found, charges): (Vec<Vec<Vec<Best>>>, Vec<Charge<'_>>) = found.into_iter().unzip();
     let ties = Ties::new(inner);
     let ties = |a, b| ties.compare(a, b);
-    let mut winners: Vec<Vec<(usize, Entry)>> = Vec::new();
+    let mut winners: Vec<(usize, Entry)> = Vec::new();
     let mut last_group = None;
     let mut merged: Vec<Best> = Vec::new();
     for (segment, best) in segments.iter().zip(found.into_iter().flatten()) {
@@ -162,22 +163,21 @@ pub(crate) fn ranked<'q>(
                 best.entries.into_iter().for_each(|entry| merged.offer(entry, *k, rank, &ties));
             }
         } else {
-            winners.push(in_order(std::mem::replace(&mut merged, best), rank, &ties));
+            winners.extend(in_order(std::mem::replace(&mut merged, best), rank, &ties));
             last_group = Some(segment.group);
         }
     }
-    winners.push(in_order(merged, rank, &ties));
-    Ok(Arc::new(table(inner, winners.concat(), k.len(), exec)?))
+    winners.extend(in_order(merged, rank, &ties));
+    drop(charges);
+    Ok(Arc::new(table(inner, winners, k.len(), exec)?))
 }
 
 /// The winners with their steps, best first.
-fn in_order(best: Vec<Best>, rank: Rank, ties: &impl Fn(u32, u32) -> Ordering) -> Vec<(usize, Entry)> {
-    let mut winners = Vec::new();
-    for (step, mut best) in best.into_iter().enumerate() {
+fn in_order(best: Vec<Best>, rank: Rank, ties: &impl Fn(u32, u32) -> Ordering) -> impl Iterator<Item = (usize, Entry)> {
+    best.into_iter().enumerate().flat_map(move |(step, mut best)| {
         best.entries.sort_by(|a, b| rank.order(a, b, ties));
-        winners.extend(best.entries.into_iter().map(|entry| (step, entry)));
-    }
-    winners
+        best.entries.into_iter().map(move |entry| (step, entry))
+    })
 }
 
 /// The winners as series, in the order in which they first win.
@@ -187,16 +187,27 @@ fn table<'q>(
     steps: usize,
     exec: &Exec<'q>,
 ) -> Result<Table<'q>, QueryError> {
-    let mut at: hashbrown::HashMap<u32, usize> = hashbrown::HashMap::new();
+    let mut charge = Charge::none(exec.budget);
+    let bytes = size_of_val(&*winners);
+    charge.add(winners.len(), bytes)?;
+    let mut at: HashMap<u32, usize> = HashMap::new();
     let mut rows: Vec<(u32, Row)> = Vec::new();
     for (step, entry) in winners {
-        let row = *at.entry(entry.series).or_insert_with(|| {
-            rows.push((entry.series, Row::absent(steps)));
-            rows.len() - 1
-        });
+        let row = match at.entry(entry.series) {
+            hash_map::Entry::Occupied(known) => *known.get(),
+            hash_map::Entry::Vacant(free) => {
+                charge.add(0, Row::float_bytes(steps))?;
+                rows.push((entry.series, Row::absent(steps)));
+                *free.insert(rows.len() - 1)
+            }
+        };
         rows[row].1.set(step, entry.value);
     }
+    charge.give_back(0, bytes);
     let rows = rows.into_iter().map(|(series, row)| {
+        // The table charges it.
+        let (samples, bytes) = row.held();
+        charge.give_back(samples, bytes);
         let index = series as usize;
         (inner.labels(index), inner.drops_name(index), row)
     });
@@ -216,8 +227,7 @@ mod tests {
             for (series, value) in (0..).zip(values) {
                 best.offer(Entry { value, series }, 3, rank, &by_number);
             }
-            let series: Vec<u32> =
-                in_order(vec![best], rank, &by_number).iter().map(|(_, entry)| entry.series).collect();
+            let series: Vec<u32> = in_order(vec![best], rank, &by_number).map(|(_, entry)| entry.series).collect();
             assert_eq!(series, expected);
         }
     }
