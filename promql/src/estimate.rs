@@ -176,9 +176,10 @@ impl Estimator<'_> {
         if self.depth == Depth::Glance {
             let look = LookTimes::new(steps, selector.when.at_ms, selector.when.offset_ms);
             let reach_ms = range_ms.max(self.settings.lookback_ms);
-            let after_ms = look.first().saturating_sub(reach_ms);
-            let bound = self.source.series_bound(&selector.matchers, after_ms).min(self.limits.series_max) as u64;
-            return Ok(Guess { cost: Cost { series: bound, ..Cost::default() }, ..Guess::default() });
+            let (after_ms, until_ms) = (look.first().saturating_sub(reach_ms), look.last());
+            let bound = self.source.series_bound(&selector.matchers, after_ms, until_ms);
+            let series = bound.min(self.limits.series_max) as u64;
+            return Ok(Guess { cost: Cost { series, ..Cost::default() }, ..Guess::default() });
         }
         let look = LookTimes::new(steps, selector.when.at_ms, selector.when.offset_ms);
         let reach_ms = if range_ms == 0 { self.settings.lookback_ms } else { range_ms };

@@ -88,9 +88,9 @@ pub trait SeriesSource: Send + Sync {
         None
     }
 
-    /// No more series than this satisfy the matchers and have samples after a time, in milliseconds, as far as a glance at what is
-    /// in memory tells.
-    fn series_bound(&self, _matchers: &[Matcher], _after_ms: i64) -> usize {
+    /// No more series than this satisfy the matchers and have samples with `after_ms < t <= until_ms`, as far as a glance at what
+    /// is in memory tells.
+    fn series_bound(&self, _matchers: &[Matcher], _after_ms: i64, _until_ms: i64) -> usize {
         usize::MAX
     }
 

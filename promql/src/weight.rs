@@ -19,9 +19,9 @@ pub struct Span {
     pub lookback_ms: i64,
 }
 
-/// About how many samples `expr` looks at when it is evaluated, at most if samples are no denser than usual; `None` when that takes more than a look at the text and the index. `bound` says how many series may satisfy matchers and have samples after a time, in milliseconds.
+/// About how many samples `expr` looks at when it is evaluated, at most if samples are no denser than usual; `None` when that takes more than a look at the text and the index. `bound` says how many series may satisfy matchers and have samples after one time up to another, in milliseconds.
 #[must_use]
-pub fn samples(expr: &Expr, span: &Span, mut bound: impl FnMut(&[Matcher], i64) -> usize) -> Option<u64> {
+pub fn samples(expr: &Expr, span: &Span, mut bound: impl FnMut(&[Matcher], i64, i64) -> usize) -> Option<u64> {
     let mut total = 0_u64;
     for node in expr.nodes() {
         let (selector, range_ms) = match node {
@@ -44,20 +44,23 @@ fn of_selector(
     selector: &VectorSelector,
     range_ms: i64,
     span: &Span,
-    bound: &mut impl FnMut(&[Matcher], i64) -> usize,
+    bound: &mut impl FnMut(&[Matcher], i64, i64) -> usize,
 ) -> u64 {
     let length_ms = span.end_ms.saturating_sub(span.start_ms);
     let scraped = (range_ms.saturating_add(length_ms) / USUAL_INTERVAL_MS).unsigned_abs();
     let each = span.steps.saturating_add(scraped);
     let moved_ms = match (&selector.offset, &selector.at) {
         (None, None) => Some(0),
-        (Some(DurationValue::Fixed(offset_ms)), None) => Some((*offset_ms).max(0)),
+        (Some(DurationValue::Fixed(offset_ms)), None) => Some(*offset_ms),
         // Anywhere in time.
         _ => None,
     };
     let reach_ms = range_ms.max(span.lookback_ms);
-    let after_ms = moved_ms.map_or(i64::MIN, |ms| span.start_ms.saturating_sub(ms).saturating_sub(reach_ms));
-    (bound(&selector.matchers, after_ms) as u64).saturating_mul(each)
+    let (after_ms, until_ms) = match moved_ms {
+        Some(ms) => (span.start_ms.saturating_sub(ms).saturating_sub(reach_ms), span.end_ms.saturating_sub(ms)),
+        None => (i64::MIN, i64::MAX),
+    };
+    (bound(&selector.matchers, after_ms, until_ms) as u64).saturating_mul(each)
 }
 
 #[cfg(test)]
@@ -76,7 +79,7 @@ mod tests {
         }
         let weigh = |query: &str, steps, span_ms| {
             let span = Span { steps, start_ms: 0, end_ms: span_ms, lookback_ms: 300_000 };
-            let bound = |matchers: &[Matcher], after_ms| source.series_bound(matchers, after_ms);
+            let bound = |matchers: &[Matcher], after_ms, until_ms| source.series_bound(matchers, after_ms, until_ms);
             samples(&parse(query, &ParseOptions::all()).unwrap(), &span, bound)
         };
         assert_eq!(weigh("1 + 2", 1, 0), Some(0));

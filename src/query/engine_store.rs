@@ -63,13 +63,14 @@ impl SeriesSource for EngineStore {
         after_ms.saturating_add(1) < self.store.resident_from_ms()
     }
 
-    fn series_bound(&self, matchers: &[Matcher], after_ms: i64) -> usize {
+    fn series_bound(&self, matchers: &[Matcher], after_ms: i64, until_ms: i64) -> usize {
+        let range = TimeRange { after_ms, until_ms };
         // The head first, as always.
-        let head = self.store.engine().head().series_bound(matchers);
+        let head = self.store.engine().head().series_bound(matchers, range);
         if !self.may_wait(after_ms) {
             return head;
         }
-        let in_blocks = self.store.count_in_blocks_at_a_glance(matchers, after_ms);
+        let in_blocks = self.store.count_in_blocks_at_a_glance(matchers, range);
         in_blocks.map_or(usize::MAX, |in_blocks| head.saturating_add(in_blocks))
     }
 

@@ -39,8 +39,8 @@ mod weight;
 pub use local::LocalQueries;
 pub use reading::{Pieces, Reading};
 
-/// Queries that look at up to so many samples are evaluated where they arrive: a tenth of a millisecond.
-const LIGHT_SAMPLES_MAX: u64 = 4096;
+/// Queries that look at up to so many samples are evaluated where they arrive: a few tenths of a millisecond.
+const LIGHT_SAMPLES_MAX: u64 = 32_768;
 
 /// The same for rules, whose results become labels and texts as well.
 const LIGHT_RULE_SAMPLES_MAX: u64 = 1024;
@@ -230,7 +230,7 @@ impl QueryExecutor {
     /// Whether series may satisfy all `matchers` and have samples after `after_ms`: they may where it takes more than a glance to know.
     #[must_use]
     pub fn may_select(&self, matchers: &[Matcher], after_ms: i64) -> bool {
-        self.shared.source.series_bound(matchers, after_ms) > 0
+        self.shared.source.series_bound(matchers, after_ms, i64::MAX) > 0
     }
 
     /// The query as the cache of results takes it; `None` when it is to be evaluated without.

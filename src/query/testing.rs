@@ -102,7 +102,7 @@ impl MemoryStore {
 }
 
 impl SeriesSource for MemoryStore {
-    fn series_bound(&self, _matchers: &[Matcher], _after_ms: i64) -> usize {
+    fn series_bound(&self, _matchers: &[Matcher], _after_ms: i64, _until_ms: i64) -> usize {
         self.series.len()
     }
 

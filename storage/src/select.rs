@@ -141,7 +141,9 @@ impl Head {
         let shards = &self.inner.shards;
         // On a thread of a pool the shards of a large selection are shared with its other threads.
         let parts: Vec<Selected> = match rayon::current_thread_index() {
-            Some(_) if self.series_bound(matchers) >= PARALLEL_SERIES_MIN => shards.par_iter().map(select).collect(),
+            Some(_) if self.series_bound(matchers, range) >= PARALLEL_SERIES_MIN => {
+                shards.par_iter().map(select).collect()
+            }
             _ => shards.iter().map(select).collect(),
         };
         let found = parts.iter().map(|part| part.series.len()).sum();
@@ -154,10 +156,15 @@ impl Head {
         Ok(Selection { head: self.clone(), pin, view: None, series, histograms, starts })
     }
 
-    /// No more series than this satisfy the matchers, as far as a glance at the index tells.
+    /// No more series than this satisfy the matchers and have samples in the range, as far as a glance at the index tells.
     #[must_use]
-    pub fn series_bound(&self, matchers: &[Matcher]) -> usize {
-        self.inner.shards.iter().map(|shard| shard.read().labels.series_bound(matchers)).sum()
+    pub fn series_bound(&self, matchers: &[Matcher], range: TimeRange) -> usize {
+        let visible = self.inner.eras.visible();
+        let bound = |shard: &RwLock<Shard>| {
+            let shard = shard.read();
+            if shard.overlaps(range, visible) { shard.labels.series_bound(matchers) } else { 0 }
+        };
+        self.inner.shards.iter().map(bound).sum()
     }
 
     /// The first `limit` series, in no particular order but the same each time, that satisfy all `matchers` and may have samples

@@ -117,7 +117,7 @@ impl MemorySource {
 }
 
 impl SeriesSource for MemorySource {
-    fn series_bound(&self, _matchers: &[Matcher], _after_ms: i64) -> usize {
+    fn series_bound(&self, _matchers: &[Matcher], _after_ms: i64, _until_ms: i64) -> usize {
         self.series.len()
     }
 

@@ -152,10 +152,10 @@ impl Overlay<'_> {
 }
 
 impl SeriesSource for Overlay<'_> {
-    fn series_bound(&self, matchers: &[Matcher], after_ms: i64) -> usize {
+    fn series_bound(&self, matchers: &[Matcher], after_ms: i64, until_ms: i64) -> usize {
         match self.answer(matchers) {
             Some(answer) => answer.elements.len(),
-            None => self.store.series_bound(matchers, after_ms),
+            None => self.store.series_bound(matchers, after_ms, until_ms),
         }
     }
 

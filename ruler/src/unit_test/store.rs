@@ -144,7 +144,7 @@ impl Series {
 }
 
 impl SeriesSource for TestStore {
-    fn series_bound(&self, _matchers: &[Matcher], _after_ms: i64) -> usize {
+    fn series_bound(&self, _matchers: &[Matcher], _after_ms: i64, _until_ms: i64) -> usize {
         self.series.len()
     }
 

@@ -42,8 +42,8 @@ impl SeriesSource for QuerySession {
         prepare(&self.session, selections)
     }
 
-    fn series_bound(&self, matchers: &[Matcher], after_ms: i64) -> usize {
-        series_bound(&self.session, &self.store, matchers, after_ms)
+    fn series_bound(&self, matchers: &[Matcher], after_ms: i64, until_ms: i64) -> usize {
+        series_bound(&self.session, &self.store, matchers, TimeRange { after_ms, until_ms })
     }
 
     fn select(&self, request: &SelectRequest<'_>) -> Result<Box<dyn SeriesSet>, SourceError> {
@@ -75,8 +75,8 @@ impl SeriesSource for Viewed {
         prepare(&self.session, selections)
     }
 
-    fn series_bound(&self, matchers: &[Matcher], after_ms: i64) -> usize {
-        series_bound(&self.session, &self.store, matchers, after_ms)
+    fn series_bound(&self, matchers: &[Matcher], after_ms: i64, until_ms: i64) -> usize {
+        series_bound(&self.session, &self.store, matchers, TimeRange { after_ms, until_ms })
     }
 
     fn select(&self, request: &SelectRequest<'_>) -> Result<Box<dyn SeriesSet>, SourceError> {
@@ -107,10 +107,10 @@ fn select_with_buckets(
 }
 
 /// What was got ready of blocks is known exactly.
-fn series_bound(session: &StoreSession, store: &EngineStore, matchers: &[Matcher], after_ms: i64) -> usize {
-    match session.prepared_series(matchers).filter(|_| store.may_wait(after_ms)) {
-        Some(in_blocks) => store.store.engine().head().series_bound(matchers).saturating_add(in_blocks),
-        None => store.series_bound(matchers, after_ms),
+fn series_bound(session: &StoreSession, store: &EngineStore, matchers: &[Matcher], range: TimeRange) -> usize {
+    match session.prepared_series(matchers).filter(|_| store.may_wait(range.after_ms)) {
+        Some(in_blocks) => store.store.engine().head().series_bound(matchers, range).saturating_add(in_blocks),
+        None => store.series_bound(matchers, range.after_ms, range.until_ms),
     }
 }
 

@@ -59,7 +59,7 @@ impl LocalQueries<'_> {
     /// See [`QueryExecutor::may_select`].
     #[must_use]
     pub fn may_select(&self, matchers: &[Matcher], after_ms: i64) -> bool {
-        self.session.series_bound(matchers, after_ms) > 0
+        self.session.series_bound(matchers, after_ms, i64::MAX) > 0
     }
 
     pub(super) fn explain(&self, expr: &Expr, how: Evaluation) -> Result<Explanation, QueryError> {

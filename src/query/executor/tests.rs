@@ -275,7 +275,7 @@ impl SeriesSource for CountsBounds {
         after_ms < 1_000
     }
 
-    fn series_bound(&self, _: &[Matcher], _: i64) -> usize {
+    fn series_bound(&self, _: &[Matcher], _: i64, _: i64) -> usize {
         self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         3
     }

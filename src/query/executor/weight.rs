@@ -40,13 +40,13 @@ impl QueryExecutor {
         };
         let source = &*self.shared.source;
         let (mut reaches_blocks, mut opening) = (false, 0_u64);
-        let bound = |matchers: &[Matcher], after_ms| {
+        let bound = |matchers: &[Matcher], after_ms, until_ms| {
             let in_blocks = source.may_wait(after_ms);
             reaches_blocks |= in_blocks;
             if reaches_blocks && !asks_blocks {
                 return usize::MAX;
             }
-            let series = source.series_bound(matchers, after_ms);
+            let series = source.series_bound(matchers, after_ms, until_ms);
             if in_blocks {
                 opening = opening.saturating_add((series as u64).saturating_mul(BLOCK_SERIES_SAMPLES));
             }

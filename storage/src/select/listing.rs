@@ -85,7 +85,7 @@ impl Head {
         let listed = || self.inner.shards.iter().map(|shard| shard.read().labels.listing_bound(label)).sum::<usize>();
         let is_small = match matchers {
             [] => listed() <= GLANCE_ITEMS_MAX,
-            _ => self.series_bound(matchers) <= GLANCE_SERIES_MAX,
+            _ => self.series_bound(matchers, range) <= GLANCE_SERIES_MAX,
         };
         if !is_small {
             return None;

@@ -43,16 +43,16 @@ impl Store {
         of_blocks.map(|of_blocks| head.join(of_blocks, limit))
     }
 
-    /// How many series of blocks satisfy all `matchers` and may have samples after `after_ms`, if finding that out takes no longer.
+    /// How many series of blocks satisfy all `matchers` and may have samples in the range, if finding that out takes no longer.
     #[must_use]
-    pub fn count_in_blocks_at_a_glance(&self, matchers: &[Matcher], after_ms: i64) -> Option<usize> {
-        if has_regex(matchers) {
+    pub fn count_in_blocks_at_a_glance(&self, matchers: &[Matcher], range: TimeRange) -> Option<usize> {
+        let blocks = self.blocks_at_hand(matchers, range)?;
+        let few_values = |matcher: &Matcher| blocks.iter().all(|block| block.has_few_values(matcher.name()));
+        if !matchers.iter().filter(|matcher| matcher.regex().is_some()).all(few_values) {
             return None;
         }
-        let range = TimeRange { after_ms, until_ms: i64::MAX };
         let io = &self.inner.shared.io;
-        let count = |block: &Block| io.at_once(block.count(matchers, range))?.ok();
-        self.blocks_at_hand(matchers, range)?.iter().map(count).sum()
+        blocks.iter().map(|block| io.at_once(block.count(matchers, range))?.ok()).sum()
     }
 
     /// The blocks that have samples of a range, if they are few, in memory as far as they tell about series, and little of that
@@ -72,7 +72,7 @@ impl Store {
     }
 }
 
-/// Regular expressions may take longer than a glance.
+/// Regular expressions may take longer than a glance in the head, which has no bound on what they are compared with.
 fn has_regex(matchers: &[Matcher]) -> bool {
     matchers.iter().any(|matcher| matcher.regex().is_some())
 }

@@ -88,7 +88,10 @@ fn the_bound_of_two_values_that_many_series_have_is_what_both_have() {
     let sets: Vec<Labels> = (0..2_400).map(|n| labels(n / 8 % 12, n / 96, n % 8)).collect();
     fill(&head, &mut NaiveHead::default(), &sets);
     let bound = |pairs: &[(&str, &str)]| {
-        head.series_bound(&pairs.iter().map(|(name, value)| Matcher::equal(*name, *value)).collect::<Vec<_>>())
+        head.series_bound(
+            &pairs.iter().map(|(name, value)| Matcher::equal(*name, *value)).collect::<Vec<_>>(),
+            TimeRange::ALL,
+        )
     };
     assert_eq!(bound(&[("instance", "t7")]), 96);
     assert_eq!(bound(&[("__name__", "metric_3")]), 200);
@@ -112,7 +115,9 @@ proptest! {
         fill(&head, &mut twin, &sets);
         for (matchers, name, limit) in &queries {
             let selection = head.select(matchers, i64::MIN, i64::MAX, usize::MAX).unwrap();
-            prop_assert!(head.series_bound(matchers) >= selection.len());
+            prop_assert!(head.series_bound(matchers, TimeRange::ALL) >= selection.len());
+            let nothing = TimeRange { after_ms: i64::MAX - 1, until_ms: i64::MAX };
+            prop_assert_eq!(head.series_bound(matchers, nothing), 0);
             let mut selected: Vec<Labels> = (0..selection.len()).map(|i| selection.labels(i)).collect();
             selected.sort();
             let mut expected: Vec<Labels> = twin.matching(matchers).map(|series| series.labels.clone()).collect();
