@@ -290,6 +290,21 @@ async fn stats_tell_what_a_query_cost() {
     assert_eq!(stats["samples"]["samplesReadPerStep"], stats["samples"]["totalQueryableSamplesPerStep"]);
     assert!(stats["timings"]["execTotalTime"].as_f64().unwrap() > 0.0);
 
+    // An instant query has one step.
+    let range = "/api/v1/query?query=sum(count_over_time(up[1m]))&time=30&stats=all";
+    let parsed: serde_json::Value =
+        serde_json::from_str(&answer(&app.router, get_request(range)).await.text()).unwrap();
+    let samples = &parsed["data"]["stats"]["samples"];
+    let expected = serde_json::json!({
+        "totalQueryableSamplesPerStep": [[30.0, 6]], "totalQueryableSamples": 6, "samplesReadPerStep": [[30.0, 6]],
+        "samplesRead": 6, "peakSamples": samples["peakSamples"].as_u64().unwrap(), "seriesSelected": 2,
+    });
+    assert_eq!(samples, &expected);
+    let page = answer(&app.router, get_request("/metrics")).await.text();
+    for line in ["hearth_query_samples_total 12", "hearth_query_samples_read_total 12"] {
+        assert!(page.contains(line), "{line}");
+    }
+
     let text = answer(&app.router, get_request(&asked("true"))).await.text();
     assert!(text.contains("totalQueryableSamples\"") && !text.contains("PerStep"), "{text}");
     let text = answer(&app.router, get_request(&asked("1"))).await.text();

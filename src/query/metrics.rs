@@ -42,6 +42,8 @@ pub struct QueryMetrics {
     pub(super) waiting: Gauge,
     /// Samples handed to expressions.
     pub(super) samples: Counter,
+    /// Samples read, those that several steps used once.
+    pub(super) samples_read: Counter,
     /// Series matched by selectors.
     pub(super) series: Counter,
     /// Of the cache of results.
@@ -57,6 +59,7 @@ impl Default for QueryMetrics {
             evaluating_max: Gauge::default(),
             waiting: Gauge::default(),
             samples: Counter::default(),
+            samples_read: Counter::default(),
             series: Counter::default(),
             results_cache: CacheMetrics::default(),
         }
@@ -76,6 +79,8 @@ impl QueryMetrics {
         registry.register("hearth_queries_waiting", "Queries that wait for a place", self.waiting.clone());
         let samples = "Samples that selectors handed to expressions, once per step that used them";
         registry.register("hearth_query_samples", samples, self.samples.clone());
+        let read = "Samples that selectors read, once however many steps used them";
+        registry.register("hearth_query_samples_read", read, self.samples_read.clone());
         registry.register("hearth_query_series", "Series that selectors matched", self.series.clone());
         self.results_cache.register(registry);
     }

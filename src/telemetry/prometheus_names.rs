@@ -98,6 +98,8 @@ const ALIASES: &[Alias] = &[
     same("prometheus_http_request_duration_seconds", &["hearth_http_request_duration_seconds"]),
     same("prometheus_engine_queries", &["hearth_queries_evaluating", "hearth_queries_waiting"]),
     same("prometheus_engine_queries_concurrent_max", &["hearth_queries_evaluating_max"]),
+    same("prometheus_engine_query_samples_total", &["hearth_query_samples_total"]),
+    same("prometheus_engine_query_samples_read_total", &["hearth_query_samples_read_total"]),
     // Storage.
     same("prometheus_tsdb_head_series", &["hearth_head_series"]),
     same("prometheus_tsdb_head_series_created_total", &["hearth_head_series_created_total"]),

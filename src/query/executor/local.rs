@@ -96,6 +96,7 @@ impl LocalQueries<'_> {
             }
         };
         shared.metrics.samples.inc_by(result.stats.samples_total);
+        shared.metrics.samples_read.inc_by(result.stats.samples_read);
         shared.metrics.series.inc_by(result.stats.series as u64);
         Ok(result)
     }
