@@ -7,9 +7,11 @@
 
 mod aggregate;
 mod coverage;
+mod thin;
 
 pub use aggregate::{aggregate, coarsen};
 pub use coverage::{BucketUse, Coverage, Segment, TierSpan};
+pub use thin::thin;
 
 /// The smallest multiple of `resolution_ms` that is not before `time_ms`: the end of the bucket that holds it.
 #[must_use]

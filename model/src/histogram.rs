@@ -104,26 +104,45 @@ impl Histogram {
     }
 }
 
-/// The histograms of one series as two columns of equal length; timestamps strictly increase.
+/// The histograms of one series as columns of equal length; timestamps strictly increase.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct HistogramColumns {
     /// Milliseconds since the Unix epoch.
     pub timestamps_ms: Vec<i64>,
     /// One histogram per timestamp.
     pub histograms: Vec<Arc<Histogram>>,
+    /// How many samples were left out between the one before and each; empty when there are all.
+    pub left_out: Vec<u32>,
 }
 
 impl HistogramColumns {
     /// Appends one sample; the caller keeps timestamps increasing.
     pub fn push(&mut self, timestamp_ms: i64, histogram: Arc<Histogram>) {
+        self.push_after(timestamp_ms, histogram, 0);
+    }
+
+    /// Appends one sample, before which so many were left out; the caller keeps timestamps increasing.
+    pub fn push_after(&mut self, timestamp_ms: i64, histogram: Arc<Histogram>, left_out: u32) {
+        if left_out > 0 || !self.left_out.is_empty() {
+            self.left_out.resize(self.timestamps_ms.len(), 0);
+            self.left_out.push(left_out);
+        }
         self.timestamps_ms.push(timestamp_ms);
         self.histograms.push(histogram);
+    }
+
+    /// Takes all samples out, each with how many were left out before it, and keeps the memory.
+    pub fn drain(&mut self) -> impl Iterator<Item = (i64, Arc<Histogram>, u32)> + '_ {
+        let left_out = self.left_out.drain(..).chain(std::iter::repeat(0));
+        let samples = self.timestamps_ms.drain(..).zip(self.histograms.drain(..));
+        samples.zip(left_out).map(|((timestamp_ms, histogram), left_out)| (timestamp_ms, histogram, left_out))
     }
 
     /// Forgets the samples and keeps the memory.
     pub fn clear(&mut self) {
         self.timestamps_ms.clear();
         self.histograms.clear();
+        self.left_out.clear();
     }
 
     /// How many samples there are.

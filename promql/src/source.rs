@@ -196,7 +196,8 @@ pub trait SeriesSet: Send + Sync {
     }
 
     /// Which time is served from buckets; `None` when none is and nothing has expired. Samples of that time need not be there
-    /// to be read. Native histograms and start timestamps are never in buckets: their series are read as ever.
+    /// to be read. Native histograms and start timestamps are never in buckets: their series are read as ever, but where samples have
+    /// expired histograms may be thinned (see [`model::bucket::thin`]) for a resolution that divides those of all segments.
     fn coverage(&self) -> Option<&Coverage> {
         None
     }
@@ -225,7 +226,8 @@ pub trait SeriesSet: Send + Sync {
 
     /// Replaces the content of `into` by the native histograms of one series with `after_ms < t <= until_ms`, in order of
     /// time, stale ones included. No timestamp is that of a float of the series. Hints are `Unknown` for the first of a
-    /// run, `NotReset` for those that follow it without a counter reset, `Gauge` for gauges.
+    /// run, `NotReset` for those that follow it without a counter reset, `Gauge` for gauges. How many were left out before each is
+    /// told if any was.
     ///
     /// # Errors
     /// Storage failed.

@@ -192,16 +192,13 @@ async fn exact_answers_stay_the_same_when_samples_are_gone() {
     assert_eq!(store.select_first(&[], range, 10).unwrap().len(), 6);
 }
 
-/// No tier has native histograms: they stay, and answers over them are those of samples, windows whole or not.
-#[tokio::test(flavor = "multi_thread")]
-async fn native_histograms_answer_as_ever_when_floats_are_gone() {
-    let dir = tempfile::tempdir().unwrap();
-    let (store, base_ms) = (open(dir.path()), base_ms());
+/// Four days of native histograms beside the floats.
+fn fill_histograms(store: &Store, base_ms: i64, interval_ms: i64) {
     let series = ["0", "1"].map(|n| {
         let labels = [("__name__", "h"), ("n", n)];
         store.engine().create(LabelHash::of_pairs(labels, &mut Vec::new()), &labels).unwrap()
     });
-    let histograms = (0..(4 * DAY + HOUR) / (5 * MINUTE)).flat_map(|scrape| {
+    let histograms = (0..(4 * DAY + HOUR) / interval_ms).flat_map(|scrape| {
         series.map(|series| {
             // A reset every few hours.
             let count = ((scrape * 7 + i64::from(series.0)) % 300) as f64;
@@ -214,13 +211,22 @@ async fn native_histograms_answer_as_ever_when_floats_are_gone() {
                 positive_buckets,
                 ..Histogram::default()
             };
-            HistogramRow { series, timestamp_ms: base_ms + scrape * 5 * MINUTE + 1_234, start_ms: 0, histogram }
+            HistogramRow { series, timestamp_ms: base_ms + scrape * interval_ms + 1_234, start_ms: 0, histogram }
         })
     });
     let histograms = histograms.collect();
     store.engine().append_wait(Batch { histograms, ..Batch::default() }).unwrap();
-    fill(&store, base_ms, 11);
+    fill(store, base_ms, 11);
     store.flush(true).unwrap();
+}
+
+/// No tier has native histograms: they stay, and of those of which no two are in a bucket all do, so that answers over them are those of
+/// samples, windows whole or not.
+#[tokio::test(flavor = "multi_thread")]
+async fn native_histograms_answer_as_ever_when_floats_are_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, base_ms) = (open(dir.path()), base_ms());
+    fill_histograms(&store, base_ms, 5 * MINUTE);
     let answers = async || {
         let mut answers = Vec::new();
         for (start, step) in [(DAY, HOUR), (DAY + 17_000, 7 * MINUTE)] {
@@ -246,6 +252,45 @@ async fn native_histograms_answer_as_ever_when_floats_are_gone() {
     let old = manifest.blocks.iter().filter(|block| block.resolution_ms == 0 && block.max_ms < base_ms + 4 * DAY);
     assert!(old.clone().count() == 4 && old.clone().all(|block| block.samples == 0), "floats are gone");
     assert_eq!(answers().await, before, "floats are gone");
+}
+
+/// Of several in a bucket those are left out that no window of whole buckets needs; whoever would need them is told.
+#[tokio::test(flavor = "multi_thread")]
+async fn thinned_native_histograms_answer_exactly_where_windows_are_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, base_ms) = (open(dir.path()), base_ms());
+    fill_histograms(&store, base_ms, MINUTE);
+    let window =
+        |late_ms| Window::Range { start_ms: base_ms + DAY, end_ms: base_ms + 3 * DAY, step_ms: HOUR + late_ms };
+    let answers = async || {
+        let mut answers = Vec::new();
+        for text in [
+            "histogram_quantile(0.9, sum(rate(h[1h])))",
+            "histogram_count(increase(h[2h]))",
+            "histogram_avg(rate(h[1h]))",
+            "count_over_time(h[1h])",
+            "resets(h[3h])",
+            "sum by (n) (h)",
+        ] {
+            let (lines, warnings) = answer(&store, text, window(0), SourceResolution::default()).await;
+            assert!(!lines.is_empty() && !warnings.contains("expired"), "{text}: {warnings}");
+            answers.push((text, lines));
+        }
+        answers
+    };
+    let before = answers().await;
+    let count = |store: &Store| store.manifest().blocks.iter().map(|block| block.histograms).sum::<u64>();
+    let all = count(&store);
+    keep_samples(&store, 5);
+    assert!(count(&store) < all / 2, "{} of {all} are left", count(&store));
+    assert_eq!(answers().await, before);
+    for (text, late_ms) in [("sum_over_time(h[1h])", 0), ("changes(h[1h])", 0), ("rate(h[23m])", 7), ("h", 7)] {
+        let (lines, warnings) = answer(&store, text, window(late_ms), SourceResolution::default()).await;
+        assert!(!lines.is_empty() && warnings.contains("expired"), "{text}: {warnings}");
+    }
+    let (lines, warnings) = answer(&store, "rate(h[23m])", window(7), SourceResolution::Exact).await;
+    assert!(lines.is_empty(), "{lines:?}");
+    assert!(warnings.contains("expired"), "{warnings}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

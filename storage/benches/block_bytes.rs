@@ -107,6 +107,7 @@ fn write(dir: &Path, series: &[&Series], level: u8) -> (BlockMeta, f64) {
         tenant: "anonymous".into(),
         level,
         resolution_ms: 0,
+        thinned_ms: 0,
         sources: Vec::new(),
         label_names: names.into_iter().filter(|name| name != "__name__").collect(),
         layout: Layout::of_level(level),

@@ -60,6 +60,7 @@ fn block(
         tenant: "anonymous".into(),
         level: 1,
         resolution_ms: 0,
+        thinned_ms: 0,
         sources: Vec::new(),
         label_names: ["job", "instance", "cluster", "pod", "code", "le"].map(str::to_owned).to_vec(),
         layout: Layout::of_level(1),

@@ -55,6 +55,7 @@ impl Content {
             tenant: "anonymous".into(),
             level,
             resolution_ms: 0,
+            thinned_ms: 0,
             sources: Vec::new(),
             label_names: fleet::labels(0).iter().map(|(name, _)| (*name).to_owned()).collect(),
             layout: Layout::of_level(level),

@@ -34,6 +34,8 @@ const SAMPLES_PER_BUCKET: usize = 5;
 #[derive(Debug)]
 pub(crate) struct Tiers {
     coverage: Coverage,
+    /// The segments where samples have expired: native histograms are thinned there.
+    thinned: SmallVec<[Segment; 4]>,
 }
 
 /// Exclusive start and inclusive end.
@@ -54,28 +56,39 @@ enum Span {
 impl Tiers {
     /// `None` when all of the selection is served from samples.
     pub(crate) fn of(coverage: &Coverage) -> Option<Box<Self>> {
-        (!coverage.segments.is_empty()).then(|| Box::new(Self { coverage: coverage.clone() }))
+        (!coverage.segments.is_empty()).then(|| Box::new(Self::new(coverage.clone())))
+    }
+
+    fn new(coverage: Coverage) -> Self {
+        let expired_ms = coverage.expired_until_ms.unwrap_or(i64::MIN);
+        let cut = |segment: &Segment| Segment { until_ms: segment.until_ms.min(expired_ms), ..*segment };
+        let thinned = coverage.segments.iter().map(cut).filter(|segment| segment.after_ms < segment.until_ms);
+        Self { thinned: thinned.collect(), coverage }
     }
 
     /// The window that is looked at instead of the one of `range_ms` that ends at `end_ms`.
     fn window(&self, end_ms: i64, range_ms: i64) -> Window {
-        let (Window { after_ms, until_ms }, resolution_ms) = self.widened(end_ms, range_ms);
-        let past_ms = until_ms.saturating_sub(range_ms).saturating_sub(after_ms);
-        let nearest_ms = if past_ms > resolution_ms / 2 { after_ms.saturating_add(resolution_ms) } else { after_ms };
-        Window { after_ms: if nearest_ms < until_ms { nearest_ms } else { after_ms }, until_ms }
+        whole(&self.coverage.segments, end_ms, range_ms)
+    }
+
+    /// The same of native histograms.
+    pub(crate) fn histogram_window(&self, end_ms: i64, range_ms: i64) -> Window {
+        whole(&self.thinned, end_ms, range_ms)
+    }
+
+    /// From when native histograms are read for windows of which the first ends at `first_ms`.
+    pub(crate) fn histograms_after(&self, first_ms: i64, range_ms: i64) -> i64 {
+        widened(&self.thinned, first_ms, range_ms).0.after_ms.min(first_ms.saturating_sub(range_ms))
+    }
+
+    /// When native histograms are looked at instead of at a time.
+    pub(crate) fn histogram_look(&self, at_ms: i64) -> i64 {
+        widened(&self.thinned, at_ms, 0).0.until_ms
     }
 
     /// The same, with all of the bucket that it begins in, and that bucket's length; 0 when it begins in none.
     fn widened(&self, end_ms: i64, range_ms: i64) -> (Window, i64) {
-        let ends_in = |segment: &&Segment| segment.after_ms < end_ms && end_ms <= segment.until_ms;
-        let segments = &self.coverage.segments;
-        let last = segments.iter().find(ends_in);
-        let until_ms = last.map_or(end_ms, |segment| bucket_floor(end_ms, segment.resolution_ms));
-        let start_ms = until_ms.saturating_sub(range_ms);
-        let begins_in = |segment: &&Segment| segment.after_ms <= start_ms && start_ms < segment.until_ms;
-        let resolution_ms = segments.iter().find(begins_in).map_or(0, |segment| segment.resolution_ms);
-        let after_ms = if resolution_ms == 0 { start_ms } else { bucket_floor(start_ms, resolution_ms) };
-        (Window { after_ms, until_ms }, resolution_ms)
+        widened(&self.coverage.segments, end_ms, range_ms)
     }
 
     /// What has to be read for all windows of a grid.
@@ -135,14 +148,8 @@ impl Tiers {
         window: Window,
         into: &mut SampleColumns,
     ) -> Result<Option<TimelineToken>, QueryError> {
-        let expired = self.coverage.expired_until_ms.unwrap_or(i64::MIN);
-        let segments = self
-            .coverage
-            .segments
-            .iter()
-            .map(|segment| Segment { until_ms: segment.until_ms.min(expired), ..*segment });
-        let segments: SmallVec<[Segment; 4]> = segments.filter(|segment| segment.after_ms < segment.until_ms).collect();
-        let spans = spans(&segments, window);
+        let segments = &self.thinned;
+        let spans = spans(segments, window);
         if let [Span::Samples(_)] = spans.as_slice() {
             return Ok(set.read(index, window.after_ms, window.until_ms, into)?);
         }
@@ -248,6 +255,26 @@ impl Tiers {
     }
 }
 
+/// The window of whole buckets that stands for the one of `range_ms` that ends at `end_ms`.
+fn whole(segments: &[Segment], end_ms: i64, range_ms: i64) -> Window {
+    let (Window { after_ms, until_ms }, resolution_ms) = widened(segments, end_ms, range_ms);
+    let past_ms = until_ms.saturating_sub(range_ms).saturating_sub(after_ms);
+    let nearest_ms = if past_ms > resolution_ms / 2 { after_ms.saturating_add(resolution_ms) } else { after_ms };
+    Window { after_ms: if nearest_ms < until_ms { nearest_ms } else { after_ms }, until_ms }
+}
+
+/// The same, with all of the bucket that it begins in, and that bucket's length; 0 when it begins in none.
+fn widened(segments: &[Segment], end_ms: i64, range_ms: i64) -> (Window, i64) {
+    let ends_in = |segment: &&Segment| segment.after_ms < end_ms && end_ms <= segment.until_ms;
+    let last = segments.iter().find(ends_in);
+    let until_ms = last.map_or(end_ms, |segment| bucket_floor(end_ms, segment.resolution_ms));
+    let start_ms = until_ms.saturating_sub(range_ms);
+    let begins_in = |segment: &&Segment| segment.after_ms <= start_ms && start_ms < segment.until_ms;
+    let resolution_ms = segments.iter().find(begins_in).map_or(0, |segment| segment.resolution_ms);
+    let after_ms = if resolution_ms == 0 { start_ms } else { bucket_floor(start_ms, resolution_ms) };
+    (Window { after_ms, until_ms }, resolution_ms)
+}
+
 /// How many windows may pass between two looks at whether the query is to stop.
 const STEPS_BETWEEN_CHECKS: usize = 64;
 
@@ -292,7 +319,7 @@ mod tests {
     fn tiers() -> Tiers {
         let segment = |resolution_ms, after_ms, until_ms| Segment { resolution_ms, after_ms, until_ms };
         let segments = vec![segment(60, 0, 240), segment(20, 240, 300)];
-        Tiers { coverage: Coverage { segments, ..Coverage::default() } }
+        Tiers::new(Coverage { segments, ..Coverage::default() })
     }
 
     #[test]

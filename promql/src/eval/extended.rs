@@ -249,6 +249,7 @@ impl SmoothedSelector {
                 times: &columns.timestamps_ms[range.clone()],
                 histograms: &columns.histograms[range],
                 starts: &[],
+                left_out: &[],
                 exec,
                 name: &name,
                 place: self.place,

@@ -5,7 +5,7 @@
 
 mod remarks;
 
-use super::buckets;
+use super::buckets::{self, Tiers, Window};
 use super::exec::{Counting, Exec, Samples, Worker};
 use super::extended::Extension;
 use super::profile::Reading;
@@ -119,6 +119,13 @@ pub(crate) struct Loaded {
     pub(crate) extras: Option<Box<Extras>>,
 }
 
+impl Loaded {
+    /// Whether some histograms were left out when they were stored.
+    fn leaves_out(&self) -> bool {
+        self.extras.as_ref().is_some_and(|extras| !extras.histograms.left_out.is_empty())
+    }
+}
+
 /// Removes stale markers; whether there was none.
 pub(crate) fn without_stale_markers(columns: &mut SampleColumns) -> bool {
     let is_stale = |value: &f64| value.to_bits() == STALE_MARKER_BITS;
@@ -222,8 +229,16 @@ impl RangeCall<'_> {
     ) -> Result<(), QueryError> {
         let lookback_ms = worker.exec.settings.lookback_ms;
         let (after_ms, until_ms) = Self::span_read(&self.look, self.range_ms, self.extension, lookback_ms);
+        let tiers = self.tiers_of_histograms(index);
         let reading = Reading::begin(worker.exec, self.range_ordinal);
-        let Loaded { token, extras } = self.input.load(index, (after_ms, until_ms), with_starts, worker, columns)?;
+        let whole_ms = tiers.map_or(after_ms, |tiers| tiers.histograms_after(self.look.first(), self.range_ms));
+        let mut loaded = self.input.load(index, (whole_ms, until_ms), with_starts, worker, columns)?;
+        // Where there are all samples, windows are what they are.
+        let tiers = tiers.filter(|_| loaded.leaves_out());
+        if tiers.is_none() && whole_ms < after_ms {
+            loaded = self.input.load(index, (after_ms, until_ms), with_starts, worker, columns)?;
+        }
+        let Loaded { token, extras } = loaded;
         let (histograms, more) =
             extras.as_ref().map_or((0, 0), |extras| (extras.histograms.timestamps_ms.len(), extras.samples()));
         reading.end(columns.len() + histograms, columns.len() + more);
@@ -236,7 +251,7 @@ impl RangeCall<'_> {
             let samples = (columns.len() + extras.as_ref().map_or(0, |extras| extras.samples())) as u64;
             match extras {
                 Some(extras) => {
-                    extension.fold_kinds(&self.kinds(index, worker.exec), columns, &extras, lookback_ms, out)
+                    extension.fold_kinds(&self.kinds(index, worker.exec, None), columns, &extras, lookback_ms, out)
                 }
                 None => extension.fold(self, columns, lookback_ms, out),
             }
@@ -262,7 +277,14 @@ impl RangeCall<'_> {
             self.remark_on_overlaps(&input, index, worker.exec);
         }
         if let (true, Some(extras)) = (has_histograms, &extras) {
-            let histogram_windows = Windows::find(&extras.histograms.timestamps_ms, &self.look, self.range_ms);
+            let histogram_times = &extras.histograms.timestamps_ms;
+            let histogram_windows = match tiers {
+                Some(tiers) => Windows::each(histogram_times, self.look.count(), |step| {
+                    let Window { after_ms, until_ms } = tiers.histogram_window(self.look.time(step), self.range_ms);
+                    (after_ms, until_ms)
+                }),
+                None => Windows::find(histogram_times, &self.look, self.range_ms),
+            };
             let held = |step: usize| {
                 let (low, high) = histogram_windows.at(step);
                 let count = |low: u32| {
@@ -273,7 +295,7 @@ impl RangeCall<'_> {
                 let floats = windows.samples(step);
                 Samples { used: floats.used + used, fresh: floats.fresh + fresh }
             };
-            self.kinds(index, worker.exec).fold(&input, extras, &histogram_windows, out)?;
+            self.kinds(index, worker.exec, tiers).fold(&input, extras, &histogram_windows, out)?;
             worker.exec.budget.check()?;
             let total = (0..self.steps.count).map(held).sum();
             worker.count(self.counting, total, self.steps.count, held);
@@ -284,10 +306,17 @@ impl RangeCall<'_> {
         Ok(())
     }
 
+    /// The tiers, if the windows of a series have to consist of whole buckets where histograms were left out.
+    fn tiers_of_histograms(&self, index: usize) -> Option<&Tiers> {
+        let RangeInput::Stored(selection) = &self.input else { return None };
+        let are_moved = self.extension.is_none() && buckets::fields(self.function).is_some();
+        selection.tiers.as_deref().filter(|_| are_moved && selection.set.may_have_histograms(index))
+    }
+
     /// What folding windows with histograms needs to know of the call.
-    fn kinds<'a, 'x>(&'a self, index: usize, exec: &'a Exec<'x>) -> Kinds<'a, 'x> {
+    fn kinds<'a, 'x>(&'a self, index: usize, exec: &'a Exec<'x>, tiers: Option<&'a Tiers>) -> Kinds<'a, 'x> {
         let name = self.input.metric_name(index).unwrap_or_default();
-        Kinds { call: self, exec, name, place: Place { ordinal: self.ordinal, span: self.argument } }
+        Kinds { call: self, exec, tiers, name, place: Place { ordinal: self.ordinal, span: self.argument } }
     }
 }
 

@@ -96,6 +96,13 @@ pub(crate) fn expired_starts(expired_until_ms: i64) -> String {
     )
 }
 
+pub(crate) fn left_out(name: &str) -> String {
+    format!(
+        "some native histograms have expired, the value is approximated from those between them for metric name {}",
+        quote(name)
+    )
+}
+
 pub(crate) fn overlapping_starts(name: &str) -> String {
     format!("sample has start time that overlaps with previous sample timestamp for metric {}", quote(name))
 }

@@ -87,6 +87,7 @@ impl Extras {
         keep_where(&mut floats.values, |i| !stale[i]);
         let stale: Vec<bool> = self.histograms.histograms.iter().map(|histogram| histogram.is_stale()).collect();
         keep_where(&mut self.histogram_starts, |i| !stale[i]);
+        keep_where(&mut self.histograms.left_out, |i| !stale[i]);
         keep_where(&mut self.histograms.timestamps_ms, |i| !stale[i]);
         keep_where(&mut self.histograms.histograms, |i| !stale[i]);
     }
@@ -123,6 +124,7 @@ fn read_histograms(
     if into.timestamps_ms.first() == Some(&after_ms) {
         into.timestamps_ms.remove(0);
         into.histograms.remove(0);
+        into.left_out.drain(..into.left_out.len().min(1));
     }
     Ok(())
 }

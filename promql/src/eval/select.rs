@@ -181,24 +181,35 @@ impl InstantSelector {
     /// A series that may have more than floats: at each step the newest sample of either kind.
     fn look_at_all_kinds(&self, index: usize, worker: &mut Worker<'_, '_>, out: &mut Row) -> Result<(), QueryError> {
         let after_ms = self.look.first().saturating_sub(self.lookback_ms);
+        let tiers = self.selection.tiers.as_deref();
+        let whole_ms = tiers.map_or(after_ms, |tiers| tiers.histograms_after(self.look.first(), self.lookback_ms));
         let mut floats = worker.take_columns();
-        self.selection.read(index, (after_ms, self.look.last()), &mut floats)?;
         let with_starts = self.field == Field::Start;
-        let range = (after_ms, self.look.last());
-        let extras = Extras::read(&self.selection, index, range, with_starts, &floats)?.unwrap_or_default();
+        let read = |after_ms: i64, floats: &mut SampleColumns| {
+            let range = (after_ms, self.look.last());
+            self.selection.read(index, range, floats)?;
+            Extras::read(&self.selection, index, range, with_starts, floats).map(Option::unwrap_or_default)
+        };
+        let mut extras = read(whole_ms, &mut floats)?;
+        let tiers = tiers.filter(|_| !extras.histograms.left_out.is_empty());
+        if tiers.is_none() && whole_ms < after_ms {
+            extras = read(after_ms, &mut floats)?;
+        }
         worker.hold_samples(floats.len() + extras.samples())?;
         out.reset(self.look.count());
         let histogram_times = &extras.histograms.timestamps_ms;
         for step in 0..self.look.count() {
             let at = self.look.time(step);
-            let newest = |times: &[i64]| times.partition_point(|time| *time <= at).checked_sub(1);
-            let (float, histogram) = (newest(&floats.timestamps_ms), newest(histogram_times));
+            // Where some were left out, the newest that is known is that of the newest whole bucket.
+            let until_ms = tiers.map_or(at, |tiers| tiers.histogram_look(at));
+            let newest = |times: &[i64], until_ms: i64| {
+                let newest = times.partition_point(|time| *time <= until_ms).checked_sub(1)?;
+                Some(newest).filter(|i| times[*i] > until_ms.saturating_sub(self.lookback_ms))
+            };
+            let (float, histogram) = (newest(&floats.timestamps_ms, at), newest(histogram_times, until_ms));
             let float_time = float.map(|i| floats.timestamps_ms[i]);
             let histogram_time = histogram.map(|i| histogram_times[i]);
-            let Some(time) = float_time.max(histogram_time).filter(|time| *time > at.saturating_sub(self.lookback_ms))
-            else {
-                continue;
-            };
+            let Some(time) = float_time.max(histogram_time) else { continue };
             let start = |starts: &[i64], i: usize| starts.get(i).copied().unwrap_or(0) as f64 / 1000.0;
             if let Some(i) = histogram.filter(|_| histogram_time == Some(time)) {
                 let histogram = &extras.histograms.histograms[i];

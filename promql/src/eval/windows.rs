@@ -65,6 +65,24 @@ impl Windows {
         Self { steps, first, bounds, total, extrapolation: OnceLock::new() }
     }
 
+    /// The windows of `timestamps_ms`, which ascend, when each step has its own: exclusive start and inclusive end, which do not descend.
+    pub(crate) fn each(timestamps_ms: &[i64], steps: usize, window_ms: impl Fn(usize) -> (i64, i64)) -> Self {
+        let up_to = |time_ms: i64| timestamps_ms.partition_point(|at| *at <= time_ms);
+        let mut total = Samples::default();
+        let mut seen = 0;
+        let bounds = (0..steps).map(|step| {
+            let (after_ms, until_ms) = window_ms(step);
+            let high = up_to(until_ms);
+            let low = up_to(after_ms).min(high);
+            total.used += (high - low) as u64;
+            total.fresh += high.saturating_sub(seen.max(low)) as u64;
+            seen = high;
+            (low as u32, high as u32)
+        });
+        let bounds = bounds.collect();
+        Self { steps, first: 0, bounds, total, extrapolation: OnceLock::new() }
+    }
+
     /// Steps of the query.
     pub(crate) fn steps(&self) -> usize {
         self.steps

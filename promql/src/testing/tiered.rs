@@ -1,7 +1,9 @@
 //! A source whose old samples are served as buckets, for tests.
 
 use crate::source::{SelectRequest, SeriesSet, SeriesSource, SourceError, TimelineToken};
-use model::bucket::{Bucket, BucketColumns, BucketFields, BucketUse, Coverage, Segment, TierSpan, aggregate, coarsen};
+use model::bucket::{
+    Bucket, BucketColumns, BucketFields, BucketUse, Coverage, Segment, TierSpan, aggregate, coarsen, thin,
+};
 use model::histogram::HistogramColumns;
 use model::labels::Labels;
 use model::sample::SampleColumns;
@@ -43,13 +45,15 @@ impl SeriesSource for TieredSource<'_> {
         let range = (request.after_ms, request.until_ms);
         let coverage = Coverage::choose(&self.tiers, self.expired_until_ms, buckets, range);
         let inner = self.inner.select(request)?;
-        Ok(Box::new(TieredSet { inner, coverage, reads: Arc::clone(&self.reads) }))
+        let finest_ms = self.tiers.iter().map(|tier| tier.resolution_ms).min().unwrap_or(1);
+        Ok(Box::new(TieredSet { inner, coverage, finest_ms, reads: Arc::clone(&self.reads) }))
     }
 }
 
 struct TieredSet {
     inner: Box<dyn SeriesSet>,
     coverage: Coverage,
+    finest_ms: i64,
     reads: Arc<AtomicUsize>,
 }
 
@@ -108,6 +112,7 @@ impl SeriesSet for TieredSet {
         self.inner.may_have_histograms(index)
     }
 
+    /// Where samples have expired they are thinned, unless they have starts.
     fn read_histograms(
         &self,
         index: usize,
@@ -115,7 +120,19 @@ impl SeriesSet for TieredSet {
         until_ms: i64,
         into: &mut HistogramColumns,
     ) -> Result<(), SourceError> {
-        self.inner.read_histograms(index, after_ms, until_ms, into)
+        let has_starts = self.inner.may_have_start_timestamps(index);
+        let Some(expired_ms) = self.coverage.expired_until_ms.filter(|_| !has_starts) else {
+            return self.inner.read_histograms(index, after_ms, until_ms, into);
+        };
+        let (mut old, mut young) = (HistogramColumns::default(), HistogramColumns::default());
+        self.inner.read_histograms(index, i64::MIN, expired_ms, &mut old)?;
+        self.inner.read_histograms(index, expired_ms, i64::MAX, &mut young)?;
+        thin(&mut old, &mut Vec::new(), self.finest_ms);
+        into.clear();
+        let inside = |time_ms: i64| time_ms > after_ms && time_ms <= until_ms;
+        let all = old.drain().chain(young.drain()).filter(|(time_ms, ..)| inside(*time_ms));
+        all.for_each(|(time_ms, histogram, left_out)| into.push_after(time_ms, histogram, left_out));
+        Ok(())
     }
 
     fn may_have_start_timestamps(&self, index: usize) -> bool {

@@ -17,6 +17,7 @@ mod matching;
 mod naive;
 mod operators;
 mod starts;
+mod thinned;
 mod tiers;
 mod vectors;
 

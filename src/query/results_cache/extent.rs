@@ -84,6 +84,7 @@ fn slice(series: &MatrixSeries, first_ms: i64, last_ms: i64) -> Option<MatrixSer
     let histograms = HistogramColumns {
         timestamps_ms: histograms.timestamps_ms.get(some.clone())?.to_vec(),
         histograms: histograms.histograms.get(some)?.to_vec(),
+        left_out: Vec::new(),
     };
     let sliced =
         MatrixSeries { labels: labels.clone(), timestamps_ms, values: values.get(floats)?.to_vec(), histograms };

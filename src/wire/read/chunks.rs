@@ -56,7 +56,7 @@ impl Chunks {
 
     fn histogram_run(&self) -> Option<(Chunk, usize)> {
         let next_float = self.floats.timestamps_ms.get(self.done.0);
-        let HistogramColumns { timestamps_ms, histograms } = &self.histograms;
+        let HistogramColumns { timestamps_ms, histograms, .. } = &self.histograms;
         let mut samples = timestamps_ms.iter().copied().zip(histograms).skip(self.done.1);
         let (min_ms, first) = samples.next()?;
         let mut chunk = HistogramChunk::begin(min_ms, first);

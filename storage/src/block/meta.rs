@@ -38,6 +38,13 @@ pub struct BlockMeta {
     pub label_columns: Vec<String>,
     /// Whether there are labels without a column.
     pub labels_overflow: bool,
+    /// The length of the spans for which native histograms are thinned (see [`model::bucket::thin`]); 0 when all are there.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub thinned_ms: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// The field of `meta.json` that is none of [`BlockMeta`].
@@ -243,6 +250,7 @@ mod tests {
             sources: Vec::new(),
             label_columns: Vec::new(),
             labels_overflow: false,
+            thinned_ms: 0,
         };
         let names: Vec<_> = meta.files_of(schema::SAMPLES_FILE).map(|file| file.name.as_str()).collect();
         assert_eq!(names, ["samples.parquet", "samples-1.parquet"]);

@@ -121,6 +121,8 @@ pub mod column {
     pub const RESET_HINT: &str = "reset_hint";
     /// Listed bounds, NULL if there are none.
     pub const CUSTOM_BOUNDS: &str = "custom_bounds";
+    /// How many samples were left out between the one before and this; not there where none were.
+    pub const LEFT_OUT: &str = "left_out";
     /// Whether the bucket is of negative observations.
     pub const NEGATIVE: &str = "negative";
     /// Index of the bucket on its side.
@@ -274,9 +276,9 @@ fn number(name: &str) -> [Field; 3] {
     ]
 }
 
-/// Columns of the histograms file.
+/// Columns of the histograms file; of one that was thinned, how many were left out is one more.
 #[must_use]
-pub fn histograms() -> SchemaRef {
+pub fn histograms(thinned: bool) -> SchemaRef {
     use column as c;
     let bounds = DataType::List(Arc::new(required("element", DataType::Float64)));
     let mut fields = vec![
@@ -291,6 +293,7 @@ pub fn histograms() -> SchemaRef {
         nullable(c::CUSTOM_BOUNDS, bounds),
         nullable(c::START_TS, timestamp()),
     ]);
+    fields.extend(thinned.then(|| required(c::LEFT_OUT, DataType::UInt32)));
     Arc::new(Schema::new(fields))
 }
 

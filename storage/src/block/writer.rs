@@ -46,6 +46,8 @@ pub struct BlockSpec {
     pub level: u8,
     /// Width of a bucket of time; 0 for raw samples.
     pub resolution_ms: u64,
+    /// The length of the spans for which its native histograms are thinned; 0 when they are not.
+    pub thinned_ms: u64,
     /// ULIDs of the blocks it is made from.
     pub sources: Vec<String>,
     /// Label names, the most frequent first; so many of them as have a column.
@@ -81,6 +83,8 @@ pub struct Histograms<'a> {
     pub histograms: &'a [Arc<Histogram>],
     /// As [`Floats::starts_ms`].
     pub starts_ms: &'a [i64],
+    /// As [`model::histogram::HistogramColumns::left_out`]; empty unless the block says that it is thinned.
+    pub left_out: &'a [u32],
     /// As [`Floats::timeline`].
     pub timeline: Option<TimelineChoice>,
 }
@@ -125,7 +129,7 @@ impl BlockWriter {
         Ok(Self {
             series: SeriesWriter::create(dir, &spec)?,
             floats: FloatWriter::new(dir, spec.layout, &plan),
-            histograms: HistogramWriter::new(dir, spec.layout),
+            histograms: HistogramWriter::new(dir, &spec),
             exemplars: ExemplarWriter::new(dir, spec.layout),
             dir: dir.to_owned(),
             spec,
@@ -186,6 +190,7 @@ impl BlockWriter {
             sources: self.spec.sources.clone(),
             label_columns: self.series.label_columns().to_vec(),
             labels_overflow: self.series.has_overflow(),
+            thinned_ms: self.spec.thinned_ms,
         };
         let metadata = metadata(&meta, self.series.overflow());
         let timelines = write_timelines(&self.dir, &self.spec.layout, &self.plan)?;

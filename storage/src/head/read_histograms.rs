@@ -35,6 +35,8 @@ pub(crate) type Before = (i64, Arc<Histogram>);
 pub(crate) struct Found {
     pub(crate) before: Option<Stored>,
     pub(crate) samples: Vec<Stored>,
+    /// How many were left out before each; empty when there are all.
+    pub(crate) left_out: Vec<u32>,
 }
 
 impl Found {
@@ -43,11 +45,12 @@ impl Found {
         into.clear();
         let first = self.before.map(|sample| (sample.timestamp_ms, Arc::new(sample.to_histogram(None))));
         let mut before = first.as_ref().map(|(_, histogram)| Arc::clone(histogram));
-        for sample in self.samples {
+        let left_out = self.left_out.into_iter().chain(std::iter::repeat(0));
+        for (sample, left_out) in self.samples.into_iter().zip(left_out) {
             let mut histogram = sample.to_histogram(before.as_ref().map(|before| &before.custom_values));
             histogram.counter_reset_hint = hint(&histogram, before.as_deref());
             let histogram = Arc::new(histogram);
-            into.push(sample.timestamp_ms, Arc::clone(&histogram));
+            into.push_after(sample.timestamp_ms, Arc::clone(&histogram), left_out);
             before = Some(histogram);
         }
         first
@@ -178,5 +181,5 @@ fn find_main(
     let before = samples.iter().filter(is_before).max_by_key(|sample| sample.timestamp_ms).cloned();
     samples.retain(|sample| wanted(sample.timestamp_ms));
     sort(&mut samples);
-    Ok(Found { before, samples })
+    Ok(Found { before, samples, left_out: Vec::new() })
 }

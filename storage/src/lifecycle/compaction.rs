@@ -15,6 +15,7 @@ use crate::store::selection::{Merge, Part, Token, remove_hidden};
 use crate::store::{Io, StoreError};
 use crate::tombstone::DeletedSpans;
 use hashbrown::HashMap;
+use model::bucket::thin;
 use model::exemplar::Exemplar;
 use model::histogram::{CounterResetHint, HistogramColumns};
 use model::labels::Labels;
@@ -44,9 +45,9 @@ pub(crate) struct Target<'t> {
 pub(crate) enum Keep {
     /// All that is not hidden.
     All,
-    /// Native histograms, and exemplars of their series: floats have expired. What is written is none of what the inputs were made
-    /// from, so that nobody takes it for their floats.
-    Histograms,
+    /// Native histograms, thinned for spans of this length in milliseconds, and exemplars of their series: floats have expired. What
+    /// is written is none of what the inputs were made from, so that nobody takes it for their floats.
+    Histograms(i64),
 }
 
 /// Merges `inputs`, by precedence; `None` when nothing is left of them.
@@ -56,7 +57,10 @@ pub(crate) fn merge_blocks(io: &Io, inputs: &[Block], target: &Target<'_>) -> Re
     let mut names: HashMap<String, u64> = HashMap::new();
     let wanted = |all| Wanted { matchers: &[], range: TimeRange::ALL, all, hide: target.hide };
     let written = |series: &mut Visited| target.keep.of(series);
-    visit(io, inputs, &wanted(false), |series| {
+    let thinned_ms =
+        inputs.iter().map(|block| block.meta().thinned_ms).chain([target.keep.thinned_ms()]).max().unwrap_or(0);
+    // What thinning leaves out depends on starts.
+    visit(io, inputs, &wanted(target.keep != Keep::All), |series| {
         if !written(series) {
             return Ok(());
         }
@@ -87,6 +91,7 @@ pub(crate) fn merge_blocks(io: &Io, inputs: &[Block], target: &Target<'_>) -> Re
         tenant: target.tenant.to_owned(),
         level: target.level,
         resolution_ms: 0,
+        thinned_ms,
         sources,
         label_names: names.into_iter().map(|(name, _)| name).collect(),
         layout: Layout::of_level(target.level),
@@ -115,6 +120,7 @@ pub(crate) fn merge_blocks(io: &Io, inputs: &[Block], target: &Target<'_>) -> Re
                 timestamps_ms: &series.histograms.timestamps_ms,
                 histograms: &series.histograms.histograms,
                 starts_ms: &series.histogram_starts_ms,
+                left_out: &series.histograms.left_out,
                 timeline: choose(series.histograms.is_empty()),
             },
             exemplars: &series.exemplars,
@@ -132,13 +138,19 @@ pub(crate) fn merge_blocks(io: &Io, inputs: &[Block], target: &Target<'_>) -> Re
 impl Keep {
     /// Takes out of a series what is not kept; `false` when nothing is left.
     fn of(self, series: &mut Visited) -> bool {
-        if self == Self::All {
-            return true;
-        }
+        let Self::Histograms(resolution_ms) = self else { return true };
         series.floats.clear();
         series.float_starts_ms.clear();
         series.token = None;
+        thin(&mut series.histograms, &mut series.histogram_starts_ms, resolution_ms);
         !series.histograms.is_empty()
+    }
+
+    fn thinned_ms(self) -> u64 {
+        match self {
+            Self::All => 0,
+            Self::Histograms(resolution_ms) => resolution_ms.unsigned_abs(),
+        }
     }
 }
 
@@ -325,8 +337,8 @@ impl Cursor {
         if self.series.has_histograms(at)? {
             self.series.read_histograms(pages, at, range, &mut histograms)?;
         }
-        for (timestamp_ms, histogram) in histograms.timestamps_ms.into_iter().zip(histograms.histograms) {
-            visited.histograms.push(timestamp_ms, histogram);
+        for (timestamp_ms, histogram, left_out) in histograms.drain() {
+            visited.histograms.push_after(timestamp_ms, histogram, left_out);
         }
         if let Some(exemplars) = self.exemplars.remove(&at) {
             visited.exemplars.extend(exemplars);
@@ -348,25 +360,25 @@ impl Cursor {
 
 /// Sorts by time, leaves repetitions out, and forgets what was only found by comparing: the writer compares anew.
 fn finish_histograms(columns: &mut HistogramColumns) {
-    let mut all: Vec<_> = columns.timestamps_ms.drain(..).zip(columns.histograms.drain(..)).collect();
-    all.sort_by_key(|(timestamp_ms, _)| *timestamp_ms);
-    all.dedup_by_key(|(timestamp_ms, _)| *timestamp_ms);
-    for (timestamp_ms, histogram) in all {
+    let mut all: Vec<_> = columns.drain().collect();
+    all.sort_by_key(|(timestamp_ms, ..)| *timestamp_ms);
+    all.dedup_by_key(|(timestamp_ms, ..)| *timestamp_ms);
+    for (timestamp_ms, histogram, left_out) in all {
         let found = histogram.counter_reset_hint;
         if found == CounterResetHint::NotReset {
             let mut histogram = Arc::unwrap_or_clone(histogram);
             histogram.counter_reset_hint = CounterResetHint::Unknown;
-            columns.push(timestamp_ms, Arc::new(histogram));
+            columns.push_after(timestamp_ms, Arc::new(histogram), left_out);
         } else {
-            columns.push(timestamp_ms, histogram);
+            columns.push_after(timestamp_ms, histogram, left_out);
         }
     }
 }
 
 pub(super) fn remove_hidden_histograms(hidden: &DeletedSpans, columns: &mut HistogramColumns) {
-    let all: Vec<_> = columns.timestamps_ms.drain(..).zip(columns.histograms.drain(..)).collect();
-    let kept = all.into_iter().filter(|(timestamp_ms, _)| !hidden.contains(*timestamp_ms));
-    kept.for_each(|(timestamp_ms, histogram)| columns.push(timestamp_ms, histogram));
+    let all: Vec<_> = columns.drain().collect();
+    let kept = all.into_iter().filter(|(timestamp_ms, ..)| !hidden.contains(*timestamp_ms));
+    kept.for_each(|(timestamp_ms, histogram, left_out)| columns.push_after(timestamp_ms, histogram, left_out));
 }
 
 /// Gives every sample its start timestamp, if any has one.

@@ -43,9 +43,10 @@ impl Lifecycle {
         };
         match plan(metas, policy, now_ms, floor_ms, &can_build, &can_read) {
             None => Ok(false),
-            Some(TierStep::Strip(ulid)) => {
+            Some(TierStep::Thin(ulid, resolution_ms)) => {
                 let Some(block) = view.blocks.iter().find(|block| block.meta().ulid == ulid) else { return Ok(false) };
-                self.rewrite_keeping(Keep::Histograms, std::slice::from_ref(block), LEVEL, Vec::new())?;
+                let keep = Keep::Histograms(resolution_ms);
+                self.rewrite_keeping(keep, std::slice::from_ref(block), LEVEL, Vec::new())?;
                 self.shared.counters.expired_blocks.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                 Ok(true)
             }
@@ -129,6 +130,7 @@ fn create(
         tenant: tenant.to_owned(),
         level: LEVEL,
         resolution_ms: build.resolution_ms.unsigned_abs(),
+        thinned_ms: 0,
         sources: build.sources.clone(),
         label_names,
         layout: Layout::of_level(LEVEL),

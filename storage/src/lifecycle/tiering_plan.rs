@@ -3,7 +3,7 @@
 //! Pure. A day is looked at when it has been over for a while and its samples, and those of the next day, whose first moment
 //! belongs to it, are merged: one block each. The finest tier is made of samples, others of the next finer one. Samples are
 //! dropped only when every tier that they should outlive them is there and holds what they say. Native histograms are in no tier: they
-//! stay as they are, in blocks without floats, as long as the coarsest tier.
+//! stay in blocks without floats as long as the coarsest tier, thinned for the finest tier that is there.
 
 use super::window::{DAY_MS, day_of};
 use crate::block::meta::BlockMeta;
@@ -19,8 +19,9 @@ pub(crate) const TIER_DELAY_MS: i64 = 3 * 3_600_000;
 pub(crate) enum TierStep {
     /// These blocks have had their time.
     Drop(Vec<String>),
-    /// Of this block the floats have had their time.
-    Strip(String),
+    /// Of this block the floats have had their time, if there are any; its histograms are thinned for spans of this length, in
+    /// milliseconds.
+    Thin(String, i64),
     /// A block of a tier is missing or out of date.
     Build(TierBuild),
 }
@@ -41,7 +42,7 @@ pub(crate) struct TierBuild {
     pub(crate) sources: Vec<String>,
 }
 
-/// The next step, or `None` when nothing is due; what `can_build` and `can_strip` refuse is left for later. The head holds nothing
+/// The next step, or `None` when nothing is due; what `can_build` and `can_thin` refuse is left for later. The head holds nothing
 /// before `floor_ms` but late samples.
 pub(crate) fn plan<'m>(
     blocks: impl Iterator<Item = &'m BlockMeta> + Clone,
@@ -49,15 +50,15 @@ pub(crate) fn plan<'m>(
     now_ms: i64,
     floor_ms: i64,
     can_build: &dyn Fn(&TierBuild) -> bool,
-    can_strip: &dyn Fn(&str) -> bool,
+    can_thin: &dyn Fn(&str) -> bool,
 ) -> Option<TierStep> {
     let days = days(blocks.clone());
-    let (expired, stripped) = expired(blocks, &days, policy, now_ms);
+    let (expired, thinned) = expired(blocks, &days, policy, now_ms);
     if !expired.is_empty() {
         return Some(TierStep::Drop(expired));
     }
-    if let Some(block) = stripped.into_iter().find(|block| can_strip(block)) {
-        return Some(TierStep::Strip(block));
+    if let Some((block, resolution_ms)) = thinned.into_iter().find(|(block, _)| can_thin(block)) {
+        return Some(TierStep::Thin(block, resolution_ms));
     }
     days.iter().find_map(|(number, day)| {
         let end_ms = end_of(*number);
@@ -108,20 +109,26 @@ fn missing(number: i64, day: &Day<'_>, policy: &TierPolicy, now_ms: i64) -> Opti
     })
 }
 
-/// The blocks that have had their time, and those that keep their native histograms alone.
+/// The blocks that have had their time, and those that keep their native histograms alone, with the finest tier beside them: no window
+/// is moved to bounds of a finer one.
 fn expired<'m>(
     blocks: impl Iterator<Item = &'m BlockMeta>,
     days: &BTreeMap<i64, Day<'_>>,
     policy: &TierPolicy,
     now_ms: i64,
-) -> (Vec<String>, Vec<String>) {
+) -> (Vec<String>, Vec<(String, i64)>) {
     let has_tiers = |number: i64| {
         let wanted = policy.tiers.iter().filter(|tier| is_kept(number, tier.keep, now_ms));
         let day = days.get(&number);
         wanted.map(|tier| tier.resolution_ms()).all(|tier| day.is_some_and(|day| day.is_fresh(tier)))
     };
     let coarsest_keep = policy.tiers.last().map_or(policy.raw_keep, |tier| tier.keep);
-    let (mut over, mut stripped) = (Vec::new(), Vec::new());
+    let finest = |first: i64, last: i64| {
+        let of_day = |day: &Day<'_>| day.tiers.keys().copied().find(|resolution_ms| day.is_fresh(*resolution_ms));
+        days.range(first..=last).filter_map(|(_, day)| of_day(day)).min()
+    };
+    let have_floats = |first: i64, last: i64| days.range(first..=last).any(|(_, day)| day.has_samples_of_tiers());
+    let (mut over, mut thinned) = (Vec::new(), Vec::new());
     for block in blocks {
         let (first, last) = (day_of(block.min_ms.saturating_sub(1)), day_of(block.max_ms.saturating_sub(1)));
         let is_over = if block.has_only_histograms() {
@@ -137,12 +144,17 @@ fn expired<'m>(
         };
         let outlived = block.histograms > 0 && block.samples > 0 && is_kept(last, coarsest_keep, now_ms);
         match is_over {
-            true if outlived => stripped.push(block.ulid.clone()),
+            true if outlived => thinned.push((block.ulid.clone(), finest(first, last).unwrap_or(1))),
             true => over.push(block.ulid.clone()),
+            false if block.has_only_histograms() && !is_kept(last, policy.raw_keep, now_ms) => {
+                let is_coarser = |resolution_ms: &i64| resolution_ms.unsigned_abs() > block.thinned_ms;
+                let coarser = finest(first, last).filter(is_coarser).filter(|_| !have_floats(first, last));
+                thinned.extend(coarser.map(|resolution_ms| (block.ulid.clone(), resolution_ms)));
+            }
             false => {}
         }
     }
-    (over, stripped)
+    (over, thinned)
 }
 
 #[cfg(test)]
@@ -169,13 +181,14 @@ mod tests {
             sources: vec![format!("of {day}")],
             label_columns: Vec::new(),
             labels_overflow: false,
+            thinned_ms: 0,
         }
     }
 
     /// What is made next, as day, resolution in minutes, and whether from a tier; or how many blocks are dropped.
     fn next(blocks: &[BlockMeta]) -> Result<(i64, i64, bool), usize> {
         match plan(blocks.iter(), &TierPolicy::default(), NOW, NOW, &|_| true, &|_| true) {
-            Some(TierStep::Strip(_)) => Err(usize::MAX),
+            Some(TierStep::Thin(..)) => Err(usize::MAX),
             Some(TierStep::Build(build)) => Ok((build.day, build.resolution_ms / 60_000, build.finer.is_some())),
             Some(TierStep::Drop(blocks)) => Err(blocks.len()),
             None => Err(0),
@@ -224,7 +237,19 @@ mod tests {
         assert_eq!(next(std::slice::from_ref(&mixed)), Ok((90, 5, false)), "not before the tiers are there");
         assert_eq!(next(&[mixed.clone(), five.clone(), hour.clone()]), Err(usize::MAX), "floats go");
         let histograms = |day| BlockMeta { histograms: 1, samples: 0, sources: Vec::new(), ..block(0, day, 1, 1) };
-        assert_eq!(next(&[histograms(90), five, hour]), Err(0));
+        let thinned = |thinned_ms| BlockMeta { thinned_ms, ..histograms(90) };
+        let thin =
+            |blocks: &[BlockMeta]| match plan(blocks.iter(), &TierPolicy::default(), NOW, NOW, &|_| true, &|_| true) {
+                Some(TierStep::Thin(_, resolution_ms)) => Some(resolution_ms),
+                other => other.map(|other| unreachable!("{other:?}")),
+            };
+        assert_eq!(thin(&[histograms(90), five.clone(), hour.clone()]), Some(300_000), "written by an earlier version");
+        assert_eq!(thin(&[thinned(300_000), five, hour.clone()]), None);
+        assert_eq!(thin(&[thinned(300_000), hour.clone()]), Some(3_600_000), "the finer tier has gone");
+        assert_eq!(thin(&[thinned(3_600_000), hour]), None);
+        // While floats or their time are there, so are all histograms.
+        let recent = BlockMeta { ulid: ulid(7, 7), ..histograms(96) };
+        assert_eq!(thin(&[recent, block(300_000, 96, 1, 2), block(3_600_000, 96, 1, 3)]), None);
         // Another year, and nothing outlives the coarsest tier.
         let now_ms = NOW + 366 * DAY_MS;
         let late =
@@ -241,8 +266,8 @@ mod tests {
         let tiers = |day| [block(300_000, day, 1, 2), block(3_600_000, day, 1, 3)];
         let damaged = mixed(90).ulid;
         let blocks = [vec![mixed(90), mixed(91)], tiers(90).to_vec(), tiers(91).to_vec()].concat();
-        let can_strip = |ulid: &str| ulid != damaged;
-        let step = plan(blocks.iter(), &TierPolicy::default(), NOW, NOW, &|_| true, &can_strip);
-        assert_eq!(step, Some(TierStep::Strip(mixed(91).ulid)));
+        let can_thin = |ulid: &str| ulid != damaged;
+        let step = plan(blocks.iter(), &TierPolicy::default(), NOW, NOW, &|_| true, &can_thin);
+        assert_eq!(step, Some(TierStep::Thin(mixed(91).ulid, 300_000)));
     }
 }

@@ -32,6 +32,7 @@ fn block(ulid: &str, level: u8, min_ms: i64) -> BlockMeta {
         sources: Vec::new(),
         label_columns: Vec::new(),
         labels_overflow: false,
+        thinned_ms: 0,
     }
 }
 

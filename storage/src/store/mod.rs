@@ -23,6 +23,8 @@ mod session;
 mod state;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod thinned_tests;
 mod tiered;
 #[cfg(test)]
 mod tiered_tests;

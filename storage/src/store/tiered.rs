@@ -84,6 +84,11 @@ impl Tiered {
         self.coverage.as_ref()
     }
 
+    /// Whether what is not exact is to be left out.
+    pub(crate) fn refuses(&self) -> bool {
+        self.coverage.as_ref().is_some_and(|coverage| coverage.refused)
+    }
+
     /// The part of a range of which samples can be complete.
     pub(crate) fn unexpired(&self, range: TimeRange) -> TimeRange {
         let expired_ms = self.coverage.as_ref().and_then(|coverage| coverage.expired_until_ms);

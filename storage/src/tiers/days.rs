@@ -129,6 +129,7 @@ mod tests {
             sources,
             label_columns: Vec::new(),
             labels_overflow: false,
+            thinned_ms: 0,
         }
     }
 

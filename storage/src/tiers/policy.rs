@@ -11,8 +11,8 @@ pub struct TierPolicy {
     /// How long samples are kept as they came.
     ///
     /// Afterwards queries are answered from tiers: exactly where step, range and start are multiples of a tier's resolution
-    /// and the function allows it, else approximately and with a warning. Native histograms are kept as they came for as long as
-    /// the coarsest tier. Since 0.1.
+    /// and the function allows it, else approximately and with a warning. Native histograms are thinned for the finest tier, so
+    /// that the same answers stay exact, and kept for as long as the coarsest. Since 0.1.
     #[serde(with = "duration")]
     #[schemars(schema_with = "duration::schema")]
     pub raw_keep: Duration,

@@ -21,6 +21,8 @@ pub(crate) struct Series {
     pub(crate) floats: BTreeMap<i64, (u64, i64)>,
     /// By time, with start timestamps.
     pub(crate) histograms: BTreeMap<i64, (Arc<Histogram>, i64)>,
+    /// How many are left out before each of them; empty unless the block is thinned.
+    pub(crate) left_out: Vec<u32>,
     pub(crate) exemplars: Vec<Exemplar>,
 }
 
@@ -73,6 +75,7 @@ pub(crate) fn spec(content: &[Series], layout: Layout, label_columns_max: usize)
         tenant: "anonymous".into(),
         level: 0,
         resolution_ms: 0,
+        thinned_ms: 0,
         sources: vec![ulid(1, 1), ulid(2, 2)],
         label_names: names.into_iter().map(|(name, _)| name.to_owned()).take(label_columns_max).collect(),
         layout,
@@ -117,6 +120,7 @@ pub(crate) fn write(dir: &Path, content: &[Series], spec: BlockSpec) -> BlockMet
                 timestamps_ms: &histogram_times,
                 histograms: &histograms,
                 starts_ms: &histogram_starts,
+                left_out: &series.left_out,
                 timeline: histogram_timeline,
             },
             exemplars: &series.exemplars,

@@ -3,7 +3,7 @@
 //! Compressors and encoders may change what bytes they choose, so what is compared is what the bytes mean, and their size.
 
 use crate::content::{self, Series};
-use crate::round_trip;
+use crate::{plain, round_trip};
 use model::exemplar::Exemplar;
 use model::histogram::{CUSTOM_BUCKETS_SCHEMA, CounterResetHint, Histogram, Span};
 use model::labels::Labels;
@@ -12,8 +12,9 @@ use model::sample::{STALE_MARKER_BITS, stale_marker};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use storage::block::meta::BlockMeta;
+use storage::block::schema::{HISTOGRAMS_FILE, column};
 use storage::block::verify::verify;
-use storage::block::writer::Layout;
+use storage::block::writer::{BlockSpec, Layout};
 
 const START: i64 = 1_790_000_000_000;
 
@@ -199,6 +200,45 @@ fn blocks_of_every_version_are_read() {
         assert!(found.problems.is_empty(), "{:?}", found.problems);
         round_trip::compare(&dir, &meta, &content_of(name));
         assert_eq!(std::fs::read_to_string(dir.with_extension("txt")).unwrap(), in_words(name));
+    }
+}
+
+const THINNED: &str = "block-v1-thinned";
+
+/// Native histograms between which others were left out.
+fn thinned_content() -> Vec<Series> {
+    let mut content = native_histograms();
+    content::sort(&mut content);
+    for (number, series) in (0..).zip(&mut content) {
+        series.left_out = (0..series.histograms.len() as u32).map(|at| at * (7 + number) % 20).collect();
+    }
+    content
+}
+
+fn write_thinned(dir: &Path) -> BlockMeta {
+    let content = thinned_content();
+    let spec = BlockSpec { thinned_ms: 300_000, ..content::spec(&content, Layout::of_level(1), usize::MAX) };
+    content::write(dir, &content, spec)
+}
+
+/// A block that is thinned has one column more; all others read as if it were zero.
+#[test]
+fn thinned_blocks_are_read() {
+    if std::env::var_os("HEARTH_BLESS").is_some() {
+        write_thinned(&golden(THINNED));
+    }
+    let written = tempfile::tempdir().unwrap();
+    write_thinned(written.path());
+    for dir in [golden(THINNED).as_path(), written.path()] {
+        let meta = BlockMeta::from_json(&std::fs::read(dir.join("meta.json")).unwrap()).unwrap();
+        assert_eq!((meta.format_version, meta.thinned_ms), (1, 300_000));
+        let problems = verify(dir, Some(&meta)).unwrap().problems;
+        assert!(problems.is_empty(), "{problems:?}");
+        let content = thinned_content();
+        round_trip::compare(dir, &meta, &content);
+        let rows = plain::read(dir, &meta, HISTOGRAMS_FILE);
+        let found: Vec<u32> = rows.iter().flat_map(|rows| plain::u32s(rows, column::LEFT_OUT).to_vec()).collect();
+        assert_eq!(found, content.iter().flat_map(|series| series.left_out.clone()).collect::<Vec<_>>());
     }
 }
 

@@ -43,7 +43,7 @@ fn column<'a>(batch: &'a RecordBatch, name: &str) -> &'a ArrayRef {
     batch.column_by_name(name).unwrap_or_else(|| panic!("column {name}"))
 }
 
-fn u32s<'a>(batch: &'a RecordBatch, name: &str) -> &'a [u32] {
+pub(crate) fn u32s<'a>(batch: &'a RecordBatch, name: &str) -> &'a [u32] {
     column(batch, name).as_primitive::<UInt32Type>().values()
 }
 

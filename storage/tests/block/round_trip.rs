@@ -214,6 +214,7 @@ fn any_series() -> impl Strategy<Value = Series> {
             metric_type,
             floats,
             histograms,
+            left_out: Vec::new(),
             exemplars,
         },
     )

@@ -29,6 +29,7 @@ fn example() -> Manifest {
         sources: vec!["01ARYZ6S400000000000000000".into()],
         label_columns: vec!["job".into(), "instance".into()],
         labels_overflow: false,
+        thinned_ms: 0,
     };
     Manifest {
         format_version: FORMAT_VERSION,

@@ -13,6 +13,8 @@ pub(crate) struct HistogramWindow<'a, 'x> {
     pub(crate) histograms: &'a [Arc<Histogram>],
     /// When the counting began, per sample; empty when not known.
     pub(crate) starts: &'a [i64],
+    /// How many samples were left out before each; empty when there are all.
+    pub(crate) left_out: &'a [u32],
     pub(crate) exec: &'a Exec<'x>,
     /// The metric's name, empty when it has none.
     pub(crate) name: &'a str,
@@ -27,6 +29,21 @@ fn is_gauge(histogram: &Histogram) -> bool {
 impl HistogramWindow<'_, '_> {
     pub(crate) fn warn(&self, message: String) {
         self.place.warn(self.exec, message);
+    }
+
+    /// How many samples there are, those included that were left out between them.
+    pub(crate) fn samples(&self) -> usize {
+        self.times.len() + self.left_out_inside().map(|left_out| *left_out as usize).sum::<usize>()
+    }
+
+    /// Whether any sample was left out.
+    pub(crate) fn leaves_out(&self) -> bool {
+        self.left_out_inside().any(|left_out| *left_out > 0)
+    }
+
+    /// What was left out before the first one is not in the window.
+    fn left_out_inside(&self) -> impl Iterator<Item = &u32> {
+        self.left_out.iter().skip(1)
     }
 
     fn stamp(&self, i: usize) -> Stamp {
@@ -59,8 +76,8 @@ impl HistogramWindow<'_, '_> {
     /// after `window_ms.0`.
     pub(crate) fn extrapolated(&self, is_counter: bool, window_ms: (i64, i64), divisor: f64) -> Option<Histogram> {
         let (first, last) = (self.histograms.first()?, self.times.last()?);
-        let samples = self.histograms.len();
-        let mut increase = if samples > 1 { Some(self.increase(is_counter)?) } else { None };
+        let samples = self.samples();
+        let mut increase = if self.histograms.len() > 1 { Some(self.increase(is_counter)?) } else { None };
         let reach = Reach { window_ms, first: self.stamp(0), last_ms: *last, samples };
         if is_counter && reach.begins_at_zero() {
             match &mut increase {
@@ -157,8 +174,30 @@ impl HistogramWindow<'_, '_> {
         Some(difference)
     }
 
+    /// The samples, each as often as it stands for itself and for half of those that were left out next to it.
+    fn weighted(&self) -> Vec<Arc<Histogram>> {
+        let left_out = |at: usize| self.left_out.get(at).copied().unwrap_or(0);
+        let weight = |at: usize| {
+            1.0 + f64::from(if at > 0 { left_out(at) } else { 0 }) / 2.0 + f64::from(left_out(at + 1)) / 2.0
+        };
+        let of = |(at, histogram): (usize, &Arc<Histogram>)| {
+            let mut histogram = Histogram::clone(histogram);
+            histogram.multiply(weight(at));
+            Arc::new(histogram)
+        };
+        self.histograms.iter().enumerate().map(of).collect()
+    }
+
+    /// The sum when some samples were left out.
+    fn approximate_sum(&self) -> Option<Histogram> {
+        HistogramWindow { histograms: &self.weighted(), left_out: &[], ..*self }.sum()
+    }
+
     /// `sum_over_time`
     pub(crate) fn sum(&self) -> Option<Histogram> {
+        if self.leaves_out() {
+            return self.approximate_sum();
+        }
         let (first, rest) = self.histograms.split_first()?;
         let mut sum = HistogramSum::new(first);
         self.add_all(rest, |next| sum.add(next))?;
@@ -167,6 +206,11 @@ impl HistogramWindow<'_, '_> {
 
     /// `avg_over_time`
     pub(crate) fn avg(&self) -> Option<Histogram> {
+        if self.leaves_out() {
+            let mut sum = self.approximate_sum()?;
+            sum.divide(self.samples() as f64);
+            return Some(sum);
+        }
         let (first, rest) = self.histograms.split_first()?;
         let mut mean = HistogramMean::new(first);
         self.add_all(rest, |next| mean.add(next))?;

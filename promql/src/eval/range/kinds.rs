@@ -6,6 +6,7 @@
 use super::histograms::HistogramWindow;
 use super::starts::Stamp;
 use super::{RangeFunction, WindowInput, counts};
+use crate::eval::buckets::{Tiers, Window};
 use crate::eval::exec::Exec;
 use crate::eval::range_call::RangeCall;
 use crate::eval::remarks::{self, Place};
@@ -20,6 +21,8 @@ use std::sync::Arc;
 pub(crate) struct Kinds<'a, 'x> {
     pub(crate) call: &'a RangeCall<'a>,
     pub(crate) exec: &'a Exec<'x>,
+    /// If some histograms were left out: windows then consist of whole buckets.
+    pub(crate) tiers: Option<&'a Tiers>,
     /// The metric's name, empty when it has none.
     pub(crate) name: String,
     pub(crate) place: Place,
@@ -107,7 +110,8 @@ impl<'x> Kinds<'_, 'x> {
         HistogramWindow {
             times: &extras.histograms.timestamps_ms[range.clone()],
             histograms: &extras.histograms.histograms[range.clone()],
-            starts: extras.histogram_starts.get(range).unwrap_or_default(),
+            starts: extras.histogram_starts.get(range.clone()).unwrap_or_default(),
+            left_out: extras.histograms.left_out.get(range).unwrap_or_default(),
             exec: self.exec,
             name: &self.name,
             place: self.place,
@@ -124,31 +128,43 @@ impl<'x> Kinds<'_, 'x> {
     ) {
         use RangeFunction as F;
         let is_mixed = !floats.is_empty();
+        let end = input.look.time(step);
+        let Window { after_ms, until_ms } = match self.tiers {
+            Some(tiers) => tiers.histogram_window(end, input.range_ms),
+            None => Window { after_ms: end.saturating_sub(input.range_ms), until_ms: end },
+        };
+        let length_ms = until_ms.saturating_sub(after_ms);
+        // Amounts grow with the window.
+        let scale = (length_ms != input.range_ms).then(|| input.range_ms as f64 / length_ms as f64);
+        let scaled = |amount: usize| scale.map_or(amount as f64, |scale| amount as f64 * scale);
+        let grows = !matches!(self.call.function, F::Rate | F::Avg);
         let set = |out: &mut Row, result: Option<Histogram>| {
             out.clear_step(step);
-            if let Some(histogram) = result {
+            if let Some(mut histogram) = result {
+                scale.filter(|_| grows).into_iter().for_each(|scale| histogram.multiply(scale));
                 out.set_histogram(step, Arc::new(histogram));
             }
         };
+        if matches!(self.call.function, F::Sum | F::Avg | F::Changes) && window.leaves_out() {
+            window.warn(remarks::left_out(&self.name));
+        }
         match self.call.function {
             F::Rate | F::Increase | F::Delta | F::Sum | F::Avg if is_mixed => {
                 window.warn(remarks::mixed_samples(&self.name));
                 out.clear_step(step);
             }
             function @ (F::Rate | F::Increase | F::Delta) => {
-                let divisor = if function == F::Rate { input.range_seconds() } else { 1.0 };
-                let end = input.look.time(step);
-                let window_ms = (end.saturating_sub(input.range_ms), end);
-                set(out, window.extrapolated(function != F::Delta, window_ms, divisor));
+                let divisor = if function == F::Rate { length_ms as f64 / 1000.0 } else { 1.0 };
+                set(out, window.extrapolated(function != F::Delta, (after_ms, until_ms), divisor));
             }
             F::Sum => set(out, window.sum()),
             F::Avg => set(out, window.avg()),
             F::Irate | F::Idelta => self.last_two(step, input, floats, window, out),
             F::Resets | F::Changes => {
                 let all = in_order((input.timestamps_ms, input.values, input.starts), floats, window);
-                out.set(step, count_pairs(self.call.function, &all) as f64);
+                out.set(step, scaled(count_pairs(self.call.function, &all)));
             }
-            F::Count => out.set(step, (floats.len() + window.times.len()) as f64),
+            F::Count => out.set(step, scaled(floats.len() + window.samples())),
             F::Present => out.set(step, 1.0),
             F::First | F::Last | F::TsOfFirst | F::TsOfLast => self.end_of_window(step, input, floats, window, out),
             F::Deriv
@@ -191,6 +207,7 @@ impl<'x> Kinds<'_, 'x> {
             let two = HistogramWindow {
                 times: &window.times[from..],
                 histograms: &window.histograms[from..],
+                left_out: window.left_out.get(from..).unwrap_or_default(),
                 starts: window.starts.get(from..).unwrap_or_default(),
                 ..*window
             };

@@ -19,6 +19,7 @@ fn block(ulid: &str, resolution_ms: u64, names: &[&str]) -> BlockMeta {
         sources: Vec::new(),
         label_columns: Vec::new(),
         labels_overflow: false,
+        thinned_ms: 0,
     }
 }
 

@@ -118,6 +118,7 @@ impl BlockSeries {
             .map(str::to_owned)
             .to_vec();
         paths.extend([c::COUNT, c::ZERO_COUNT, c::SUM].into_iter().flat_map(numbers_of));
+        paths.extend((block.meta.thinned_ms > 0).then(|| c::LEFT_OUT.to_owned()));
         for rows in histograms {
             for path in &paths {
                 want_rows(&pages.histograms, path, rows, &mut wanted)?;
@@ -169,11 +170,17 @@ impl BlockSeries {
             // One more, to tell whether there was a reset after it.
             let found = within.saturating_sub(1)..times.len();
             let rows = entry.histograms.start + found.start as u64..entry.histograms.start + found.end as u64;
-            let mut samples = read_rows(open, pages, rows, times.get(found.clone()).unwrap_or_default())?;
+            let mut samples = read_rows(open, pages, rows.clone(), times.get(found.clone()).unwrap_or_default())?;
             let ts_rows = ts_rows.get(found).unwrap_or_default();
             read_buckets(open, pages, entry.buckets, ts_rows, &mut samples)?;
             let before = (within > 0 && !samples.is_empty()).then(|| samples.remove(0));
-            Ok(Found { before, samples })
+            let mut left_out = Vec::new();
+            if self.block.meta.thinned_ms > 0 {
+                let found =
+                    numbers(open, pages, &pages.histograms, c::LEFT_OUT, rows.end - samples.len() as u64..rows.end)?;
+                left_out.extend(found.into_iter().map(|count| count.unwrap_or(0) as u32));
+            }
+            Ok(Found { before, samples, left_out })
         })
     }
 }

@@ -159,6 +159,11 @@ impl BlockSeries {
         self.block.has_column(name) || self.block.meta.labels_overflow
     }
 
+    /// Whether some of the native histograms were left out.
+    pub(crate) fn is_thinned(&self) -> bool {
+        self.block.meta.thinned_ms > 0
+    }
+
     /// Whether a series has native histograms.
     ///
     /// # Errors

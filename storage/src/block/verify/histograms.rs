@@ -37,7 +37,8 @@ pub(super) fn check(block: &mut Block<'_>) -> Result<(), BlockError> {
 /// Series and timestamp row of each histogram.
 fn check_histograms(block: &mut Block<'_>) -> Result<Vec<(u32, u32)>, BlockError> {
     let mut found: Vec<(u32, u32)> = Vec::new();
-    block.each_batch(HISTOGRAMS_FILE, &schema::histograms(), |block, file, batch| {
+    let columns = schema::histograms(block.meta.thinned_ms > 0);
+    block.each_batch(HISTOGRAMS_FILE, &columns, |block, file, batch| {
         let numbers = [c::COUNT, c::ZERO_COUNT, c::SUM].map(|name| Numbers::of(batch, &c::of_number(name, "")));
         for (at, key) in
             u32s(batch, c::SERIES_ID).iter().copied().zip(u32s(batch, c::TS_ROW).iter().copied()).enumerate()

@@ -4,11 +4,11 @@ use super::super::columns::{Numbers, Starts, extend_rows, take_u32};
 use super::super::error::BlockError;
 use super::super::number::Scale;
 use super::super::schema::{self, HIST_BUCKETS_FILE, HISTOGRAMS_FILE, column};
-use super::super::table::{Kind, Layout, Table};
+use super::super::table::{Kind, Table};
 use super::super::timeline::{Rows, TimelinePlan};
 use super::series::SeriesRow;
 use super::tables::Tables;
-use super::{BATCH_ROWS, Histograms};
+use super::{BATCH_ROWS, BlockSpec, Histograms};
 use crate::histogram::stored::{Bucket, Stored, TOTALS};
 use arrow::array::NullBufferBuilder;
 use arrow::array::{ArrayRef, BooleanArray, Float64Array, Int8Array, Int32Array, ListArray, UInt8Array};
@@ -41,6 +41,8 @@ struct HistogramColumns {
     bounds: Vec<f64>,
     bounds_known: NullBufferBuilder,
     starts: Starts,
+    /// Of a thinned block.
+    left_out: Option<Vec<u32>>,
 }
 
 struct BucketColumns {
@@ -52,10 +54,11 @@ struct BucketColumns {
 }
 
 impl HistogramWriter {
-    pub(super) fn new(dir: &Path, layout: Layout) -> Self {
+    pub(super) fn new(dir: &Path, spec: &BlockSpec) -> Self {
+        let (layout, thinned) = (spec.layout, spec.thinned_ms > 0);
         Self {
-            tables: Tables::new(dir, HISTOGRAMS_FILE, Kind::Histograms, schema::histograms(), layout),
-            rows: HistogramColumns::new(),
+            tables: Tables::new(dir, HISTOGRAMS_FILE, Kind::Histograms, schema::histograms(thinned), layout),
+            rows: HistogramColumns::new(thinned),
             buckets: Tables::new(dir, HIST_BUCKETS_FILE, Kind::Buckets, schema::hist_buckets(), layout),
             bucket_rows: BucketColumns::new(),
         }
@@ -83,6 +86,8 @@ impl HistogramWriter {
         };
         let count = input.histograms.len();
         assert_eq!(count, input.timestamps_ms.len(), "a histogram for each timestamp");
+        assert!(input.left_out.is_empty() || input.left_out.len() == count, "how many are left out for each or none");
+        assert!(input.left_out.is_empty() || self.rows.left_out.is_some(), "only a thinned block leaves any out");
         assert!(input.starts_ms.is_empty() || input.starts_ms.len() == count, "a start for each timestamp or none");
         let choice = input.timeline.expect("histograms that were planned");
         let mut scratch = Vec::new();
@@ -92,13 +97,19 @@ impl HistogramWriter {
             u32::try_from(count).map_err(|_| BlockError::TooMany { what: "histograms of one series" })?;
         row.histogram_timeline_id = Some(TimelinePlan::id(choice));
         row.times = Some(row.times.map_or((first, last), |(min, max)| (min.min(first), max.max(last))));
-        self.push_histograms(id, &stored, rows)?;
+        self.push_histograms(id, &stored, input.left_out, rows)?;
         self.push_buckets(id, &stored, rows)?;
         row.bucket_count = self.bucket_rows() - row.bucket_start;
         Ok(())
     }
 
-    fn push_histograms(&mut self, id: u32, samples: &[Stored], rows: Rows<'_>) -> Result<(), BlockError> {
+    fn push_histograms(
+        &mut self,
+        id: u32,
+        samples: &[Stored],
+        left_out: &[u32],
+        rows: Rows<'_>,
+    ) -> Result<(), BlockError> {
         if self.tables.is_full(self.rows.series_ids.len(), samples.len()) {
             self.write()?;
             self.tables.end_row_group()?;
@@ -110,6 +121,8 @@ impl HistogramWriter {
             }
             extend_rows(&mut self.rows.ts_rows, rows.part(at * BATCH_ROWS, part.len()), part.len());
             self.rows.push(id, part, scales);
+            let left_out = left_out.iter().skip(at * BATCH_ROWS).copied().chain(std::iter::repeat(0));
+            self.rows.left_out.iter_mut().for_each(|column| column.extend(left_out.clone().take(part.len())));
         }
         Ok(())
     }
@@ -199,7 +212,7 @@ fn scales(samples: &[Stored]) -> [Scale; TOTALS] {
 }
 
 impl HistogramColumns {
-    fn new() -> Self {
+    fn new(thinned: bool) -> Self {
         Self {
             series_ids: Vec::new(),
             ts_rows: Vec::new(),
@@ -211,6 +224,7 @@ impl HistogramColumns {
             bounds: Vec::new(),
             bounds_known: NullBufferBuilder::new(0),
             starts: Starts::default(),
+            left_out: thinned.then(Vec::new),
         }
     }
 
@@ -237,7 +251,7 @@ impl HistogramColumns {
     }
 
     fn take(&mut self, element: Arc<Field>) -> Vec<ArrayRef> {
-        let mut all = std::mem::replace(self, Self::new());
+        let mut all = std::mem::replace(self, Self::new(self.left_out.is_some()));
         let offsets = OffsetBuffer::new(ScalarBuffer::from(all.bound_ends));
         let bounds = Arc::new(Float64Array::from(all.bounds));
         let mut columns: Vec<ArrayRef> = vec![
@@ -252,6 +266,7 @@ impl HistogramColumns {
             Arc::new(ListArray::new(element, offsets, bounds, all.bounds_known.finish())),
             all.starts.take(),
         ]);
+        columns.extend(all.left_out.as_mut().map(take_u32));
         columns
     }
 }

@@ -129,6 +129,7 @@ impl TierWriter {
             sources: spec.sources.clone(),
             label_columns: series.label_columns().to_vec(),
             labels_overflow: series.has_overflow(),
+            thinned_ms: 0,
         };
         let metadata = metadata(&meta, series.overflow());
         let timelines = write_timelines(&dir, &spec.layout, &plan)?;

@@ -1,5 +1,5 @@
-//! Native histograms and start timestamps of one series, from all of its parts. They are there where floats have expired, too: no tier
-//! has them.
+//! Native histograms and start timestamps of one series, from all of its parts. They are there where floats have expired, too, thinned:
+//! no tier has them.
 
 use super::Merged;
 use crate::head::read_histograms::hint;
@@ -24,14 +24,16 @@ impl Merged {
     ) -> Result<(), SelectError> {
         into.clear();
         let (head, blocks) = self.places(index);
-        let mut found: Vec<(i64, Arc<Histogram>)> = Vec::new();
+        let mut found: Vec<(i64, Arc<Histogram>, u32)> = Vec::new();
         let mut part = HistogramColumns::default();
         let (mut parts, mut befores) = (0, Vec::new());
         let mut take = |part: &mut HistogramColumns| {
             parts += usize::from(!part.is_empty());
-            found.extend(part.timestamps_ms.drain(..).zip(part.histograms.drain(..)));
+            found.extend(part.drain());
         };
-        for (number, row) in blocks.iter().filter(|(number, _)| self.block(*number).may_hold(range)) {
+        let is_refused = |number: u16| self.tiers.refuses() && self.block(number).is_thinned();
+        let held = |(number, _): &&(u16, u32)| self.block(*number).may_hold(range) && !is_refused(*number);
+        for (number, row) in blocks.iter().filter(held) {
             let pages = self.pages_of(*number, range)?;
             befores.extend(self.block(*number).read_histograms_after(pages, *row as usize, range, &mut part)?);
             take(&mut part);
@@ -41,21 +43,21 @@ impl Merged {
             take(&mut part);
         }
         // Stable: of two at one time the first counts.
-        found.sort_by_key(|(timestamp_ms, _)| *timestamp_ms);
-        found.dedup_by_key(|(timestamp_ms, _)| *timestamp_ms);
+        found.sort_by_key(|(timestamp_ms, ..)| *timestamp_ms);
+        found.dedup_by_key(|(timestamp_ms, ..)| *timestamp_ms);
         if let Some(hidden) = self.hidden.get(&(index as u32)) {
-            found.retain(|(timestamp_ms, _)| !hidden.contains(*timestamp_ms));
+            found.retain(|(timestamp_ms, ..)| !hidden.contains(*timestamp_ms));
             befores.retain(|(timestamp_ms, _)| !hidden.contains(*timestamp_ms));
             parts += 1;
         }
         if parts < 2 && befores.len() < 2 {
-            found.into_iter().for_each(|(timestamp_ms, histogram)| into.push(timestamp_ms, histogram));
+            found.into_iter().for_each(|(at_ms, histogram, left_out)| into.push_after(at_ms, histogram, left_out));
             return Ok(());
         }
         // Each part compared neighbours of its own; those of the whole may be others.
         let newest = befores.into_iter().max_by_key(|(timestamp_ms, _)| *timestamp_ms);
         let mut before = newest.map(|(_, histogram)| histogram);
-        for (timestamp_ms, mut histogram) in found {
+        for (timestamp_ms, mut histogram, left_out) in found {
             let mut whole = histogram.counter_reset_hint;
             if whole == CounterResetHint::NotReset {
                 whole = CounterResetHint::Unknown;
@@ -65,7 +67,7 @@ impl Merged {
             if is != histogram.counter_reset_hint {
                 histogram = Arc::new(Histogram { counter_reset_hint: is, ..known });
             }
-            into.push(timestamp_ms, Arc::clone(&histogram));
+            into.push_after(timestamp_ms, Arc::clone(&histogram), left_out);
             before = Some(histogram);
         }
         Ok(())
