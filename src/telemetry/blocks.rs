@@ -136,7 +136,7 @@ fn requests(stats: &StoreStats, encoder: &mut DescriptorEncoder<'_>) -> Result<(
     let name = "hearth_object_store_duration_seconds";
     let mut family = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
     for snapshot in &stats.bucket.operations {
-        let bounds = SECONDS_BOUNDS.iter().copied().chain([f64::MAX]);
+        let bounds = SECONDS_BOUNDS.iter().copied().chain([f64::INFINITY]);
         let buckets: Vec<_> = bounds.zip(snapshot.seconds_buckets).collect();
         let count = buckets.iter().map(|(_, count)| count).sum();
         let labels = [("operation", snapshot.operation.name())];

@@ -119,7 +119,7 @@ impl Collector for NotifierCollector {
         let name = "hearth_notifications_latency_seconds";
         let mut histogram = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
         for target in &targets {
-            let bounds = LATENCY_BUCKETS.iter().copied().chain([f64::MAX]);
+            let bounds = LATENCY_BUCKETS.iter().copied().chain([f64::INFINITY]);
             let buckets: Vec<_> = bounds.zip(target.latency.buckets).collect();
             let count = target.latency.buckets.iter().sum();
             histogram.encode_family(&target.labels())?.encode_histogram::<NoLabelSet>(

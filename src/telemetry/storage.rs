@@ -116,7 +116,7 @@ fn memory(stats: &EngineStats) -> [(&'static str, u64); 12] {
 }
 
 fn sync_histogram(stats: &EngineStats, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-    let bounds = SYNC_BUCKETS.iter().copied().chain([f64::MAX]);
+    let bounds = SYNC_BUCKETS.iter().copied().chain([f64::INFINITY]);
     let buckets: Vec<_> = bounds.zip(stats.wal.sync_buckets).collect();
     let help = "Time that one sync of the write-ahead log takes.";
     encoder

@@ -103,4 +103,10 @@ fn rules_made_for_prometheus_find_every_series() {
         let (good, text) = query(&url, expression);
         assert!(good, "{expression}: {text}");
     }
+    // Without this bucket `histogram_quantile` is NaN.
+    let buckets = |le: &str| format!(r#"count by (__name__) ({{__name__=~".+_bucket",job="hearth"{le}}})"#);
+    let (good, text) = query(&url, &format!("count({})", buckets("")));
+    assert!(good && text.contains("{}"), "{text}");
+    let (good, text) = query(&url, &format!("{} unless {}", buckets(""), buckets(r#",le="+Inf""#)));
+    assert!(good && !text.contains("_bucket"), "without +Inf: {text}");
 }
