@@ -133,6 +133,43 @@ impl<'de> Deserialize<'de> for Integer {
     }
 }
 
+/// A number as Go reads one into a `float64`: a text in quotes is none.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Number(pub(crate) f64);
+
+impl<'de> Deserialize<'de> for Number {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NumberVisitor;
+
+        impl Visitor<'_> for NumberVisitor {
+            type Value = Number;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number")
+            }
+
+            fn visit_i64<E>(self, value: i64) -> Result<Number, E> {
+                Ok(Number(value as f64))
+            }
+
+            fn visit_u64<E>(self, value: u64) -> Result<Number, E> {
+                Ok(Number(value as f64))
+            }
+
+            fn visit_f64<E>(self, value: f64) -> Result<Number, E> {
+                Ok(Number(value))
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Number, E> {
+                // An error of this kind gets the place of the value, other kinds that of the key.
+                Err(E::custom(format_args!("`{text}` is no number")))
+            }
+        }
+
+        deserializer.deserialize_any(NumberVisitor)
+    }
+}
+
 /// A map of names to texts in the order of the file. A null is the empty text, as in Go.
 #[derive(Debug, Default)]
 pub(crate) struct Entries(pub(crate) Vec<Entry>);

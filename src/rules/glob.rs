@@ -46,6 +46,19 @@ pub(crate) fn expand(pattern: &Path) -> Result<Vec<PathBuf>, BadPattern> {
     Ok(paths)
 }
 
+/// The shortest path that names the same without looking at the disk, as Go's `filepath.Clean` has it.
+pub(crate) fn clean(path: &Path) -> PathBuf {
+    let mut cleaned = PathBuf::new();
+    for component in path.components() {
+        match (component, cleaned.components().next_back()) {
+            (Component::CurDir, _) | (Component::ParentDir, Some(Component::RootDir)) => {}
+            (Component::ParentDir, Some(Component::Normal(_))) => drop(cleaned.pop()),
+            _ => cleaned.push(component),
+        }
+    }
+    if cleaned.as_os_str().is_empty() { PathBuf::from(".") } else { cleaned }
+}
+
 fn children(directory: &Path, part: &Pattern) -> Vec<PathBuf> {
     let listed = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
     let Ok(entries) = std::fs::read_dir(listed) else { return Vec::new() };

@@ -132,10 +132,22 @@ pub(crate) fn read(path: &Path) -> std::io::Result<String> {
 
 /// Reads a text of bounded size.
 pub(crate) fn read_bounded(from: impl Read) -> std::io::Result<String> {
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     let bound = FILE_BYTES_MAX as u64 + 1; // one more, so that a file that is too large is seen to be
-    from.take(bound).read_to_string(&mut text)?;
-    Ok(text)
+    from.take(bound).read_to_end(&mut bytes)?;
+    decode(bytes).map_err(|problem| std::io::Error::new(std::io::ErrorKind::InvalidData, problem))
+}
+
+/// The text of a YAML file: UTF-8, or UTF-16 if it begins with the mark of that, as editors on Windows write it and Go reads it.
+pub(crate) fn decode(bytes: Vec<u8>) -> Result<String, &'static str> {
+    let units: fn([u8; 2]) -> u16 = match bytes.as_slice() {
+        [0xff, 0xfe, ..] => u16::from_le_bytes,
+        [0xfe, 0xff, ..] => u16::from_be_bytes,
+        _ => return String::from_utf8(bytes).map_err(|_| "the file is no valid UTF-8"),
+    };
+    let (pairs, rest) = bytes[2..].as_chunks::<2>();
+    let text = char::decode_utf16(pairs.iter().map(|pair| units(*pair))).collect::<Result<String, _>>();
+    text.ok().filter(|_| rest.is_empty()).ok_or("the file is no valid UTF-16")
 }
 
 #[cfg(test)]

@@ -59,7 +59,7 @@ fn expand(directory: &Path, patterns: &[String]) -> Result<(Vec<PathBuf>, Vec<Pa
     let (mut paths, mut unmatched) = (Vec::new(), Vec::new());
     let mut seen = HashSet::new();
     for pattern in patterns {
-        let pattern = directory.join(pattern);
+        let pattern = glob::clean(&directory.join(pattern));
         let found = glob::expand(&pattern).map_err(|error| format!("rule_files: {}: {error}", pattern.display()))?;
         if found.is_empty() {
             unmatched.push(pattern);

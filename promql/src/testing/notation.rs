@@ -150,6 +150,10 @@ fn parse_floats(item: &str, into: &mut Vec<Item>) -> Result<(), String> {
     let first = parse_float(first)?;
     let (step, count) = match rest.strip_prefix('x') {
         None if rest.is_empty() => (0.0, 0),
+        // Upstream reads this as one word.
+        Some(_) if item.trim_start_matches(['+', '-']).starts_with(|c: char| c.is_ascii_alphabetic()) => {
+            return Err(format!("`{item}` is no value"));
+        }
         Some(count) => (0.0, parse_count(count)?),
         None => {
             let (sign, rest) = rest.split_at(1);
@@ -250,6 +254,10 @@ mod tests {
         assert_eq!(floats("x 1 2x2 0+10x3 5-1x2"), [1.0, 2.0, 2.0, 2.0, 0.0, 10.0, 20.0, 30.0, 5.0, 4.0, 3.0]);
         assert_eq!(floats("x 1e3 -0.5 .5 -1.78264E+50 5m 1e2+1x1"), [1e3, -0.5, 0.5, -1.78264e50, 300.0, 100.0, 101.0]);
         assert_eq!(floats("x Inf -Inf +Inf"), [f64::INFINITY, f64::NEG_INFINITY, f64::INFINITY]);
+        assert_eq!(floats("x Inf+1x1"), [f64::INFINITY; 2]);
+        for text in ["Infx3", "-Infx3", "NaNx3"] {
+            assert!(parse_values(text).is_err(), "{text}");
+        }
     }
 
     #[test]

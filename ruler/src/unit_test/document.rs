@@ -1,6 +1,6 @@
 //! The YAML of a test file.
 
-use crate::yaml::{Entries, Items, Place, UnknownKey, node, place, read};
+use crate::yaml::{Entries, Items, Number, Place, UnknownKey, node, place, read};
 use model::labels::Labels;
 use model::time::parse_duration;
 use serde_yaml::Spanned;
@@ -65,7 +65,7 @@ node! {
 node! {
     struct SampleNode {
         "labels" => labels: String,
-        "value" => value: f64,
+        "value" => value: Number,
         "histogram" => histogram: String,
     }
 }
@@ -294,11 +294,13 @@ impl Reader<'_> {
         let node = node.value;
         self.unknown(&node.unknown);
         let mut expected = Vec::new();
-        for alert in node.exp_alerts.into_iter().flatten().flatten() {
-            self.unknown(&alert.value.unknown);
+        // An item that is nothing expects an alert without labels of its own, as in promtool.
+        for alert in node.exp_alerts.into_iter().flatten() {
+            let alert = alert.map(|alert| alert.value).unwrap_or_default();
+            self.unknown(&alert.unknown);
             expected.push(ExpectedAlert {
-                labels: alert.value.exp_labels.unwrap_or_default().into_map(),
-                annotations: alert.value.exp_annotations.unwrap_or_default().into_map(),
+                labels: alert.exp_labels.unwrap_or_default().into_map(),
+                annotations: alert.exp_annotations.unwrap_or_default().into_map(),
             });
         }
         let eval_time_ms = self.duration(node.eval_time);
@@ -310,12 +312,13 @@ impl Reader<'_> {
         let node = node.value;
         self.unknown(&node.unknown);
         let mut expected = Vec::new();
-        for sample in node.exp_samples.into_iter().flatten().flatten() {
-            self.unknown(&sample.value.unknown);
+        for sample in node.exp_samples.into_iter().flatten() {
+            let sample = sample.map(|sample| sample.value).unwrap_or_default();
+            self.unknown(&sample.unknown);
             expected.push(ExpectedSample {
-                labels: sample.value.labels.unwrap_or_default(),
-                value: sample.value.value.unwrap_or(0.0),
-                histogram: sample.value.histogram.unwrap_or_default(),
+                labels: sample.labels.unwrap_or_default(),
+                value: sample.value.map_or(0.0, |Number(value)| value),
+                histogram: sample.histogram.unwrap_or_default(),
             });
         }
         let eval_time_ms = self.duration(node.eval_time);

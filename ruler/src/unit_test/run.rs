@@ -245,7 +245,10 @@ fn pending(test: &TestGroup) -> Result<Vec<Pending>, Vec<Failure>> {
     let mut read = Vec::new();
     for series in &test.input_series {
         let parsed = parse_labels(series.series.trim()).and_then(|(labels, rest)| {
-            if rest.trim().is_empty() {
+            // In promtool a line ends the values, too.
+            if series.values.trim_end().contains('\n') {
+                Err("the values go on behind the end of a line".to_owned())
+            } else if rest.trim().is_empty() {
                 Ok((labels, parse_values(&series.values)?))
             } else {
                 Err(format!("unexpected `{}` after the labels", rest.trim()))

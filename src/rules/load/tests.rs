@@ -64,7 +64,7 @@ fn one_bad_file_spoils_the_load_and_all_problems_are_told() {
 #[test]
 fn patterns_that_are_none_and_files_that_cannot_be_read_are_errors() {
     let directory = directory(&[("d.yml/x", ""), ("bytes.yml", "")]);
-    std::fs::write(directory.path().join("bytes.yml"), [0xff, 0xfe, 0x00]).unwrap();
+    std::fs::write(directory.path().join("bytes.yml"), [0xc3, 0x28]).unwrap();
     for (pattern, expected) in [("[", "syntax error in pattern"), ("d.yml", "d.yml: "), ("bytes.yml", "UTF-8")] {
         let error = load(&patterns(&[pattern]), directory.path(), &options()).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
@@ -96,4 +96,18 @@ fn rules_may_read_the_series_of_their_own_tenant_only() {
     let expected = "a.yml: 3:31: source_tenants: \"b\" is another tenant: rules read the series of their own tenant \
                     \"anonymous\" only";
     assert!(error.ends_with(expected), "{error}");
+}
+
+/// Editors on Windows write such files.
+#[test]
+fn files_in_utf_16_are_read() {
+    let text = "groups: [{name: größer}]";
+    let little: Vec<u8> = [0xfeff].into_iter().chain(text.encode_utf16()).flat_map(u16::to_le_bytes).collect();
+    let big: Vec<u8> = [0xfeff].into_iter().chain(text.encode_utf16()).flat_map(u16::to_be_bytes).collect();
+    for bytes in [&little, &big] {
+        assert_eq!(read_bounded(bytes.as_slice()).unwrap(), text);
+    }
+    for (bytes, problem) in [(&little[..5], "UTF-16"), (b"a: \xff", "UTF-8"), (b"\xff\xfe\x00\xd8", "UTF-16")] {
+        assert!(read_bounded(bytes).unwrap_err().to_string().ends_with(problem));
+    }
 }
