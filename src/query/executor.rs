@@ -25,6 +25,7 @@ use promql::engine::{Engine, EngineOptions, Foresight, QueryError};
 use promql::explain::Explanation;
 use promql::resolution::SourceResolution;
 use promql::source::SeriesSource;
+use slow::Unended;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
@@ -34,6 +35,7 @@ mod parsing;
 mod place;
 mod preparing;
 mod reading;
+mod slow;
 mod weight;
 
 pub use local::LocalQueries;
@@ -163,12 +165,11 @@ impl QueryExecutor {
     pub async fn run(&self, request: QueryRequest) -> Result<QueryAnswer, QueryFailure> {
         let started = Instant::now();
         let budget = self.shared.budget(QueryClass::Interactive);
-        let outcome = self.run_untold(&request, started, Arc::clone(&budget)).await;
-        let failure = outcome.as_ref().err();
-        self.shared.metrics.count(QueryClass::Interactive, failure.map(QueryFailure::kind));
-        if started.elapsed() > self.shared.options.log_slower_than {
-            log_slow(&request, started.elapsed(), &budget, &outcome);
-        }
+        let (metrics, log_slower_than) = (&self.shared.metrics, self.shared.options.log_slower_than);
+        let (request, lent) = (&request, Arc::clone(&budget));
+        let unended = Unended { request, started, budget: lent, metrics, log_slower_than, is_told: false };
+        let outcome = self.run_untold(request, started, budget).await;
+        unended.end(&outcome);
         outcome
     }
 
@@ -421,28 +422,6 @@ pub struct RuleJob<'a> {
     pub at_ms: i64,
     /// Whose data it reads.
     pub tenant: &'a TenantId,
-}
-
-/// Tells everything that helps to find out why: what was asked, where the time went, how much was held.
-fn log_slow(request: &QueryRequest, took: Duration, budget: &Budget, outcome: &Result<QueryAnswer, QueryFailure>) {
-    let seconds = took.as_secs_f64();
-    let (query, tenant) = (&request.text, &request.tenant);
-    let window = format!("{:?}", request.window);
-    let (series, peak_samples, peak_bytes) = (budget.series(), budget.samples_peak(), budget.bytes_peak());
-    match outcome {
-        Ok(QueryAnswer { result, timings, .. }) => {
-            let [preparation, queue, evaluation] =
-                [timings.preparation, timings.queue, timings.evaluation].map(|part| part.as_secs_f64());
-            let samples = result.stats.samples_total;
-            tracing::info!(
-                query, %tenant, window, seconds, preparation, queue, evaluation, samples, series, peak_samples,
-                peak_bytes, "slow query"
-            );
-        }
-        Err(error) => tracing::info!(
-            query, %tenant, window, seconds, series, peak_samples, peak_bytes, %error, "slow query without an answer"
-        ),
-    }
 }
 
 #[cfg(test)]

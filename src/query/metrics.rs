@@ -109,6 +109,12 @@ impl QueryMetrics {
         self.queries.get_or_create(&OutcomeLabels { class, outcome }).inc();
     }
 
+    /// How many queries of a class ended so.
+    #[cfg(test)]
+    pub(super) fn counted(&self, class: &'static str, outcome: &'static str) -> u64 {
+        self.queries.get_or_create(&OutcomeLabels { class, outcome }).get()
+    }
+
     /// Records the time of one stage.
     pub(super) fn observe(&self, stage: &'static str, seconds: f64) {
         self.seconds.get_or_create(&StageLabels { stage }).observe(seconds);

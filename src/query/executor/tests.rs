@@ -10,18 +10,27 @@ use promql::source::{SelectRequest, SeriesSet, SourceError};
 use promql::value::{QueryValue, SampleValue};
 
 fn executor(source: impl SeriesSource + 'static, timeout: Duration) -> QueryExecutor {
+    executor_with(source, timeout, Duration::from_secs(3600))
+}
+
+/// An executor that logs what takes longer than `log_slower_than`.
+pub(super) fn executor_logging(source: impl SeriesSource + 'static, log_slower_than: Duration) -> QueryExecutor {
+    executor_with(source, LONG, log_slower_than)
+}
+
+fn executor_with(source: impl SeriesSource + 'static, timeout: Duration, log_slower_than: Duration) -> QueryExecutor {
     let options = QueryOptions {
         parse: ParseOptions::default(),
         limits: BudgetLimits::default(),
         timeout,
         admission: AdmissionOptions { interactive_max: 1, rules_max: 1, waiting_max: 4 },
-        log_slower_than: Duration::from_secs(3600),
+        log_slower_than,
     };
     let pool = CpuPool::with_size(1, 2).unwrap();
     QueryExecutor::new(options, Engine::default(), Arc::new(source), pool, QueryMetrics::default())
 }
 
-fn request(text: &str) -> QueryRequest {
+pub(super) fn request(text: &str) -> QueryRequest {
     QueryRequest {
         text: text.into(),
         tenant: TenantId::anonymous(),
@@ -38,9 +47,9 @@ fn request(text: &str) -> QueryRequest {
 const LONG: Duration = Duration::from_secs(60);
 
 /// Takes most of a minute over [`MemoryStore::slow`].
-const SLOW: &str = "sum(slow)";
+pub(super) const SLOW: &str = "sum(slow)";
 
-async fn until(mut condition: impl FnMut() -> bool) {
+pub(super) async fn until(mut condition: impl FnMut() -> bool) {
     let patience = Instant::now() + Duration::from_secs(10);
     while !condition() {
         assert!(Instant::now() < patience, "the condition never came true");
