@@ -249,6 +249,7 @@ impl Parts {
         let notices = state.early.notices.clone();
         tasks.spawn(watch(room, state.queries.clone(), store.clone(), notices.clone(), stop.clone()));
         tasks.spawn(super::store::report_return(store.clone(), notices.clone(), stop.clone()));
+        tasks.spawn(super::store::report_takeover(store.clone(), stop.clone()));
         if let Some(status) = status {
             let prometheus_names = flags.prometheus_metric_names;
             let page = Arc::new(move || exposition::page(&registry, prometheus_names).unwrap_or_default());

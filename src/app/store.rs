@@ -31,6 +31,21 @@ pub(super) async fn report_return(store: Store, notices: Notices, stop: Cancella
     }
 }
 
+/// Says once when another process takes over what this one does with blocks: two servers on one bucket would do so for ever.
+pub(super) async fn report_takeover(store: Store, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(LOOK_EVERY);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        if let Some(how) = store.last_takeover() {
+            tracing::warn!(
+                how,
+                "another process works on the same blocks. Nothing is lost: the right is claimed again when it is needed. An import \
+                 does this; if there was none, two servers share the storage of one tenant: see hearth_manifest_takeovers_total"
+            );
+            return;
+        }
+    }
+}
+
 /// Opens the data directory and the object store on a thread that may block, and says what it found.
 pub(super) async fn open(flags: &ServeFlags, plan: &Plan, early: &EarlyState) -> Result<Store, String> {
     let mut options = StoreOptions::new(&flags.storage_path);

@@ -58,6 +58,11 @@ impl Collector for BlockCollector {
                 "Blocks that were dropped because of their age or for space.",
                 stats.expired_blocks,
             ),
+            (
+                "hearth_manifest_takeovers",
+                "Times that another process took over as writer or compactor of the same blocks: imports, or a second server.",
+                stats.takeovers,
+            ),
             ("hearth_head_series_left", "Idle series that left memory.", stats.series_left),
             (
                 "hearth_block_pages_not_fetched",

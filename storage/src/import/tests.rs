@@ -17,6 +17,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+mod beside;
+
 const DAY: i64 = 86_400_000;
 
 fn golden() -> PathBuf {

@@ -8,6 +8,7 @@ pub mod compaction_plan;
 pub mod damage;
 mod deleting;
 pub mod deletion_jobs;
+mod epochs;
 mod flush;
 mod publish;
 pub(crate) mod relief;

@@ -6,8 +6,9 @@
 
 use super::compaction::{Keep, Target, merge_blocks};
 use super::compaction_plan;
+use super::epochs::Epochs;
 use super::flush::{StagedBlock, write_blocks};
-use super::publish::{Change, publish};
+use super::publish::Change;
 use super::relief::Relief;
 use super::retention;
 use super::window::due_boundary;
@@ -15,7 +16,7 @@ use crate::block::meta::BlockMeta;
 use crate::block::read::Block;
 use crate::engine::Flush;
 use crate::error::ErrorKind;
-use crate::manifest::{Epoch, ManifestError, Role, collect_garbage};
+use crate::manifest::{Role, collect_garbage};
 use crate::select::TimeRange;
 use crate::store::{Shared, StoreError};
 use crate::tombstone::{Deletion, Tombstone};
@@ -79,8 +80,7 @@ impl Worker {
             stopped,
             shared,
             staging,
-            writer: None,
-            compactor: None,
+            epochs: Epochs::default(),
             pending: None,
             collected: None,
             idled: None,
@@ -124,8 +124,7 @@ pub(super) struct Lifecycle {
     /// Whether nothing is waited for any more.
     stopped: watch::Receiver<bool>,
     pub(super) staging: PathBuf,
-    writer: Option<Epoch>,
-    compactor: Option<Epoch>,
+    pub(super) epochs: Epochs,
     /// A flush whose blocks are written and could not be published yet.
     pending: Option<(Flush, Vec<StagedBlock>)>,
     collected: Option<Instant>,
@@ -156,13 +155,15 @@ impl Lifecycle {
         match request {
             Request::Flush { compact } => {
                 self.flush_all(i64::MIN)?;
-                if compact { self.merge_all() } else { Ok(()) }
+                if compact { self.despite_takeovers(Self::merge_all) } else { Ok(()) }
             }
             Request::Relieve => {
                 self.relieve_if_due();
                 Ok(())
             }
-            Request::Delete(tombstones) => self.commit_deletions(tombstones),
+            Request::Delete(tombstones) => {
+                self.despite_takeovers(|lifecycle| lifecycle.commit_deletions(tombstones.clone()))
+            }
             Request::CleanTombstones => {
                 // Up to where anything is deleted, so that the head holds nothing of it.
                 let tombstones = &self.shared.view().manifest.tombstones;
@@ -170,8 +171,10 @@ impl Lifecycle {
                 self.flush_all(last_ms.saturating_add(1))?;
                 // Whoever asks may have put right what was damaged.
                 self.shared.damage.clear_all();
-                while self.carry_out_deletion()? {}
-                Ok(())
+                self.despite_takeovers(|lifecycle| {
+                    while lifecycle.carry_out_deletion()? {}
+                    Ok(())
+                })
             }
         }
     }
@@ -244,7 +247,7 @@ impl Lifecycle {
         })
     }
 
-    fn refresh(&mut self) -> Result<(), StoreError> {
+    pub(super) fn refresh(&mut self) -> Result<(), StoreError> {
         let chain = Arc::clone(&self.shared.chain);
         self.wait(async move { chain.refresh().await })?;
         self.shared.follow()
@@ -297,7 +300,7 @@ impl Lifecycle {
         fail::fail_point!("flush-written");
         let change = Change { flushed: Some(flush.state()), ..Change::default() };
         if let Err(error) = self.publish(Role::Writer, &staged, &change) {
-            if error.kind() == ErrorKind::Unavailable {
+            if error.kind() == ErrorKind::Unavailable && !error.is_takeover() {
                 self.pending = Some((flush, staged));
             } else {
                 self.unstage(&staged);
@@ -309,38 +312,6 @@ impl Lifecycle {
         fail::fail_point!("flush-finished");
         self.unstage(&staged);
         Ok(staged.iter().map(|block| block.meta.samples + block.meta.histograms).sum())
-    }
-
-    pub(super) fn publish(&mut self, role: Role, staged: &[StagedBlock], change: &Change) -> Result<(), StoreError> {
-        let epoch = self.epoch(role)?;
-        let (chain, staged, change) = (Arc::clone(&self.shared.chain), staged.to_vec(), change.clone());
-        let published = self.wait(async move { publish(&chain, epoch, &staged, &change).await });
-        if let Err(StoreError::Manifest(ManifestError::Fenced { .. })) = &published {
-            match role {
-                Role::Writer => self.writer = None,
-                Role::Compactor => self.compactor = None,
-            }
-        }
-        published?;
-        Ok(())
-    }
-
-    /// The right to publish, claimed when it is needed for the first time.
-    fn epoch(&mut self, role: Role) -> Result<Epoch, StoreError> {
-        let held = match role {
-            Role::Writer => self.writer,
-            Role::Compactor => self.compactor,
-        };
-        if let Some(epoch) = held {
-            return Ok(epoch);
-        }
-        let chain = Arc::clone(&self.shared.chain);
-        let epoch = self.wait(async move { chain.claim(role).await })?;
-        match role {
-            Role::Writer => self.writer = Some(epoch),
-            Role::Compactor => self.compactor = Some(epoch),
-        }
-        Ok(epoch)
     }
 
     /// Local copies are of no more use; what cannot be removed is removed at the next start.

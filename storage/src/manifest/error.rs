@@ -71,8 +71,9 @@ impl ManifestError {
         match self {
             Self::Bucket(error) => error.kind(),
             Self::Damaged { .. } => ErrorKind::Corrupt,
-            Self::Newer { .. } | Self::Diverged { .. } | Self::Fenced { .. } | Self::Conflict(_) => ErrorKind::Invalid,
-            Self::Contended { .. } => ErrorKind::Unavailable,
+            Self::Newer { .. } | Self::Diverged { .. } | Self::Conflict(_) => ErrorKind::Invalid,
+            // Whoever claims the role anew can go on.
+            Self::Fenced { .. } | Self::Contended { .. } => ErrorKind::Unavailable,
         }
     }
 

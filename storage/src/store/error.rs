@@ -86,6 +86,11 @@ impl StoreError {
         }
     }
 
+    /// Whether another process took over; whoever claims the right anew can go on.
+    pub(crate) fn is_takeover(&self) -> bool {
+        matches!(self, Self::Manifest(ManifestError::Fenced { .. }))
+    }
+
     /// For `map_err`: a file operation that failed.
     pub(crate) fn io(step: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();

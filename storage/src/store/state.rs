@@ -20,6 +20,16 @@ pub(crate) struct Counters {
     pub(crate) collected_bytes: AtomicU64,
     pub(crate) expired_blocks: AtomicU64,
     pub(crate) series_left: AtomicU64,
+    takeovers: AtomicU64,
+    last_takeover: Mutex<Option<String>>,
+}
+
+impl Counters {
+    /// Another process took over what this one did.
+    pub(crate) fn taken_over(&self, how: String) {
+        self.takeovers.fetch_add(1, Ordering::Relaxed);
+        *self.last_takeover.lock() = Some(how);
+    }
 }
 
 /// One kind of work.
@@ -98,6 +108,8 @@ pub struct StoreStats {
     pub expired_blocks: u64,
     /// Series that left memory.
     pub series_left: u64,
+    /// How often another process took over as writer or compactor of the same blocks.
+    pub takeovers: u64,
     /// Requests to the object store.
     pub bucket: BucketSnapshot,
     /// Parts of blocks in memory.
@@ -128,6 +140,12 @@ pub struct BlockGroup {
 }
 
 impl Store {
+    /// How another process took over last as writer or compactor of the same blocks.
+    #[must_use]
+    pub fn last_takeover(&self) -> Option<String> {
+        self.inner.shared.counters.last_takeover.lock().clone()
+    }
+
     /// Figures for the operator.
     #[must_use]
     pub fn stats(&self) -> StoreStats {
@@ -172,6 +190,7 @@ impl Store {
             collected_bytes: counters.collected_bytes.load(Ordering::Relaxed),
             expired_blocks: counters.expired_blocks.load(Ordering::Relaxed),
             series_left: counters.series_left.load(Ordering::Relaxed),
+            takeovers: counters.takeovers.load(Ordering::Relaxed),
             bucket: shared.bucket.metrics(),
             caches: shared.caches.figures(),
         }

@@ -3,6 +3,7 @@
 use super::fixture::{BASE_MS, HOUR, Samples, append, at, everything, impatient, open};
 use storage::bucket::BucketStore;
 use storage::bucket::testing::FaultyStore;
+use storage::error::ErrorKind;
 
 /// Of two writers the one that claimed first is refused, says so, and publishes once it has claimed anew. Neither loses what it
 /// acknowledged, and both see what the other published.
@@ -29,6 +30,7 @@ fn two_writers_fence_each_other_and_lose_nothing() {
             if let Err(error) = store.flush(compact) {
                 let failure = error.to_line();
                 assert!(failure.contains("another process took over as"), "{failure}");
+                assert_eq!(error.kind(), ErrorKind::Unavailable, "it is worth another try");
                 fenced += 1;
                 while let Err(error) = store.flush(compact) {
                     let failure = error.to_line();
