@@ -204,7 +204,8 @@ impl Budget {
     fn charge_samples(&self, count: usize) -> Result<(), QueryError> {
         let held = self.samples.fetch_add(count, Ordering::Relaxed).saturating_add(count);
         self.samples_peak.fetch_max(held, Ordering::Relaxed);
-        if held > self.limits.samples_max { Err(QueryError::TooManySamples) } else { Ok(()) }
+        let samples_max = self.limits.samples_max;
+        if held > samples_max { Err(QueryError::TooManySamples { samples_max }) } else { Ok(()) }
     }
 
     fn charge_bytes(&self, count: usize) -> Result<(), QueryError> {
@@ -318,7 +319,7 @@ mod tests {
         let budget = Budget::new(BudgetLimits { samples_max: 10, ..BudgetLimits::default() });
         let mut charge = Charge::none(&budget);
         assert_eq!(charge.add(10, 80), Ok(()));
-        assert_eq!(charge.add(1, 8), Err(QueryError::TooManySamples));
+        assert_eq!(charge.add(1, 8), Err(QueryError::TooManySamples { samples_max: 10 }));
         drop(charge);
         assert_eq!(Charge::none(&budget).add(10, 0), Ok(()));
         assert_eq!((budget.samples_peak(), budget.bytes_peak()), (11, 88));

@@ -12,7 +12,7 @@ use crate::eval::steps::{LookTimes, Steps};
 use crate::evaluator::check_grid;
 use crate::plan::repeats::{gives_table, identities};
 use crate::plan::walk::{Part, Placed};
-use crate::plan::{Aggregate, Kind, Node, RangeSource, Selector};
+use crate::plan::{Aggregate, Kind, Node, RangeNode, RangeSource, Selector};
 use crate::query_error::QueryError;
 use crate::source::{SelectRequest, SeriesSet, SeriesSource};
 use model::bucket::Segment;
@@ -34,6 +34,11 @@ const READ_MS: i64 = 6 * 3_600_000;
 const GROUPED_SERIES: usize = 512;
 /// Bytes of a label set, about.
 const LABEL_BYTES: u64 = 200;
+/// Bytes of a point of a subquery of a series that is being folded: of its row, of the samples that are made of it, of the window that
+/// the selector inside looked at.
+const POINT_BYTES: u64 = 32;
+/// Bytes of a sample of a range vector that is the result.
+const RANGE_SAMPLE_BYTES: u64 = 16;
 
 /// What one part of a plan costs, about.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -53,8 +58,10 @@ pub struct QueryCost {
     pub series: u64,
     /// Samples that are read.
     pub samples: u64,
-    /// Values of the result.
+    /// Values of the result; of a range vector, samples.
     pub result_samples: u64,
+    /// Points of subqueries that are held at once.
+    pub samples_held: u64,
     /// Bytes held at once, those of the result included.
     pub bytes: u64,
 }
@@ -66,8 +73,9 @@ impl QueryCost {
     /// Refuses what is sure not to fit.
     pub(crate) fn check(&self, limits: BudgetLimits) -> Result<(), QueryError> {
         let hopeless = |expected: u64, allowed: usize| expected / CERTAINTY > allowed as u64;
-        if hopeless(self.result_samples, limits.samples_max) {
-            let (what, expected, allowed) = ("samples", self.result_samples, limits.samples_max);
+        let samples = self.result_samples.max(self.samples_held);
+        if hopeless(samples, limits.samples_max) {
+            let (what, expected, allowed) = ("samples", samples, limits.samples_max);
             return Err(QueryError::WouldNotFit { what, expected, allowed });
         }
         if hopeless(self.bytes, limits.bytes_max) {
@@ -125,6 +133,11 @@ impl Estimator<'_> {
             inside.reverse();
             let is_leaf = inside.is_empty();
             let mut guess = self.part(placed, inside)?;
+            if let Part::Range(RangeNode { source: RangeSource::Subquery { .. }, .. }) = placed.part {
+                let points = self.points_held(&guess.cost);
+                whole.samples_held = whole.samples_held.max(points);
+                guess.cost.bytes = guess.cost.bytes.saturating_add(points.saturating_mul(POINT_BYTES));
+            }
             if is_leaf {
                 whole.series = whole.series.saturating_add(guess.cost.series);
                 whole.samples = whole.samples.saturating_add(guess.cost.samples);
@@ -141,8 +154,12 @@ impl Estimator<'_> {
             waiting[placed.depth].push(guess);
         }
         if let (Some(first), Some(root)) = (parts.first(), costs.first()) {
-            whole.result_samples = root.series.max(1).saturating_mul(first.steps.count as u64);
-            let result = whole.result_samples.saturating_mul(8).saturating_add(root.series.saturating_mul(LABEL_BYTES));
+            let (samples, each) = match first.part {
+                Part::Node(Node { kind: Kind::Range(_), .. }) => (root.samples, RANGE_SAMPLE_BYTES),
+                _ => (root.series.max(1).saturating_mul(first.steps.count as u64), 8),
+            };
+            whole.result_samples = samples;
+            let result = samples.saturating_mul(each).saturating_add(root.series.saturating_mul(LABEL_BYTES));
             // The last part that was looked at is the root.
             whole.bytes = root.bytes.max(held.saturating_add(result));
         }
@@ -169,6 +186,12 @@ impl Estimator<'_> {
                 Ok(operation::guess(node, inside, own))
             }
         }
+    }
+
+    /// The points of a subquery that are held at once: those of the series that are being folded.
+    fn points_held(&self, subquery: &Cost) -> u64 {
+        let each = subquery.samples / subquery.series.max(1);
+        each.saturating_mul(subquery.series.min(self.threads as u64))
     }
 
     /// A selector: counted by the index, a few series read.

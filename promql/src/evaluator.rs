@@ -331,8 +331,9 @@ const SUBQUERY_STEPS_MIN: usize = 100_000;
 /// # Errors
 /// More than the query may hold.
 pub(crate) fn check_grid(grid: &Steps, limits: BudgetLimits) -> Result<()> {
-    if grid.count > limits.samples_max.max(SUBQUERY_STEPS_MIN) {
-        return Err(QueryError::TooManySamples);
+    let allowed = limits.samples_max.max(SUBQUERY_STEPS_MIN);
+    if grid.count > allowed {
+        return Err(QueryError::TooManySteps { steps: grid.count, allowed });
     }
     if grid.count.saturating_mul(size_of::<f64>()) > limits.bytes_max {
         return Err(QueryError::TooManyBytes { bytes_max: limits.bytes_max });

@@ -45,8 +45,24 @@ pub enum QueryError {
         reason: &'static str,
     },
     /// More samples than the budget allows were held at once.
-    #[error("query processing would load too many samples into memory in query execution")]
-    TooManySamples,
+    #[error(
+        "query processing would load too many samples into memory in query execution: more than the {samples_max} it may hold"
+    )]
+    TooManySamples {
+        /// The bound.
+        samples_max: usize,
+    },
+    /// A subquery has more steps than the budget allows samples.
+    #[error(
+        "query processing would load too many samples into memory in query execution: a subquery has {steps} steps, \
+         {allowed} are allowed"
+    )]
+    TooManySteps {
+        /// How many.
+        steps: usize,
+        /// The bound.
+        allowed: usize,
+    },
     /// The estimate says that the query cannot fit its budget: it was not evaluated.
     #[error("the query would hold about {expected} {what} in memory, {allowed} are allowed; it was not evaluated")]
     WouldNotFit {
@@ -190,7 +206,8 @@ impl QueryError {
             Self::RangeQueryType { .. } | Self::BadRange(_) | Self::NotEnabled(_) | Self::Duration { .. } => {
                 QueryErrorKind::BadData
             }
-            Self::TooManySamples
+            Self::TooManySamples { .. }
+            | Self::TooManySteps { .. }
             | Self::WouldNotFit { .. }
             | Self::TooManyBytes { .. }
             | Self::TooManySeries { .. }

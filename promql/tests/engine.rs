@@ -289,7 +289,9 @@ fn what_cannot_be_answered_says_why() {
         error("sum_over_time(m1[30d:1ms])", When::At(0)),
         (
             QueryErrorKind::Execution,
-            "query processing would load too many samples into memory in query execution".into()
+            "query processing would load too many samples into memory in query execution: \
+             a subquery has 2592000000 steps, 50000000 are allowed"
+                .into()
         )
     );
 }

@@ -140,7 +140,7 @@ fn an_estimate_refuses_subqueries_that_evaluating_refuses() {
         (foreseen, engine.instant(&expr, END_MS, &context).map(|_| ()))
     };
     for query in ["sum_over_time(vector(1)[10y:1ms])", "sum(max_over_time(up[10y:1ms]))", "vector(1)[10y:1ms]"] {
-        let refused = Err(QueryError::TooManySamples);
+        let refused = Err(QueryError::TooManySteps { steps: 10 * 365 * 86_400_000, allowed: 50_000_000 });
         assert_eq!(ask(query), (refused.clone(), refused), "{query}");
     }
     for query in
@@ -148,6 +148,41 @@ fn an_estimate_refuses_subqueries_that_evaluating_refuses() {
     {
         assert_eq!(ask(query), (Ok(()), Ok(())), "{query}");
     }
+}
+
+/// What a subquery evaluates is counted wherever it is needed: as the result, and while it is folded.
+#[test]
+fn points_of_subqueries_are_estimated_and_refused_when_they_cannot_fit() {
+    let (source, steps) = (source(), 6 * 3_600_000);
+    let estimate = |query: &str| {
+        let (budget, engine) = (Budget::default(), Engine::default());
+        let expr = parse(query, &ParseOptions::all()).unwrap();
+        let explanation = engine.explain(&expr, (END_MS, END_MS, 0), &QueryContext::new(&source, &budget))?;
+        Ok::<_, QueryError>(explanation.estimate)
+    };
+    let folded = estimate("max_over_time(up[6h:1ms])").unwrap();
+    assert_eq!((folded.result_samples, folded.samples_held), (60, steps));
+    assert!((24 * steps..48 * steps).contains(&folded.bytes), "{folded:?}");
+    let summed = estimate("avg_over_time(sum(up)[6h:1ms])").unwrap();
+    assert!(summed.bytes > folded.bytes + 16 * steps, "{summed:?} {folded:?}");
+    let plain = estimate("max_over_time(up[6h:1m])").unwrap();
+    assert!(plain.bytes < 100_000, "{plain:?}");
+    let result = estimate("up[1h:1m]").unwrap();
+    assert_eq!((result.result_samples, result.samples_held), (60 * 60, 60));
+    assert!(result.bytes >= 60 * 60 * 16, "{result:?}");
+
+    // Neither is evaluated, which would take a while: what is expected is told.
+    let budget = Budget::new(BudgetLimits { bytes_max: 1 << 28, ..BudgetLimits::default() });
+    let context = QueryContext { foresight: Foresight::Estimate, ..QueryContext::new(&source, &budget) };
+    let refused = |query: &str| {
+        let expr = parse(query, &ParseOptions::all()).unwrap();
+        Engine::default().instant(&expr, END_MS, &context).map(|_| ()).unwrap_err().to_string()
+    };
+    let text = refused("up[6h:1ms]");
+    assert!(text.contains("about 1296000000 samples in memory, 50000000 are allowed"), "{text}");
+    let text = refused("avg_over_time(sum(up)[6h:1ms])");
+    assert!(text.contains("bytes in memory, 268435456 are allowed"), "{text}");
+    assert_eq!(budget.series(), 0, "nothing was selected");
 }
 
 #[test]

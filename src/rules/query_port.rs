@@ -187,7 +187,10 @@ fn failed(error: &EvaluationError) -> QueryError {
 fn is_bound(error: &EvaluationError) -> bool {
     matches!(
         error,
-        EvaluationError::TooManySamples | EvaluationError::TooManyBytes { .. } | EvaluationError::TooManySeries { .. }
+        EvaluationError::TooManySamples { .. }
+            | EvaluationError::TooManySteps { .. }
+            | EvaluationError::TooManyBytes { .. }
+            | EvaluationError::TooManySeries { .. }
     )
 }
 

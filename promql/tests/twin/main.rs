@@ -391,7 +391,10 @@ fn a_query_that_is_stopped_or_too_large_says_so() {
     let unlimited = BudgetLimits::default();
     assert_eq!(ask(unlimited, Budget::cancel), QueryError::Canceled);
     assert_eq!(ask(unlimited, Budget::expire), QueryError::TimedOut);
-    assert_eq!(ask(BudgetLimits { samples_max: 1000, ..unlimited }, |_| ()), QueryError::TooManySamples);
+    assert_eq!(
+        ask(BudgetLimits { samples_max: 1000, ..unlimited }, |_| ()),
+        QueryError::TooManySamples { samples_max: 1000 }
+    );
     assert_eq!(ask(BudgetLimits { series_max: 10, ..unlimited }, |_| ()), QueryError::TooManySeries { series_max: 10 });
     assert_eq!(
         ask(BudgetLimits { bytes_max: 9999, ..unlimited }, |_| ()),

@@ -65,7 +65,7 @@ const QUOTED_BYTES_MAX: usize = 200;
 impl<'a> ExplainView<'a> {
     /// What there is to say about the query `text`.
     pub(super) fn of(explanation: &'a Explanation, text: &'a str) -> Self {
-        let QueryCost { series, samples, result_samples, bytes } = explanation.estimate;
+        let QueryCost { series, samples, result_samples, bytes, .. } = explanation.estimate;
         Self {
             estimate: QueryCostView { series, samples, result_samples, bytes },
             parts: explanation.parts.iter().map(|part| PartView::of(part, text)).collect(),

@@ -57,7 +57,7 @@ async fn answer(state: &AppState, body: Body) -> Result<Response, ReadError> {
     state.queries.count_reading(outcome.as_ref().err());
     let samples_max = state.queries.options().limits.samples_max;
     outcome.map_err(|failure| match failure {
-        QueryFailure::Evaluation(QueryError::TooManySamples) => {
+        QueryFailure::Evaluation(QueryError::TooManySamples { .. }) => {
             ReadError::bad(format_args!("exceeded sample limit ({samples_max})"))
         }
         other => other.into(),

@@ -64,7 +64,8 @@ impl LocalQueries<'_> {
 
     pub(super) fn explain(&self, expr: &Expr, how: Evaluation) -> Result<Explanation, QueryError> {
         let Evaluation { lookback_ms, source_resolution, .. } = how;
-        let context = QueryContext { lookback_ms, source_resolution, ..QueryContext::new(self.session, self.budget) };
+        let context = QueryContext::new(self.session, self.budget);
+        let context = QueryContext { lookback_ms, source_resolution, pool: self.threads, ..context };
         self.shared.engine.explain(expr, bounds(how.window), &context)
     }
 

@@ -111,7 +111,8 @@ fn does_not_fit(failure: &QueryFailure) -> bool {
     matches!(
         failure,
         QueryFailure::Evaluation(
-            QueryError::TooManySamples
+            QueryError::TooManySamples { .. }
+                | QueryError::TooManySteps { .. }
                 | QueryError::TooManyBytes { .. }
                 | QueryError::WouldNotFit { .. }
                 | QueryError::TimedOut
