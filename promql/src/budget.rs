@@ -69,7 +69,8 @@ const EXPIRED: u8 = 2;
 #[derive(Debug, Default)]
 pub struct Budget {
     limits: BudgetLimits,
-    signal: AtomicU8,
+    /// Shared with the budgets of what is done for the same query besides.
+    signal: Arc<AtomicU8>,
     samples: AtomicUsize,
     samples_peak: AtomicUsize,
     bytes: AtomicUsize,
@@ -96,7 +97,7 @@ impl Budget {
         let zero = AtomicUsize::default;
         Self {
             limits,
-            signal: AtomicU8::new(RUNNING),
+            signal: Arc::new(AtomicU8::new(RUNNING)),
             samples: zero(),
             samples_peak: zero(),
             bytes: zero(),
@@ -104,6 +105,13 @@ impl Budget {
             series: zero(),
             shared,
         }
+    }
+
+    /// An account of its own for work that is done for the same query and stops with it.
+    pub(crate) fn besides(&self, limits: BudgetLimits) -> Self {
+        let mut own = Self::new(limits);
+        own.signal = Arc::clone(&self.signal);
+        own
     }
 
     /// Stops the query: its client went away or an operator said so.

@@ -252,9 +252,9 @@ fn estimate(
     settings: Settings,
     context: &QueryContext<'_>,
 ) -> Result<(Vec<Cost>, QueryCost), QueryError> {
-    let limits = context.budget.limits();
+    let (source, budget, limits) = (context.source, context.budget, context.budget.limits());
     let threads = context.pool.map_or(1, rayon::ThreadPool::current_num_threads);
-    let estimator = Estimator { source: context.source, settings, limits, depth, threads };
+    let estimator = Estimator { source, budget, settings, limits, depth, threads };
     let (costs, whole) = estimator.costs(placed)?;
     whole.check(limits)?;
     Ok((costs, whole))

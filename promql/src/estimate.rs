@@ -5,7 +5,7 @@
 //! held; what an operator gives holds less than what it took to find it (`estimate/operation.rs`).
 
 use crate::ast::AggregateOp;
-use crate::budget::BudgetLimits;
+use crate::budget::{Budget, BudgetLimits};
 use crate::eval::buckets::Wanted;
 use crate::eval::exec::Settings;
 use crate::eval::steps::{LookTimes, Steps};
@@ -88,6 +88,8 @@ impl QueryCost {
 /// Where estimates come from.
 pub(crate) struct Estimator<'e> {
     pub(crate) source: &'e dyn SeriesSource,
+    /// Says whether to go on.
+    pub(crate) budget: &'e Budget,
     pub(crate) settings: Settings,
     pub(crate) limits: BudgetLimits,
     pub(crate) depth: Depth,
@@ -120,7 +122,7 @@ impl Estimator<'_> {
     /// The cost of every part, in their order, and of the whole.
     ///
     /// # Errors
-    /// More series match than a query may touch, a subquery has more steps than fit, or storage failed.
+    /// More series match than a query may touch, a subquery has more steps than fit, it was stopped, or storage failed.
     pub(crate) fn costs(&self, parts: &[Placed<'_>]) -> Result<(Vec<Cost>, QueryCost), QueryError> {
         let mut costs = vec![Cost::default(); parts.len()];
         let mut waiting: Vec<Vec<Guess>> = Vec::new();
@@ -128,6 +130,7 @@ impl Estimator<'_> {
         let mut held = 0;
         let identities = identities(parts);
         for (at, (placed, cost)) in parts.iter().zip(&mut costs).enumerate().rev() {
+            self.budget.check()?;
             waiting.resize_with(waiting.len().max(placed.depth + 2), Vec::new);
             let mut inside = std::mem::take(&mut waiting[placed.depth + 1]);
             inside.reverse();

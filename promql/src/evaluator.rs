@@ -74,6 +74,8 @@ impl<'q> Evaluator<'_, 'q> {
         let mut work = vec![Step::Visit(node)];
         let mut values: Vec<(Value<'q>, usize)> = Vec::new();
         while let Some(step) = work.pop() {
+            // Scalars have as many values as there are steps.
+            self.exec.budget.check()?;
             match step {
                 Step::Visit(node) => match node.operands() {
                     Some([left, right]) => {

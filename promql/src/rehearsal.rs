@@ -4,7 +4,7 @@
 //! what is stored (`info`) is foreseen more widely than it will be selected; nothing but speed depends on that.
 
 use crate::ast::Expr;
-use crate::budget::{Budget, BudgetLimits};
+use crate::budget::BudgetLimits;
 use crate::engine::{Engine, QueryContext};
 use crate::source::{SelectRequest, SeriesSet, SeriesSource, SourceError, TimelineToken};
 use model::bucket::BucketUse;
@@ -41,7 +41,7 @@ impl Engine {
         (start_ms, end_ms, step_ms): (i64, i64, i64),
         context: &QueryContext<'_>,
     ) -> Vec<Foreseen> {
-        let (source, budget) = (Rehearsal::new(context.budget.limits().series_max), Budget::new(LIMITS));
+        let (source, budget) = (Rehearsal::new(context.budget.limits().series_max), context.budget.besides(LIMITS));
         let rehearsed = QueryContext {
             lookback_ms: context.lookback_ms,
             source_resolution: context.source_resolution,
@@ -130,6 +130,7 @@ impl SeriesSet for NoSeries {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::budget::Budget;
     use crate::testing::memory::MemorySource;
     use crate::{ParseOptions, parse};
 

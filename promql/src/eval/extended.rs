@@ -16,6 +16,7 @@ use super::samples::Extras;
 use super::select::Selection;
 use super::steps::LookTimes;
 use super::vector::SeriesVector;
+use crate::budget::Budget;
 use crate::query_error::QueryError;
 use model::labels::Labels;
 use model::sample::SampleColumns;
@@ -62,11 +63,21 @@ impl Extension {
         Err(QueryError::RangeModifier { modifier, allowed, function })
     }
 
-    /// Folds every window of one series.
-    pub(crate) fn fold(self, call: &RangeCall<'_>, columns: &SampleColumns, lookback_ms: i64, out: &mut Row) {
+    /// Folds every window of one series. Leaves off when the query is to stop, which the caller sees too.
+    pub(crate) fn fold(
+        self,
+        call: &RangeCall<'_>,
+        columns: &SampleColumns,
+        lookback_ms: i64,
+        budget: &Budget,
+        out: &mut Row,
+    ) {
         let (before, after) = self.margins(lookback_ms);
         out.reset(call.steps.count);
         for step in 0..call.steps.count {
+            if budget.check().is_err() {
+                return;
+            }
             let end = call.look.time(step);
             let start = end.saturating_sub(call.range_ms);
             let low = columns.timestamps_ms.partition_point(|t| *t <= start.saturating_sub(before));

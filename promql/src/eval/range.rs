@@ -119,6 +119,9 @@ impl RangeFunction {
     }
 }
 
+/// About so many samples are folded between two looks at whether to go on: milliseconds, or some dozen where they are put in order.
+const SAMPLES_AT_ONCE: usize = 1 << 20;
+
 /// One series and what each step sees of it.
 pub(crate) struct WindowInput<'a> {
     /// Ascending, in milliseconds, without stale markers.
@@ -144,12 +147,14 @@ impl WindowInput<'_> {
         out.reset(self.windows.steps());
         let (values, present) = out.parts_mut();
         let (mut step, mut bounds) = (self.windows.first(), self.windows.bounds());
+        let samples_each = self.windows.total().used as usize / bounds.len().max(1);
+        let windows_at_once = (SAMPLES_AT_ONCE / samples_each.max(1)).clamp(1, 64);
         while !bounds.is_empty() {
             if self.budget.check().is_err() {
                 return;
             }
-            // As far as one word of bits goes.
-            let (some, rest) = bounds.split_at(bounds.len().min(64 - step % 64));
+            // As far as one word of bits goes, at most.
+            let (some, rest) = bounds.split_at(bounds.len().min(64 - step % 64).min(windows_at_once));
             let mut word = 0;
             for (bit, ((low, high), value)) in some.iter().zip(&mut values[step..]).enumerate() {
                 let (low, high) = (*low as usize, *high as usize);
@@ -210,5 +215,36 @@ impl RangeFunction {
             Self::Mad => order::mad_over_time(input, out),
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many windows of `samples` samples are folded after the query was stopped, the one that was being folded included.
+    fn folded_after_the_end(samples: usize) -> usize {
+        let (windows, budget) = (1000, Budget::default());
+        let values = vec![1.0; samples + windows];
+        let timestamps_ms: Vec<i64> = (0..values.len() as i64).collect();
+        let (range_ms, last_ms) = (samples as i64, values.len() as i64 - 1);
+        let steps = Steps::range(range_ms, last_ms, 1);
+        let look = LookTimes::new(&steps, None, 0);
+        let found = Windows::find(&timestamps_ms, &look, range_ms);
+        let (timestamps_ms, values, starts) = (timestamps_ms.as_slice(), values.as_slice(), &[][..]);
+        let (windows, look, steps, budget) = (&found, &look, &steps, &budget);
+        let input = WindowInput { timestamps_ms, values, starts, windows, look, steps, range_ms, budget };
+        let mut folded = 0;
+        input.each(1, &mut Row::default(), |_, _, _| {
+            budget.cancel();
+            folded += 1;
+            0.0
+        });
+        folded
+    }
+
+    #[test]
+    fn a_stopped_query_folds_few_samples_more() {
+        assert_eq!([10, 1 << 16, 1 << 20].map(folded_after_the_end), [64, 16, 1]);
     }
 }

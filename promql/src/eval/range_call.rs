@@ -253,8 +253,9 @@ impl RangeCall<'_> {
                 Some(extras) => {
                     extension.fold_kinds(&self.kinds(index, worker.exec, None), columns, &extras, lookback_ms, out)
                 }
-                None => extension.fold(self, columns, lookback_ms, out),
+                None => extension.fold(self, columns, lookback_ms, worker.exec.budget, out),
             }
+            worker.exec.budget.check()?;
             let samples = Samples::once(samples);
             worker.count(self.counting, samples, 1, |_| samples);
             return Ok(());

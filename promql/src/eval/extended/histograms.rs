@@ -25,6 +25,9 @@ impl Extension {
         let call = kinds.call;
         out.reset(call.steps.count);
         for step in 0..call.steps.count {
+            if kinds.exec.budget.check().is_err() {
+                return;
+            }
             let end = call.look.time(step);
             let start = end.saturating_sub(call.range_ms);
             let seen = |times: &[i64]| {

@@ -55,6 +55,9 @@ pub(crate) fn mad_over_time(input: &WindowInput<'_>, out: &mut Row) {
         sorted.clear();
         sorted.extend_from_slice(window);
         let median = quantile(0.5, &mut sorted);
+        if input.budget.check().is_err() {
+            return f64::NAN;
+        }
         for value in &mut sorted {
             *value = (*value - median).abs();
         }
