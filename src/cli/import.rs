@@ -58,7 +58,7 @@ fn run_import(arguments: &ImportArguments) -> Result<(String, ExitCode), String>
         Some(format) => format,
         None => guess(&arguments.path)?,
     };
-    let store = arguments.store.open()?;
+    let store = arguments.store.open_or_create()?;
     let progress = Progress::new();
     let room = Room::new(memory_limit(arguments.memory_limit).limit());
     let room = match arguments.samples_in_memory {

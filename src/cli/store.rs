@@ -3,11 +3,12 @@
 use crate::app::load::with_causes;
 use crate::config::Config;
 use clap::Args;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use storage::bucket::BucketOptions;
+use storage::bucket::{BucketError, BucketOptions};
 use storage::offline::BlockStore;
+use storage::store::StoreError;
 
 /// Which blocks.
 #[derive(Debug, Clone, Args)]
@@ -29,8 +30,22 @@ impl StoreArguments {
     /// Finds the blocks. No server has to run; one may.
     ///
     /// # Errors
-    /// In words: the configuration is wrong or the store cannot be read.
+    /// In words: the configuration is wrong, or there are no blocks or they cannot be read.
     pub(super) fn open(&self) -> Result<BlockStore, String> {
+        let opened = BlockStore::open_existing(&self.object_store()?, &self.storage_path, &self.tenant);
+        opened.map_err(|error| match error {
+            StoreError::Bucket(BucketError::File { path, source, .. }) if source.kind() == ErrorKind::NotFound => {
+                format!("no blocks are stored here: there is no directory {} (see --storage.path)", path.display())
+            }
+            error => error.to_line(),
+        })
+    }
+
+    /// The same, and a place for blocks where there is none.
+    ///
+    /// # Errors
+    /// In words: the configuration is wrong or the store cannot be read or made.
+    pub(super) fn open_or_create(&self) -> Result<BlockStore, String> {
         BlockStore::open(&self.object_store()?, &self.storage_path, &self.tenant).map_err(|error| error.to_line())
     }
 
@@ -112,6 +127,19 @@ mod tests {
     fn numbers_end_at_the_right_and_names_begin_at_the_left() {
         let rows = [["name", "bytes"], ["a", "12"], ["long name", "3"]].map(|row| row.map(str::to_owned).to_vec());
         assert_eq!(table(&rows, &[0]), "name       bytes\na             12\nlong name      3\n");
+    }
+
+    /// A mistake in a path must not look like a store without blocks.
+    #[test]
+    fn what_is_not_there_is_not_made() {
+        let directory = tempfile::tempdir().unwrap();
+        let storage_path = directory.path().join("typo");
+        let arguments = StoreArguments { config_file: None, storage_path: storage_path.clone(), tenant: "a".into() };
+        let refused = arguments.open().unwrap_err();
+        assert!(refused.contains("typo/blocks (see --storage.path)"), "{refused}");
+        assert!(!storage_path.exists());
+        arguments.open_or_create().unwrap();
+        assert!(arguments.open().unwrap().manifest().blocks.is_empty());
     }
 
     #[test]

@@ -47,6 +47,15 @@ impl BlockStore {
         Ok(Self { io, bucket, chain, caches, data: data.to_owned(), tenant: tenant.to_owned() })
     }
 
+    /// The same of blocks that are there: nothing is made.
+    ///
+    /// # Errors
+    /// The directory of blocks does not exist, or as of [`Self::open`].
+    pub fn open_existing(options: &BucketOptions, data: &Path, tenant: &str) -> Result<Self, StoreError> {
+        options.url(data)?;
+        Self::open(options, data, tenant)
+    }
+
     /// Whose blocks.
     #[must_use]
     pub fn tenant(&self) -> &str {

@@ -17,8 +17,8 @@ use storage::manifest::Manifest;
 const ROW: &str = "t.timestamp AS time, s.metric, s.labels, s.fingerprint";
 
 pub(super) fn run(store: &StoreArguments) -> Result<(String, ExitCode), String> {
-    let root = store.url()?.ok_or("blocks in the memory of a process cannot be read by another one")?;
     let manifest = store.open()?.manifest();
+    let root = store.url()?.ok_or("blocks in the memory of a process cannot be read by another one")?;
     Ok((views(&manifest, &root), ExitCode::SUCCESS))
 }
 
