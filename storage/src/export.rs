@@ -1,14 +1,17 @@
 //! Gives the samples of blocks out, as other programs read them: series by series, each sample once.
 //!
 //! Memory is bounded by a few hundred series of each block that has some. Deletions count; what the head holds and no block yet is
-//! not there. Native histograms have no form in any of the formats and are counted instead.
+//! not there. Native histograms have no form in any of the formats and are counted instead. What a damaged block has before the first
+//! damage is given out, the rest is left out, and the block is named.
 
 mod csv;
 mod openmetrics;
 mod parquet;
 
 use crate::block::read::Block;
-use crate::lifecycle::{Visited, Wanted, visit};
+use crate::error::ErrorKind;
+use crate::lifecycle::damage::DamagedBlock;
+use crate::lifecycle::{Visited, Wanted, visit_past};
 use crate::offline::BlockStore;
 use crate::select::TimeRange;
 use crate::store::StoreError;
@@ -29,7 +32,7 @@ pub enum ExportFormat {
 }
 
 /// What became of an export.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ExportReport {
     /// Series of which samples were written.
     pub series: u64,
@@ -37,6 +40,8 @@ pub struct ExportReport {
     pub samples: u64,
     /// Native histograms that were not.
     pub histograms_left_out: u64,
+    /// Blocks of which something was left out because they are damaged.
+    pub damaged: Vec<DamagedBlock>,
 }
 
 /// Why an export ended.
@@ -63,7 +68,7 @@ trait Sink {
 /// Writes the samples in a range of the series that satisfy all matchers of one of the `selectors`; of all, without selectors.
 ///
 /// # Errors
-/// Blocks cannot be read, or the output fails.
+/// Blocks cannot be reached, or the output fails. Damage is no error but part of the report.
 pub fn export<'o>(
     store: &BlockStore,
     selectors: &[Vec<Matcher>],
@@ -90,8 +95,15 @@ pub fn export<'o>(
     };
     let hide = |labels: &Labels| DeletedSpans::of(labels, &view.deletions);
     let wanted = Wanted { matchers: first, range, all: false, hide: &hide };
-    let mut failure = None;
-    let visited = visit(store.io(), &blocks, &wanted, |series| {
+    let (mut failure, mut damaged) = (None, Vec::new());
+    let unread = |block: &Block, error: StoreError| match error.kind() {
+        ErrorKind::Corrupt => {
+            damaged.push(DamagedBlock { ulid: block.meta().ulid.clone(), why: error.to_line() });
+            Ok(())
+        }
+        _ => Err(error),
+    };
+    let visited = visit_past(store.io(), &blocks, &wanted, unread, |series| {
         if !is_wanted(&series.labels) {
             return Ok(());
         }
@@ -113,5 +125,5 @@ pub fn export<'o>(
         None => visited?,
     }
     sink.finish()?;
-    Ok(report)
+    Ok(ExportReport { damaged, ..report })
 }

@@ -88,7 +88,10 @@ pub(super) fn run(arguments: &ExportArguments) -> Result<(String, ExitCode), Str
             report.histograms_left_out
         ));
     }
+    for block in &report.damaged {
+        said.push_str(&format!("\nblock {} is DAMAGED, what it has is not all there: {}", block.ulid, block.why));
+    }
     // Beside the export, which may be on standard output.
     let _ = writeln!(std::io::stderr(), "{said}");
-    Ok((String::new(), ExitCode::SUCCESS))
+    Ok((String::new(), if report.damaged.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }))
 }

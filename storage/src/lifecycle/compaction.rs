@@ -190,10 +190,30 @@ pub(crate) fn visit(
     io: &Io,
     inputs: &[Block],
     wanted: &Wanted<'_>,
+    each: impl FnMut(&mut Visited) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    visit_past(io, inputs, wanted, |_, error| Err(error), each)
+}
+
+/// The same past inputs that cannot be read, if `unread` says so: what was read of them before stays, what would follow is left out.
+pub(crate) fn visit_past(
+    io: &Io,
+    inputs: &[Block],
+    wanted: &Wanted<'_>,
+    mut unread: impl FnMut(&Block, StoreError) -> Result<(), StoreError>,
     mut each: impl FnMut(&mut Visited) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
     let (all, range) = (wanted.all, wanted.range);
-    let mut cursors = inputs.iter().map(|block| Cursor::open(io, block, wanted)).collect::<Result<Vec<_>, _>>()?;
+    let (mut cursors, mut read) = (Vec::with_capacity(inputs.len()), Vec::with_capacity(inputs.len()));
+    for block in inputs {
+        match Cursor::open(io, block, wanted) {
+            Ok(cursor) => {
+                cursors.push(cursor);
+                read.push(block);
+            }
+            Err(error) => unread(block, error)?,
+        }
+    }
     loop {
         let Some(next) = next_series(&cursors) else { return Ok(()) };
         let mut visited = Visited::default();
@@ -201,20 +221,27 @@ pub(crate) fn visit(
         let mut starts: Vec<(i64, i64)> = Vec::new();
         let (mut scratch, mut part) = (SampleColumns::default(), Part::default());
         for (number, at) in next {
-            let Some(cursor) = cursors.get_mut(number) else { continue };
-            let pages = cursor.pages(io, range)?;
-            let series = &cursor.series;
-            let part_token = series.read(&pages, at, range, &mut scratch)?;
-            token.add(1, part_token, scratch.is_empty());
-            if all && series.has_start_timestamps(at)? {
-                part.floats.timestamps_ms.extend_from_slice(&scratch.timestamps_ms);
-                series.read_histograms(&pages, at, range, &mut part.histograms)?;
-                series.read_start_timestamps(&pages, at, range, &mut part.starts_ms)?;
-                part.take(&mut starts);
+            let (Some(cursor), Some(block)) = (cursors.get_mut(number), read.get(number)) else { continue };
+            let mut take = || {
+                let pages = cursor.pages(io, range)?;
+                let series = &cursor.series;
+                let part_token = series.read(&pages, at, range, &mut scratch)?;
+                token.add(1, part_token, scratch.is_empty());
+                if all && series.has_start_timestamps(at)? {
+                    part.floats.timestamps_ms.extend_from_slice(&scratch.timestamps_ms);
+                    series.read_histograms(&pages, at, range, &mut part.histograms)?;
+                    series.read_start_timestamps(&pages, at, range, &mut part.starts_ms)?;
+                    part.take(&mut starts);
+                }
+                merge.add(&mut scratch, &mut visited.floats);
+                cursor.take_others(&pages, at, range, &mut visited)?;
+                cursor.at += 1;
+                Ok(())
+            };
+            if let Err(error) = take() {
+                unread(block, error)?;
+                cursor.end(&mut visited);
             }
-            merge.add(&mut scratch, &mut visited.floats);
-            cursor.take_others(&pages, at, range, &mut visited)?;
-            cursor.at += 1;
         }
         let mut exact = merge.finish(&mut visited.floats);
         finish_histograms(&mut visited.histograms);
@@ -300,6 +327,14 @@ impl Cursor {
 
     fn hash(&self) -> Option<LabelHash> {
         self.hashes.get(self.at).copied()
+    }
+
+    /// Leaves out what would follow; floats of the series it is at that were read already stay.
+    fn end(&mut self, visited: &mut Visited) {
+        if visited.labels.is_empty() {
+            visited.labels = std::mem::take(&mut self.current);
+        }
+        self.hashes.clear();
     }
 
     /// Reads the labels of the series it is at.

@@ -18,6 +18,6 @@ mod tiering_plan;
 pub mod window;
 pub(crate) mod worker;
 
-pub(crate) use compaction::{Visited, Wanted, visit};
+pub(crate) use compaction::{Visited, Wanted, visit_past};
 pub(crate) use flush::StagedBlock;
 pub(crate) use publish::{Change, publish};

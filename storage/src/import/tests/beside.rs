@@ -32,3 +32,41 @@ fn a_server_beside_an_import_does_what_it_is_asked_next() {
     }
     assert!(server.last_takeover().unwrap().contains("another process took over as compactor"));
 }
+
+/// What others have is given out, the damaged ones are named.
+#[test]
+fn an_export_goes_on_past_a_damaged_block() {
+    let (data, spool) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let store = block_store(data.path());
+    let source = spooled(spool.path(), &three_days(), 1000, 1);
+    run(&store, &source, store.work_dir().unwrap().path(), options(), &()).unwrap();
+    let whole = exported(&store, ExportFormat::Csv);
+    let days = |text: &str| {
+        let mut lines = [0; 3];
+        for line in text.lines().skip(1) {
+            let (at_ms, _) = line.split_once(',').unwrap();
+            lines[(at_ms.parse::<i64>().unwrap() / DAY) as usize] += 1;
+        }
+        lines
+    };
+    let [first, damaged, last] = days(&whole);
+    let manifest = store.manifest();
+    let ulid = manifest.blocks[1].ulid.clone();
+    let directory = data.path().join("blocks").join(manifest.blocks[1].prefix());
+    for name in ["samples.parquet", "series.parquet"] {
+        let path = directory.join(name);
+        let good = std::fs::read(&path).unwrap();
+        for (what, bad) in [("emptied", Vec::new()), ("zeros", vec![0; good.len()])] {
+            std::fs::write(&path, bad).unwrap();
+            let file = tempfile::NamedTempFile::new().unwrap();
+            let output = Box::new(file.reopen().unwrap());
+            let report = export(&block_store(data.path()), &[], TimeRange::ALL, ExportFormat::Csv, output).unwrap();
+            let named: Vec<_> = report.damaged.iter().map(|block| block.ulid.as_str()).collect();
+            assert_eq!(named, [ulid.as_str()], "{name} {what}");
+            let found = days(&std::fs::read_to_string(file.path()).unwrap());
+            assert!((found[0], found[2]) == (first, last) && found[1] < damaged, "{name} {what}: {found:?}");
+        }
+        std::fs::write(&path, &good).unwrap();
+    }
+    assert_eq!(exported(&block_store(data.path()), ExportFormat::Csv), whole);
+}
