@@ -37,9 +37,10 @@ pub(super) async fn watch(room: Room, queries: QueryExecutor, store: Store, noti
             notices.hold(notice, stands);
         }
         if pressure > before {
-            let (used, limit) = (memory.used(), memory.limit());
+            let (used, reserved, limit) = (memory.used(), memory.reserved(), memory.limit());
             tracing::warn!(
                 used,
+                reserved,
                 limit,
                 ?pressure,
                 "memory runs out: requests are turned away until there is room again"

@@ -62,10 +62,16 @@ struct Inner {
 
 /// There is no room now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("memory is full: {used} bytes of {limit} are in use")]
+#[error(
+    "memory is full: {used} bytes are in use and {reserved} reserved for writing the head to blocks, together {allowed} may be of {limit}"
+)]
 pub struct MemoryFull {
     /// Bytes in use.
     pub used: u64,
+    /// Bytes that must stay free for emptying the head.
+    pub reserved: u64,
+    /// What both may be before this is refused.
+    pub allowed: u64,
     /// The bound of the process.
     pub limit: u64,
 }
@@ -104,6 +110,12 @@ impl Memory {
     #[must_use]
     pub fn used(&self) -> u64 {
         self.inner.used.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that count as used, so that there is room for emptying the head.
+    #[must_use]
+    pub fn reserved(&self) -> u64 {
+        self.inner.reserved.load(Ordering::Relaxed)
     }
 
     /// What all queries hold together, but for those of rules.
@@ -154,13 +166,22 @@ impl Memory {
     /// How much room there is.
     #[must_use]
     pub fn pressure(&self) -> Pressure {
-        let used = self.used().saturating_add(self.inner.reserved.load(Ordering::Relaxed));
-        let percent = self.limit() / 100;
+        let used = self.used().saturating_add(self.reserved());
         match () {
-            () if used >= percent * FULL_PERCENT => Pressure::Full,
-            () if used >= percent * HIGH_PERCENT => Pressure::High,
+            () if used >= self.begins(Pressure::Full) => Pressure::Full,
+            () if used >= self.begins(Pressure::High) => Pressure::High,
             () => Pressure::Calm,
         }
+    }
+
+    /// Bytes from which on there is this pressure.
+    fn begins(&self, pressure: Pressure) -> u64 {
+        let percent = match pressure {
+            Pressure::Calm => 0,
+            Pressure::High => HIGH_PERCENT,
+            Pressure::Full => FULL_PERCENT,
+        };
+        self.limit() / 100 * percent
     }
 
     /// Whether samples may be taken.
@@ -184,7 +205,8 @@ impl Memory {
             return Ok(());
         }
         turned_away.fetch_add(1, Ordering::Relaxed);
-        Err(MemoryFull { used: self.used(), limit: self.limit() })
+        let (used, reserved, allowed, limit) = (self.used(), self.reserved(), self.begins(refused_from), self.limit());
+        Err(MemoryFull { used, reserved, allowed, limit })
     }
 }
 
@@ -243,6 +265,10 @@ mod tests {
         memory.reserve_for_flush(4);
         assert_eq!(admitted(119), (false, true), "room for emptying the head is not there to be filled");
         assert_eq!(admitted(120), (false, false));
+        let refused = memory.admit_query().unwrap_err().to_string();
+        let figures =
+            "120 bytes are in use and 800 reserved for writing the head to blocks, together 800 may be of 1000";
+        assert_eq!(refused, format!("memory is full: {figures}"));
     }
 
     #[test]

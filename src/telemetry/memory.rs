@@ -28,6 +28,11 @@ impl Collector for MemoryCollector {
         let gauges = [
             ("hearth_memory_limit_bytes", "Memory that the process may use.", memory.limit() as f64),
             ("hearth_memory_used_bytes", "Memory in use, as it counts against the limit.", memory.used() as f64),
+            (
+                "hearth_memory_reserved_bytes",
+                "Memory that counts against the limit, too: room for writing the head to blocks.",
+                memory.reserved() as f64,
+            ),
             ("hearth_query_memory_bytes", "Memory that all queries hold.", memory.queries().held() as f64),
             ("hearth_query_memory_limit_bytes", "Memory that all may hold.", memory.queries().bytes_max() as f64),
         ];
