@@ -138,8 +138,8 @@ impl SeriesStore for EngineStore {
     }
 
     fn head_summary(&self) -> HeadSummary {
-        let HeadExtent { series, label_pairs, chunks, time_range_ms } = self.store.engine().head().extent();
-        HeadSummary { series, label_pairs, chunks, time_range_ms }
+        let HeadExtent { series, chunks, time_range_ms } = self.store.engine().head().extent();
+        HeadSummary { series, chunks, time_range_ms }
     }
 }
 

@@ -29,8 +29,6 @@ pub struct LookupRequest<'a> {
 pub struct HeadSummary {
     /// Series that it holds.
     pub series: u64,
-    /// Distinct pairs of name and value.
-    pub label_pairs: u64,
     /// Open chunks, and those cut since the process started.
     pub chunks: u64,
     /// Times of the oldest and the newest sample, milliseconds since the Unix epoch; `None` while there is none.

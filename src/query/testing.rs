@@ -191,7 +191,7 @@ impl SeriesStore for MemoryStore {
         let mut counts: Vec<Count> = by_name.into_iter().map(|(name, value)| Count { name, value }).collect();
         counts.sort_by_key(|count| std::cmp::Reverse(count.value));
         counts.truncate(top);
-        Cardinality { series_by_metric_name: counts, ..Cardinality::default() }
+        Cardinality { series_by_metric_name: counts, label_pairs: 7, ..Cardinality::default() }
     }
 
     fn block_summary(&self) -> Option<StoreStats> {
@@ -215,7 +215,6 @@ impl SeriesStore for MemoryStore {
         let times = || self.series.iter().flat_map(|(_, columns)| columns.timestamps_ms.iter().copied());
         HeadSummary {
             series: self.series.len() as u64,
-            label_pairs: 7,
             chunks: self.series.len() as u64,
             time_range_ms: times().min().zip(times().max()),
         }

@@ -87,7 +87,11 @@ fn gauges(stats: &EngineStats) -> Vec<Figure> {
         ("hearth_head_series", "Series in the head.", head.series as f64),
         ("hearth_head_series_with_histograms", "Series with native histograms.", head.histogram_series as f64),
         ("hearth_head_exemplars", "Exemplars in memory.", stats.exemplars as f64),
-        ("hearth_head_label_pairs", "Distinct pairs of label name and value.", head.label_pairs as f64),
+        (
+            "hearth_head_label_pairs",
+            "Pairs of label name and value, counted in each shard that has them.",
+            head.label_pairs as f64,
+        ),
         ("hearth_head_chunk_files", "Chunk files.", head.chunk_files as f64),
         ("hearth_head_chunk_file_bytes", "Bytes in chunk files.", head.chunk_file_bytes as f64),
         ("hearth_head_chunk_writes_failing", "1 while chunks cannot be written.", failing),

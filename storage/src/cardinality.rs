@@ -2,8 +2,8 @@
 //!
 //! Cheap however many series there are: no table of all values is built. Series are spread over the shards by their hashes, so
 //! what is frequent is frequent in every shard: the pairs with most series are looked for among those of each shard and then
-//! counted exactly. How many values a label has is exact while they are few; beyond, a few hundred values of each shard
-//! are looked up in the others, which tells how often a value is counted more than once, to about two percent.
+//! counted exactly, and so are bytes of values. How many values a label has is exact while they are few; beyond, a few hundred values of
+//! each shard are looked up in the others, which tells how often a value is counted more than once, to about two percent.
 
 use crate::head::Head;
 use crate::select::{Cardinality, Count};
@@ -14,28 +14,40 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Values looked up in all shards for one label, and for all labels together.
 const SAMPLES_PER_NAME: usize = 512;
 const SAMPLES: usize = 8192;
+/// The same for the labels that are in no table, of which only the number of pairs is told.
+const OTHER_SAMPLES: usize = 1 << 15;
+/// Of so many of these values are looked up; others, which have fewer values, count for those of one shard.
+const OTHER_NAMES: usize = 1024;
 
 /// The head as a whole, without what takes a walk over the index.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct HeadExtent {
     /// Series held.
     pub series: u64,
-    /// Distinct label pairs, added up over shards.
-    pub label_pairs: u64,
     /// Open chunks, and those cut since the process started.
     pub chunks: u64,
     /// Times of the oldest and the newest sample, in milliseconds since the Unix epoch.
     pub time_range_ms: Option<(i64, i64)>,
 }
 
-/// The values of one label over all shards.
-#[derive(Debug, Clone, Copy, Default)]
+/// The values of one label.
+#[derive(Debug, Default)]
 struct Values {
-    /// Added up over shards: more than there are, when shards share some.
-    total: u64,
-    /// Of the shard that has most: not more than there are.
-    largest: u64,
+    per_shard: Vec<u64>,
+    /// Of all shards, each value counted for every series that has it.
     bytes: u64,
+}
+
+impl Values {
+    /// Added up over shards: more than there are, when shards share some.
+    fn total(&self) -> u64 {
+        self.per_shard.iter().sum()
+    }
+
+    /// Of the shard that has most: not more than there are.
+    fn largest(&self) -> u64 {
+        self.per_shard.iter().copied().max().unwrap_or(0)
+    }
 }
 
 /// A value of one shard, to be looked up in all.
@@ -55,7 +67,6 @@ impl Head {
             let shard = shard.read();
             let series = shard.hashes.len() as u64;
             extent.series += series;
-            extent.label_pairs += shard.labels.pair_count() as u64;
             let cut = &shard.counters;
             extent.chunks += series + cut.chunks_cut + cut.late_chunks_cut + cut.histogram_chunks_cut;
             if let Some((first_ms, last_ms)) = shard.time_range_ms() {
@@ -71,20 +82,20 @@ impl Head {
     pub fn cardinality(&self, top: usize) -> Cardinality {
         let by_metric = self.heaviest(Some(METRIC_NAME), top);
         let by_pair = self.heaviest(None, top);
-        let values = self.values_of(self.candidates(top));
+        let names = self.names();
+        let (mut values, label_pairs) = self.distinct_values(&names, top);
+        let mut bytes: Vec<_> = names.iter().map(|(name, values)| (name.clone(), values.bytes)).collect();
+        sort_and_cut(&mut values, top);
+        sort_and_cut(&mut bytes, top);
         let counts = |lines: Vec<(String, u64)>| lines.into_iter().map(|(name, value)| Count { name, value }).collect();
-        let largest = |of: fn(&Values) -> u64| {
-            let mut lines: Vec<_> = values.iter().map(|(name, values)| (name.clone(), of(values))).collect();
-            sort_and_cut(&mut lines, top);
-            counts(lines)
-        };
         Cardinality {
             series_by_metric_name: counts(by_metric.into_iter().map(|((_, value), n)| (value, n)).collect()),
-            values_by_label_name: largest(|values| values.total),
-            bytes_by_label_name: largest(|values| values.bytes),
+            values_by_label_name: counts(values),
+            bytes_by_label_name: counts(bytes),
             series_by_label_pair: counts(
                 by_pair.into_iter().map(|((name, v), n)| (format!("{name}={v}"), n)).collect(),
             ),
+            label_pairs,
         }
     }
 
@@ -117,75 +128,75 @@ impl Head {
         }
     }
 
-    /// The labels that may be among the `top` with most values or most bytes of values.
-    fn candidates(&self, top: usize) -> BTreeMap<String, Vec<u64>> {
-        let mut names: BTreeMap<String, (Values, Vec<u64>)> = BTreeMap::new();
+    /// All labels.
+    fn names(&self) -> BTreeMap<String, Values> {
+        let mut names: BTreeMap<String, Values> = BTreeMap::new();
         for (number, shard) in self.inner.shards.iter().enumerate() {
             for (name, extent) in shard.read().labels.name_extents() {
-                let (sum, per_shard) = names.entry(name.to_owned()).or_default();
-                sum.total += extent.values;
-                sum.largest = sum.largest.max(extent.values);
-                sum.bytes += extent.bytes;
-                per_shard.resize(number, 0);
-                per_shard.push(extent.values);
+                let values = names.entry(name.to_owned()).or_default();
+                values.bytes += extent.bytes;
+                values.per_shard.resize(number, 0);
+                values.per_shard.push(extent.values);
             }
         }
-        let mut certain: Vec<u64> = names.values().map(|(sum, _)| sum.largest).collect();
-        certain.sort_unstable_by_key(|largest| Reverse(*largest));
-        let needed = certain.get(top - 1).copied().unwrap_or(0);
-        let kept = |of: fn(&Values) -> u64, most: usize| {
-            let mut lines: Vec<_> = names.iter().map(|(name, (sum, _))| (name.clone(), of(sum))).collect();
-            sort_and_cut(&mut lines, most);
-            lines
-        };
-        let by_values = kept(|sum| sum.total, 4 * top).into_iter().filter(|(_, total)| *total >= needed);
-        let wanted: BTreeSet<String> = by_values.chain(kept(|sum| sum.bytes, 2 * top)).map(|(name, _)| name).collect();
-        let of_name = |(name, (_, per_shard))| wanted.contains(&name).then_some((name, per_shard));
-        names.into_iter().filter_map(of_name).collect()
+        names
     }
 
-    /// Counts the distinct values of labels, given how many each shard has.
-    fn values_of(&self, names: BTreeMap<String, Vec<u64>>) -> BTreeMap<String, Values> {
-        let per_name = (SAMPLES / names.len().max(1)).clamp(16, SAMPLES_PER_NAME);
+    /// How many values the labels have that may be among the `top` with most, and how many all labels have together.
+    fn distinct_values(&self, names: &BTreeMap<String, Values>, top: usize) -> (Vec<(String, u64)>, u64) {
+        let mut by_values: Vec<(&str, &Values)> = names.iter().map(|(name, values)| (name.as_str(), values)).collect();
+        by_values.sort_by_cached_key(|(_, values)| Reverse(values.total()));
+        let mut certain: Vec<u64> = names.values().map(Values::largest).collect();
+        certain.sort_unstable_by_key(|largest| Reverse(*largest));
+        let needed = certain.get(top - 1).copied().unwrap_or(0);
+        let listed = by_values.iter().take(4 * top).take_while(|(_, values)| values.total() >= needed).count();
+        let (listed, others) = by_values.split_at(listed);
+        let (others, rest) = others.split_at(others.len().min(OTHER_NAMES));
+        let (listed, others) = (self.values_of(listed, SAMPLES), self.values_of(others, OTHER_SAMPLES));
+        let sum = |lines: &[(String, u64)]| lines.iter().map(|(_, values)| values).sum::<u64>();
+        let rest: u64 = rest.iter().map(|(_, values)| values.largest()).sum();
+        let pairs = sum(&listed) + sum(&others) + rest;
+        (listed, pairs)
+    }
+
+    /// Counts the distinct values of labels, given how many each shard has; up to about `samples_max` are looked up.
+    fn values_of(&self, names: &[(&str, &Values)], samples_max: usize) -> Vec<(String, u64)> {
+        let per_name = (samples_max / names.len().max(1)).clamp(16, SAMPLES_PER_NAME);
         let per_shard = per_name.div_ceil(self.shards());
-        let mut samples: BTreeMap<&str, Vec<Sample>> = BTreeMap::new();
+        let mut samples: Vec<Vec<Sample>> = names.iter().map(|_| Vec::new()).collect();
         for (number, shard) in self.inner.shards.iter().enumerate() {
             let shard = shard.read();
-            for name in names.keys() {
+            for ((name, _), samples) in names.iter().zip(&mut samples) {
                 let values = shard.labels.sample_values(name, per_shard);
-                let sample = |value: &str| Sample { shard: number, value: value.to_owned(), holders: 0 };
-                samples.entry(name).or_default().extend(values.map(sample));
+                samples.extend(values.map(|value| Sample { shard: number, value: value.to_owned(), holders: 0 }));
             }
         }
         for shard in &self.inner.shards {
             let shard = shard.read();
-            for (name, samples) in &mut samples {
+            for ((name, _), samples) in names.iter().zip(&mut samples) {
                 for sample in samples.iter_mut().filter(|sample| shard.labels.knows(name, &sample.value)) {
                     sample.holders += 1;
                 }
             }
         }
-        names.iter().map(|(name, per_shard)| (name.clone(), distinct(&samples[name.as_str()], per_shard))).collect()
+        let counted = names.iter().zip(&samples);
+        counted.map(|((name, values), samples)| ((*name).to_owned(), distinct(samples, &values.per_shard))).collect()
     }
 }
 
 /// A value counts for as much as its part in each shard that has it; what was sampled stands for the rest of its shard.
-fn distinct(samples: &[Sample], per_shard: &[u64]) -> Values {
-    let (mut count, mut bytes) = (0.0, 0.0);
+fn distinct(samples: &[Sample], per_shard: &[u64]) -> u64 {
+    let mut count = 0.0;
     for (number, all) in per_shard.iter().enumerate() {
         let of_shard = samples.iter().filter(|sample| sample.shard == number && sample.holders > 0);
-        let (mut sampled, mut parts, mut bytes_of_parts) = (0.0, 0.0, 0.0);
+        let (mut sampled, mut parts) = (0.0, 0.0);
         for sample in of_shard {
-            let part = 1.0 / f64::from(sample.holders);
             sampled += 1.0;
-            parts += part;
-            bytes_of_parts += part * sample.value.len() as f64;
+            parts += 1.0 / f64::from(sample.holders);
         }
-        let stands_for = *all as f64 / f64::max(sampled, 1.0);
-        count += parts * stands_for;
-        bytes += bytes_of_parts * stands_for;
+        count += parts * (*all as f64 / f64::max(sampled, 1.0));
     }
-    Values { total: count.round() as u64, largest: 0, bytes: bytes.round() as u64 }
+    count.round() as u64
 }
 
 /// The `top` largest in descending order, ties in ascending order of what is counted.

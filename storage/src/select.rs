@@ -88,10 +88,12 @@ pub struct Cardinality {
     pub series_by_metric_name: Vec<Count>,
     /// Distinct values per label name; about, when they are many.
     pub values_by_label_name: Vec<Count>,
-    /// Bytes of the distinct values per label name; about, when they are many.
+    /// Bytes of the values per label name, each counted for every series that has it.
     pub bytes_by_label_name: Vec<Count>,
     /// Series per `name=value`.
     pub series_by_label_pair: Vec<Count>,
+    /// Distinct pairs of name and value; about, when they are many.
+    pub label_pairs: u64,
 }
 
 /// Selections of fewer series are quicker done than shared.

@@ -224,7 +224,7 @@ impl StoreView {
         Self {
             head_stats: HeadView {
                 num_series: head.series,
-                num_label_pairs: head.label_pairs,
+                num_label_pairs: tables.label_pairs,
                 chunk_count: head.chunks,
                 // An empty head reaches from the end of time to its beginning, as in Prometheus.
                 min_time: head.time_range_ms.map_or(i64::MAX, |(oldest, _)| oldest),

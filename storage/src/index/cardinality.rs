@@ -4,9 +4,6 @@ use super::LabelIndex;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-/// Values of a name whose lengths are looked at to know about how long they are.
-const LENGTHS: usize = 16;
-
 /// Pairs with many series.
 #[derive(Debug, Default)]
 pub(crate) struct Heaviest {
@@ -20,7 +17,7 @@ pub(crate) struct Heaviest {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct NameExtent {
     pub(crate) values: u64,
-    /// About.
+    /// Of the values, each counted for every series that has it.
     pub(crate) bytes: u64,
 }
 
@@ -69,12 +66,8 @@ impl LabelIndex {
     /// All names.
     pub(crate) fn name_extents(&self) -> impl Iterator<Item = (&str, NameExtent)> {
         self.names.iter().filter(|name| name.value_count() > 0).map(|name| {
-            let values = name.value_count() as u64;
-            let (mut count, mut length) = (0, 0);
-            for pair in name.sample(LENGTHS) {
-                (count, length) = (count + 1, length + self.value(pair).len() as u64);
-            }
-            (self.text.get(name.text), NameExtent { values, bytes: values * length / u64::max(count, 1) })
+            let extent = NameExtent { values: name.value_count() as u64, bytes: name.value_bytes };
+            (self.text.get(name.text), extent)
         })
     }
 

@@ -116,6 +116,7 @@ impl LabelIndex {
         let name = &mut self.names[known.name as usize];
         name.present.insert(slot, name.series);
         name.series += 1;
+        name.value_bytes += u64::from(known.value.len);
     }
 
     /// The number of a pair, given out when it is new.

@@ -16,6 +16,8 @@ pub(super) struct Name {
     pub(super) present: Postings,
     /// How many they are.
     pub(super) series: u32,
+    /// Bytes of their values, each counted for every series that has it.
+    pub(super) value_bytes: u64,
     /// Runs of pairs in ascending order of their values, longest first.
     runs: Vec<Vec<u32>>,
     /// Pairs not sorted in yet.
@@ -24,7 +26,7 @@ pub(super) struct Name {
 
 impl Name {
     pub(super) fn new(text: Text) -> Self {
-        Self { text, present: Postings::default(), series: 0, runs: Vec::new(), recent: Vec::new() }
+        Self { text, present: Postings::default(), series: 0, value_bytes: 0, runs: Vec::new(), recent: Vec::new() }
     }
 
     /// Adds a pair of this name. The cost of keeping order is spread: each pair is sorted in once per run, of which there

@@ -45,6 +45,7 @@ impl LabelIndex {
             let name = &mut self.names[known.name as usize];
             name.present.remove(slot);
             name.series -= 1;
+            name.value_bytes -= u64::from(known.value.len);
         }
         self.all.remove(slot);
         self.series -= 1;

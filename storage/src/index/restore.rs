@@ -125,13 +125,17 @@ impl LabelIndex {
         let mut bits = vec![0u8; slots.iter().max().map_or(0, |newest| *newest as usize / 8 + 1)];
         for name in &mut self.names {
             bits.fill(0);
+            let mut value_bytes = 0;
             for pair in name.pairs() {
                 let end = ends[pair as usize];
-                let start = end - self.pairs[pair as usize].series as usize;
+                let known = &self.pairs[pair as usize];
+                let start = end - known.series as usize;
+                value_bytes += u64::from(known.series) * u64::from(known.value.len);
                 slots[start..end].iter().for_each(|slot| bits[*slot as usize / 8] |= 1 << (slot % 8));
             }
             let present = RoaringBitmap::from_lsb0_bytes(0, &bits);
             name.series = present.len() as u32;
+            name.value_bytes = value_bytes;
             name.present = Postings::from_bitmap(present);
         }
     }

@@ -9,7 +9,7 @@ use model::labels::METRIC_NAME;
 
 impl Store {
     /// What the series of a block are made of: the `top` largest lines of each table. Read from its label columns: labels beyond those that have
-    /// one are left out. Bytes are those of the values. What is read is charged to `account`. `None` if queries do not read such a block.
+    /// one are left out. What is read is charged to `account`. `None` if queries do not read such a block.
     ///
     /// # Errors
     /// The block cannot be read.
@@ -36,7 +36,7 @@ async fn tables(block: &Block, top: usize) -> Result<Cardinality, ReadError> {
     for name in block.meta().label_columns.iter().map(String::as_str).chain([METRIC_NAME]) {
         let mut found = block.series_by_value(name).await?;
         values.push((name.to_owned(), found.len() as u64));
-        bytes.push((name.to_owned(), found.iter().map(|(value, _)| value.len() as u64).sum()));
+        bytes.push((name.to_owned(), found.iter().map(|(value, series)| value.len() as u64 * series).sum()));
         sort_and_cut(&mut found, top);
         by_pair.extend(found.iter().map(|(value, series)| (format!("{name}={value}"), *series)));
         sort_and_cut(&mut by_pair, top);
@@ -44,11 +44,18 @@ async fn tables(block: &Block, top: usize) -> Result<Cardinality, ReadError> {
             by_metric = found;
         }
     }
+    let label_pairs = values.iter().map(|(_, values)| values).sum();
     sort_and_cut(&mut values, top);
     sort_and_cut(&mut bytes, top);
     let [series_by_metric_name, values_by_label_name, bytes_by_label_name, series_by_label_pair] =
         [by_metric, values, bytes, by_pair].map(counts);
-    Ok(Cardinality { series_by_metric_name, values_by_label_name, bytes_by_label_name, series_by_label_pair })
+    Ok(Cardinality {
+        series_by_metric_name,
+        values_by_label_name,
+        bytes_by_label_name,
+        series_by_label_pair,
+        label_pairs,
+    })
 }
 
 fn counts(lines: Vec<(String, u64)>) -> Vec<Count> {

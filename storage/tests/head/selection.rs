@@ -200,12 +200,14 @@ proptest! {
             prop_assert_eq!(pairs.get(&("__name__", line.name.as_str())), Some(&line.value));
         }
         for line in &found.bytes_by_label_name {
-            let bytes: usize = pairs.keys().filter(|(name, _)| *name == line.name).map(|(_, value)| value.len()).sum();
-            prop_assert_eq!(bytes as u64, line.value);
+            let of_name = pairs.iter().filter(|((name, _), _)| *name == line.name);
+            let bytes: u64 = of_name.map(|((_, value), series)| value.len() as u64 * series).sum();
+            prop_assert_eq!(bytes, line.value);
         }
         for line in &found.values_by_label_name {
             prop_assert_eq!(pairs.keys().filter(|(name, _)| *name == line.name).count() as u64, line.value);
         }
+        prop_assert_eq!(found.label_pairs, pairs.len() as u64);
     }
 }
 
@@ -238,6 +240,7 @@ fn many_values_are_counted_to_a_few_percent() {
     for (line, expected) in found.values_by_label_name.iter().zip([20_000.0, 6_667.0, 3_000.0]) {
         assert!((line.value as f64 / expected - 1.0).abs() < 0.1, "{line:?} instead of {expected}");
     }
+    assert!((found.label_pairs as f64 / 29_668.0 - 1.0).abs() < 0.1, "{}", found.label_pairs);
     assert_eq!(found.series_by_label_pair[0].name, "__name__=m");
     assert_eq!(found.series_by_label_pair[0].value, 20_000);
     assert_eq!(head.extent().series, 20_000);
