@@ -137,7 +137,7 @@ impl Config {
     /// The file cannot be read, is no YAML, has an unknown key, or a value is not allowed.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let text =
-            std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+            crate::rules::load::read(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
         let mut config = Self::parse_named(&path.to_string_lossy(), &text)
             .map_err(|problem| ConfigError::Invalid { path: path.to_owned(), problem })?;
         config.alerting.set_directory(path.parent().unwrap_or(Path::new("")));
