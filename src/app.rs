@@ -55,7 +55,8 @@ async fn serve(flags: ServeFlags) -> Result<(), String> {
     let address = flags.listen_address;
     let listener = TcpListener::bind(address).await.map_err(|error| format!("listen on {address}: {error}"))?;
     let early = plan.early(&flags);
-    let switch = RouterSwitch::new(starting_app(&early));
+    let prefix = flags.external_url.as_ref().map_or("", |url| url.path());
+    let switch = RouterSwitch::new(starting_app(&early)).below(prefix);
     let stop = CancellationToken::new();
     let options = ServerOptions { connections_max: CONNECTIONS_MAX, drain_timeout: flags.drain_timeout.as_std() };
     let server = tokio::spawn(server::serve(listener, switch.clone(), stop.clone(), options));

@@ -144,8 +144,9 @@ impl Service<Request<Incoming>> for Noted {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+    fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
         self.began.store(true, Ordering::Relaxed);
+        self.switch.remove_prefix(request.uri_mut());
         self.switch.current().call(request)
     }
 }

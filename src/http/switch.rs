@@ -3,19 +3,45 @@
 
 use arc_swap::ArcSwap;
 use axum::Router;
+use axum::http::Uri;
+use axum::http::uri::PathAndQuery;
 use std::sync::Arc;
 
 /// Serves by the router that was set last. Cheap to clone.
 #[derive(Clone)]
 pub struct RouterSwitch {
     current: Arc<ArcSwap<Router>>,
+    /// Path below which everything is found once more; empty when there is none.
+    prefix: Arc<str>,
 }
 
 impl RouterSwitch {
     /// Serves by `first` to begin with.
     #[must_use]
     pub fn new(first: Router) -> Self {
-        Self { current: Arc::new(ArcSwap::from_pointee(first)) }
+        Self { current: Arc::new(ArcSwap::from_pointee(first)), prefix: Arc::from("") }
+    }
+
+    /// Serves everything below `prefix`, too, as Prometheus does below the path of its external URL: a proxy need not remove it.
+    #[must_use]
+    pub fn below(self, prefix: &str) -> Self {
+        Self { prefix: Arc::from(prefix.trim_end_matches('/')), ..self }
+    }
+
+    /// Takes the prefix from what a request asks for.
+    pub(super) fn remove_prefix(&self, uri: &mut Uri) {
+        let asked = uri.path_and_query().map_or("", PathAndQuery::as_str);
+        let Some(rest) = asked.strip_prefix(&*self.prefix).filter(|_| !self.prefix.is_empty()) else { return };
+        let rest = match rest.chars().next() {
+            Some('/') => PathAndQuery::try_from(rest),
+            Some('?') | None => PathAndQuery::try_from(format!("/{rest}")),
+            Some(_) => return,
+        };
+        let mut parts = uri.clone().into_parts();
+        parts.path_and_query = rest.ok();
+        if let Ok(relative) = Uri::from_parts(parts) {
+            *uri = relative;
+        }
     }
 
     /// Serves by `next` from now on; requests in flight stay where they are.
@@ -51,5 +77,21 @@ mod tests {
         assert_eq!(ask(&served).await, b"early");
         switch.set(Router::new().route("/", get(|| async { "late" })));
         assert_eq!(ask(&served).await, b"late");
+    }
+
+    #[test]
+    fn a_prefix_is_removed_where_it_is_one() {
+        let removed = |prefix: &str, asked: &'static str| {
+            let mut uri = Uri::from_static(asked);
+            RouterSwitch::new(Router::new()).below(prefix).remove_prefix(&mut uri);
+            uri.to_string()
+        };
+        assert_eq!(removed("/prom/", "/prom/api/v1/query?query=up"), "/api/v1/query?query=up");
+        assert_eq!(removed("/prom", "/prom"), "/");
+        assert_eq!(removed("/prom", "/prom?a=b"), "/?a=b");
+        assert_eq!(removed("/prom", "http://h.example/prom/graph"), "http://h.example/graph");
+        for (prefix, asked) in [("/prom", "/prometheus/api"), ("/prom", "/api"), ("", "/api"), ("/", "/api")] {
+            assert_eq!(removed(prefix, asked), asked);
+        }
     }
 }
