@@ -68,7 +68,8 @@ pub(super) fn unicode(cursor: &mut Cursor<'_>, fold_case: bool) -> Result<Option
         None => return Err(cursor.error(INVALID_RANGE, text)),
     };
     let whole = &text[..length];
-    let mut name = whole[2..].trim_start_matches('{').trim_end_matches('}');
+    let braced = whole[2..].strip_prefix('{').and_then(|name| name.strip_suffix('}'));
+    let mut name = braced.unwrap_or(&whole[2..]);
     if let Some(rest) = name.strip_prefix('^') {
         negated = !negated;
         name = rest;
@@ -78,12 +79,19 @@ pub(super) fn unicode(cursor: &mut Cursor<'_>, fold_case: bool) -> Result<Option
     Ok(Some(finish(class, fold_case, negated)))
 }
 
-/// The characters of a general category or script.
+/// Scripts whose names are as long as their codes, which others are not called by.
+const SCRIPTS_OF_FOUR_LETTERS: [&str; 9] = ["ahom", "cham", "kawi", "lisu", "miao", "modi", "newa", "thai", "toto"];
+
+/// The characters of a general category or script. Case, blanks, `_` and `-` do not matter.
 fn unicode_table(name: &str) -> Option<ClassUnicode> {
-    if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_- ".contains(&byte)) {
+    let plain: String = name.chars().filter(|c| !"_- ".contains(*c)).map(|c| c.to_ascii_lowercase()).collect();
+    // The engine would skip an `is` before the name.
+    if plain.is_empty() || plain.starts_with("is") || !plain.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
         return None;
     }
-    ["gc", "sc"].into_iter().find_map(|property| {
+    let is_code = plain.len() == 4 && !SCRIPTS_OF_FOUR_LETTERS.contains(&plain.as_str());
+    let properties: &[&str] = if is_code { &["gc"] } else { &["gc", "sc"] };
+    properties.iter().find_map(|property| {
         let hir = regex_syntax::parse(&format!("\\p{{{property}={name}}}")).ok()?;
         match hir.into_kind() {
             HirKind::Class(Class::Unicode(class)) => Some(class),

@@ -352,10 +352,11 @@ impl<'a> Parser<'a> {
         let Some(Piece { hir, copies }) = self.innermost().pop() else {
             return Err(self.cursor.error(MISSING_REPEAT_ARGUMENT, written));
         };
-        let copies = match (start.starts_with('{'), max.unwrap_or(min)) {
+        let copies = match (start.starts_with('{'), max) {
             (false, _) => copies,
-            (true, 0) => 1,
-            (true, count) => copies.saturating_mul(count),
+            // Nothing is left of it.
+            (true, Some(0)) => 1,
+            (true, max) => copies.saturating_mul(max.unwrap_or(min).max(1)),
         };
         if start.starts_with('{') && (min >= 2 || max.is_some_and(|max| max >= 2)) && copies > REPEAT_MAX {
             return Err(self.cursor.error(INVALID_REPEAT_COUNT, written));
