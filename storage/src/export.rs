@@ -93,8 +93,8 @@ pub fn export<'o>(
         let holds = |matcher: &Matcher| matcher.matches(labels.get(matcher.name()).unwrap_or_default());
         others.is_empty() || others.iter().any(|selector| selector.iter().all(holds))
     };
-    let hide = |labels: &Labels| DeletedSpans::of(labels, &view.deletions);
-    let wanted = Wanted { matchers: first, range, all: false, hide: &hide };
+    let hide = |labels: &Labels, since| DeletedSpans::of(labels, &view.deletions, since);
+    let wanted = Wanted { matchers: first, range, all: false, hide: &hide, view: &view };
     let (mut failure, mut damaged) = (None, Vec::new());
     let unread = |block: &Block, error: StoreError| match error.kind() {
         ErrorKind::Corrupt => {

@@ -1,7 +1,8 @@
 //! Tombstones: what was asked to be deleted.
 //!
-//! A tombstone names series by matchers and a span of time. It takes effect at once, as a filter of everything that is read,
-//! and is carried out when blocks are written anew; when no block older than it holds anything that it names, it is dropped.
+//! A tombstone names series by matchers and a span of time, and concerns exactly what was stored when it was asked for: the blocks
+//! of a version of the manifest, to which the head was emptied before. It takes effect at once, as a filter of what is read from these
+//! blocks, and is carried out when they are written anew; when none of them holds anything that it names, it is dropped.
 
 use model::labels::Labels;
 use model::matcher::{MatchOp, Matcher};
@@ -20,7 +21,7 @@ pub struct StoredMatcher {
     pub value: String,
 }
 
-/// Samples with `min_ms <= t <= max_ms` of the series that satisfy all matchers count as deleted.
+/// Samples with `min_ms <= t <= max_ms` of the series that satisfy all matchers count as deleted, in the blocks that it concerns.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tombstone {
@@ -32,8 +33,26 @@ pub struct Tombstone {
     pub min_ms: i64,
     /// Last time, inclusive.
     pub max_ms: i64,
-    /// When it was made: what is written later is not meant.
+    /// When it was made.
     pub created_ms: i64,
+    /// It concerns blocks that came with this version of the manifest or an earlier one, and nothing else. Without, as manifests of
+    /// format 1 have it, it concerns whatever is as old, whenever it was written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub up_to_version: Option<u64>,
+}
+
+/// Since when samples are where they are: says which deletions concern them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Since(u64);
+
+impl Since {
+    /// Of the head, and of blocks that came after all pending deletions.
+    pub(crate) const NOW: Self = Self(u64::MAX);
+
+    /// Of a block that came with a version of the manifest.
+    pub(crate) fn version(version: u64) -> Self {
+        Self(version)
+    }
 }
 
 impl From<&Matcher> for StoredMatcher {
@@ -79,6 +98,8 @@ pub struct Deletion {
     pub min_ms: i64,
     /// Last time, inclusive.
     pub max_ms: i64,
+    /// As of its tombstone.
+    pub up_to_version: Option<u64>,
 }
 
 impl Deletion {
@@ -88,7 +109,13 @@ impl Deletion {
     /// A matcher is none.
     pub fn of(tombstone: &Tombstone) -> Result<Self, MatcherError> {
         let matchers = tombstone.matchers.iter().map(StoredMatcher::compile).collect::<Result<_, _>>()?;
-        Ok(Self { matchers, min_ms: tombstone.min_ms, max_ms: tombstone.max_ms })
+        let Tombstone { min_ms, max_ms, up_to_version, .. } = *tombstone;
+        Ok(Self { matchers, min_ms, max_ms, up_to_version })
+    }
+
+    /// Whether it is about samples that are where they are since then.
+    pub(crate) fn concerns(&self, since: Since) -> bool {
+        self.up_to_version.is_none_or(|version| since.0 <= version)
     }
 
     /// Whether it names a series. An absent label has the empty value.
@@ -111,10 +138,10 @@ pub struct DeletedSpans {
 }
 
 impl DeletedSpans {
-    /// What the deletions leave out of a series.
+    /// What the deletions leave out of a series, where its samples are `since` then.
     #[must_use]
-    pub fn of(labels: &Labels, deletions: &[Deletion]) -> Self {
-        let named = deletions.iter().filter(|deletion| deletion.names(labels));
+    pub(crate) fn of(labels: &Labels, deletions: &[Deletion], since: Since) -> Self {
+        let named = deletions.iter().filter(|deletion| deletion.concerns(since) && deletion.names(labels));
         let mut spans: Vec<_> = named.map(|deletion| (deletion.min_ms, deletion.max_ms)).collect();
         spans.sort_unstable();
         spans.dedup_by(|next, kept| {
@@ -168,7 +195,7 @@ mod tests {
             value: (*value).into(),
         };
         let matchers = matchers.iter().map(stored).collect();
-        Tombstone { id: "01".into(), matchers, min_ms, max_ms, created_ms: 0 }
+        Tombstone { id: "01".into(), matchers, min_ms, max_ms, created_ms: 0, up_to_version: None }
     }
 
     #[test]
@@ -178,6 +205,18 @@ mod tests {
         assert!(deletion.names(&labels(&[("job", "a")])));
         assert!(!deletion.names(&labels(&[("job", "a"), ("zone", "x")])));
         assert!(!deletion.names(&labels(&[("job", "c")])));
+    }
+
+    #[test]
+    fn a_deletion_concerns_what_was_there() {
+        let deletion = |up_to_version| {
+            Deletion::of(&Tombstone { up_to_version, ..tombstone(&[("job", "=", "a")], 0, 9) }).unwrap()
+        };
+        let concerned = |deletion: &Deletion| {
+            [Since::version(0), Since::version(7), Since::version(8), Since::NOW].map(|since| deletion.concerns(since))
+        };
+        assert_eq!(concerned(&deletion(Some(7))), [true, true, false, false]);
+        assert_eq!(concerned(&deletion(None)), [true; 4], "as manifests of format 1 mean it");
     }
 
     #[test]
@@ -203,9 +242,12 @@ mod tests {
         ) {
             let all: Vec<_> = deletions
                 .iter()
-                .map(|(min_ms, length)| Deletion { matchers: Vec::new(), min_ms: *min_ms, max_ms: min_ms + length })
+                .map(|(min_ms, length)| {
+                    let max_ms = min_ms + length;
+                    Deletion { matchers: Vec::new(), min_ms: *min_ms, max_ms, up_to_version: None }
+                })
                 .collect();
-            let mut spans = DeletedSpans::of(&Labels::empty(), &all);
+            let mut spans = DeletedSpans::of(&Labels::empty(), &all, Since::NOW);
             if let Some(before_ms) = expired {
                 spans.expire(before_ms);
             }

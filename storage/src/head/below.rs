@@ -5,7 +5,8 @@
 //! each is dropped as a whole. Within a generation samples are kept like out-of-order ones: buffers that are cut into chunks.
 //!
 //! A sample is checked against all generations and against what the main structures still hold, so no timestamp is stored
-//! twice here; what only blocks know is for readers to merge.
+//! twice here that somebody sees; what only blocks know is for readers to merge. What was in blocks when something was deleted is
+//! checked no more: it may be what is gone.
 
 use super::Inner;
 use super::appender::{Verdict, cut_buffers};
@@ -93,7 +94,8 @@ impl Shard {
         if !self.slots.get(number as usize).has(Slot::LIVE) {
             return Verdict::Refused(Rejection::SeriesGone);
         }
-        if self.has_histogram(number, timestamp_ms) || self.has_histogram_below(number, timestamp_ms) {
+        let in_main = timestamp_ms >= self.compared.floor_ms;
+        if in_main && self.has_histogram(number, timestamp_ms) || self.has_histogram_below(number, timestamp_ms) {
             return Verdict::Refused(Rejection::ConflictingValue);
         }
         let stored = self.float_at(number, timestamp_ms).or_else(|| self.float_below(number, timestamp_ms));
@@ -121,8 +123,9 @@ impl Shard {
         if self.float_at(number, timestamp_ms).or_else(|| self.float_below(number, timestamp_ms)).is_some() {
             return histograms::Verdict::Refused(Rejection::ConflictingValue);
         }
-        let below = self.below.iter().filter_map(|generation| generation.histograms.get(&number));
-        for series in self.histograms.get(&number).into_iter().chain(below) {
+        let in_main = self.histograms.get(&number).filter(|_| timestamp_ms >= self.compared.floor_ms);
+        let below = self.compared_below().filter_map(|generation| generation.histograms.get(&number));
+        for series in in_main.into_iter().chain(below) {
             match series.at(timestamp_ms, &self.files) {
                 Some(stored) if stored.repeats(&sample) => return histograms::Verdict::Repeated,
                 Some(_) => return histograms::Verdict::Refused(Rejection::ConflictingValue),
@@ -194,10 +197,16 @@ impl Shard {
         self.files.generation = 0;
     }
 
-    /// The float that the main structures have at a timestamp.
+    /// The generations that samples are compared with.
+    fn compared_below(&self) -> impl Iterator<Item = &Generation> {
+        let which = Generations::of(self.compared);
+        self.below.iter().filter(move |generation| which.contain(generation.number))
+    }
+
+    /// The float that the main structures have at a timestamp, and that samples are compared with.
     fn float_at(&mut self, number: u32, timestamp_ms: i64) -> Option<u64> {
         let slot = self.slots.get(number as usize);
-        if !slot.has(Slot::HAS_SAMPLE) || timestamp_ms > slot.last_ms {
+        if timestamp_ms < self.compared.floor_ms || !slot.has(Slot::HAS_SAMPLE) || timestamp_ms > slot.last_ms {
             return None;
         }
         if timestamp_ms == slot.last_ms { Some(slot.last_bits) } else { self.stored_before(number, timestamp_ms) }
@@ -208,7 +217,7 @@ impl Shard {
             return None;
         }
         let mut links: Vec<ChunkLink> = Vec::new();
-        for late in self.below.iter().filter_map(|generation| generation.late.get(&number)) {
+        for late in self.compared_below().filter_map(|generation| generation.late.get(&number)) {
             if let Ok(bits) = late.find(timestamp_ms) {
                 return Some(bits);
             }
@@ -218,7 +227,7 @@ impl Shard {
     }
 
     fn has_histogram_below(&self, number: u32, timestamp_ms: i64) -> bool {
-        let mut below = self.below.iter().filter_map(|generation| generation.histograms.get(&number));
+        let mut below = self.compared_below().filter_map(|generation| generation.histograms.get(&number));
         below.any(|series| series.has(timestamp_ms, &self.files))
     }
 

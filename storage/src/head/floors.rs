@@ -161,6 +161,17 @@ impl Head {
         }
         self.set_floors(&floors);
         self.inner.eras.advance(|_| Visible { floor_ms: flushed.boundary_ms, after_generation: flushed.generation });
+        // Nobody here knows what was deleted since.
+        self.forget_flushed();
+    }
+
+    /// From now on what is in blocks keeps no sample from being taken, although the same may still be in memory: it is deleted, or
+    /// about to be.
+    pub(crate) fn forget_flushed(&self) {
+        let visible = self.inner.eras.visible();
+        for shard in &self.inner.shards {
+            shard.write().compared = visible;
+        }
     }
 
     /// Learns while samples come what blocks hold according to a manifest. What is here stays and is flushed once more: the next

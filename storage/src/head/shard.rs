@@ -5,6 +5,7 @@ use super::below::Generation;
 use super::cells::Cells;
 use super::chunk_files::ChunkFiles;
 use super::chunk_link::ChunkLink;
+use super::eras::Visible;
 use super::error::{HeadError, Notice};
 use super::floors::FlushedState;
 use super::hash_index::HashIndex;
@@ -65,6 +66,8 @@ pub(crate) struct Shard {
     pub(crate) generation: u64,
     /// Below-floor generations that have samples, oldest first.
     pub(crate) below: Vec<Generation>,
+    /// What this sees is all that late samples are compared with: the rest is in blocks and may be deleted there.
+    pub(super) compared: Visible,
     /// Slots of series that have left; some may be taken again.
     pub(super) free: Vec<u32>,
     /// Series that are doomed, see `collect.rs`.
@@ -133,6 +136,7 @@ impl Shard {
             trimmed_ms: i64::MIN,
             generation: 1,
             below: Vec::new(),
+            compared: Visible::ALL,
             free: Vec::new(),
             doomed: 0,
             hash_bytes: Vec::new(),

@@ -11,9 +11,10 @@ use crate::block::read::{Block, BlockLabels, BlockPages, BlockSeries, ReadError,
 use crate::block::timeline::{GroupKey, TimelineChoice, TimelinePlanner};
 use crate::block::writer::{BlockSpec, BlockWriter, Floats, Histograms, Layout, SeriesInput};
 use crate::select::TimeRange;
-use crate::store::selection::{Merge, Part, Token, remove_hidden};
+use crate::store::selection::{Hide, Merge, Part, Token, remove_hidden};
+use crate::store::view::BlockView;
 use crate::store::{Io, StoreError};
-use crate::tombstone::DeletedSpans;
+use crate::tombstone::{DeletedSpans, Since};
 use hashbrown::HashMap;
 use model::bucket::thin;
 use model::exemplar::Exemplar;
@@ -36,7 +37,9 @@ pub(crate) struct Target<'t> {
     pub(crate) level: u8,
     pub(crate) now_ms: i64,
     /// What of a series is left out.
-    pub(crate) hide: &'t dyn Fn(&Labels) -> DeletedSpans,
+    pub(crate) hide: Hide<'t>,
+    /// Tells since when the inputs are there.
+    pub(crate) view: &'t BlockView,
     pub(crate) keep: Keep,
 }
 
@@ -55,7 +58,7 @@ pub(crate) fn merge_blocks(io: &Io, inputs: &[Block], target: &Target<'_>) -> Re
     let mut planner = TimelinePlanner::default();
     let mut choices: Vec<TimelineChoice> = Vec::new();
     let mut names: HashMap<String, u64> = HashMap::new();
-    let wanted = |all| Wanted { matchers: &[], range: TimeRange::ALL, all, hide: target.hide };
+    let wanted = |all| Wanted { matchers: &[], range: TimeRange::ALL, all, hide: target.hide, view: target.view };
     let written = |series: &mut Visited| target.keep.of(series);
     let thinned_ms =
         inputs.iter().map(|block| block.meta().thinned_ms).chain([target.keep.thinned_ms()]).max().unwrap_or(0);
@@ -176,7 +179,9 @@ pub(crate) struct Wanted<'w> {
     /// Whether more than timestamps and values is of interest.
     pub(crate) all: bool,
     /// What of a series is left out.
-    pub(crate) hide: &'w dyn Fn(&Labels) -> DeletedSpans,
+    pub(crate) hide: Hide<'w>,
+    /// Tells since when the inputs are there.
+    pub(crate) view: &'w BlockView,
 }
 
 impl Visited {
@@ -220,8 +225,13 @@ pub(crate) fn visit_past(
         let (mut merge, mut token) = (Merge::default(), Token::default());
         let mut starts: Vec<(i64, i64)> = Vec::new();
         let (mut scratch, mut part) = (SampleColumns::default(), Part::default());
+        let (mut exact, mut hidden) = (true, None::<(Since, DeletedSpans)>);
         for (number, at) in next {
             let (Some(cursor), Some(block)) = (cursors.get_mut(number), read.get(number)) else { continue };
+            let hidden = match &mut hidden {
+                Some((since, hidden)) if *since == cursor.since => hidden,
+                other => &mut other.insert((cursor.since, (wanted.hide)(&cursor.current, cursor.since))).1,
+            };
             let mut take = || {
                 let pages = cursor.pages(io, range)?;
                 let series = &cursor.series;
@@ -231,10 +241,11 @@ pub(crate) fn visit_past(
                     part.floats.timestamps_ms.extend_from_slice(&scratch.timestamps_ms);
                     series.read_histograms(&pages, at, range, &mut part.histograms)?;
                     series.read_start_timestamps(&pages, at, range, &mut part.starts_ms)?;
-                    part.take(&mut starts);
+                    part.take(Some(hidden), &mut starts);
                 }
+                exact &= hidden.is_empty() || remove_hidden(hidden, &mut scratch);
                 merge.add(&mut scratch, &mut visited.floats);
-                cursor.take_others(&pages, at, range, &mut visited)?;
+                cursor.take_others(&pages, at, range, hidden, &mut visited)?;
                 cursor.at += 1;
                 Ok(())
             };
@@ -243,14 +254,8 @@ pub(crate) fn visit_past(
                 cursor.end(&mut visited);
             }
         }
-        let mut exact = merge.finish(&mut visited.floats);
+        exact &= merge.finish(&mut visited.floats);
         finish_histograms(&mut visited.histograms);
-        let hidden = (wanted.hide)(&visited.labels);
-        if !hidden.is_empty() {
-            exact &= remove_hidden(&hidden, &mut visited.floats);
-            remove_hidden_histograms(&hidden, &mut visited.histograms);
-            visited.exemplars.retain(|exemplar| !hidden.contains(exemplar.timestamp_ms));
-        }
         visited.token = token.finish().filter(|_| exact);
         if all {
             put_starts(starts, &mut visited);
@@ -288,6 +293,7 @@ fn next_series(cursors: &[Cursor]) -> Option<Vec<(usize, usize)>> {
 /// A place in one input.
 struct Cursor {
     series: Arc<BlockSeries>,
+    since: Since,
     labels: BlockLabels,
     hashes: Vec<LabelHash>,
     types: Vec<MetricType>,
@@ -301,6 +307,7 @@ struct Cursor {
 
 impl Cursor {
     fn open(io: &Io, block: &Block, wanted: &Wanted<'_>) -> Result<Self, StoreError> {
+        let since = wanted.view.since(block);
         let (block, matchers, all) = (block.clone(), wanted.matchers.to_vec(), wanted.all);
         let opened = io.wait(async move {
             let series = block.select_all(&matchers).await?;
@@ -312,6 +319,7 @@ impl Cursor {
         let (series, labels, hashes, types, exemplars) = opened?;
         let mut cursor = Self {
             series: Arc::new(series),
+            since,
             labels,
             hashes,
             types,
@@ -360,12 +368,13 @@ impl Cursor {
         Ok(pages)
     }
 
-    /// Adds all but floats to what is visited.
+    /// Adds all but floats, and what is hidden, to what is visited.
     fn take_others(
         &mut self,
         pages: &BlockPages,
         at: usize,
         range: TimeRange,
+        hidden: &DeletedSpans,
         visited: &mut Visited,
     ) -> Result<(), StoreError> {
         let mut histograms = HistogramColumns::default();
@@ -373,10 +382,12 @@ impl Cursor {
             self.series.read_histograms(pages, at, range, &mut histograms)?;
         }
         for (timestamp_ms, histogram, left_out) in histograms.drain() {
-            visited.histograms.push_after(timestamp_ms, histogram, left_out);
+            if !hidden.contains(timestamp_ms) {
+                visited.histograms.push_after(timestamp_ms, histogram, left_out);
+            }
         }
         if let Some(exemplars) = self.exemplars.remove(&at) {
-            visited.exemplars.extend(exemplars);
+            visited.exemplars.extend(exemplars.into_iter().filter(|exemplar| !hidden.contains(exemplar.timestamp_ms)));
         }
         if visited.metric_type == MetricType::Unknown {
             visited.metric_type = self.types.get(at).copied().unwrap_or_default();

@@ -1,4 +1,8 @@
-//! Carries out deletions: blocks that hold something deleted are written anew without it, one at a time.
+//! Takes deletions down, and carries them out: blocks that hold something deleted are written anew without it, one at a time.
+//!
+//! A deletion is about blocks alone. What the head holds of it is published first, and what comes afterwards goes to other blocks,
+//! whatever its time, so these do not concern it. Whoever writes blocks anew leaves out of each input what is deleted there, and the result
+//! is younger than all deletions. A deletion of which the manifest does not say which blocks it is about (format 1) is about the head, too.
 //!
 //! A block that cannot be read does not keep others from it: it is named, and the deletion stays hidden but pending.
 
@@ -9,7 +13,7 @@ use crate::block::read::Block;
 use crate::manifest::Role;
 use crate::select::TimeRange;
 use crate::store::StoreError;
-use crate::tombstone::{Deletion, Tombstone};
+use crate::tombstone::{Deletion, Since, Tombstone};
 
 /// What came of looking for one thing to do.
 enum Step {
@@ -20,8 +24,25 @@ enum Step {
 }
 
 impl Lifecycle {
-    /// Takes deletions down in the manifest.
+    /// Takes deletions down in the manifest, when nothing of what they are about is in the head alone.
     pub(super) fn commit_deletions(&mut self, tombstones: Vec<Tombstone>) -> Result<(), StoreError> {
+        if self.shared.view().away.is_some() {
+            // How far the head is in blocks may not be known yet.
+            self.refresh()?;
+        }
+        let mut until_ms = None;
+        for tombstone in &tombstones {
+            let Deletion { matchers, min_ms, max_ms, .. } = Deletion::of(tombstone)?;
+            let range = TimeRange { after_ms: min_ms.saturating_sub(1), until_ms: max_ms };
+            if until_ms < Some(max_ms) && self.shared.engine.head().may_hold(&matchers, range) {
+                until_ms = Some(max_ms);
+            }
+        }
+        if let Some(until_ms) = until_ms {
+            self.flush_up_to(until_ms, i64::MIN)?;
+        }
+        self.shared.engine.head().forget_flushed();
+        fail::fail_point!("deletion-flushed");
         self.publish(Role::Compactor, &[], &Change { tombstones, ..Change::default() })?;
         self.shared.follow()
     }
@@ -37,7 +58,7 @@ impl Lifecycle {
         let (mut done, mut failure) = (Vec::new(), None);
         for (tombstone, deletion) in view.manifest.tombstones.iter().zip(&view.deletions) {
             // The head still holds what would be flushed later.
-            if tombstone.max_ms >= floor_ms {
+            if deletion.concerns(Since::NOW) && tombstone.max_ms >= floor_ms {
                 continue;
             }
             let step = self.carry_out_one(tombstone, deletion);
@@ -65,7 +86,11 @@ impl Lifecycle {
         let raw = view.raw_within(range).map(|block| (block, false));
         let tiers = view.tiers_within(range, true).map(|block| (block, true));
         for (block, is_tier) in raw.chain(tiers) {
-            if created_ms(&block.meta().ulid) > tombstone.created_ms {
+            let is_later = match tombstone.up_to_version {
+                Some(_) => !deletion.concerns(view.since(block)),
+                None => created_ms(&block.meta().ulid) > tombstone.created_ms,
+            };
+            if is_later {
                 continue;
             }
             match self.without(block, is_tier, tombstone, deletion, range) {

@@ -181,7 +181,7 @@ mod tests {
 
     fn tombstone(n: i64) -> Tombstone {
         let matchers = vec![StoredMatcher { name: "job".into(), op: "=".into(), value: "a".into() }];
-        Tombstone { id: format!("{n:026}"), matchers, min_ms: 1, max_ms: 2, created_ms: n }
+        Tombstone { id: format!("{n:026}"), matchers, min_ms: 1, max_ms: 2, created_ms: n, up_to_version: None }
     }
 
     fn manifest(tombstones: &[i64]) -> Manifest {

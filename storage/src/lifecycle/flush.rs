@@ -15,7 +15,7 @@ use crate::engine::Flush;
 use crate::head::{FlushPart, FlushSeries};
 use crate::store::StoreError;
 use crate::store::selection::{Hide, remove_hidden};
-use crate::tombstone::DeletedSpans;
+use crate::tombstone::{DeletedSpans, Since};
 use hashbrown::HashMap;
 use model::exemplar::Exemplar;
 use model::histogram::HistogramColumns;
@@ -260,7 +260,7 @@ impl<'f> Visitor<'f> {
             below: Samples::default(),
             parts: BTreeMap::new(),
         };
-        let hidden = (self.hide)(&visited.labels);
+        let hidden = (self.hide)(&visited.labels, Since::NOW);
         if series.in_window {
             let token = self.read_part(series.series, FlushPart::Window, starts, &hidden, &mut visited.window)?;
             self.cut(false, token, &visited.window, &mut visited.parts);

@@ -4,7 +4,7 @@ use super::flush::StagedBlock;
 use crate::block::schema::META_FILE;
 use crate::bucket::Bucket;
 use crate::head::FlushedState;
-use crate::manifest::{Epoch, Manifest, ManifestChain, ManifestError};
+use crate::manifest::{Conflict, Epoch, Manifest, ManifestChain, ManifestError};
 use crate::tombstone::Tombstone;
 use futures::stream::{StreamExt, TryStreamExt};
 use std::sync::Arc;
@@ -19,10 +19,12 @@ pub(crate) struct Change {
     pub(crate) remove: Vec<String>,
     /// How far the head is in blocks now.
     pub(crate) flushed: Option<FlushedState>,
-    /// Deletions that came to be.
+    /// Deletions that came to be: they concern the blocks that are there before the change.
     pub(crate) tombstones: Vec<Tombstone>,
     /// Deletions that have been carried out everywhere.
     pub(crate) done_tombstones: Vec<String>,
+    /// The version of the manifest whose deletions are carried out in what stands in for other blocks.
+    pub(crate) deleted_up_to: Option<u64>,
 }
 
 /// Uploads the blocks and commits the change. To repeat it after a failure is harmless.
@@ -38,13 +40,20 @@ pub(crate) async fn publish(
     fail::fail_point!("publish-uploaded");
     let committed = chain
         .commit(epoch, |manifest| {
+            // Who holds the epoch may not have held it all the time.
+            let came_later = |tombstone: &Tombstone| tombstone.up_to_version >= change.deleted_up_to;
+            if change.deleted_up_to.is_some() && manifest.tombstones.iter().any(came_later) {
+                return Err(Conflict::Deleted);
+            }
             let add = staged.iter().map(|block| block.meta.clone()).collect();
             let mut next = manifest.replace_blocks(&change.remove, add)?;
             if change.flushed.is_some() {
                 next.flushed = change.flushed;
             }
             let known = |new: &&Tombstone| !manifest.tombstones.iter().any(|tombstone| tombstone.id == new.id);
-            next.tombstones.extend(change.tombstones.iter().filter(known).cloned());
+            let up_to_version = Some(manifest.version);
+            let new = change.tombstones.iter().filter(known).cloned();
+            next.tombstones.extend(new.map(|tombstone| Tombstone { up_to_version, ..tombstone }));
             next.tombstones.retain(|tombstone| !change.done_tombstones.contains(&tombstone.id));
             Ok(next)
         })

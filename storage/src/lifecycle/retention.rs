@@ -5,7 +5,7 @@
 //! class keeps.
 
 use crate::tiers::policy::TierPolicy;
-use crate::tombstone::{DeletedSpans, Deletion};
+use crate::tombstone::{DeletedSpans, Deletion, Since};
 use model::labels::Labels;
 use model::matcher::Matcher;
 
@@ -105,10 +105,16 @@ impl Retention {
         self.classes.iter().find(named).map(|class| class.keep_ms)
     }
 
-    /// What of a series is deleted, or past the time of its class.
+    /// What of a series is deleted where its samples are `since` then, or past the time of its class.
     #[must_use]
-    pub fn hidden_by_class(&self, labels: &Labels, deletions: &[Deletion], now_ms: i64) -> DeletedSpans {
-        let mut spans = DeletedSpans::of(labels, deletions);
+    pub(crate) fn hidden_by_class(
+        &self,
+        labels: &Labels,
+        deletions: &[Deletion],
+        since: Since,
+        now_ms: i64,
+    ) -> DeletedSpans {
+        let mut spans = DeletedSpans::of(labels, deletions, since);
         if let Some(keep_ms) = self.class_of(labels) {
             spans.expire(now_ms.saturating_sub(keep_ms));
         }
@@ -158,7 +164,7 @@ mod tests {
         let classes = vec![class("debug", "debug", 3), class("all", "", 5)];
         let retention = Retention { classes, ..Retention::default() };
         let hidden_until = |labels: &Labels| {
-            let hidden = retention.hidden_by_class(labels, &[], 10 * DAY);
+            let hidden = retention.hidden_by_class(labels, &[], Since::NOW, 10 * DAY);
             (0..=10).find(|day| !hidden.contains(day * DAY))
         };
         let labels = |job| Labels::from_pairs([("job", job)]).unwrap();

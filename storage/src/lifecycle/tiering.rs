@@ -14,6 +14,7 @@ use crate::block::writer::{BlockSpec, Layout, TierWriter};
 use crate::manifest::Role;
 use crate::select::TimeRange;
 use crate::store::selection::Hide;
+use crate::store::view::BlockView;
 use crate::store::{Io, StoreError};
 use crate::wal::pool::now_ms;
 use hashbrown::HashSet;
@@ -82,15 +83,16 @@ impl Lifecycle {
     fn build(&mut self, build: &TierBuild, blocks: &[Block], now_ms: i64) -> Result<String, StoreError> {
         let started = Instant::now();
         let (view, retention) = (self.shared.view(), self.shared.retention());
-        let hide = |labels: &Labels| retention.hidden_by_class(labels, &view.deletions, now_ms);
+        let hide = |labels: &Labels, since| retention.hidden_by_class(labels, &view.deletions, since, now_ms);
+        let hide = Hidden { hide: &hide, view: &view };
         let (io, tenant) = (self.shared.io.clone(), self.shared.options.tenant.clone());
         let inputs: Vec<Block> = match &build.finer {
             Some(finer) => blocks.iter().filter(|block| block.meta().ulid == *finer).cloned().collect(),
             None => view.raw_within(range_of(build.day)).cloned().collect(),
         };
         let built = match build.finer {
-            Some(_) => from_tier(&io, &inputs, build, &self.staging, &tenant, &hide),
-            None => from_samples(&io, &inputs, build, &self.staging, &tenant, &hide),
+            Some(_) => from_tier(&io, &inputs, build, &self.staging, &tenant, hide),
+            None => from_samples(&io, &inputs, build, &self.staging, &tenant, hide),
         };
         match &built {
             Ok(_) => self.shared.damage.clear(&inputs),
@@ -100,7 +102,8 @@ impl Lifecycle {
         fail::fail_point!("tier-written");
         let (rows, made) = (staged.meta.samples, staged.meta.ulid.clone());
         let staged = [staged];
-        let change = Change { remove: build.replaces.clone(), ..Change::default() };
+        let deleted_up_to = Some(view.manifest.version);
+        let change = Change { remove: build.replaces.clone(), deleted_up_to, ..Change::default() };
         let published = self.publish(Role::Compactor, &staged, &change);
         self.unstage(&staged);
         published?;
@@ -114,6 +117,13 @@ impl Lifecycle {
 fn range_of(day: i64) -> TimeRange {
     let after_ms = day.saturating_mul(DAY_MS);
     TimeRange { after_ms, until_ms: after_ms.saturating_add(DAY_MS) }
+}
+
+/// What of a series is left out, and what tells since when the inputs are there.
+#[derive(Clone, Copy)]
+struct Hidden<'h> {
+    hide: Hide<'h>,
+    view: &'h BlockView,
 }
 
 fn create(
@@ -146,11 +156,12 @@ fn from_samples(
     build: &TierBuild,
     staging: &Path,
     tenant: &str,
-    hide: Hide<'_>,
+    hidden: Hidden<'_>,
 ) -> Result<StagedBlock, StoreError> {
     let (dir, mut writer) = create(inputs, build, staging, tenant)?;
     let range = range_of(build.day);
-    let wanted = Wanted { matchers: &[], range, all: false, hide };
+    let Hidden { hide, view } = hidden;
+    let wanted = Wanted { matchers: &[], range, all: false, hide, view };
     let (mut samples, mut buckets) = (SampleColumns::default(), BucketColumns::default());
     visit(io, inputs, &wanted, |series| {
         samples.clear();
@@ -170,10 +181,11 @@ fn from_tier(
     build: &TierBuild,
     staging: &Path,
     tenant: &str,
-    hide: Hide<'_>,
+    hidden: Hidden<'_>,
 ) -> Result<StagedBlock, StoreError> {
     let (dir, mut writer) = create(inputs, build, staging, tenant)?;
     for block in inputs.iter().filter(|block| block.meta().series > 0) {
+        let since = hidden.view.since(block);
         let finer_ms = i64::try_from(block.meta().resolution_ms).unwrap_or(i64::MAX);
         let opened = block.clone();
         let (series, labels, hashes, types) = io.wait(async move {
@@ -192,7 +204,7 @@ fn from_tier(
                 finer.clear();
                 buckets.clear();
                 series.read_buckets(&pages, index, (i64::MIN, i64::MAX), BucketFields::ALL, &mut finer)?;
-                let hidden = hide(&labels);
+                let hidden = (hidden.hide)(&labels, since);
                 let keep = |end_ms: i64| !hidden.touch(end_ms - finer_ms + 1, end_ms);
                 retain_buckets(&mut finer, BucketFields::ALL, |bucket| keep(bucket.end_ms));
                 coarsen(&finer, build.resolution_ms, &mut buckets);

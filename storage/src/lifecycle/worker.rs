@@ -19,7 +19,7 @@ use crate::error::ErrorKind;
 use crate::manifest::{Role, collect_garbage};
 use crate::select::TimeRange;
 use crate::store::{Shared, StoreError};
-use crate::tombstone::{Deletion, Tombstone};
+use crate::tombstone::{Deletion, Since, Tombstone};
 use crate::wal::pool::now_ms;
 use hashbrown::HashMap;
 use model::labels::Labels;
@@ -165,9 +165,10 @@ impl Lifecycle {
                 self.despite_takeovers(|lifecycle| lifecycle.commit_deletions(tombstones.clone()))
             }
             Request::CleanTombstones => {
-                // Up to where anything is deleted, so that the head holds nothing of it.
-                let tombstones = &self.shared.view().manifest.tombstones;
-                let last_ms = tombstones.iter().map(|tombstone| tombstone.max_ms).max().unwrap_or(i64::MIN);
+                // Up to where anything is deleted that may be in the head, so that it holds nothing of it.
+                let view = self.shared.view();
+                let in_head = view.deletions.iter().filter(|deletion| deletion.concerns(Since::NOW));
+                let last_ms = in_head.map(|deletion| deletion.max_ms).max().unwrap_or(i64::MIN);
                 self.flush_all(last_ms.saturating_add(1))?;
                 // Whoever asks may have put right what was damaged.
                 self.shared.damage.clear_all();
@@ -255,14 +256,20 @@ impl Lifecycle {
 
     /// Flushes whatever the head holds, and what comes older than `least_ms` is late from then on.
     fn flush_all(&mut self, least_ms: i64) -> Result<(), StoreError> {
+        self.flush_up_to(i64::MAX, least_ms)?;
+        self.shared.engine.snapshot_now()?;
+        Ok(())
+    }
+
+    /// Flushes whatever the head holds up to `until_ms`.
+    pub(super) fn flush_up_to(&mut self, until_ms: i64, least_ms: i64) -> Result<(), StoreError> {
         if self.pending.is_some() {
             self.flush(i64::MIN)?;
         }
-        let newest_ms = self.shared.engine.head().extent().time_range_ms.map_or(i64::MIN, |(_, newest_ms)| newest_ms);
-        let floor_ms = self.shared.engine.head().read_floor_ms();
-        self.flush(newest_ms.saturating_add(1).max(floor_ms).max(least_ms))?;
-        self.shared.engine.snapshot_now()?;
-        Ok(())
+        let head = self.shared.engine.head();
+        let newest_ms = head.extent().time_range_ms.map_or(i64::MIN, |(_, newest_ms)| newest_ms);
+        let boundary_ms = newest_ms.min(until_ms).saturating_add(1);
+        self.flush(boundary_ms.max(head.read_floor_ms()).max(least_ms))
     }
 
     /// Flushes everything older than `boundary_ms`, or publishes what an earlier flush has written.
@@ -292,7 +299,7 @@ impl Lifecycle {
                 let flush = self.shared.engine.begin_flush(boundary_ms).ok_or(StoreError::Busy)?;
                 fail::fail_point!("flush-begun");
                 let (view, retention, now_ms) = (self.shared.view(), self.shared.retention(), now_ms());
-                let hide = |labels: &Labels| retention.hidden_by_class(labels, &view.deletions, now_ms);
+                let hide = |labels: &Labels, since| retention.hidden_by_class(labels, &view.deletions, since, now_ms);
                 let staged = write_blocks(&flush, &self.staging, &self.shared.options.tenant, now_ms, &hide)?;
                 (flush, staged)
             }
@@ -382,9 +389,9 @@ impl Lifecycle {
     ) -> Result<Option<String>, StoreError> {
         let started = Instant::now();
         let (view, retention, now_ms) = (self.shared.view(), self.shared.retention(), now_ms());
-        let hide = |labels: &Labels| retention.hidden_by_class(labels, &view.deletions, now_ms);
+        let hide = |labels: &Labels, since| retention.hidden_by_class(labels, &view.deletions, since, now_ms);
         let tenant = &self.shared.options.tenant;
-        let target = Target { staging: &self.staging, tenant, level, now_ms, hide: &hide, keep };
+        let target = Target { staging: &self.staging, tenant, level, now_ms, hide: &hide, view: &view, keep };
         let merged = merge_blocks(&self.shared.io, inputs, &target);
         match &merged {
             Ok(_) => self.shared.damage.clear(inputs),
@@ -393,7 +400,8 @@ impl Lifecycle {
         let staged: Vec<_> = merged?.into_iter().collect();
         fail::fail_point!("compaction-written");
         let remove = inputs.iter().map(|block| block.meta().ulid.clone()).collect();
-        let change = Change { remove, done_tombstones, ..Change::default() };
+        let deleted_up_to = Some(view.manifest.version);
+        let change = Change { remove, done_tombstones, deleted_up_to, ..Change::default() };
         let published = self.publish(Role::Compactor, &staged, &change);
         self.unstage(&staged);
         published?;
@@ -433,7 +441,8 @@ impl Lifecycle {
         let due = retention.carried_out(found.max_ms, now_ms);
         let mut holds = false;
         for class in retention.classes.iter().filter(|class| due.contains(&class.name)) {
-            let deletion = Deletion { matchers: class.matchers.clone(), min_ms: i64::MIN, max_ms: i64::MAX };
+            let (matchers, min_ms, max_ms) = (class.matchers.clone(), i64::MIN, i64::MAX);
+            let deletion = Deletion { matchers, min_ms, max_ms, up_to_version: None };
             holds = holds || self.holds(&block, &deletion, TimeRange::ALL)?;
         }
         let mut clean = Some(found.ulid.clone());

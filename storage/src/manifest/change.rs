@@ -2,7 +2,7 @@
 
 use super::{FORMAT_VERSION, Manifest, ManifestError, RemovedBlock};
 use crate::block::meta::BlockMeta;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
 /// How long a removed block is remembered: longer than it stays in the store.
@@ -68,6 +68,9 @@ pub enum Conflict {
         /// What is wrong.
         why: &'static str,
     },
+    /// What was written does not leave out what a deletion names that came meanwhile.
+    #[error("a deletion came while blocks were written anew")]
+    Deleted,
     /// Whatever else the author of the change found.
     #[error("{0}")]
     Other(String),
@@ -147,6 +150,7 @@ pub(super) fn next(
     next.blocks.sort_by(|a, b| (a.resolution_ms, a.min_ms, &a.ulid).cmp(&(b.resolution_ms, b.min_ms, &b.ulid)));
     next.flushed = wanted.flushed;
     next.tombstones = wanted.tombstones;
+    next.added = added(current, &next);
     if next == *current {
         return Ok(None);
     }
@@ -161,6 +165,19 @@ pub(super) fn check_epoch(current: &Manifest, epoch: Epoch) -> Result<(), Manife
     }
     let tenant = current.tenant.clone();
     Err(ManifestError::Fenced { tenant, role: epoch.role, held: epoch.number, current: number })
+}
+
+/// The versions with which blocks came that some pending deletion does not concern.
+fn added(current: &Manifest, next: &Manifest) -> BTreeMap<String, u64> {
+    let oldest = next.tombstones.iter().filter_map(|tombstone| tombstone.up_to_version).min();
+    let Some(oldest) = oldest else { return BTreeMap::new() };
+    let known: HashSet<&str> = current.blocks.iter().map(|block| block.ulid.as_str()).collect();
+    let version = |ulid: &str| match known.contains(ulid) {
+        true => current.added.get(ulid).copied(),
+        false => Some(current.version + 1),
+    };
+    let later = next.blocks.iter().filter_map(|block| Some((block.ulid.clone(), version(&block.ulid)?)));
+    later.filter(|(_, version)| *version > oldest).collect()
 }
 
 fn check_flushed(current: &Manifest, epoch: Epoch, wanted: &Manifest) -> Result<(), Conflict> {

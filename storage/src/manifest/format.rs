@@ -6,9 +6,10 @@ use crate::head::FlushedState;
 use crate::sealed_json::{self, Unreadable};
 use crate::tombstone::Tombstone;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// The version that is written; it grows with every field that is added.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// Larger manifests are damaged: this is room for a hundred thousand blocks.
 const DECODED_BYTES_MAX: u64 = 256 << 20;
@@ -40,6 +41,10 @@ pub struct Manifest {
     pub removed: Vec<RemovedBlock>,
     /// Deletions that blocks do not reflect yet.
     pub tombstones: Vec<Tombstone>,
+    /// The versions with which blocks came, of those that some of these deletions do not concern. The other blocks were there before
+    /// all of them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub added: BTreeMap<String, u64>,
 }
 
 /// A block that left the manifest.
@@ -68,6 +73,7 @@ impl Manifest {
             blocks: Vec::new(),
             removed: Vec::new(),
             tombstones: Vec::new(),
+            added: BTreeMap::new(),
         }
     }
 

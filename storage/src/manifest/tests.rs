@@ -7,6 +7,8 @@ use crate::block::meta::BlockMeta;
 use crate::bucket::testing::FaultyStore;
 use crate::bucket::{Bucket, BucketStore, RetryPolicy};
 use crate::head::FlushedState;
+use crate::lifecycle::{Change, publish};
+use crate::tombstone::Tombstone;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -125,6 +127,38 @@ async fn changes_that_make_no_sense_any_more_are_refused() {
     assert!(matches!(exists, Err(ManifestError::Conflict(Conflict::BlockExists { .. }))));
 }
 
+/// What came later is told apart as long as a deletion is pending that it was there before or after.
+#[tokio::test]
+async fn a_deletion_concerns_the_blocks_that_were_there() {
+    let chain = open(&Bucket::in_memory()).await;
+    let writer = chain.claim(Role::Writer).await.unwrap();
+    let compactor = chain.claim(Role::Compactor).await.unwrap();
+    let change = |change: Change| {
+        let chain = &chain;
+        async move { publish(chain, compactor, &[], &change).await }
+    };
+    let asked = |id: &str| {
+        let (id, matchers) = (id.to_owned(), Vec::new());
+        let asked = Tombstone { id, matchers, min_ms: 0, max_ms: 9, created_ms: 0, up_to_version: None };
+        Change { tombstones: vec![asked], ..Change::default() }
+    };
+    let done = |id: &str| Change { done_tombstones: vec![id.to_owned()], ..Change::default() };
+    add(&chain, writer, "b1").await.unwrap();
+    change(asked("t1")).await.unwrap();
+    let base = add(&chain, writer, "b2").await.unwrap().version;
+    change(asked("t2")).await.unwrap();
+    let manifest = add(&chain, writer, "b3").await.unwrap();
+    let up_to: Vec<u64> = manifest.tombstones.iter().filter_map(|tombstone| tombstone.up_to_version).collect();
+    assert_eq!(up_to, [base - 2, base]);
+    assert_eq!(manifest.added, [("b2".to_owned(), base), ("b3".to_owned(), base + 2)].into());
+    let merge = |version| Change { remove: vec!["b1".into()], deleted_up_to: Some(version), ..Change::default() };
+    let stale = change(merge(base)).await.unwrap_err();
+    assert!(matches!(stale, ManifestError::Conflict(Conflict::Deleted)), "{stale}");
+    change(merge(base + 1)).await.unwrap();
+    assert_eq!(change(done("t1")).await.unwrap().added, [("b3".to_owned(), base + 2)].into());
+    assert!(change(done("t2")).await.unwrap().added.is_empty());
+}
+
 #[tokio::test]
 async fn the_newest_version_is_found_whatever_the_hint_says() {
     let bucket = Bucket::in_memory();
@@ -187,7 +221,7 @@ async fn damaged_and_newer_manifests_are_named() {
     }
     let newer = Manifest { format_version: FORMAT_VERSION + 1, ..manifest.clone() };
     bucket.put(&key, newer.encode().into()).await.unwrap();
-    assert!(matches!(open().await.unwrap_err(), ManifestError::Newer { found: 2, known: 1, .. }));
+    assert!(matches!(open().await.unwrap_err(), ManifestError::Newer { found: 3, known: FORMAT_VERSION, .. }));
     let moved = Manifest { version: 3, ..manifest };
     bucket.put(&key, moved.encode().into()).await.unwrap();
     let error = open().await.unwrap_err();

@@ -1,7 +1,8 @@
-//! Listings: which label names there are, and which values of a label.
+//! Listings: which label names there are, and which values of a label; and whether there is anything at all.
 
 use super::{SelectError, TimeRange};
 use crate::head::Head;
+use crate::head::below::Generations;
 use crate::head::eras::Visible;
 use crate::head::shard::Shard;
 use crate::index::Among;
@@ -44,6 +45,19 @@ impl Listing {
 }
 
 impl Head {
+    /// Whether any series that satisfies all `matchers` may have samples in the range that are here and in no block.
+    pub(crate) fn may_hold(&self, matchers: &[Matcher], range: TimeRange) -> bool {
+        let visible = self.inner.eras.visible();
+        self.inner.shards.iter().any(|shard| {
+            let shard = shard.read();
+            let may_hold = |slot| match range.until_ms < visible.floor_ms {
+                true => shard.may_overlap_below(slot, range, Generations::of(visible)),
+                false => shard.in_range(slot, range, visible),
+            };
+            shard.overlaps(range, visible) && shard.matching(matchers).iter().any(may_hold)
+        })
+    }
+
     /// The label names of the series that satisfy all `matchers` and may have samples in the range.
     ///
     /// # Errors

@@ -29,12 +29,12 @@ impl Store {
         self.ask(Request::Flush { compact })
     }
 
-    /// Deletes the samples with `start_ms <= t <= end_ms`, up to now, of the series that satisfy all matchers of any of the
-    /// `sets`. They are hidden when this returns and leave the store when blocks are written anew. What is written later
-    /// counts again.
+    /// Deletes the samples with `start_ms <= t <= end_ms`, up to now, that are stored of the series that satisfy all matchers of
+    /// any of the `sets`. They are hidden when this returns and leave the store when blocks are written anew. What is written
+    /// later counts, whatever its time. If the head holds any of it, it is published before.
     ///
     /// # Errors
-    /// The deletion could not be taken down.
+    /// What the head holds could not be published, or the deletion could not be taken down.
     pub fn delete_series(&self, sets: &[Vec<Matcher>], start_ms: i64, end_ms: i64) -> Result<(), StoreError> {
         let created_ms = now_ms();
         let tombstone = |matchers: &Vec<Matcher>| Tombstone {
@@ -43,6 +43,8 @@ impl Store {
             min_ms: start_ms,
             max_ms: end_ms.min(created_ms),
             created_ms,
+            // Told by the manifest that it comes after.
+            up_to_version: None,
         };
         let tombstones: Vec<_> = sets.iter().filter(|matchers| !matchers.is_empty()).map(tombstone).collect();
         self.ask(Request::Delete(tombstones))?;

@@ -10,6 +10,8 @@ mod block_cardinality;
 mod block_part;
 #[cfg(test)]
 mod cold_tests;
+#[cfg(test)]
+mod deletion_tests;
 mod error;
 mod glance;
 mod io;
@@ -47,6 +49,7 @@ use crate::lifecycle::retention::Retention;
 use crate::lifecycle::worker::Worker;
 use crate::manifest::{Manifest, ManifestChain, system_clock};
 use crate::select::{SelectError, TimeRange};
+use crate::tombstone::{Deletion, Since};
 use crate::wal::pool::now_ms;
 use block_part::Wanted;
 pub(crate) use io::Io;
@@ -230,16 +233,20 @@ impl Shared {
         view.check(wanted.range)?;
         let (retention, range) = (self.retention(), wanted.range);
         let first_ms = range.after_ms.saturating_add(1);
-        let deletions: Vec<_> =
-            view.deletions.iter().filter(|deletion| deletion.overlaps(first_ms, range.until_ms)).cloned().collect();
+        let matters = |deletion: &&Deletion| {
+            deletion.overlaps(first_ms, range.until_ms) && (!blocks.is_empty() || deletion.concerns(Since::NOW))
+        };
+        let deletions: Vec<_> = view.deletions.iter().filter(matters).cloned().collect();
         let now_ms = now_ms();
         let hides = !deletions.is_empty() || retention.hides_by_class(first_ms, now_ms);
         if blocks.is_empty() && !hides && tiers.coverage().is_none() {
             return Ok(Selection::Head(head));
         }
+        let since = if hides { blocks.iter().map(|block| view.since(block)).collect() } else { Vec::new() };
         let mut merged = Merged::new((&self.io, &self.engine), head, blocks, tiers, wanted, session)?;
         if hides {
-            merged.hide(&|labels: &Labels| retention.hidden_by_class(labels, &deletions, now_ms))?;
+            let hide = |labels: &Labels, since| retention.hidden_by_class(labels, &deletions, since, now_ms);
+            merged.hide(since, &hide)?;
         }
         Ok(Selection::Merged(Box::new(merged)))
     }

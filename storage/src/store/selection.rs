@@ -2,7 +2,8 @@
 //!
 //! A series is known by the hash of its labels. What blocks hold of it comes before what the head holds, since the head gives
 //! up what it has flushed; where parts overlap nevertheless (late samples, replicas, a flush that was being published), samples are
-//! merged by time, and of two at one time that of the earlier block counts. Samples of blocks are fetched together when the
+//! merged by time, and of two at one time that of the earlier block counts. What is deleted or expired leaves each part before that, since a
+//! deletion does not concern parts that came after it. Samples of blocks are fetched together when the
 //! first one of their time is read, unless that was foreseen (`session.rs`).
 
 mod histograms;
@@ -20,7 +21,7 @@ use crate::append::LabelHash;
 use crate::block::read::{Block, BlockLabels, BlockPages, BlockSeries, ReadError};
 use crate::engine::Engine;
 use crate::select::{SelectError, Selection as HeadSelection, TimeRange};
-use crate::tombstone::DeletedSpans;
+use crate::tombstone::{DeletedSpans, Since};
 use futures::future::try_join_all;
 use hashbrown::HashMap;
 use model::labels::Labels;
@@ -40,8 +41,10 @@ pub struct Merged {
     series: Vec<Places>,
     /// The places of all series in blocks: number of the block and index in its selection.
     places: Vec<(u16, u32)>,
-    /// What is deleted or expired, for series of which something is.
-    hidden: HashMap<u32, DeletedSpans>,
+    /// What is deleted or expired, for series of which something is, by where its samples are.
+    hidden: HashMap<u32, Vec<(Since, DeletedSpans)>>,
+    /// Since when the blocks are there; empty while nothing is hidden.
+    since: Vec<Since>,
     labels: OnceLock<Result<Vec<BlockLabels>, ReadError>>,
     tiers: Tiered,
 }
@@ -55,8 +58,8 @@ struct Places {
     blocks: Range<u32>,
 }
 
-/// What decides which samples of a series are hidden.
-pub(crate) type Hide<'h> = &'h dyn Fn(&Labels) -> DeletedSpans;
+/// What decides which samples of a series are hidden, where they are since then.
+pub(crate) type Hide<'h> = &'h dyn Fn(&Labels, Since) -> DeletedSpans;
 
 impl Merged {
     /// Merges what the head has with what `blocks`, by precedence, have. Behind those of samples may be blocks of tiers.
@@ -87,6 +90,7 @@ impl Merged {
             blocks: Arc::default(),
             places: Vec::new(),
             hidden: HashMap::new(),
+            since: Vec::new(),
             labels: OnceLock::new(),
             tiers,
         };
@@ -146,15 +150,33 @@ impl Merged {
         self.series.extend(others.map(|head| Places { head, blocks: 0..0 }));
     }
 
-    /// Hides samples of series.
-    pub(crate) fn hide(&mut self, hide: Hide<'_>) -> Result<(), SelectError> {
+    /// Hides samples of series; `since` is of the blocks, in their order.
+    pub(crate) fn hide(&mut self, since: Vec<Since>, hide: Hide<'_>) -> Result<(), SelectError> {
+        let first_ms = self.range.after_ms.saturating_add(1);
+        self.since = since;
+        let mut places: Vec<Since> = Vec::new();
         for index in 0..self.series.len() {
-            let spans = hide(&self.labels(index)?);
-            if spans.touch(self.range.after_ms.saturating_add(1), self.range.until_ms) {
-                self.hidden.insert(index as u32, spans);
+            let (head, blocks) = self.all_places(index);
+            places.clear();
+            places.extend(blocks.iter().filter_map(|(number, _)| self.since.get(usize::from(*number))));
+            places.extend(head.map(|_| Since::NOW));
+            places.sort_unstable();
+            places.dedup();
+            let labels = self.labels(index)?;
+            let spans = places.iter().map(|since| (*since, hide(&labels, *since)));
+            let hidden: Vec<_> = spans.filter(|(_, spans)| spans.touch(first_ms, self.range.until_ms)).collect();
+            if !hidden.is_empty() {
+                self.hidden.insert(index as u32, hidden);
             }
         }
         Ok(())
+    }
+
+    /// What is hidden of what a series has in a block, or in the head.
+    fn hidden_in(&self, index: usize, block: Option<u16>) -> Option<&DeletedSpans> {
+        let hidden = self.hidden.get(&(index as u32))?;
+        let since = block.map_or(Some(Since::NOW), |number| self.since.get(usize::from(number)).copied())?;
+        hidden.iter().find(|(of, _)| *of == since).map(|(_, spans)| spans)
     }
 
     pub(crate) fn len(&self) -> usize {

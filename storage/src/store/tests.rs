@@ -1,3 +1,4 @@
+use super::deletion_tests::import;
 use super::*;
 use crate::account::Account;
 use crate::append::{LabelHash, Rows};
@@ -25,11 +26,11 @@ fn options(path: &std::path::Path) -> StoreOptions {
     options
 }
 
-fn open(path: &std::path::Path) -> Store {
+pub(super) fn open(path: &std::path::Path) -> Store {
     Store::open(options(path), &ReplayProgress::default()).unwrap()
 }
 
-fn labels(series: usize) -> Vec<(String, String)> {
+pub(super) fn labels(series: usize) -> Vec<(String, String)> {
     let mut labels = vec![
         ("__name__".to_owned(), format!("m{}", series % 3)),
         ("instance".to_owned(), format!("i{}", series % 4)),
@@ -39,7 +40,7 @@ fn labels(series: usize) -> Vec<(String, String)> {
     labels
 }
 
-fn append(store: &Store, samples: &[(usize, i64, f64)]) -> Vec<u32> {
+pub(super) fn append(store: &Store, samples: &[(usize, i64, f64)]) -> Vec<u32> {
     let mut rows = Rows::default();
     for (series, timestamp_ms, value) in samples {
         let owned = labels(*series);
@@ -52,10 +53,10 @@ fn append(store: &Store, samples: &[(usize, i64, f64)]) -> Vec<u32> {
     outcome.rejected.into_iter().map(|(row, _)| row).collect()
 }
 
-type Samples = BTreeMap<i64, u64>;
+pub(super) type Samples = BTreeMap<i64, u64>;
 
 /// Everything that is stored, by the label `n`.
-fn everything(store: &Store, range: TimeRange) -> BTreeMap<usize, Samples> {
+pub(super) fn everything(store: &Store, range: TimeRange) -> BTreeMap<usize, Samples> {
     let selection = store.select(&[], range.after_ms, range.until_ms, 1000).unwrap();
     let mut all = BTreeMap::new();
     for index in 0..selection.len() {
@@ -140,8 +141,22 @@ impl Twin {
         }
     }
 
+    /// Brings blocks of samples at times that the series have none of.
+    fn import(&mut self) {
+        let mut samples = Vec::new();
+        for _ in 0..self.random.random_range(1..40) {
+            let at = (self.now_ms - self.random.random_range(0..30 * HOUR)) / 15_000 * 15_000;
+            let (series, value) = (self.random.random_range(0..SERIES), f64::from(self.random.random_range(0..9u32)));
+            if let std::collections::btree_map::Entry::Vacant(free) = self.truth.entry(series).or_default().entry(at) {
+                free.insert(value.to_bits());
+                samples.push((series, at, value));
+            }
+        }
+        import(self.store(), self.dir.path(), &samples);
+    }
+
     fn step(&mut self) {
-        match self.random.random_range(0..12) {
+        match self.random.random_range(0..14) {
             0..=4 => self.append(false),
             5..=6 => self.append(true),
             7 => self.store().flush(false).unwrap(),
@@ -155,18 +170,29 @@ impl Twin {
                 self.store = None;
                 self.store = Some(open(self.dir.path()));
             }
+            11 => self.import(),
+            12 => {
+                self.store().clean_tombstones().unwrap();
+                assert_eq!(self.store().stats().tombstones, 0);
+            }
             _ => {
                 let series = self.random.random_range(0..SERIES);
                 let start = self.now_ms - self.random.random_range(0..20 * HOUR);
                 let end = start + self.random.random_range(0..10 * HOUR);
                 let matchers = vec![Matcher::equal("n", series.to_string())];
                 self.store().delete_series(&[matchers], start, end).unwrap();
-                // What is written later counts again once the deletion has been carried out.
+                // What is written later counts, whether the deletion is carried out by then or not.
                 let stored = self.truth.entry(series).or_default();
+                let deleted: Vec<i64> = stored.range(start..=end).map(|(at, _)| *at).collect();
                 stored.retain(|at, _| *at < start || *at > end);
                 assert_same(&everything(self.store(), TimeRange::ALL), &known(&self.truth));
-                self.store().clean_tombstones().unwrap();
-                assert_eq!(self.store().stats().tombstones, 0);
+                if self.random.random() {
+                    // Some of it comes again, as from a sender that did not hear of it.
+                    let again: Vec<_> = deleted.iter().step_by(3).map(|at| (series, *at, 7.0)).collect();
+                    assert!(append(self.store(), &again).is_empty(), "what is deleted contradicts nothing");
+                    let stored = self.truth.entry(series).or_default();
+                    stored.extend(again.iter().map(|(_, at, value)| (*at, value.to_bits())));
+                }
             }
         }
     }
@@ -205,7 +231,8 @@ fn known(truth: &BTreeMap<usize, Samples>) -> BTreeMap<usize, Samples> {
         .collect()
 }
 
-/// Appends, late appends, flushes, merges, deletions, ends and crashes in any order: everything acknowledged is there once.
+/// Appends, late appends, imports, flushes, merges, deletions that are carried out sooner or later, ends and crashes in any order:
+/// everything acknowledged is there once.
 #[test]
 fn a_store_is_like_its_twin() {
     let seeds = std::env::var("HEARTH_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(12);

@@ -7,7 +7,7 @@ use crate::bucket::Bucket;
 use crate::manifest::Manifest;
 use crate::select::TimeRange;
 use crate::tiers::days::TierCoverage;
-use crate::tombstone::Deletion;
+use crate::tombstone::{Deletion, Since};
 use hashbrown::HashMap;
 use std::sync::Arc;
 
@@ -20,6 +20,8 @@ pub(crate) struct BlockView {
     /// Blocks that this version cannot read, and why: whoever asks for their time is told.
     unreadable: Vec<(Arc<BlockMeta>, ReadError)>,
     pub(crate) deletions: Vec<Deletion>,
+    /// Of blocks that not all of the deletions concern.
+    since: HashMap<String, Since>,
     /// What of tiers can be read.
     pub(crate) tiers: TierCoverage,
     /// The newest sample of all blocks: asked for by every query.
@@ -68,9 +70,15 @@ impl BlockView {
             (a.resolution_ms, a.oldest_origin(), &a.ulid).cmp(&(b.resolution_ms, b.oldest_origin(), &b.ulid))
         });
         let deletions = manifest.tombstones.iter().map(Deletion::of).collect::<Result<_, _>>()?;
+        let since = since(&manifest);
         let tiers = TierCoverage::of(blocks.iter().map(|block| block.meta().as_ref()));
         let newest_ms = manifest.blocks.iter().map(|meta| meta.max_ms).max().unwrap_or(i64::MIN);
-        Ok(Self { manifest, blocks, unreadable, deletions, tiers, newest_ms, away: None })
+        Ok(Self { manifest, blocks, unreadable, deletions, since, tiers, newest_ms, away: None })
+    }
+
+    /// Since when a block is there, as far as deletions tell blocks apart.
+    pub(crate) fn since(&self, block: &Block) -> Since {
+        self.since.get(&block.meta().ulid).copied().unwrap_or(Since::version(0))
     }
 
     /// The same while the object store does not answer. Blocks that came since may be missing: what is older than the newest
@@ -130,4 +138,15 @@ impl BlockView {
         let finest = expired.filter(|block| self.tiers.expired_ulids.contains(&block.meta().ulid));
         self.raw_within(range).chain(finest.filter(|block| block.meta().series > 0))
     }
+}
+
+/// Blocks that the same deletions concern have one number, so that few are to be told apart.
+fn since(manifest: &Manifest) -> HashMap<String, Since> {
+    let mut bounds: Vec<u64> = manifest.tombstones.iter().filter_map(|tombstone| tombstone.up_to_version).collect();
+    bounds.sort_unstable();
+    let class = |version: &u64| {
+        let at = bounds.partition_point(|bound| bound < version);
+        bounds.get(at).map_or(Since::NOW, |bound| Since::version(*bound))
+    };
+    manifest.added.iter().map(|(ulid, version)| (ulid.clone(), class(version))).collect()
 }

@@ -49,13 +49,29 @@ fn example() -> Manifest {
             min_ms: 1_790_000_000_000,
             max_ms: 1_790_001_000_000,
             created_ms: 1_790_009_000_000,
+            up_to_version: Some(41),
         }],
+        added: [("01ARYZ6S410000000000000000".into(), 42)].into(),
     }
 }
 
+/// As version 1 could say it: the tombstone is about all that is as old.
+fn example_of_version_1() -> Manifest {
+    let mut example = Manifest { format_version: 1, added: Default::default(), ..example() };
+    example.tombstones[0].up_to_version = None;
+    example
+}
+
 #[test]
-fn a_manifest_of_version_1_is_written_and_read() {
+fn a_manifest_of_version_1_is_read() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/manifest-v1.json.zst");
+    let golden = std::fs::read(&path).expect("the golden file is there");
+    assert_eq!(Manifest::decode("golden", &golden).unwrap(), example_of_version_1());
+}
+
+#[test]
+fn a_manifest_of_version_2_is_written_and_read() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/manifest-v2.json.zst");
     if std::env::var_os("HEARTH_BLESS").is_some() {
         std::fs::write(&path, example().encode()).unwrap();
     }

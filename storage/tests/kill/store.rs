@@ -253,12 +253,13 @@ fn a_store_killed_at_random_loses_nothing_acknowledged() {
 #[cfg(feature = "failpoints")]
 #[test]
 fn a_store_killed_between_any_two_steps_loses_nothing_acknowledged() {
-    const POINTS: [&str; 17] = [
+    const POINTS: [&str; 18] = [
         "flush-begun",
         "flush-written",
         "publish-uploaded",
         "publish-committed",
         "flush-finished",
+        "deletion-flushed",
         "compaction-written",
         "tier-written",
         "wal-write",

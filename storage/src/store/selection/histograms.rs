@@ -4,6 +4,7 @@
 use super::Merged;
 use crate::head::read_histograms::hint;
 use crate::select::{SelectError, TimeRange};
+use crate::tombstone::DeletedSpans;
 use model::histogram::{CounterResetHint, Histogram, HistogramColumns};
 use model::sample::SampleColumns;
 use std::sync::Arc;
@@ -27,29 +28,30 @@ impl Merged {
         let mut found: Vec<(i64, Arc<Histogram>, u32)> = Vec::new();
         let mut part = HistogramColumns::default();
         let (mut parts, mut befores) = (0, Vec::new());
-        let mut take = |part: &mut HistogramColumns| {
-            parts += usize::from(!part.is_empty());
-            found.extend(part.drain());
+        let mut take = |part: &mut HistogramColumns, hidden: Option<&DeletedSpans>| {
+            // What is left of a part may have other neighbours.
+            parts += if hidden.is_some() { 2 } else { usize::from(!part.is_empty()) };
+            found.extend(part.drain().filter(|(timestamp_ms, ..)| !is_hidden(hidden, *timestamp_ms)));
         };
         let is_refused = |number: u16| self.tiers.refuses() && self.block(number).is_thinned();
         let held = |(number, _): &&(u16, u32)| self.block(*number).may_hold(range) && !is_refused(*number);
         for (number, row) in blocks.iter().filter(held) {
             let pages = self.pages_of(*number, range)?;
-            befores.extend(self.block(*number).read_histograms_after(pages, *row as usize, range, &mut part)?);
-            take(&mut part);
+            let before = self.block(*number).read_histograms_after(pages, *row as usize, range, &mut part)?;
+            let hidden = self.hidden_in(index, Some(*number));
+            befores.extend(before.filter(|(timestamp_ms, _)| !is_hidden(hidden, *timestamp_ms)));
+            take(&mut part, hidden);
         }
         if let Some(head) = head {
-            befores.extend(self.head.read_histograms_after(head, range.after_ms, range.until_ms, &mut part)?);
-            take(&mut part);
+            let before = self.head.read_histograms_after(head, range.after_ms, range.until_ms, &mut part)?;
+            // What the head has seen before may be in blocks, and deleted there.
+            let of_any = self.hidden.get(&(index as u32)).map(Vec::as_slice).unwrap_or_default();
+            befores.extend(before.filter(|(at_ms, _)| !of_any.iter().any(|(_, hidden)| hidden.contains(*at_ms))));
+            take(&mut part, self.hidden_in(index, None));
         }
         // Stable: of two at one time the first counts.
         found.sort_by_key(|(timestamp_ms, ..)| *timestamp_ms);
         found.dedup_by_key(|(timestamp_ms, ..)| *timestamp_ms);
-        if let Some(hidden) = self.hidden.get(&(index as u32)) {
-            found.retain(|(timestamp_ms, ..)| !hidden.contains(*timestamp_ms));
-            befores.retain(|(timestamp_ms, _)| !hidden.contains(*timestamp_ms));
-            parts += 1;
-        }
         if parts < 2 && befores.len() < 2 {
             found.into_iter().for_each(|(at_ms, histogram, left_out)| into.push_after(at_ms, histogram, left_out));
             return Ok(());
@@ -114,25 +116,26 @@ impl Merged {
             series.read(pages, row, range, &mut part.floats)?;
             series.read_histograms(pages, row, range, &mut part.histograms)?;
             series.read_start_timestamps(pages, row, range, &mut part.starts_ms)?;
-            part.take(&mut found);
+            part.take(self.hidden_in(index, Some(*number)), &mut found);
         }
         if let Some(head) = head {
             let TimeRange { after_ms, until_ms } = range;
             self.head.read(head, after_ms, until_ms, &mut part.floats)?;
             self.head.read_histograms(head, after_ms, until_ms, &mut part.histograms)?;
             self.head.read_start_timestamps(head, after_ms, until_ms, &mut part.starts_ms)?;
-            part.take(&mut found);
+            part.take(self.hidden_in(index, None), &mut found);
         }
         found.sort_by_key(|(timestamp_ms, _)| *timestamp_ms);
         found.dedup_by_key(|(timestamp_ms, _)| *timestamp_ms);
-        if let Some(hidden) = self.hidden.get(&(index as u32)) {
-            found.retain(|(timestamp_ms, _)| !hidden.contains(*timestamp_ms));
-        }
         if found.iter().any(|(_, start_ms)| *start_ms != 0) {
             into.extend(found.into_iter().map(|(_, start_ms)| start_ms));
         }
         Ok(())
     }
+}
+
+fn is_hidden(hidden: Option<&DeletedSpans>, timestamp_ms: i64) -> bool {
+    hidden.is_some_and(|hidden| hidden.contains(timestamp_ms))
 }
 
 /// What one source has of a series in a range.
@@ -144,13 +147,13 @@ pub(crate) struct Part {
 }
 
 impl Part {
-    /// Gives out the timestamps with their start timestamps, 0 where none is known.
-    pub(crate) fn take(&mut self, found: &mut Vec<(i64, i64)>) {
+    /// Gives out the timestamps, but for those that are hidden, with their start timestamps, 0 where none is known.
+    pub(crate) fn take(&mut self, hidden: Option<&DeletedSpans>, found: &mut Vec<(i64, i64)>) {
         let mut times: Vec<i64> =
             self.floats.timestamps_ms.drain(..).chain(self.histograms.timestamps_ms.drain(..)).collect();
         times.sort_unstable();
         let starts = self.starts_ms.drain(..).chain(std::iter::repeat(0));
-        found.extend(times.into_iter().zip(starts));
+        found.extend(times.into_iter().zip(starts).filter(|(timestamp_ms, _)| !is_hidden(hidden, *timestamp_ms)));
         self.floats.clear();
         self.histograms.clear();
     }

@@ -25,26 +25,25 @@ impl Merged {
             let pages = self.pages_of(*number, range)?;
             let part = self.block(*number).read(pages, *row as usize, range, into)?;
             token.add(1 + u64::from(*number), part, into.is_empty());
-            let whole = self.hidden.get(&(index as u32)).is_none_or(|hidden| remove_hidden(hidden, into));
+            let whole = self.hidden_in(index, Some(*number)).is_none_or(|hidden| remove_hidden(hidden, into));
             return Ok(token.finish().filter(|_| whole));
         }
         let mut merge = Merge::default();
-        let mut scratch = SampleColumns::default();
+        let (mut scratch, mut whole) = (SampleColumns::default(), true);
         for (number, row) in blocks.iter().filter(|(number, _)| self.block(*number).may_hold(range)) {
             let pages = self.pages_of(*number, range)?;
             let part = self.block(*number).read(pages, *row as usize, range, &mut scratch)?;
             token.add(1 + u64::from(*number), part, scratch.is_empty());
+            whole &= self.hidden_in(index, Some(*number)).is_none_or(|hidden| remove_hidden(hidden, &mut scratch));
             merge.add(&mut scratch, into);
         }
         if let Some(head) = head {
             let part = self.head.read(head, range.after_ms, range.until_ms, &mut scratch)?;
             token.add(0, part, scratch.is_empty());
+            whole &= self.hidden_in(index, None).is_none_or(|hidden| remove_hidden(hidden, &mut scratch));
             merge.add(&mut scratch, into);
         }
-        let mut exact = merge.finish(into);
-        if let Some(hidden) = self.hidden.get(&(index as u32)) {
-            exact &= remove_hidden(hidden, into);
-        }
+        let exact = merge.finish(into) && whole;
         Ok(token.finish().filter(|_| exact))
     }
 
@@ -97,9 +96,11 @@ impl Merged {
         into.clear();
         let resolution_ms = segment.resolution_ms;
         let (_, all) = self.all_places(index);
-        let in_tiers = all.iter().filter(|(number, _)| usize::from(*number) >= self.tiers.raw_blocks());
+        let is_read = |(number, _): &&(u16, u32)| {
+            usize::from(*number) >= self.tiers.raw_blocks() && self.block(*number).resolution_ms() == resolution_ms
+        };
         let mut pages = None;
-        for (number, row) in in_tiers.filter(|(number, _)| self.block(*number).resolution_ms() == resolution_ms) {
+        for (number, row) in all.iter().filter(is_read) {
             let pages = match &pages {
                 Some(pages) => pages,
                 None => pages.insert(self.tiers.pages(&self.io, &self.blocks, resolution_ms, fields)?),
@@ -108,9 +109,18 @@ impl Merged {
                 self.block(*number).read_buckets(pages, *row as usize, range, fields, into)?;
             }
         }
-        if let Some(hidden) = self.hidden.get(&(index as u32)) {
-            let keep = |bucket: &Bucket| !hidden.touch(bucket.end_ms - resolution_ms + 1, bucket.end_ms);
-            retain_buckets(into, fields, keep);
+        if self.hidden.contains_key(&(index as u32)) {
+            // No two blocks have buckets of one time.
+            let is_hidden = |bucket: &Bucket| {
+                let end_ms = bucket.end_ms;
+                let of_bucket = TimeRange { after_ms: end_ms.saturating_sub(1), until_ms: end_ms };
+                let mut from = all.iter().filter(is_read).filter(|(number, _)| self.block(*number).may_hold(of_bucket));
+                from.any(|(number, _)| {
+                    let hidden = self.hidden_in(index, Some(*number));
+                    hidden.is_some_and(|hidden| hidden.touch(end_ms - resolution_ms + 1, end_ms))
+                })
+            };
+            retain_buckets(into, fields, |bucket| !is_hidden(bucket));
         }
         Ok(())
     }

@@ -1,0 +1,151 @@
+//! What a deletion concerns: exactly what was stored when it was asked for, however what comes afterwards comes.
+
+use super::tests::{append, everything, labels, open};
+use super::*;
+use crate::append::LabelHash;
+use crate::block::order;
+use crate::bucket::BucketOptions;
+use crate::import::room::Room;
+use crate::import::{EachSeries, ImportError, ImportOptions, ImportedSeries, Source, run};
+use crate::lifecycle::window::day_of;
+use crate::offline::BlockStore;
+use model::sample::SampleColumns;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+const MINUTE: i64 = 60_000;
+const BASE_MS: i64 = 1_700_049_600_000;
+
+/// Samples by the number of their series.
+struct Given<'g>(&'g [(usize, i64, f64)]);
+
+impl Source for Given<'_> {
+    fn days(&self) -> Vec<i64> {
+        let days: BTreeSet<i64> = self.0.iter().map(|(_, at, _)| day_of(*at)).collect();
+        days.into_iter().collect()
+    }
+
+    fn digest(&self, _: i64) -> u128 {
+        rand::random()
+    }
+
+    fn visit(&self, day: i64, each: &mut EachSeries<'_>) -> Result<(), ImportError> {
+        let mut all: BTreeMap<usize, BTreeMap<i64, f64>> = BTreeMap::new();
+        for (series, at, value) in self.0.iter().filter(|(_, at, _)| day_of(*at) == day) {
+            all.entry(*series).or_default().insert(*at, *value);
+        }
+        let imported = |(series, samples): (usize, BTreeMap<i64, f64>)| {
+            let owned = labels(series);
+            let labels = Labels::from_pairs(owned.iter().map(|(name, value)| (name.as_str(), value.as_str()))).unwrap();
+            let hash = LabelHash::of_pairs(labels.iter(), &mut Vec::new());
+            let mut floats = SampleColumns::default();
+            samples.into_iter().for_each(|(at, value)| floats.push(at, value));
+            ImportedSeries { labels, hash, floats, ..ImportedSeries::default() }
+        };
+        let mut all: Vec<_> = all.into_iter().map(imported).collect();
+        all.sort_by(|a, b| order::compare(a.labels.iter(), b.labels.iter()));
+        all.iter().try_for_each(each)
+    }
+}
+
+/// Imports samples as another process does, beside the running store, which sees them when this returns.
+pub(super) fn import(store: &Store, path: &Path, samples: &[(usize, i64, f64)]) {
+    let blocks = BlockStore::open(&BucketOptions::default(), path, "anonymous").unwrap();
+    let work = blocks.work_dir().unwrap();
+    let options = ImportOptions { again: true, room: Room::new(u64::MAX) };
+    run(&blocks, &Given(samples), work.path(), options, &()).unwrap();
+    let Shared { io, chain, .. } = &*store.inner.shared;
+    io.wait(chain.refresh()).unwrap();
+    store.inner.shared.follow().unwrap();
+}
+
+fn delete(store: &Store, series: usize, first_ms: i64, last_ms: i64) {
+    let of = vec![Matcher::equal("n", series.to_string())];
+    store.delete_series(&[of], first_ms, last_ms).unwrap();
+}
+
+/// The times and values of one series.
+fn of(store: &Store, series: usize) -> Vec<(i64, f64)> {
+    let samples = everything(store, TimeRange::ALL).remove(&series).unwrap_or_default();
+    samples.into_iter().map(|(at, bits)| ((at - BASE_MS) / MINUTE, f64::from_bits(bits))).collect()
+}
+
+fn at(minutes: &[i64], value: f64) -> Vec<(usize, i64, f64)> {
+    minutes.iter().map(|minute| (1, BASE_MS + minute * MINUTE, value)).collect()
+}
+
+/// A sender that lags, or catches up, brings what is older than the deletion; some of it at the very times that are deleted.
+#[test]
+fn what_is_written_while_a_deletion_is_pending_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path());
+    assert!(append(&store, &at(&[0, 1, 2, 3], 1.0)).is_empty());
+    let other = (2, BASE_MS, 1.0);
+    assert!(append(&store, &[other]).is_empty());
+    // Somebody reads all the while.
+    let view = store.view();
+    delete(&store, 1, BASE_MS, BASE_MS + 10 * MINUTE);
+    assert_eq!(of(&store, 1), []);
+    assert!(append(&store, &at(&[1, 5], 1.0)).is_empty());
+    assert!(append(&store, &at(&[2], 2.0)).is_empty(), "what is deleted contradicts nothing");
+    let kept = [(1, 1.0), (2, 2.0), (5, 1.0)];
+    assert_eq!(of(&store, 1), kept);
+    drop(view);
+    store.flush(false).unwrap();
+    assert_eq!(of(&store, 1), kept, "in blocks");
+    import(&store, dir.path(), &at(&[0, 7], 3.0));
+    let kept = [(0, 3.0), (1, 1.0), (2, 2.0), (5, 1.0), (7, 3.0)];
+    assert_eq!(of(&store, 1), kept, "imported");
+    for compact in [false, true] {
+        drop(store);
+        store = open(dir.path());
+        assert_eq!((of(&store, 1), store.stats().tombstones), (kept.to_vec(), 1), "after a crash");
+        store.flush(compact).unwrap();
+        assert_eq!(of(&store, 1), kept);
+    }
+    store.clean_tombstones().unwrap();
+    assert_eq!((of(&store, 1), store.stats().tombstones), (kept.to_vec(), 0));
+    assert_eq!(store.manifest().added, BTreeMap::new(), "nothing is left to tell apart");
+    let stored: u64 = store.manifest().blocks.iter().map(|block| block.samples).sum();
+    assert_eq!(stored, kept.len() as u64 + 1, "what is deleted is gone");
+}
+
+/// Late samples are in memory beside what the log brings back: neither a start nor what is still there of a flush keeps them away.
+#[test]
+fn late_samples_after_a_deletion_survive_a_crash() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    append(&store, &at(&[0, 1, 2, 3], 1.0));
+    store.flush(false).unwrap();
+    append(&store, &at(&[-9, -8], 1.0));
+    let after_ms = BASE_MS - 20 * MINUTE;
+    delete(&store, 1, after_ms, BASE_MS + 3 * MINUTE);
+    append(&store, &at(&[-9, 2, 3], 1.0));
+    assert_eq!(of(&store, 1), [(-9, 1.0), (2, 1.0), (3, 1.0)]);
+    drop(store);
+    let store = open(dir.path());
+    assert_eq!(of(&store, 1), [(-9, 1.0), (2, 1.0), (3, 1.0)]);
+    store.close().unwrap();
+    drop(store);
+    let store = open(dir.path());
+    delete(&store, 1, BASE_MS + 2 * MINUTE, BASE_MS + 2 * MINUTE);
+    append(&store, &at(&[2], 5.0));
+    assert_eq!(of(&store, 1), [(-9, 1.0), (2, 5.0), (3, 1.0)]);
+    store.clean_tombstones().unwrap();
+    assert_eq!(of(&store, 1), [(-9, 1.0), (2, 5.0), (3, 1.0)]);
+}
+
+/// Old samples are deleted without a flush of what is new.
+#[test]
+fn a_deletion_that_the_head_holds_nothing_of_leaves_it_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    append(&store, &at(&[0, 1], 1.0));
+    store.flush(false).unwrap();
+    append(&store, &at(&[200], 1.0));
+    let flushes = store.stats().flush.done;
+    delete(&store, 1, BASE_MS, BASE_MS + MINUTE);
+    assert_eq!((of(&store, 1), store.stats().flush.done), (vec![(200, 1.0)], flushes));
+    delete(&store, 1, BASE_MS, BASE_MS + 300 * MINUTE);
+    assert_eq!((of(&store, 1), store.stats().flush.done), (vec![], flushes + 1));
+}
