@@ -24,6 +24,7 @@ use crate::append::{Rejection, SeriesRef};
 use crate::chunk::decode::{Decoded, Times};
 use crate::histogram::stored::Stored;
 use crate::select::TimeRange;
+use crate::tiers::day_spans::DaySpans;
 use hashbrown::HashMap;
 
 /// The late samples of one span between two flushes, by slot.
@@ -38,6 +39,8 @@ pub(crate) struct Generation {
     /// Bytes of the rows in `histograms`.
     pub(crate) histogram_bytes: usize,
     pub(crate) starts: HashMap<u32, StartTimes>,
+    /// The days of which there are samples, and maybe others that a start took for such.
+    pub(crate) days: DaySpans,
 }
 
 /// Which generations are meant.
@@ -59,6 +62,25 @@ impl Generations {
 }
 
 impl Generation {
+    /// As a snapshot has it.
+    pub(super) fn restored(
+        number: u64,
+        late: HashMap<u32, LateSamples>,
+        histograms: HashMap<u32, HistogramSeries>,
+        starts: HashMap<u32, StartTimes>,
+    ) -> Self {
+        let mut days = DaySpans::default();
+        for late in late.values() {
+            late.buffer.iter().for_each(|(time_ms, _)| days.add(*time_ms, *time_ms));
+            late.chunks.iter().for_each(|chunk| days.add(chunk.first_ms, chunk.last_ms));
+        }
+        let sampled = histograms.values().filter(|series| series.first_ms <= series.last_ms);
+        sampled.for_each(|series| days.add(series.first_ms, series.last_ms));
+        let late_buffered = late.values().map(|late| late.buffer.len()).sum();
+        let histogram_bytes = histograms.values().map(|series| series.run.as_bytes().len()).sum();
+        Self { number, late, late_buffered, histograms, histogram_bytes, starts, days }
+    }
+
     /// Whether a series has samples with `after_ms < t <= until_ms`, or may have.
     fn may_overlap(&self, slot: u32, range: TimeRange) -> bool {
         let late = self.late.get(&slot).is_some_and(|late| late.may_overlap(range.after_ms, range.until_ms));
@@ -104,7 +126,7 @@ impl Shard {
         }
         self.mark_below(number, 0);
         let max = self.late_buffered_max;
-        let newest = self.newest_generation();
+        let newest = self.newest_generation(timestamp_ms);
         let late = newest.late.entry(number).or_default();
         if let Err(at) = late.find(timestamp_ms) {
             late.buffer.insert(at, (timestamp_ms, bits));
@@ -133,7 +155,7 @@ impl Shard {
             }
         }
         self.mark_below(number, if sample.start_ms != 0 { Slot::HAS_STARTS } else { 0 });
-        self.newest_generation();
+        self.newest_generation(timestamp_ms);
         let Some(newest) = self.below.last_mut() else { unreachable!("it was made") };
         let series = newest.histograms.entry(number).or_default();
         let before = series.run.as_bytes().len();
@@ -175,12 +197,14 @@ impl Shard {
         self.slots.get_mut(number as usize).flags |= Slot::HAS_BELOW | flags;
     }
 
-    /// The generation that takes samples, made with its first one.
-    fn newest_generation(&mut self) -> &mut Generation {
+    /// The generation that takes a sample, made with its first one.
+    fn newest_generation(&mut self, timestamp_ms: i64) -> &mut Generation {
         if self.below.last().is_none_or(|newest| newest.number < self.generation) {
             self.below.push(Generation { number: self.generation, ..Generation::default() });
         }
-        self.below.last_mut().unwrap_or_else(|| unreachable!("it was made if there was none"))
+        let newest = self.below.last_mut().unwrap_or_else(|| unreachable!("it was made if there was none"));
+        newest.days.add(timestamp_ms, timestamp_ms);
+        newest
     }
 
     /// Moves the buffer of a series to the chunk files, and all of them when they are too large together.

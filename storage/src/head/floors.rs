@@ -16,6 +16,7 @@ use super::eras::Visible;
 use super::flush::Flushing;
 use super::lock::RwLock;
 use super::shard::Shard;
+use crate::tiers::day_spans::DaySpans;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -85,6 +86,21 @@ impl Head {
     #[must_use]
     pub fn read_floor_ms(&self) -> i64 {
         self.inner.eras.visible().floor_ms
+    }
+
+    /// The days of which samples are visible here that are in no block yet.
+    pub(crate) fn days(&self, visible: Visible) -> DaySpans {
+        let mut days = DaySpans::default();
+        for shard in &self.inner.shards {
+            let shard = shard.read();
+            let first_ms = shard.first_ms.max(visible.floor_ms);
+            if first_ms <= shard.last_ms {
+                days.add(first_ms, shard.last_ms);
+            }
+            let generations = shard.below.iter().filter(|generation| generation.number > visible.after_generation);
+            generations.for_each(|generation| days.add_all(&generation.days));
+        }
+        days
     }
 
     /// Begins a flush of everything older than `boundary_ms`, or than the boundary of an earlier flush that was given up:

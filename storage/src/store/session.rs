@@ -15,6 +15,7 @@ use futures::{FutureExt, StreamExt};
 use model::bucket::{BucketFields, BucketUse};
 use model::matcher::Matcher;
 use parking_lot::Mutex;
+use std::cell::OnceCell;
 use std::sync::Arc;
 
 /// Blocks that are looked at beside each other; requests have a bound of their own.
@@ -123,10 +124,13 @@ impl StoreSession {
 
     /// What has to be fetched of which block, each part of a block once.
     fn orders(&self, foreseen: &[Foreseen]) -> Vec<Order> {
+        // The head first, as always.
+        let (head, pin, days) = (self.store.engine().head(), self.store.engine().pin(), OnceCell::new());
+        let late = || days.get_or_init(|| head.days(pin.visible())).clone();
         let view = self.store.inner.shared.view();
         let mut orders: Vec<Order> = Vec::new();
         for Foreseen { matchers, range, series_max, buckets } in foreseen {
-            let divided = buckets.as_ref().and_then(|buckets| divide(&view, buckets, *range));
+            let divided = buckets.as_ref().and_then(|buckets| divide(&view, late, buckets, *range));
             let (range, (blocks, tiers)) = match divided {
                 Some((coverage, range)) => (range, Tiered::covering(&view, range, coverage)),
                 None => (*range, Tiered::none(&view, *range)),

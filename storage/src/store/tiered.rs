@@ -7,9 +7,10 @@ use super::{Selection, Store, StoreView};
 use crate::block::meta::BlockMeta;
 use crate::block::read::{Block, BlockPages, ReadError};
 use crate::select::{SelectError, TimeRange};
+use crate::tiers::day_spans::DaySpans;
 use futures::future::try_join_all;
 use hashbrown::HashMap;
-use model::bucket::{BucketFields, BucketUse, Coverage};
+use model::bucket::{BucketFields, BucketUse, Coverage, TierSpan};
 use model::matcher::Matcher;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -124,9 +125,22 @@ impl Tiered {
 }
 
 /// How a range is divided, and the range of which parts may be read: windows over buckets begin and end at bounds of these.
-pub(crate) fn divide(view: &BlockView, buckets: &BucketUse, range: TimeRange) -> Option<(Coverage, TimeRange)> {
+/// Days of which `late` says that there are samples in no block are read from samples, as long as they have some.
+pub(crate) fn divide(
+    view: &BlockView,
+    late: impl FnOnce() -> DaySpans,
+    buckets: &BucketUse,
+    range: TimeRange,
+) -> Option<(Coverage, TimeRange)> {
     let tiers = &view.tiers;
-    let coverage = Coverage::choose(&tiers.spans, tiers.expired_until_ms, buckets, (range.after_ms, range.until_ms));
+    let choose =
+        |spans: &[TierSpan]| Coverage::choose(spans, tiers.expired_until_ms, buckets, (range.after_ms, range.until_ms));
+    let mut coverage = choose(&tiers.spans);
+    if !coverage.segments.is_empty()
+        && let Some(spans) = tiers.spans_without(&late())
+    {
+        coverage = choose(&spans);
+    }
     let expired = tiers.expired_until_ms.is_some_and(|expired_ms| expired_ms > range.after_ms);
     if !expired && !coverage.refused && coverage.segments.is_empty() {
         return None;
@@ -165,7 +179,8 @@ impl StoreView {
         series_max: usize,
         buckets: &BucketUse,
     ) -> Result<Selection, SelectError> {
-        let Some((coverage, range)) = divide(&self.blocks, buckets, range) else {
+        let late = || self.head.head().days(self.head.pin().visible());
+        let Some((coverage, range)) = divide(&self.blocks, late, buckets, range) else {
             return self.select(matchers, range.after_ms, range.until_ms, series_max);
         };
         let head = self.head.select(matchers, range.after_ms, range.until_ms, series_max)?;

@@ -2,11 +2,13 @@
 //!
 //! The buckets of a day hold the samples with `day start < t <= day end`: the first moment of the next day is among them, and
 //! that of the day is not. So a block of samples may belong to two days. A tier's block names the flushed blocks that it was
-//! made from, as every block; what was written anew after the tier (late samples, deletions) is known by the time in its name.
+//! made from, as every block; what came after the tier (late samples) is known by that, and what was written anew (deletions) by the
+//! time in its name.
 //! Blocks that have native histograms alone are none of this: they say nothing about floats, and are read whatever tiers there are.
 
 use crate::block::meta::{BlockMeta, created_ms};
 use crate::lifecycle::window::{DAY_MS, day_of};
+use crate::tiers::day_spans::DaySpans;
 use model::bucket::TierSpan;
 use std::collections::{BTreeMap, HashSet};
 
@@ -53,9 +55,14 @@ impl<'m> Day<'m> {
     pub(crate) fn is_fresh(&self, resolution_ms: i64) -> bool {
         let Some(tier) = self.tier(resolution_ms) else { return false };
         let of_tier = created_ms(&tier.ulid);
-        let raw = self.raw.iter().filter(|_| self.has_samples_of_tiers());
+        let raw = if self.has_samples_of_tiers() { self.raw.as_slice() } else { &[] };
         let finer = self.tiers.range(..resolution_ms).filter_map(|(finer_ms, _)| self.tier(*finer_ms));
-        raw.copied().chain(finer).all(|input| created_ms(&input.ulid) <= of_tier)
+        if !raw.iter().copied().chain(finer).all(|input| created_ms(&input.ulid) <= of_tier) {
+            return false;
+        }
+        // A flush that waits to be published has an earlier name than a tier that is made meanwhile.
+        let known: HashSet<&str> = tier.sources.iter().map(String::as_str).collect();
+        raw.iter().flat_map(|block| block.origins()).all(|origin| known.contains(origin))
     }
 
     /// A time after that in the name of any block of the day.
@@ -79,6 +86,35 @@ pub(crate) struct TierCoverage {
 }
 
 impl TierCoverage {
+    /// The spans without some days whose tiers do not have everything, `None` if that is all of them. Where samples have expired
+    /// tiers stay: there is nothing better.
+    pub(crate) fn spans_without(&self, days: &DaySpans) -> Option<Vec<TierSpan>> {
+        let expired_ms = self.expired_until_ms.unwrap_or(i64::MIN);
+        let without = days.iter().filter(|(_, until_ms)| *until_ms > expired_ms);
+        let without: Vec<_> = without.map(|(after_ms, until_ms)| (after_ms.max(expired_ms), until_ms)).collect();
+        let touched =
+            |span: &TierSpan| without.iter().any(|(after, until)| *after < span.until_ms && *until > span.after_ms);
+        if !self.spans.iter().any(touched) {
+            return None;
+        }
+        let mut spans = Vec::new();
+        for span in &self.spans {
+            let mut rest = *span;
+            for (after_ms, until_ms) in &without {
+                if *after_ms > rest.after_ms {
+                    spans.push(TierSpan { until_ms: rest.until_ms.min(*after_ms), ..rest });
+                }
+                rest.after_ms = rest.after_ms.max(*until_ms);
+                if rest.after_ms >= rest.until_ms {
+                    break;
+                }
+            }
+            spans.push(rest);
+        }
+        spans.retain(|span| span.after_ms < span.until_ms);
+        Some(spans)
+    }
+
     pub(crate) fn of<'m>(blocks: impl Iterator<Item = &'m BlockMeta>) -> Self {
         let mut coverage = Self::default();
         let mut open: BTreeMap<i64, TierSpan> = BTreeMap::new();
@@ -150,8 +186,28 @@ mod tests {
         let of = |raw_created, raw: &[&str]| spans(&[block(0, 3, raw_created, raw), block(FIVE, 3, 9, &["a"])]);
         assert_eq!(of(8, &["a"]), (vec![(3, 4)], None));
         assert_eq!(of(10, &["a", "late"]), (vec![], None));
+        assert_eq!(of(8, &["a", "late"]), (vec![], None), "published after the tier, with an earlier name");
         // Of the day only late samples are left.
         assert_eq!(of(10, &["late"]), (vec![(3, 4)], Some(4)));
+    }
+
+    #[test]
+    fn days_of_late_samples_are_left_out_where_there_are_samples() {
+        let blocks = [block(FIVE, 3, 9, &["a"]), block(FIVE, 4, 9, &["b"]), block(FIVE, 5, 9, &["c"])];
+        let raw = [block(0, 4, 8, &["b"]), block(0, 5, 8, &["c"])];
+        let coverage = TierCoverage::of(blocks.iter().chain(&raw));
+        let without = |days: &[i64]| {
+            let mut late = DaySpans::default();
+            days.iter().for_each(|day| late.add(day * DAY_MS + 1, day * DAY_MS + 1));
+            let spans = coverage.spans_without(&late)?;
+            Some(spans.iter().map(|span| (span.after_ms / DAY_MS, span.until_ms / DAY_MS)).collect::<Vec<_>>())
+        };
+        assert_eq!(coverage.expired_until_ms, Some(4 * DAY_MS));
+        assert_eq!(without(&[]), None);
+        assert_eq!(without(&[1, 3, 8]), None, "expired, or without a tier");
+        assert_eq!(without(&[4]), Some(vec![(3, 4), (5, 6)]));
+        assert_eq!(without(&[3, 4, 5, 6]), Some(vec![(3, 4)]));
+        assert_eq!(without(&[1, 5]), Some(vec![(3, 5)]));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! [`model::bucket`]. Here is how long each tier is kept (`policy.rs`) and how buckets lie in a file (`schema.rs`,
 //! `encode.rs`, `decode.rs`).
 
+pub(crate) mod day_spans;
 pub(crate) mod days;
 pub mod decode;
 pub mod encode;

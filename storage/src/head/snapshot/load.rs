@@ -330,9 +330,7 @@ impl Input<'_> {
         let below = self.list(Section::Generations, |input| {
             let number = input.u64()?;
             let (late, histograms, starts) = (input.late()?, input.histograms()?, input.starts()?);
-            let late_buffered = late.values().map(|late| late.buffer.len()).sum();
-            let histogram_bytes = histograms.values().map(|series| series.run.as_bytes().len()).sum();
-            Ok(Generation { number, late, late_buffered, histograms, histogram_bytes, starts })
+            Ok(Generation::restored(number, late, histograms, starts))
         })?;
         let ascend = below.is_sorted_by(|a, b| a.number < b.number);
         let known = below.last().is_none_or(|newest| newest.number <= floors.generation);

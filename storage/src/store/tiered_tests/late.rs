@@ -1,0 +1,143 @@
+//! Late samples are in answers at once, whether they are in the head, in a block that is newer than the tiers, or in these.
+
+use super::*;
+use model::bucket::{Segment, bucket_end};
+
+/// Of each series, the buckets of all segments and the samples of all other time.
+type Answers = BTreeMap<usize, (Vec<Bucket>, SampleColumns)>;
+
+/// What a reader gets who may use exact buckets.
+fn answers(store: &Store, range: TimeRange, grid_ms: i64) -> (Vec<Segment>, Answers) {
+    let wanted = BucketUse { exact_grid_ms: grid_ms, where_expired: true, ..BucketUse::default() };
+    let selection = store.select_with_buckets(&[], range, 100, &wanted).unwrap();
+    let mut segments = selection.coverage().map(|coverage| coverage.segments.clone()).unwrap_or_default();
+    for segment in &mut segments {
+        segment.after_ms = segment.after_ms.max(bucket_end(range.after_ms, segment.resolution_ms));
+        segment.until_ms = segment.until_ms.min(range.until_ms);
+    }
+    let mut all = BTreeMap::new();
+    for index in 0..selection.len() {
+        let (mut buckets, mut samples) = (Vec::new(), SampleColumns::default());
+        let (mut part, mut rest) = (BucketColumns::default(), SampleColumns::default());
+        let mut read_samples = |after_ms: i64, until_ms: i64| {
+            if after_ms < until_ms {
+                selection.read(index, after_ms, until_ms, &mut rest).unwrap();
+                rest.timestamps_ms.iter().zip(&rest.values).for_each(|(at, value)| samples.push(*at, *value));
+            }
+        };
+        let mut after_ms = range.after_ms;
+        for segment in &segments {
+            read_samples(after_ms, segment.after_ms);
+            let bounds = (segment.after_ms, segment.until_ms);
+            selection.read_buckets(index, segment, bounds, BucketFields::ALL, &mut part).unwrap();
+            buckets.extend(part.iter());
+            after_ms = segment.until_ms;
+        }
+        read_samples(after_ms, range.until_ms);
+        let number = selection.labels(index).unwrap().get("n").unwrap().parse().unwrap();
+        all.insert(number, (buckets, samples));
+    }
+    (segments, all)
+}
+
+/// Every answer is that of the samples; returns what time was read from buckets, in hours after `base_ms`.
+fn check(store: &Store, truth: &[BTreeMap<i64, f64>], base_ms: i64) -> Vec<(i64, i64)> {
+    let range = TimeRange { after_ms: base_ms + 2 * HOUR, until_ms: base_ms + 3 * DAY + HOUR };
+    let (segments, found) = answers(store, range, HOUR);
+    for (number, all) in truth.iter().enumerate() {
+        let (mut buckets, mut samples) = (Vec::new(), SampleColumns::default());
+        for segment in &segments {
+            let (mut inside, mut fine, mut coarse) = Default::default();
+            let inside_of = all.range(segment.after_ms + 1..=segment.until_ms);
+            inside_of.for_each(|(at, value)| SampleColumns::push(&mut inside, *at, *value));
+            aggregate(&inside, 5 * MINUTE, &mut fine);
+            coarsen(&fine, segment.resolution_ms, &mut coarse);
+            buckets.extend(BucketColumns::iter(&coarse));
+        }
+        for (at, value) in all.range(range.after_ms + 1..=range.until_ms) {
+            if !segments.iter().any(|segment| segment.after_ms < *at && *at <= segment.until_ms) {
+                samples.push(*at, *value);
+            }
+        }
+        let expected = (buckets, samples);
+        let found = found.get(&number).cloned().unwrap_or_default();
+        assert_eq!(format!("{found:?}"), format!("{expected:?}"), "series {number}, {segments:?}");
+    }
+    let hours = |segment: &Segment| ((segment.after_ms - base_ms) / HOUR, (segment.until_ms - base_ms) / HOUR);
+    segments.iter().map(hours).collect()
+}
+
+fn truth_of(filled: Vec<SampleColumns>) -> Vec<BTreeMap<i64, f64>> {
+    let map = |columns: SampleColumns| columns.timestamps_ms.into_iter().zip(columns.values).collect();
+    filled.into_iter().map(map).collect()
+}
+
+fn append(store: &Store, truth: &mut Vec<BTreeMap<i64, f64>>, number: usize, time_ms: i64, value: f64) {
+    truth.resize_with(truth.len().max(number + 1), BTreeMap::new);
+    if truth[number].contains_key(&time_ms) {
+        return;
+    }
+    let mut rows = Rows::default();
+    rows.push(series(store, number), time_ms, value);
+    assert!(store.engine().append_wait(rows).unwrap().rejected.is_empty());
+    truth[number].insert(time_ms, value);
+}
+
+/// Only the days that late samples are of are read from samples, until these are in the tiers.
+#[test]
+fn late_samples_are_in_answers_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, base_ms) = (open(dir.path()), base_ms());
+    let mut truth = truth_of(fill(&store, base_ms, 6));
+    live(&store, 30);
+    assert_eq!(check(&store, &truth, base_ms), [(2, 72)]);
+    // Of a series that there is, and of a new one.
+    append(&store, &mut truth, 1, base_ms + DAY + 5, 1e6);
+    append(&store, &mut truth, SERIES, base_ms + DAY + 5, 41.0);
+    assert_eq!(check(&store, &truth, base_ms), [(2, 24), (48, 72)]);
+    // The first moment of a day belongs to the day before.
+    append(&store, &mut truth, SERIES, base_ms + 2 * DAY, 42.0);
+    assert_eq!(check(&store, &truth, base_ms), [(2, 24), (48, 72)]);
+    store.close().unwrap();
+    drop(store);
+    let store = open(dir.path());
+    assert_eq!(check(&store, &truth, base_ms), [(2, 24), (48, 72)], "a snapshot knows the days");
+    store.flush(false).unwrap();
+    assert_eq!(check(&store, &truth, base_ms), [(2, 24), (48, 72)], "the block is newer than the tiers");
+    live(&store, 30);
+    assert_eq!(check(&store, &truth, base_ms), [(2, 72)]);
+}
+
+/// As above, in any order and without waiting for anything.
+#[test]
+fn late_samples_are_like_their_twin() {
+    for seed in 20..24 {
+        println!("seed {seed}");
+        let random = &mut SmallRng::seed_from_u64(seed);
+        let dir = tempfile::tempdir().unwrap();
+        let (mut store, base_ms) = (open(dir.path()), base_ms());
+        let mut truth = truth_of(fill(&store, base_ms, seed));
+        live(&store, 30);
+        for _ in 0..12 {
+            match random.random_range(0..8) {
+                0..=3 => {
+                    for _ in 0..random.random_range(1..100) {
+                        let (number, late_ms) = (random.random_range(0..SERIES + 2), random.random_range(1..DAY));
+                        let time_ms = base_ms + 3 * DAY + HOUR - late_ms * random.random_range(1..4);
+                        append(&store, &mut truth, number, time_ms, f64::from(random.random_range(0..1000)));
+                    }
+                }
+                4 => store.flush(false).unwrap(),
+                5 => live(&store, 30),
+                closes => {
+                    if closes == 6 {
+                        store.close().unwrap();
+                    }
+                    drop(store);
+                    store = open(dir.path());
+                }
+            }
+            check(&store, &truth, base_ms);
+        }
+    }
+}
