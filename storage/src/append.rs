@@ -177,13 +177,13 @@ impl From<Rows> for Batch {
     }
 }
 
-/// Why one sample was not stored although it was logged. Replaying the log comes to the same verdict.
+/// Why one sample was not stored. What is refused although it was logged is refused again when the log is replayed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Rejection {
     /// The series already has another value at this timestamp.
     #[error("duplicate sample for timestamp")]
     ConflictingValue,
-    /// Older than everything that may still be written.
+    /// Older than everything that may still be written: it would not be kept. Such a sample is not logged.
     #[error("out of bounds")]
     TooOld,
     /// Its series has left the head since its reference was found, which a [`Pin`] would have prevented.

@@ -10,6 +10,7 @@ mod options;
 
 mod directory;
 mod flush;
+mod kept;
 mod pipeline;
 mod reading;
 mod restore;
@@ -17,6 +18,7 @@ mod shard_filler;
 mod snapshots;
 
 pub use flush::Flush;
+pub(crate) use kept::Kept;
 pub use options::Options;
 pub use restore::RestoreReport;
 pub use snapshots::SnapshotStats;
@@ -27,14 +29,14 @@ use crate::error::Error;
 use crate::exemplars::ExemplarStore;
 use crate::head::{FlushedState, Head, HeadOptions, HeadStats};
 use crate::metadata::{MetadataStore, News};
-use crate::wal::pool::{Inventory, LogDir, PoolOptions, SegmentPool};
+use crate::wal::pool::{Inventory, LogDir, PoolOptions, SegmentPool, now_ms};
 use crate::wal::queue::{Content, LogQueue, Work};
 use crate::wal::replay::{ReplayProgress, replay};
 use crate::wal::stats::{WalCounters, WalStats};
 use crate::wal::writer::{LogWriter, RecordLimits};
 use directory::Directory;
 use model::metadata::Metadata;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use pipeline::Pipeline;
 use restore::{Loaded, RestoreSink, load_snapshots};
 use snapshots::{Schedule, SnapshotThread, Snapshots};
@@ -59,6 +61,7 @@ struct Inner {
     pool: Arc<SegmentPool>,
     applied: Arc<Applied>,
     counters: Arc<WalCounters>,
+    kept: RwLock<Kept>,
     limits: RecordLimits,
     queue_bytes_max: usize,
     report: RestoreReport,
@@ -207,6 +210,7 @@ impl Engine {
                 pool,
                 applied,
                 counters,
+                kept: RwLock::default(),
                 limits,
                 queue_bytes_max: options.queue_bytes_max,
                 report,
@@ -246,7 +250,13 @@ impl Engine {
         Ok(series)
     }
 
-    /// Appends to series that [`Engine::lookup`] or [`Engine::create`] named. Returns at once.
+    /// Refuses from now on what would not be kept.
+    pub(crate) fn set_kept(&self, kept: Kept) {
+        *self.inner.kept.write() = kept;
+    }
+
+    /// Appends to series that [`Engine::lookup`] or [`Engine::create`] named. Returns at once. Samples that would not be kept are
+    /// refused without being logged.
     ///
     /// `done` is called once, on this thread when the batch is refused at once, else on a thread of the engine, so it must
     /// be quick: when the batch is durable and visible, or when it never will be. Should a thread of the engine panic,
@@ -257,7 +267,14 @@ impl Engine {
     ///
     /// [`HISTOGRAM_BUCKETS_MAX`]: crate::append::HISTOGRAM_BUCKETS_MAX
     pub fn append(&self, batch: impl Into<Batch>, done: impl FnOnce(Result<AppendOutcome, Error>) + Send + 'static) {
-        let content = Content::from(batch.into());
+        let mut batch = batch.into();
+        let taken = self.inner.kept.read().take_out(&mut batch, now_ms());
+        let all_taken = !taken.is_empty() && batch.is_empty();
+        let done = move |rest: Result<AppendOutcome, Error>| done(rest.map(|rest| taken.join(rest)));
+        if all_taken {
+            return done(Ok(AppendOutcome::default()));
+        }
+        let content = Content::from(batch);
         content.check();
         let work = Work::Append { content, done: Box::new(done) };
         if self.inner.queue.push(work).is_err_and(|error| is_full(&error)) {

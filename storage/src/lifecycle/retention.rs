@@ -4,6 +4,7 @@
 //! readers as soon as they are too old; its blocks are written anew once, when all of a block is past the time that the
 //! class keeps.
 
+use super::window::{DAY_MS, day_of};
 use crate::tiers::policy::TierPolicy;
 use crate::tombstone::{DeletedSpans, Deletion, Since};
 use model::labels::Labels;
@@ -51,6 +52,19 @@ pub struct Candidate {
 }
 
 impl Retention {
+    /// No sample of this time or an older one is kept in any form, of whatever series; `i64::MIN` if all are.
+    #[must_use]
+    pub fn gone_until_ms(&self, now_ms: i64) -> i64 {
+        let samples = self.keep_ms.map(|keep_ms| now_ms.saturating_sub(keep_ms).saturating_sub(1));
+        // Tiers, and what becomes them, go by days.
+        let days = self.tiers.as_ref().map(|policy| {
+            let longest = policy.tiers.last().map_or(policy.raw_keep, |tier| tier.keep);
+            let kept_ms = now_ms.saturating_sub(i64::try_from(longest.as_millis()).unwrap_or(i64::MAX));
+            day_of(kept_ms.saturating_sub(1)).saturating_mul(DAY_MS)
+        });
+        samples.max(days).unwrap_or(i64::MIN)
+    }
+
     /// Blocks that are past their time or do not fit.
     #[must_use]
     pub fn expired(&self, blocks: &[Candidate], now_ms: i64) -> Vec<String> {
@@ -143,6 +157,18 @@ mod tests {
         let blocks = [block("a", 7, 1), block("b", 8, 1), block("c", 9, 1)];
         assert_eq!(retention.expired(&blocks, 10 * DAY), ["a"]);
         assert_eq!(retention.expired(&blocks, 10 * DAY - 1), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_is_too_old_for_everything_is_known() {
+        let keep = |keep_ms, tiers| Retention { keep_ms, tiers, ..Retention::default() };
+        assert_eq!(keep(None, None).gone_until_ms(1000 * DAY), i64::MIN);
+        assert_eq!(keep(Some(2 * DAY), None).gone_until_ms(10 * DAY), 8 * DAY - 1);
+        // The coarsest tier of a day is kept until a year after its end.
+        let tiers = Some(TierPolicy::default());
+        assert_eq!(keep(None, tiers.clone()).gone_until_ms(1000 * DAY), 634 * DAY);
+        assert_eq!(keep(None, tiers.clone()).gone_until_ms(1000 * DAY + 1), 635 * DAY);
+        assert_eq!(keep(Some(2 * DAY), tiers).gone_until_ms(1000 * DAY), 998 * DAY - 1);
     }
 
     #[test]

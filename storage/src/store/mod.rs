@@ -41,7 +41,7 @@ pub use state::{BlockGroup, StoreStats, WorkStats};
 use crate::block::read::{Block, BlockCaches};
 use crate::bucket::Bucket;
 use crate::documents::Documents;
-use crate::engine::Engine;
+use crate::engine::{Engine, Kept};
 use crate::lifecycle::damage::Damage;
 use crate::lifecycle::deletion_jobs::DeletionJobs;
 use crate::lifecycle::relief::Shortage;
@@ -116,6 +116,7 @@ impl Store {
     /// What expires from now on.
     pub fn set_retention(&self, retention: Retention) {
         *self.inner.shared.retention.write() = Arc::new(retention);
+        self.inner.shared.refuse_what_is_not_kept();
         // Kept results may show what is hidden now.
         self.engine().head().note_all_changed();
     }
@@ -220,6 +221,12 @@ impl Shared {
 
     pub(crate) fn retention(&self) -> Arc<Retention> {
         Arc::clone(&self.retention.read())
+    }
+
+    /// Tells the engine what would expire at once: after the retention or the blocks have changed.
+    fn refuse_what_is_not_kept(&self) {
+        let expired = self.view().tiers.expired.clone();
+        self.engine.set_kept(Kept { retention: self.retention(), expired });
     }
 
     fn merge(

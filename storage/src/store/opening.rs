@@ -72,6 +72,7 @@ impl Store {
             shortage: Shortage::default(),
             deletions,
         });
+        shared.refuse_what_is_not_kept();
         let worker = Worker::start(Arc::clone(&shared))?;
         Ok(Self { inner: Arc::new(Inner { worker: Mutex::new(Some(worker)), shared }) })
     }
@@ -98,6 +99,7 @@ impl Shared {
         self.known.keep(&manifest)?;
         let view = BlockView::new(Arc::clone(&manifest), Some(&before), &self.bucket, &self.caches)?;
         *self.view.write() = Arc::new(view);
+        self.refuse_what_is_not_kept();
         self.deletions.follow(&manifest, now_ms());
         if returned {
             let own = |flushed: &crate::head::FlushedState| flushed.directory == self.engine.directory();

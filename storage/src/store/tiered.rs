@@ -24,6 +24,8 @@ pub(crate) struct Tiered {
     /// Blocks of samples, which come before those of tiers.
     raw_blocks: usize,
     coverage: Option<Coverage>,
+    /// Days whose samples have expired.
+    expired: DaySpans,
     /// What was fetched, by resolution and columns: few, as one selection is read for one function.
     pages: Mutex<Vec<(i64, BucketFields, TierPages)>>,
 }
@@ -58,7 +60,8 @@ impl Tiered {
         let mut tiers: Vec<Block> = view.tiers_within(range, false).filter(is_read).cloned().collect();
         tiers.sort_by_key(|block| (block.meta().resolution_ms, block.meta().min_ms));
         blocks.extend(tiers);
-        (blocks, Self { raw_blocks, coverage: Some(coverage), pages: Mutex::default() })
+        let expired = view.tiers.expired.clone();
+        (blocks, Self { raw_blocks, coverage: Some(coverage), expired, pages: Mutex::default() })
     }
 
     /// How many of the blocks are of samples.
@@ -90,10 +93,18 @@ impl Tiered {
         self.coverage.as_ref().is_some_and(|coverage| coverage.refused)
     }
 
-    /// The part of a range of which samples can be complete.
+    /// The part of a range of which samples can be complete: what is left of expired days at its ends is not read.
     pub(crate) fn unexpired(&self, range: TimeRange) -> TimeRange {
-        let expired_ms = self.coverage.as_ref().and_then(|coverage| coverage.expired_until_ms);
-        TimeRange { after_ms: range.after_ms.max(expired_ms.unwrap_or(i64::MIN)), ..range }
+        let TimeRange { mut after_ms, mut until_ms } = range;
+        for (expired_after_ms, expired_until_ms) in self.expired.iter() {
+            if expired_after_ms <= after_ms {
+                after_ms = after_ms.max(expired_until_ms);
+            }
+            if expired_after_ms < until_ms && until_ms <= expired_until_ms {
+                until_ms = expired_after_ms;
+            }
+        }
+        TimeRange { after_ms, until_ms }
     }
 
     /// The pages of all selected series of one tier.

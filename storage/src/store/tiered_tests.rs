@@ -1,7 +1,7 @@
 //! A store whose days become tiers: buckets are those that its samples make, whatever happens to the samples.
 
 use super::*;
-use crate::append::{Batch, HistogramRow, LabelHash, Rows};
+use crate::append::{Batch, HistogramRow, LabelHash, Rejection, Rows};
 use crate::tiers::policy::TierPolicy;
 use crate::wal::replay::ReplayProgress;
 use model::bucket::{Bucket, BucketColumns, BucketFields, BucketUse, aggregate, coarsen};
@@ -207,7 +207,7 @@ fn native_histograms_outlive_floats() {
     // Late ones do not bring back the days that have expired.
     let mut rows = Rows::default();
     rows.push(series(&store, 1), base_ms + DAY + 5, 41.0);
-    store.engine().append_wait(rows).unwrap();
+    assert_eq!(store.engine().append_wait(rows).unwrap().rejected, [(0, Rejection::TooOld)]);
     live(&store, 5);
     store.flush(true).unwrap();
     assert_eq!(histograms(&store, range), before);

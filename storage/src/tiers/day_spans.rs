@@ -31,8 +31,27 @@ impl DaySpans {
         others.iter().for_each(|(after_ms, until_ms)| self.add(after_ms.saturating_add(1), until_ms));
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.spans.is_empty()
+    /// Whether the day of a sample is among them.
+    pub(crate) fn contains(&self, at_ms: i64) -> bool {
+        let day = day_of(at_ms.saturating_sub(1));
+        self.spans.get(self.spans.partition_point(|span| span.1 < day)).is_some_and(|span| span.0 <= day)
+    }
+
+    /// The days that are not in another set.
+    pub(crate) fn without(&self, others: &Self) -> Self {
+        let mut rest = Self::default();
+        for (mut first, last) in self.spans.iter().copied() {
+            for (other_first, other_last) in others.spans.iter().copied().filter(|other| other.0 <= last) {
+                if other_first > first {
+                    rest.spans.push((first, other_first - 1));
+                }
+                first = first.max(other_last.saturating_add(1));
+            }
+            if first <= last {
+                rest.spans.push((first, last));
+            }
+        }
+        rest
     }
 
     /// The spans, of samples with `after_ms < t <= until_ms`.
@@ -58,6 +77,15 @@ mod tests {
         assert_eq!(days(&[(5, 5), (6, 6), (4, 4), (5, 5)]), [(4, 6)]);
         assert_eq!(days(&[(1, 1), (3, 3), (2, 2), (9, 9)]), [(1, 3), (9, 9)]);
         assert_eq!(days(&[(1, 1), (5, 6), (9, 9), (2, 8)]), [(1, 9)]);
+    }
+
+    #[test]
+    fn days_that_others_have_are_left_out() {
+        let of = |spans: &[(i64, i64)]| DaySpans { spans: spans.iter().copied().collect() };
+        let (days, others) = (of(&[(1, 3), (5, 9), (12, 12)]), of(&[(0, 1), (6, 6), (8, 12)]));
+        assert_eq!(days.without(&others), of(&[(2, 3), (5, 5), (7, 7)]));
+        let has = |day: i64| days.contains(day * DAY_MS + 1);
+        assert!(has(5) && has(9) && has(12) && !has(0) && !has(4) && !has(13));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::block::meta::{BlockMeta, created_ms};
 use crate::lifecycle::window::{DAY_MS, day_of};
 use crate::tiers::day_spans::DaySpans;
 use model::bucket::TierSpan;
+use smallvec::SmallVec;
 use std::collections::{BTreeMap, HashSet};
 
 /// One day.
@@ -79,6 +80,8 @@ pub(crate) struct TierCoverage {
     pub(crate) spans: Vec<TierSpan>,
     /// The end of the newest day of which buckets outlived samples.
     pub(crate) expired_until_ms: Option<i64>,
+    /// Its days, and all others of which buckets outlived samples.
+    pub(crate) expired: DaySpans,
     /// The blocks that may be read.
     pub(crate) ulids: HashSet<String>,
     /// The finest of each day whose samples have expired: they know its series.
@@ -89,9 +92,8 @@ impl TierCoverage {
     /// The spans without some days whose tiers do not have everything, `None` if that is all of them. Where samples have expired
     /// tiers stay: there is nothing better.
     pub(crate) fn spans_without(&self, days: &DaySpans) -> Option<Vec<TierSpan>> {
-        let expired_ms = self.expired_until_ms.unwrap_or(i64::MIN);
-        let without = days.iter().filter(|(_, until_ms)| *until_ms > expired_ms);
-        let without: Vec<_> = without.map(|(after_ms, until_ms)| (after_ms.max(expired_ms), until_ms)).collect();
+        let days = days.without(&self.expired);
+        let without: SmallVec<[(i64, i64); 4]> = days.iter().collect();
         let touched =
             |span: &TierSpan| without.iter().any(|(after, until)| *after < span.until_ms && *until > span.after_ms);
         if !self.spans.iter().any(touched) {
@@ -130,6 +132,7 @@ impl TierCoverage {
             }
             if !day.tiers.is_empty() && !day.has_samples_of_tiers() {
                 coverage.expired_until_ms = Some(until_ms);
+                coverage.expired.add(until_ms, until_ms);
                 let finest = day.tiers.keys().next().and_then(|resolution_ms| day.tier(*resolution_ms));
                 coverage.expired_ulids.extend(finest.map(|block| block.ulid.clone()));
             }

@@ -141,3 +141,43 @@ fn late_samples_are_like_their_twin() {
         }
     }
 }
+
+/// Samples that would vanish are refused, and nothing else is: other days, and histograms where they outlive floats.
+#[test]
+fn samples_that_only_tiers_are_left_of_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, base_ms) = (open(dir.path()), base_ms());
+    fill(&store, base_ms, 7);
+    live(&store, 5);
+    let now_ms = now_ms();
+    let mut batch = Batch::default();
+    // Long before anything was stored, of an expired day, of a day that has samples, beyond all tiers.
+    let times = [now_ms - 300 * DAY, base_ms + DAY + 7, base_ms + 3 * DAY + HOUR + 7, now_ms - 500 * DAY];
+    times.iter().for_each(|at_ms| batch.rows.push(series(&store, SERIES), *at_ms, 4.0));
+    for timestamp_ms in times {
+        let (series, histogram) = (series(&store, SERIES + 1), Histogram::default());
+        batch.histograms.push(HistogramRow { series, timestamp_ms, start_ms: 0, histogram });
+    }
+    let outcome = store.engine().append_wait(batch).unwrap();
+    assert_eq!((outcome.written, outcome.histograms_written), (2, 3));
+    assert_eq!(outcome.rejected, [(1, Rejection::TooOld), (3, Rejection::TooOld)]);
+    assert_eq!(outcome.histograms_rejected, [(3, Rejection::TooOld)]);
+    // What was taken is seen at once, and when it is in a block, and in tiers.
+    let range = |at_ms: i64| TimeRange { after_ms: at_ms - 1, until_ms: at_ms };
+    for _ in 0..2 {
+        for at_ms in [times[0], times[2]] {
+            let (_, found) = answers(&store, range(at_ms), 1);
+            assert_eq!(found[&SERIES].1.timestamps_ms, [at_ms]);
+        }
+        store.flush(false).unwrap();
+    }
+    live(&store, 5);
+    let day_ms = times[0].div_euclid(DAY) * DAY;
+    let (_, found) = answers(&store, TimeRange { after_ms: day_ms, until_ms: day_ms + DAY }, HOUR);
+    assert_eq!(found[&SERIES].0.iter().map(|bucket| bucket.last_ms).collect::<Vec<_>>(), [times[0]]);
+    // Retention alone.
+    store.set_retention(Retention { keep_ms: Some(2 * DAY), ..Retention::default() });
+    let mut rows = Rows::default();
+    [3 * DAY, DAY].iter().for_each(|age_ms| rows.push(series(&store, 0), now_ms - age_ms, 5.0));
+    assert_eq!(store.engine().append_wait(rows).unwrap().rejected, [(0, Rejection::TooOld)]);
+}
