@@ -78,6 +78,12 @@ fn run_import(arguments: &ImportArguments) -> Result<(String, ExitCode), String>
     if report.days_known > 0 {
         said.push_str(&format!("; {} days had been imported before", report.days_known));
     }
+    if report.days_expired > 0 {
+        let days = report.days_expired;
+        said.push_str(&format!(
+            "; floats of {days} days were left out: their samples have expired, tiers take no more"
+        ));
+    }
     Ok((said + "\n", ExitCode::SUCCESS))
 }
 

@@ -2,14 +2,16 @@
 
 use super::room::Room;
 use super::write::write_day;
-use super::{ImportError, Source, Watch};
+use super::{EachSeries, ImportError, ImportedSeries, Source, Watch};
 use crate::block::meta::{date, ulid};
 use crate::lifecycle::window::DAY_MS;
 use crate::lifecycle::{Change, publish};
 use crate::manifest::{Epoch, Manifest, ManifestError, Role};
 use crate::offline::BlockStore;
 use crate::store::StoreError;
+use crate::tiers::days::TierCoverage;
 use crate::wal::pool::now_ms;
+use model::sample::SampleColumns;
 use std::path::Path;
 
 /// How often an import claims the right to publish again when a server took it back in between.
@@ -31,6 +33,8 @@ pub struct ImportReport {
     pub days: u64,
     /// Days that had been imported before and were left out.
     pub days_known: u64,
+    /// Days of which only tiers are left in the store: their floats were left out.
+    pub days_expired: u64,
     /// Series in the blocks, counted for each day.
     pub series: u64,
     /// Float samples and native histograms.
@@ -60,8 +64,17 @@ pub fn run(
             watch.note(&format!("{} was imported before", date(day.saturating_mul(DAY_MS))));
             continue;
         }
-        let tenant = store.tenant();
-        let blocks = write_day(source, day, (staging, tenant), now_ms(), &options.room, watch)?;
+        let (tenant, histograms) = (store.tenant(), HistogramsOnly(source));
+        let is_expired = TierCoverage::of(manifest.blocks.iter()).expired.contains(day.saturating_mul(DAY_MS) + 1);
+        if is_expired {
+            report.days_expired += 1;
+            let date = date(day.saturating_mul(DAY_MS));
+            watch.note(&format!(
+                "the samples of {date} have expired, tiers take no more: floats of that day are left out"
+            ));
+        }
+        let of_day: &dyn Source = if is_expired { &histograms } else { source };
+        let blocks = write_day(of_day, day, (staging, tenant), now_ms(), &options.room, watch)?;
         if blocks.is_empty() {
             continue;
         }
@@ -76,6 +89,35 @@ pub fn run(
         fail::fail_point!("import-day-committed");
     }
     Ok(report)
+}
+
+/// A source without its floats.
+struct HistogramsOnly<'s>(&'s dyn Source);
+
+impl Source for HistogramsOnly<'_> {
+    fn days(&self) -> Vec<i64> {
+        self.0.days()
+    }
+
+    fn digest(&self, day: i64) -> u128 {
+        self.0.digest(day)
+    }
+
+    fn visit(&self, day: i64, each: &mut EachSeries<'_>) -> Result<(), ImportError> {
+        self.0.visit(day, &mut |series| {
+            let ImportedSeries { labels, hash, metric_type, histograms, .. } = series;
+            if histograms.is_empty() {
+                return Ok(());
+            }
+            each(&ImportedSeries {
+                labels: labels.clone(),
+                hash: *hash,
+                metric_type: *metric_type,
+                floats: SampleColumns::default(),
+                histograms: histograms.clone(),
+            })
+        })
+    }
 }
 
 /// Whether a block of the manifest, or one that it was merged from, was made from this.

@@ -1,6 +1,10 @@
 //! Late samples are in answers at once, whether they are in the head, in a block that is newer than the tiers, or in these.
 
 use super::*;
+use crate::bucket::BucketOptions;
+use crate::import::room::Room;
+use crate::import::{EachSeries, ImportError, ImportOptions, ImportedSeries, Source, run};
+use crate::offline::BlockStore;
 use model::bucket::{Segment, bucket_end};
 
 /// Of each series, the buckets of all segments and the samples of all other time.
@@ -180,4 +184,40 @@ fn samples_that_only_tiers_are_left_of_are_refused() {
     let mut rows = Rows::default();
     [3 * DAY, DAY].iter().for_each(|age_ms| rows.push(series(&store, 0), now_ms - age_ms, 5.0));
     assert_eq!(store.engine().append_wait(rows).unwrap().rejected, [(0, Rejection::TooOld)]);
+}
+
+/// One series that has both kinds of samples on each of some days.
+struct Everything(Vec<i64>);
+
+impl Source for Everything {
+    fn days(&self) -> Vec<i64> {
+        self.0.clone()
+    }
+
+    fn digest(&self, day: i64) -> u128 {
+        day as u128
+    }
+
+    fn visit(&self, day: i64, each: &mut EachSeries<'_>) -> Result<(), ImportError> {
+        let labels = Labels::from_pairs([("__name__", "imported"), ("n", "9")]).unwrap();
+        let hash = LabelHash::of_pairs(&labels, &mut Vec::new());
+        let mut series = ImportedSeries { labels, hash, ..ImportedSeries::default() };
+        series.floats.push(day * DAY + 7, 1.0);
+        series.histograms.push(day * DAY + 8, Histogram::default().into());
+        each(&series)
+    }
+}
+
+/// What only tiers are left of takes no floats, and whoever imports is told.
+#[test]
+fn an_import_leaves_out_what_would_vanish() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, base_ms) = (open(dir.path()), base_ms());
+    fill(&store, base_ms, 8);
+    live(&store, 5);
+    let day = base_ms / DAY;
+    let blocks = BlockStore::open(&BucketOptions::default(), dir.path(), "anonymous").unwrap();
+    let (work, options) = (blocks.work_dir().unwrap(), ImportOptions { again: false, room: Room::new(1 << 30) });
+    let report = run(&blocks, &Everything(vec![day - 30, day + 1, day + 5]), work.path(), options, &()).unwrap();
+    assert_eq!((report.days, report.days_expired, report.samples), (3, 1, 5));
 }
