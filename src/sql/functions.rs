@@ -3,11 +3,13 @@
 
 use datafusion::arrow::array::{Array, AsArray};
 use datafusion::arrow::datatypes::{DataType, FieldRef};
-use datafusion::common::ScalarValue;
+use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::SessionStateDefaults;
+use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawDictionaryExpr};
 use datafusion::logical_expr::{
-    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
 };
 use std::sync::Arc;
 
@@ -30,7 +32,7 @@ const REMOVED: [&str; 14] = [
 ];
 
 /// Checked before each call, by how their result grows.
-const BOUNDED: [(&str, Growth); 9] = [
+const BOUNDED: [(&str, Growth); 10] = [
     ("concat", Growth::Sum),
     ("concat_ws", Growth::Separated),
     ("replace", Growth::Replacement),
@@ -40,7 +42,11 @@ const BOUNDED: [(&str, Growth); 9] = [
     ("struct", Growth::Sum),
     ("named_struct", Growth::Sum),
     ("map", Growth::Sum),
+    ("arrays_zip", Growth::Sum),
 ];
+
+/// Types inside of types that one value may have: each use of a value in a structure repeats them.
+const TYPES_MAX: usize = 1_000;
 
 /// What one call may return for one batch.
 const RESULT_BYTES_MAX: usize = 128 << 20;
@@ -56,6 +62,52 @@ fn bounded(function: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
     match BOUNDED.iter().find(|(name, _)| *name == function.name()) {
         Some((_, growth)) => Arc::new(ScalarUDF::new_from_impl(Bounded { function, growth: *growth })),
         None => function,
+    }
+}
+
+/// Plans literals of structures and maps as calls of these functions; DataFusion takes its own.
+#[derive(Debug)]
+pub(super) struct Literals {
+    functions: Vec<Arc<ScalarUDF>>,
+}
+
+impl Literals {
+    pub(super) fn over(functions: &[Arc<ScalarUDF>]) -> Self {
+        Self { functions: functions.to_vec() }
+    }
+
+    fn call(&self, name: &str, args: Vec<Expr>) -> Result<Expr> {
+        let function = self.functions.iter().find(|function| function.name() == name);
+        let function = function.ok_or_else(|| DataFusionError::Plan(format!("there is no function {name}")))?;
+        Ok(Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(function), args)))
+    }
+}
+
+impl ExprPlanner for Literals {
+    fn plan_struct_literal(&self, args: Vec<Expr>, is_named_struct: bool) -> Result<PlannerResult<Vec<Expr>>> {
+        let name = if is_named_struct { "named_struct" } else { "struct" };
+        Ok(PlannerResult::Planned(self.call(name, args)?))
+    }
+
+    fn plan_dictionary_literal(
+        &self,
+        expr: RawDictionaryExpr,
+        _schema: &DFSchema,
+    ) -> Result<PlannerResult<RawDictionaryExpr>> {
+        let args = expr.keys.into_iter().zip(expr.values).flat_map(|(key, value)| [key, value]);
+        Ok(PlannerResult::Planned(self.call("named_struct", args.collect())?))
+    }
+
+    fn plan_make_map(&self, args: Vec<Expr>) -> Result<PlannerResult<Vec<Expr>>> {
+        if !args.len().is_multiple_of(2) {
+            return Err(DataFusionError::Plan("a map needs a value for each key".into()));
+        }
+        let (mut keys, mut values) = (Vec::new(), Vec::new());
+        for (i, arg) in args.into_iter().enumerate() {
+            if i % 2 == 0 { keys.push(arg) } else { values.push(arg) }
+        }
+        let [keys, values] = [self.call("make_array", keys)?, self.call("make_array", values)?];
+        Ok(PlannerResult::Planned(self.call("map", vec![keys, values])?))
     }
 }
 
@@ -91,10 +143,12 @@ impl ScalarUDFImpl for Bounded {
     }
 
     fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
+        types_bounded(arguments.iter())?;
         self.function.return_type(arguments)
     }
 
     fn return_field_from_args(&self, arguments: ReturnFieldArgs) -> Result<FieldRef> {
+        types_bounded(arguments.arg_fields.iter().map(|field| field.data_type()))?;
         self.function.return_field_from_args(arguments)
     }
 
@@ -117,6 +171,32 @@ impl ScalarUDFImpl for Bounded {
         }
         self.function.invoke_with_args(call)
     }
+}
+
+/// Refuses arguments whose types are made of very many.
+fn types_bounded<'a>(arguments: impl Iterator<Item = &'a DataType>) -> Result<()> {
+    let mut pending: Vec<&DataType> = arguments.filter(|kind| kind.is_nested()).collect();
+    let mut found = 0;
+    while let Some(kind) = pending.pop() {
+        found += 1;
+        if found > TYPES_MAX {
+            return Err(DataFusionError::Plan(format!("a value would be made of more than {TYPES_MAX} parts")));
+        }
+        match kind {
+            DataType::Struct(fields) => pending.extend(fields.iter().map(|field| field.data_type())),
+            DataType::List(item)
+            | DataType::LargeList(item)
+            | DataType::FixedSizeList(item, _)
+            | DataType::ListView(item)
+            | DataType::LargeListView(item)
+            | DataType::Map(item, _) => pending.push(item.data_type()),
+            DataType::Dictionary(_, values) => pending.push(values),
+            DataType::Union(fields, _) => pending.extend(fields.iter().map(|(_, field)| field.data_type())),
+            DataType::RunEndEncoded(_, values) => pending.push(values.data_type()),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn bytes(argument: &ColumnarValue, rows: usize) -> usize {

@@ -12,8 +12,10 @@ pub mod request;
 mod run;
 mod scope;
 
+mod expansion;
 mod session;
 mod statement;
+mod watch;
 
 mod batch;
 mod catalog;

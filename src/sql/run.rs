@@ -1,12 +1,15 @@
 //! Plans a statement and sends its result.
 
 use super::catalog::list_metrics;
+use super::expansion;
 use super::failure::query_failure;
+use super::memory::HeldBytes;
 use super::output::Encoder;
 use super::promql_function;
 use super::scope::Scope;
 use super::session;
 use super::statement::lists_tables;
+use super::watch;
 use crate::query::error::QueryFailure;
 use bytes::Bytes;
 use datafusion::common::DataFusionError;
@@ -78,6 +81,7 @@ async fn open(
     statement: Statement,
     text: &str,
 ) -> Result<SendableRecordBatchStream, DataFusionError> {
+    expansion::check(&statement).map_err(super::failure::external)?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let state = session::open(scope, cores).map_err(super::failure::external)?;
     if lists_tables(text) {
@@ -87,7 +91,11 @@ async fn open(
     let plan = state.statement_to_plan(statement).await?;
     let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
     options.verify_plan(&plan)?;
-    scope.pieces.budget().check().map_err(super::failure::external_query)?;
+    let budget = scope.pieces.budget();
+    let held = HeldBytes::hold(budget, watch::plan_bytes(&plan)?).map_err(super::failure::external_query)?;
     let plan = state.create_physical_plan(&plan).await?;
+    drop(held);
+    // An `EXPLAIN` tells why it could not plan as if that were an answer.
+    budget.check().map_err(super::failure::external_query)?;
     execute_stream(plan, state.task_ctx())
 }

@@ -15,6 +15,39 @@ const TEXT_BYTES_MAX: usize = 256 << 10;
 /// A chain of operators is a tree as deep as the chain is long; planning walks it.
 const OPERATORS_MAX: usize = 2_000;
 
+/// Words that are operators.
+const OPERATORS: [&str; 29] = [
+    "and",
+    "at",
+    "between",
+    "collate",
+    "div",
+    "except",
+    "glob",
+    "ilike",
+    "in",
+    "intersect",
+    "is",
+    "isnull",
+    "join",
+    "like",
+    "match",
+    "match_recognize",
+    "member",
+    "minus",
+    "not",
+    "notnull",
+    "or",
+    "overlaps",
+    "pivot",
+    "regexp",
+    "rlike",
+    "similar",
+    "union",
+    "unpivot",
+    "xor",
+];
+
 /// Members of lists in brackets, all together.
 const MEMBERS_MAX: usize = 1_000;
 
@@ -117,16 +150,12 @@ pub(super) fn lists_tables(text: &str) -> bool {
 fn is_operator(token: &Token) -> bool {
     match token {
         Token::Word(word) => {
-            word.quote_style.is_none()
-                && ["and", "or", "not", "union", "except", "intersect", "join", "is"]
-                    .iter()
-                    .any(|operator| word.value.eq_ignore_ascii_case(operator))
+            word.quote_style.is_none() && OPERATORS.iter().any(|operator| word.value.eq_ignore_ascii_case(operator))
         }
         Token::Comma
         | Token::Period
         | Token::LParen
         | Token::RParen
-        | Token::LBracket
         | Token::RBracket
         | Token::SemiColon
         | Token::Whitespace(_)

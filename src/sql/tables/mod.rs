@@ -11,7 +11,7 @@ mod samples;
 mod selected;
 mod series;
 
-use super::failure::external;
+use super::failure::{external, external_query};
 use super::pushdown::{Role, Selector, condition};
 use super::scan::{ScanSource, StoreScan};
 use super::scope::Scope;
@@ -138,6 +138,8 @@ impl<T: Table> TableProvider for Provider<T> {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
+        // Tables are planned one after the other.
+        self.scope.pieces.budget().check().map_err(external_query)?;
         let schema = self.table.schema();
         let columns = projection.cloned().unwrap_or_else(|| (0..schema.fields().len()).collect());
         let schema: SchemaRef = Arc::new(schema.project(&columns)?);

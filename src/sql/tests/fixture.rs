@@ -127,7 +127,7 @@ pub(in crate::sql) fn request(text: &str) -> SqlRequest {
 }
 
 /// Jobs that are up and down, a counter, an alert, and names that need quotes.
-fn store() -> MemoryStore {
+pub(in crate::sql) fn store() -> MemoryStore {
     let mut store = MemoryStore::default();
     let every_15s = |value: fn(i64) -> f64| (0..=40).map(move |i| (i * 15_000, value(i)));
     store.add(&[("__name__", "up"), ("job", "a"), ("instance", "x:1")], every_15s(|_| 1.0));

@@ -1,3 +1,5 @@
+mod planning;
+
 use super::fixture::{Fixture, request};
 use crate::query::error::FailureKind;
 use crate::query::testing::MemoryStore;
