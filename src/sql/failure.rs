@@ -9,6 +9,9 @@ use datafusion::error::DataFusionError;
 use promql::engine::QueryError;
 use promql::source::SourceError;
 
+/// In what DataFusion takes for a bug of its own: a regular expression that is none or too big.
+const REGEX_REFUSED: &str = "Regular expression did not compile: ";
+
 /// A failure of ours on its way through DataFusion.
 pub(super) fn external(failure: QueryFailure) -> DataFusionError {
     DataFusionError::External(Box::new(failure))
@@ -38,6 +41,12 @@ pub(super) fn query_failure(error: &DataFusionError) -> QueryFailure {
         DataFusionError::Execution(message) => QueryFailure::Sql(message.clone()),
         DataFusionError::ResourcesExhausted(message) => QueryFailure::Sql(message.clone()),
         DataFusionError::ArrowError(error, _) => QueryFailure::Sql(error.to_string()),
+        DataFusionError::Internal(message) if message.contains(REGEX_REFUSED) => {
+            QueryFailure::Parse(text(regex_text(message)))
+        }
+        DataFusionError::External(error) if error.to_string().starts_with("regex parse error") => {
+            QueryFailure::Parse(text(error.to_string()))
+        }
         DataFusionError::ExecutionJoin(error) => JobPanicked::new(error.to_string()).into(),
         other => QueryFailure::Source(SourceError::Failed(other.strip_backtrace())),
     }
@@ -66,6 +75,18 @@ fn ours(error: &DataFusionError) -> Option<QueryFailure> {
 /// Without the names of the catalogue, which nobody writes.
 fn readable(message: &str) -> String {
     message.replace("hearth.public.", "").replace("hearth.metrics.", "metrics.")
+}
+
+/// Why a regular expression cannot be used.
+fn regex_text(message: &str) -> String {
+    let reason = message.split_once(REGEX_REFUSED).map_or(message, |(_, reason)| reason);
+    let too_big = reason.strip_prefix("CompiledTooBig(").and_then(|rest| rest.split(')').next());
+    match too_big {
+        Some(bytes) => {
+            format!("the regular expression is too big: it takes more than {bytes} bytes when it is compiled")
+        }
+        None => format!("the regular expression cannot be used: {}", reason.trim()),
+    }
 }
 
 fn schema_text(error: &SchemaError) -> String {

@@ -77,6 +77,22 @@ async fn errors_say_where() {
 }
 
 #[tokio::test]
+async fn regular_expressions_that_cannot_be_used_are_faults_of_the_statement() {
+    let fixture = Fixture::new();
+    for (pattern, told) in
+        [("((a|b|ab)*){1000}{1000}", "too big"), ("[[:alpha:]]{5000}{5000}", "too big"), ("(", "unclosed group")]
+    {
+        for operator in ["~", "!~", "~*"] {
+            let failure = fixture.failure(&format!("SELECT * FROM up WHERE job {operator} '{pattern}'")).await;
+            let shown: String = pattern.chars().take(20).collect();
+            assert_eq!(failure.kind(), FailureKind::BadQuery, "{operator} {shown}: {failure}");
+            let failure = failure.to_string();
+            assert!(failure.contains(told) && !failure.contains("bug"), "{operator} {shown}: {failure}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn deep_and_long_texts_end_with_an_answer() {
     let fixture = Fixture::new();
     let nested =
