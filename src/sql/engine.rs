@@ -119,12 +119,6 @@ impl Sql {
     /// # Errors
     /// It is no statement that may be run, cannot be executed, needs more than it may use, took too long or was cancelled.
     pub async fn run(&self, request: SqlRequest) -> Result<SqlAnswer, QueryFailure> {
-        let outcome = self.run_uncounted(request).await;
-        self.shared.queries.count_reading(outcome.as_ref().err());
-        outcome
-    }
-
-    async fn run_uncounted(&self, request: SqlRequest) -> Result<SqlAnswer, QueryFailure> {
         let timeout = request.timeout.unwrap_or(Duration::MAX);
         let reading = self.shared.queries.open_reading_within(&request.text, &request.tenant, timeout).await?;
         let scope = Arc::new(self.scope(&reading, &request));
@@ -139,7 +133,8 @@ impl Sql {
                     let _ = sender.send(Portion::Failed(failure)).await;
                 }
             }
-        })?;
+        });
+        let task = task.inspect_err(|failure| reading.end(Some(failure)))?;
         let watch = watch(&reading);
         let mut answer = Answer { receiver, task, reading, _watch: watch };
         // The first portion is awaited before the status is sent, so that what fails at once is told properly.
@@ -211,7 +206,18 @@ struct Answer {
 }
 
 impl Answer {
+    /// The next piece; notes how the query ended when there is none.
     async fn next(&mut self) -> Option<Result<Bytes, QueryFailure>> {
+        let next = self.receive().await;
+        match &next {
+            Some(Ok(_)) => {}
+            Some(Err(failure)) => self.reading.end(Some(failure)),
+            None => self.reading.end(None),
+        }
+        next
+    }
+
+    async fn receive(&mut self) -> Option<Result<Bytes, QueryFailure>> {
         let deadline = self.reading.pieces().deadline();
         let portion = tokio::select! {
             portion = self.receiver.recv() => portion,

@@ -51,10 +51,13 @@ async fn answer(state: &AppState, body: Body) -> Result<Response, ReadError> {
     request.queries.iter_mut().for_each(|query| external.rewrite(&mut query.matchers));
     let reading = state.queries.open_reading(&name(&request.queries), &TenantId::anonymous()).await?;
     let outcome = match response_type {
-        ResponseType::Samples => samples::answer(&reading, request.queries, external).await,
+        ResponseType::Samples => {
+            let outcome = samples::answer(&reading, request.queries, external).await;
+            reading.end(outcome.as_ref().err());
+            outcome
+        }
         ResponseType::StreamedChunks => streamed::answer(reading, request.queries, external).await,
     };
-    state.queries.count_reading(outcome.as_ref().err());
     let samples_max = state.queries.options().limits.samples_max;
     outcome.map_err(|failure| match failure {
         QueryFailure::Evaluation(QueryError::TooManySamples { .. }) => {

@@ -4,6 +4,8 @@
 //! Between two pieces the reader holds its place but no thread: a client that reads slowly costs a place until its deadline,
 //! and nothing else.
 
+mod end;
+
 use super::QueryExecutor;
 use super::local::{Evaluation, LocalQueries};
 use super::place::{Admitted, CancelOnDrop, Held, Job};
@@ -12,6 +14,7 @@ use crate::query::admission::QueryClass;
 use crate::query::error::QueryFailure;
 use crate::query::request::Window;
 use crate::runtime::cpu::JobPanicked;
+use end::Unended;
 use model::tenant::TenantId;
 use promql::ast::Expr;
 use promql::budget::Budget;
@@ -24,6 +27,7 @@ use std::time::{Duration, Instant};
 /// A read that has its place; dropping it stops the pieces that are being read.
 pub struct Reading {
     pieces: Pieces,
+    unended: Unended,
     _abandon: CancelOnDrop,
 }
 
@@ -58,27 +62,28 @@ impl QueryExecutor {
         timeout: Duration,
     ) -> Result<Reading, QueryFailure> {
         let budget = self.shared.budget(QueryClass::Interactive);
+        let unended = Unended::begin(self, text, tenant, &budget);
         let job = Job { text, tenant, class: QueryClass::Interactive, light: false, started: Instant::now(), budget };
         let Admitted { budget, held, deadline, queue: _, abandon } = self
             .admit(job, timeout.min(self.shared.options.timeout))
             .await
-            .inspect_err(|failure| self.count_reading(Some(failure)))?;
+            .inspect_err(|failure| unended.end(Some(failure)))?;
         let session = self.session(&budget);
         let source = match session.view() {
             Some(view) => Arc::from(view),
             None => session,
         };
         let pieces = Pieces { executor: self.clone(), budget, source, held: Arc::new(held), deadline };
-        Ok(Reading { pieces, _abandon: abandon })
-    }
-
-    /// Counts a read that ended.
-    pub fn count_reading(&self, failure: Option<&QueryFailure>) {
-        self.shared.metrics.count(QueryClass::Interactive, failure.map(QueryFailure::kind));
+        Ok(Reading { pieces, unended, _abandon: abandon })
     }
 }
 
 impl Reading {
+    /// Notes how the whole read ended; the first end counts. One that is dropped before was given up by its client.
+    pub fn end(&self, failure: Option<&QueryFailure>) {
+        self.unended.end(failure);
+    }
+
     /// Reads one piece on the CPU pool.
     ///
     /// # Errors

@@ -50,8 +50,19 @@ pub(super) async fn answer(
     Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], body).into_response())
 }
 
-/// Reads the next portion on the CPU pool; returns the frames behind it unless it was the last.
-async fn portion(reading: &Reading, mut frames: Frames) -> Result<(Bytes, Option<Frames>), QueryFailure> {
+/// Reads the next portion; returns the frames behind it unless it was the last.
+async fn portion(reading: &Reading, frames: Frames) -> Result<(Bytes, Option<Frames>), QueryFailure> {
+    let portion = read_portion(reading, frames).await;
+    match &portion {
+        Ok((_, Some(_))) => {}
+        Ok((_, None)) => reading.end(None),
+        Err(failure) => reading.end(Some(failure)),
+    }
+    portion
+}
+
+/// The same, on the CPU pool.
+async fn read_portion(reading: &Reading, mut frames: Frames) -> Result<(Bytes, Option<Frames>), QueryFailure> {
     let read = move |source: &dyn SeriesSource, budget: &Budget| {
         let mut out = Vec::new();
         let more = frames.write_some(&mut out, source, budget)?;
