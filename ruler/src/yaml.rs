@@ -1,9 +1,10 @@
 //! Reading YAML that people write: every node knows its place, and what nobody asked for is collected instead of being
 //! refused at once, so that all mistakes of a file are reported together.
 
+mod mend;
+
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, de};
-use serde_yaml::{Location, Spanned};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -22,6 +23,22 @@ impl fmt::Display for Place {
     }
 }
 
+/// A value with the place where it is written, or where its alias is.
+#[derive(Debug, Clone)]
+pub struct Spanned<T> {
+    /// The value.
+    pub value: T,
+    /// Its place in the file.
+    pub at: Place,
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Spanned<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let spanned = serde_yaml::Spanned::<T>::deserialize(deserializer)?;
+        Ok(Self { value: spanned.value, at: mend::origin(spanned.referenced) })
+    }
+}
+
 /// A list with the places of its items. Null items do not count, as in Go.
 pub(crate) type Items<T> = Vec<Option<Spanned<T>>>;
 
@@ -37,7 +54,7 @@ impl UnknownKey {
     pub(crate) fn new(key: &Spanned<String>, known: &[&str]) -> Self {
         let known: Vec<String> = known.iter().map(|known| format!("`{known}`")).collect();
         let message = format!("unknown field `{}`, expected one of {}", key.value, known.join(", "));
-        Self { at: place(key.referenced), message }
+        Self { at: key.at, message }
     }
 }
 
@@ -70,7 +87,7 @@ macro_rules! node {
                     fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                         const KNOWN: &[&str] = &[$($key),*];
                         let mut node = $name::default();
-                        while let Some(key) = map.next_key::<serde_yaml::Spanned<String>>()? {
+                        while let Some(key) = map.next_key::<$crate::yaml::Spanned<String>>()? {
                             match key.value.as_str() {
                                 $($key => node.$field = map.next_value()?,)*
                                 _ => {
@@ -202,8 +219,8 @@ impl<'de> Deserialize<'de> for Entries {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut entries = Vec::new();
                 while let Some((name, value)) = map.next_entry::<Spanned<String>, Option<Spanned<String>>>()? {
-                    let name_at = place(name.referenced);
-                    let value_at = value.as_ref().map_or(name_at, |value| place(value.referenced));
+                    let name_at = name.at;
+                    let value_at = value.as_ref().map_or(name_at, |value| value.at);
                     let value = value.map_or_else(String::new, |value| value.value);
                     entries.push(Entry { name: name.value, value, name_at, value_at });
                 }
@@ -213,10 +230,6 @@ impl<'de> Deserialize<'de> for Entries {
 
         deserializer.deserialize_map(EntriesVisitor)
     }
-}
-
-pub(crate) fn place(location: Location) -> Place {
-    Place { line: location.line(), column: location.column() }
 }
 
 /// The line of `text` at `at` with a mark below the column.
@@ -229,28 +242,51 @@ pub(crate) fn excerpt(name: &str, text: &str, at: Place) -> String {
     format!("{margin}--> {name}:{at}\n{margin} |\n{number} | {line}\n{margin} | {before}^")
 }
 
-/// Reads the first document of `text`; the flag says whether more follow. `name` is the file, for messages. Text that is
-/// refused comes back as a message, with its place unless it is no YAML at all.
-pub(crate) fn read<T: de::DeserializeOwned + Default>(
-    name: &str,
-    text: &str,
-) -> Result<(T, bool), (Option<Place>, String)> {
-    match serde_yaml::from_str_with_options(text, options(text)) {
-        Ok(document) => Ok((document, false)),
+/// Text that is refused, as a message with an excerpt, and its place unless it is no YAML at all.
+pub type Refused = (Option<Place>, String);
+
+/// Reads the only document of `text`. `name` is the file, for messages.
+///
+/// # Errors
+/// No YAML, several documents, or not a `T`.
+pub fn read_one<T: de::DeserializeOwned>(name: &str, text: &str) -> Result<T, Refused> {
+    read_mended(name, text, |text| serde_yaml::from_str_with_options(text, options(text)))
+}
+
+/// Reads the first document of `text`; the flag says whether more follow. `name` is the file, for messages.
+pub(crate) fn read<T: de::DeserializeOwned + Default>(name: &str, text: &str) -> Result<(T, bool), Refused> {
+    read_mended(name, text, |text| match serde_yaml::from_str_with_options(text, options(text)) {
         Err(error) if matches!(error.without_snippet(), serde_yaml::Error::MultipleDocuments { .. }) => {
             let mut bytes = text.as_bytes();
             let mut documents = serde_yaml::read_with_options::<_, T>(&mut bytes, options(text));
-            let first = documents.next().transpose().map_err(|error| describe(name, &error))?;
-            Ok((first.unwrap_or_default(), true))
+            Ok((documents.next().transpose()?.unwrap_or_default(), true))
         }
-        Err(error) => Err(describe(name, &error)),
-    }
+        document => Ok((document?, false)),
+    })
+}
+
+/// Reads `text`, and once more when it has what only Go's library takes.
+fn read_mended<T>(name: &str, text: &str, read: impl Fn(&str) -> Result<T, serde_yaml::Error>) -> Result<T, Refused> {
+    let error = match read(text) {
+        Ok(document) => return Ok(document),
+        Err(error) => error,
+    };
+    let refused = |(at, message): (Place, String)| (Some(at), format!("{message}\n{}", excerpt(name, text, at)));
+    let Some(mended) = mend::mend(text, &error).map_err(refused)? else { return Err(describe(name, &error)) };
+    mend::shifted(mended.shifts, || {
+        read(&mended.text).map_err(|error| match error.location() {
+            // An excerpt of the library would show the text as it was mended.
+            Some(location) => {
+                refused((mend::origin(location), message(&error.without_snippet().to_string(), location)))
+            }
+            None => describe(name, &error),
+        })
+    })
 }
 
 /// Bounds in proportion to the file, which is itself bounded: real files reach tens of thousands of rules, and aliases must
 /// not blow a small file up.
-#[must_use]
-pub fn options(text: &str) -> serde_yaml::Options {
+fn options(text: &str) -> serde_yaml::Options {
     serde_yaml::options! {
         budget: serde_yaml::budget! {
             max_events: 1_000 + 2 * text.len(),
@@ -262,17 +298,19 @@ pub fn options(text: &str) -> serde_yaml::Options {
 
 /// The place of an error, and its message, which has an excerpt of the text below it but does not say the place once more: the
 /// caller prints it in front. `name` is the file.
-#[must_use]
-pub fn describe(name: &str, error: &serde_yaml::Error) -> (Option<Place>, String) {
-    let at = error.location().map(place);
+fn describe(name: &str, error: &serde_yaml::Error) -> Refused {
     let rendered = error.render_with_options(serde_yaml::render_options! { source_name: Some(name) });
-    let message = match at {
-        Some(Place { line, column }) => {
-            let rendered = rendered.strip_prefix(&format!("error: line {line} column {column}: ")).unwrap_or(&rendered);
-            rendered.strip_suffix(&format!(" at line {line}, column {column}")).unwrap_or(rendered)
-        }
-        None => &rendered,
-    };
-    // The advice is for who calls the library, not for who wrote the file.
-    (at, message.replace(", set DuplicateKeyPolicy in Options if acceptable", ""))
+    match error.location() {
+        Some(location) => (Some(mend::origin(location)), message(&rendered, location)),
+        None => (None, message(&rendered, serde_yaml::Location::UNKNOWN)),
+    }
+}
+
+/// What the library says, without the place of the error and without the advice that is for who calls the library, not for who
+/// wrote the file.
+fn message(rendered: &str, at: serde_yaml::Location) -> String {
+    let (line, column) = (at.line(), at.column());
+    let rendered = rendered.strip_prefix(&format!("error: line {line} column {column}: ")).unwrap_or(rendered);
+    let rendered = rendered.strip_suffix(&format!(" at line {line}, column {column}")).unwrap_or(rendered);
+    rendered.replace(", set DuplicateKeyPolicy in Options if acceptable", "")
 }

@@ -168,10 +168,9 @@ impl Config {
         if text.trim().is_empty() {
             return Ok(Self::default());
         }
-        let config = serde_yaml::from_str_with_options(text, ruler::yaml::options(text));
-        let mut config: Self = config.map_err(|error| {
-            let (place, message) = ruler::yaml::describe(name, &error);
-            ConfigProblem { place: place.map(|Place { line, column }| (line, column)), message }
+        let mut config: Self = ruler::yaml::read_one(name, text).map_err(|(place, message)| ConfigProblem {
+            place: place.map(|Place { line, column }| (line, column)),
+            message,
         })?;
         config.not_used = not_used::keys(text);
         config.check().map_err(|message| ConfigProblem { place: None, message })?;

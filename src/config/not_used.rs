@@ -5,9 +5,8 @@
 //! and for the warning. What stands below the key is not looked at, beyond being YAML: Prometheus checks it.
 
 use super::reference;
-use ruler::yaml::Place;
+use ruler::yaml::{Place, Spanned};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
-use serde_yaml::Spanned;
 use std::fmt;
 
 /// The value of a key that Prometheus knows and Hearth does not use: any YAML, of which nothing is kept.
@@ -54,7 +53,7 @@ impl fmt::Display for NotUsedKey {
 /// The keys of `text`, a valid configuration, that are not used, in the order of the file.
 pub(super) fn keys(text: &str) -> Vec<NotUsedKey> {
     // It was read before, so it can be read again; were it not, the warnings are what is missing.
-    let keys = serde_yaml::from_str_with_options::<Keys>(text, ruler::yaml::options(text)).unwrap_or_default();
+    let keys = ruler::yaml::read_one::<Keys>("", text).unwrap_or_default();
     let mut advices = reference::not_used();
     let key = |(at, key): (Place, String)| advices.remove(&key).map(|advice| NotUsedKey { at, key, advice });
     keys.0.into_iter().filter_map(key).collect()
@@ -89,8 +88,7 @@ impl<'de> Deserialize<'de> for Keys {
                     } else {
                         map.next_value::<IgnoredAny>()?;
                     }
-                    let at = Place { line: key.referenced.line(), column: key.referenced.column() };
-                    keys.push((at, key.value));
+                    keys.push((key.at, key.value));
                 }
                 Ok(Keys(keys))
             }

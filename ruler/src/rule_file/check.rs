@@ -8,10 +8,9 @@ use crate::alerting::LimitMode;
 use crate::annotate::TextTemplate;
 use crate::rule::{AlertingRule, Query, Rule, RuleKind, Templates};
 use crate::rule_state::{AlertPolicy, OnError};
-use crate::yaml::{Entries, UnknownKey, excerpt, place};
+use crate::yaml::{Entries, Spanned, UnknownKey, excerpt};
 use model::labels::{METRIC_NAME, is_legacy_label_name, is_legacy_metric_name};
 use model::time::parse_duration;
-use serde_yaml::Spanned;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
@@ -26,7 +25,7 @@ pub(super) fn check(
     let mut names = HashSet::new();
     let mut groups = Vec::new();
     for group in document.groups.into_iter().flatten().flatten() {
-        let at = place(group.referenced);
+        let at = group.at;
         checker.unknown_keys(&group.value.unknown);
         let name = group.value.name.as_ref().map_or("", |name| name.value.as_str());
         if name.is_empty() {
@@ -42,15 +41,15 @@ pub(super) fn check(
 
 impl RulePlaces {
     fn of(rule: &Spanned<RuleNode>) -> Self {
-        let at = place(rule.referenced);
+        let at = rule.at;
         let names = |entries: &Option<Entries>| -> Vec<(String, Place)> {
             entries.iter().flat_map(|entries| &entries.0).map(|entry| (entry.name.clone(), entry.value_at)).collect()
         };
         let RuleNode { expr, hold, labels, annotations, .. } = &rule.value;
         Self {
             at,
-            expr: expr.as_ref().map_or(at, |expr| place(expr.referenced)),
-            hold: hold.as_ref().map(|hold| place(hold.referenced)),
+            expr: expr.as_ref().map_or(at, |expr| expr.at),
+            hold: hold.as_ref().map(|hold| hold.at),
             labels: names(labels),
             annotations: names(annotations),
         }
@@ -120,9 +119,7 @@ impl Checker<'_> {
             policy,
             wait_for_ingest_ms,
             aligned: group.aligned.unwrap_or(false),
-            source_tenants: source_tenants
-                .map(|tenant| SourceTenant { at: place(tenant.referenced), name: tenant.value })
-                .collect(),
+            source_tenants: source_tenants.map(|tenant| SourceTenant { at: tenant.at, name: tenant.value }).collect(),
             rules,
             places,
         }
@@ -130,7 +127,7 @@ impl Checker<'_> {
 
     /// The query offset under either of its names; both are fine as long as they agree.
     fn query_offset(&mut self, offset: Option<Spanned<String>>, delay: Option<Spanned<String>>) -> Option<i64> {
-        let places = [&offset, &delay].map(|text| text.as_ref().map(|text| place(text.referenced)));
+        let places = [&offset, &delay].map(|text| text.as_ref().map(|text| text.at));
         let (offset_ms, delay_ms) = (self.duration(offset), self.duration(delay));
         if let (Some(offset_ms), Some(delay_ms)) = (offset_ms, delay_ms)
             && offset_ms != delay_ms
@@ -151,28 +148,28 @@ impl Checker<'_> {
         let Some(word) = word.filter(|word| !word.value.is_empty()) else { return T::default() };
         let found = allowed.split(", ").zip(values).find(|(name, _)| *name == word.value);
         if found.is_none() {
-            self.report([place(word.referenced)], Problem::Word { field, allowed, found: word.value });
+            self.report([word.at], Problem::Word { field, allowed, found: word.value });
         }
         found.map(|(_, value)| *value).unwrap_or_default()
     }
 
     /// The rule, or `None` when it was reported to be wrong; something may also be wrong with a rule that is returned.
     fn rule(&mut self, rule: Spanned<RuleNode>, group_labels: &BTreeMap<String, String>) -> Option<Rule> {
-        let at = place(rule.referenced);
+        let at = rule.at;
         let rule = rule.value;
         self.unknown_keys(&rule.unknown);
         let hold_ms = self.duration(rule.hold).unwrap_or(0);
         let keep_firing_ms = self.duration(rule.keep_firing_for).unwrap_or(0);
         let evaluate = rule.evaluate.filter(|evaluate| !evaluate.value.is_empty());
         if let Some(evaluate) = evaluate.as_ref().filter(|evaluate| evaluate.value != "on_ingest") {
-            self.report([place(evaluate.referenced)], Problem::Evaluate(evaluate.value.clone()));
+            self.report([evaluate.at], Problem::Evaluate(evaluate.value.clone()));
         }
         let on_ingest = evaluate.is_some();
         let record = rule.record.filter(|name| !name.value.is_empty());
         let alert = rule.alert.filter(|name| !name.value.is_empty());
         match (&record, &alert) {
             (Some(record), Some(alert)) => {
-                self.report([place(record.referenced), place(alert.referenced)], Problem::RecordAndAlert);
+                self.report([record.at, alert.at], Problem::RecordAndAlert);
             }
             (None, None) => self.report([at], Problem::NeitherRecordNorAlert),
             _ => {}
@@ -205,11 +202,11 @@ impl Checker<'_> {
 
     fn duration(&mut self, text: Option<Spanned<String>>) -> Option<i64> {
         let text = text?;
-        parse_duration(&text.value).map_err(|error| self.report([place(text.referenced)], error.into())).ok()
+        parse_duration(&text.value).map_err(|error| self.report([text.at], error.into())).ok()
     }
 
     fn query(&mut self, expr: Option<Spanned<String>>, rule_at: Place) -> Option<Query> {
-        let at = expr.as_ref().map_or(rule_at, |expr| place(expr.referenced));
+        let at = expr.as_ref().map_or(rule_at, |expr| expr.at);
         let Some(expr) = expr.filter(|expr| !expr.value.is_empty()) else {
             self.report([at], Problem::NoExpression);
             return None;
@@ -228,7 +225,7 @@ impl Checker<'_> {
         hold_ms: i64,
         keep_firing_ms: i64,
     ) {
-        let at = place(record.referenced);
+        let at = record.at;
         let fields = [("annotations", annotated), ("for", hold_ms != 0), ("keep_firing_for", keep_firing_ms != 0)];
         let fields = fields.into_iter().chain([("evaluate", on_ingest)]);
         for (field, _) in fields.filter(|(_, present)| *present) {

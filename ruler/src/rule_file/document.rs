@@ -4,8 +4,7 @@
 //! `query_offset`.
 
 use super::{FILE_BYTES_MAX, Place, Problem};
-use crate::yaml::{Entries, Integer, Items, node};
-use serde_yaml::Spanned;
+use crate::yaml::{Entries, Integer, Items, Spanned, node};
 
 node! {
     /// The whole file; an empty one has no groups.

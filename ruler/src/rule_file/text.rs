@@ -4,9 +4,8 @@
 
 use super::document::{Document, GroupNode, RuleNode, read};
 use super::{FileGroup, ReadOptions, RuleFileError, check};
-use crate::yaml::Entries;
+use crate::yaml::{Entries, Place, Spanned};
 use serde::{Deserialize, Serialize};
-use serde_yaml::Spanned;
 use std::collections::BTreeMap;
 
 /// A group in the order and under the names of a rule file's keys; what was not given is left out.
@@ -93,10 +92,8 @@ impl GroupText {
             vec![RuleFileError { file: file.to_owned(), places: place.into_iter().collect(), rule: None, problem }]
         })?;
         // An empty text is a group without a name.
-        let group = match group {
-            Some(group) => group,
-            None => serde_yaml::from_str::<Spanned<GroupNode>>("{}").expect("a constant"),
-        };
+        let start = Place { line: 1, column: 1 };
+        let group = group.unwrap_or_else(|| Spanned { value: GroupNode::default(), at: start });
         let written = Self::of(&group.value);
         let document = Document { groups: Some(vec![Some(group)]), ..Document::default() };
         let mut groups = check::check(file, text, document, options)?;

@@ -1,9 +1,8 @@
 //! The YAML of a test file.
 
-use crate::yaml::{Entries, Items, Number, Place, UnknownKey, node, place, read};
+use crate::yaml::{Entries, Items, Number, Place, Spanned, UnknownKey, node, read};
 use model::labels::Labels;
 use model::time::parse_duration;
-use serde_yaml::Spanned;
 use std::collections::BTreeMap;
 
 /// The interval of evaluations unless the file says otherwise, in milliseconds.
@@ -206,7 +205,7 @@ impl Reader<'_> {
     fn duration(&mut self, text: Option<Spanned<String>>) -> i64 {
         let Some(text) = text else { return 0 };
         parse_duration(&text.value).unwrap_or_else(|error| {
-            self.report(place(text.referenced), &error.to_string());
+            self.report(text.at, &error.to_string());
             0
         })
     }
@@ -221,7 +220,7 @@ impl Reader<'_> {
         for group in node.group_eval_order.into_iter().flatten().flatten() {
             if group_eval_order.contains(&group.value) {
                 let problem = format!("group name repeated in evaluation order: {}", group.value);
-                self.report(place(group.referenced), &problem);
+                self.report(group.at, &problem);
             }
             group_eval_order.push(group.value);
         }
@@ -237,7 +236,7 @@ impl Reader<'_> {
     }
 
     fn test(&mut self, number: usize, node: Spanned<TestNode>, evaluation_interval_ms: i64) -> TestGroup {
-        let at = place(node.referenced);
+        let at = node.at;
         let node = node.value;
         self.unknown(&node.unknown);
         let name = node.name.filter(|name| !name.is_empty());
@@ -248,7 +247,7 @@ impl Reader<'_> {
         let mut input_series = Vec::new();
         for series in node.input_series.into_iter().flatten().flatten() {
             self.unknown(&series.value.unknown);
-            let at = place(series.referenced);
+            let at = series.at;
             let SeriesNode { series, values, .. } = series.value;
             input_series.push(InputSeries {
                 at,
@@ -284,13 +283,13 @@ impl Reader<'_> {
             _ => text.value.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_millisecond),
         };
         parsed.unwrap_or_else(|| {
-            self.report(place(text.referenced), &format!("cannot parse {:?} to a valid timestamp", text.value));
+            self.report(text.at, &format!("cannot parse {:?} to a valid timestamp", text.value));
             0
         })
     }
 
     fn alert(&mut self, node: Spanned<AlertTestNode>) -> AlertTest {
-        let at = place(node.referenced);
+        let at = node.at;
         let node = node.value;
         self.unknown(&node.unknown);
         let mut expected = Vec::new();
@@ -308,7 +307,7 @@ impl Reader<'_> {
     }
 
     fn expression(&mut self, node: Spanned<ExpressionTestNode>) -> ExpressionTest {
-        let at = place(node.referenced);
+        let at = node.at;
         let node = node.value;
         self.unknown(&node.unknown);
         let mut expected = Vec::new();

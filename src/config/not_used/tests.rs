@@ -127,6 +127,17 @@ fn sections_that_are_empty_or_of_another_form_are_taken_as_well() {
     }
 }
 
+/// The YAML of Go, which the scanner takes only after these places were changed.
+#[test]
+fn places_behind_an_escaped_single_quote_or_a_lone_dash_are_those_of_the_file() {
+    let config = Config::parse(r#"global: {external_labels: {a: "it\'s", b: -}, scrape_timeout: 5s}"#).unwrap();
+    let labels = [("a", "it's"), ("b", "-")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+    assert_eq!(config.global.external_labels, labels.into());
+    assert_eq!(config.not_used[0].at, Place { line: 1, column: 47 });
+    let problem = Config::parse(r#"global: {external_labels: {a: "it\'s", b: -}, other: 5s}"#).unwrap_err();
+    assert_eq!(problem.place, Some((1, 47)), "{problem}");
+}
+
 #[test]
 fn a_name_that_prometheus_does_not_know_either_is_an_error_with_its_place() {
     for (text, place) in [

@@ -27,7 +27,11 @@ pub(super) fn of_yaml(text: &str, label: (&str, &str)) -> Result<Vec<TargetGroup
     if text.trim().is_empty() {
         return Ok(Vec::new());
     }
-    let items: Option<Vec<Option<Item>>> = serde_yaml::from_str(text).map_err(|error| error.to_string())?;
+    let items: Option<Vec<Option<Item>>> =
+        ruler::yaml::read_one(label.1, text).map_err(|(place, message)| match place {
+            Some(place) => format!("{place}: {message}"),
+            None => message,
+        })?;
     groups(items, label)
 }
 
