@@ -42,6 +42,12 @@ pub(super) fn list<'de, D: Deserializer<'de>, T: Deserialize<'de> + Check>(
     deserializer.deserialize_seq(Items(PhantomData))
 }
 
+/// Reads a list of texts. A null list is empty; a null item is the empty text in Go, which names nothing.
+pub(super) fn without_nulls<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let texts = Option::<Vec<Option<String>>>::deserialize(deserializer)?;
+    Ok(texts.into_iter().flatten().flatten().collect())
+}
+
 /// Reads a section that is checked as a whole. A null section counts as left out.
 pub(super) fn section<'de, D: Deserializer<'de>, T: Deserialize<'de> + Check>(
     deserializer: D,

@@ -5,7 +5,7 @@
 
 use super::alerting::AlertingConfig;
 use super::not_used::{self, NotUsed, NotUsedKey};
-use super::{GlobalConfig, PromDuration, environment, names};
+use super::{GlobalConfig, PromDuration, checked, environment, names};
 use ruler::yaml::Place;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -20,6 +20,7 @@ pub struct Config {
     /// Defaults for everything below.
     pub global: GlobalConfig,
     /// Rule files to load: paths with `*`, `?` and `[…]` in any part, relative to the directory of this file.
+    #[serde(deserialize_with = "checked::without_nulls")]
     pub rule_files: Vec<String>,
     /// Where alerts go.
     pub alerting: AlertingConfig,

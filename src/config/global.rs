@@ -24,9 +24,11 @@ pub struct GlobalConfig {
     pub scrape_interval: PromDuration,
     /// Labels added to alerts that leave this process, where they are absent, and to federated series. `$NAME` and `${NAME}`
     /// in their values stand for variables of the environment, `$$` for a dollar sign.
+    #[serde(deserialize_with = "texts")]
     pub external_labels: BTreeMap<String, String>,
     /// `utf8`: names of metrics and labels may be any text. `legacy`: only letters, digits and underscores, in this file and
     /// for rules, in files and by API.
+    #[serde(deserialize_with = "or_default")]
     pub metric_name_validation_scheme: NameValidationScheme,
     /// How names beyond the legacy ones are asked for when targets are scraped. Read as in Prometheus; Hearth scrapes
     /// nothing but itself, whose names are legacy ones.
@@ -118,6 +120,16 @@ fn scrape_interval<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PromDur
     or_zero(deserializer).map(|interval| if interval.as_millis() == 0 { SCRAPE_INTERVAL } else { interval })
 }
 
+/// A map whose keys may be without a value, which is the empty text in Go.
+fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
+    let texts = Option::<BTreeMap<String, Option<String>>>::deserialize(deserializer)?.unwrap_or_default();
+    Ok(texts.into_iter().map(|(name, text)| (name, text.unwrap_or_default())).collect())
+}
+
+fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserializer: D) -> Result<T, D::Error> {
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
 fn or_zero<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PromDuration, D::Error> {
     let duration = Option::<PromDuration>::deserialize(deserializer)?;
     Ok(duration.unwrap_or(PromDuration::from_secs(0)))
@@ -137,5 +149,25 @@ mod tests {
         }
         let config = Config::parse("global:\n  evaluation_interval:\n  external_labels:\n").unwrap();
         assert_eq!(config.global, GlobalConfig::default());
+    }
+
+    /// As Go reads it: nothing is the empty text, and what has a default gets it.
+    #[test]
+    fn keys_without_a_value_are_read_as_in_prometheus() {
+        for text in [
+            "global:\nrule_files:\nalerting:\n",
+            "global: {metric_name_validation_scheme: , metric_name_escaping_scheme: , scrape_timeout: }",
+            "alerting:\n  alertmanagers:\n  alert_relabel_configs:\nobject_store:\nretention:\nself_scrape:\ntiers:\n",
+        ] {
+            assert_eq!(
+                Config::parse(text).unwrap(),
+                Config { not_used: Config::parse(text).unwrap().not_used, ..Config::default() },
+                "{text}"
+            );
+        }
+        let config = Config::parse("global: {external_labels: {a: , b: ~, c: d}}\nrule_files: [a, ~]\n").unwrap();
+        let labels = [("a", ""), ("b", ""), ("c", "d")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(config.global.external_labels, labels.into());
+        assert_eq!(config.rule_files, ["a"], "no name is no file");
     }
 }
