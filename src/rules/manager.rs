@@ -42,6 +42,8 @@ struct Shared<Q, A, N> {
     /// When the first groups began.
     began: OnceLock<Timestamp>,
     reloading: tokio::sync::Mutex<()>,
+    /// Cancelled when all configured groups are known and have begun: before, what a group no longer has may be in another one.
+    all_known: CancellationToken,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -100,6 +102,7 @@ where
             histories: OnceLock::new(),
             began: OnceLock::new(),
             reloading: tokio::sync::Mutex::default(),
+            all_known: CancellationToken::new(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         };
@@ -135,9 +138,10 @@ where
     }
 
     /// Ends what groups wrote that an earlier process had and that did not begin in this one; to be called when all that are
-    /// configured have begun.
+    /// configured have begun. Nothing ends before, not even what rules wrote that are gone from a group that began.
     pub async fn end_left(&self) {
         let shared = &self.shared;
+        shared.all_known.cancel();
         let _not_while_reloading = shared.reloading.lock().await;
         let began = *shared.began.get_or_init(wall_clock);
         let left = shared.alerts.left();
@@ -242,6 +246,7 @@ where
     }
 
     async fn say_at_last(&self, mut farewell: Farewell) {
+        self.shared.all_known.cancelled().await;
         let mut wait = farewell.wait;
         for waits in 1..=WAITS_MAX {
             tokio::time::sleep(wait).await;

@@ -193,6 +193,7 @@ async fn series_of_a_removed_group_end_after_two_intervals_unless_another_group_
     manager
         .apply(specs("groups: [{name: g, rules: [{record: moved, expr: up}, {record: gone, expr: up}]}]"), settings())
         .await;
+    manager.end_left().await;
     world.until_stored("gone", |value| value == 1.0).await;
     manager.apply(specs("groups: [{name: h, rules: [{record: moved, expr: up}]}]"), settings()).await;
     assert_eq!(names(&manager), ["h"]);
@@ -337,6 +338,7 @@ async fn series_of_rules_that_moved_between_groups_while_no_process_ran_do_not_e
     let text = "groups: [{name: a, rules: [{record: stays, expr: up}]}, \
                 {name: b, interval: 150ms, rules: [{record: moved, expr: up}, {alert: Moved, expr: up}]}]";
     manager.apply(specs(text), settings()).await;
+    manager.end_left().await;
     world.until_stored("gone", is_stale_marker).await;
     let ended = world.stored().into_iter().filter(|sample| is_stale_marker(float(sample)));
     let name = |labels: &Labels, name: &str| labels.get(name).unwrap_or_default().to_owned();
@@ -344,6 +346,27 @@ async fn series_of_rules_that_moved_between_groups_while_no_process_ran_do_not_e
         ended.map(|sample| ["__name__", "alertname"].map(|label| name(&sample.labels, label))).collect();
     ended.sort_unstable();
     assert_eq!(ended, [["ALERTS", "Gone"], ["ALERTS_FOR_STATE", "Gone"], ["gone", ""]]);
+    manager.shutdown().await;
+}
+
+/// As while the object store is away that has the groups that come by API.
+#[tokio::test]
+async fn nothing_is_ended_before_all_groups_are_known() {
+    let world = World::default();
+    let LeftGroup { shape, memory, .. } = left("a", &["stays", "moved", "gone"]);
+    *world.memory.lock().unwrap() = GroupMemory { shape: Some(shape), ..memory };
+    let manager = world.manager();
+    let in_files = "groups: [{name: a, rules: [{record: stays, expr: up}]}";
+    manager.apply(specs(&format!("{in_files}]")), settings()).await;
+    let ended =
+        || -> Vec<RuleSample> { world.stored().into_iter().filter(|sample| is_stale_marker(float(sample))).collect() };
+    tokio::time::sleep(Duration::from_millis(250)).await;
+    assert!(ended().is_empty(), "two intervals are over, but nobody knows where the rules are");
+    let by_api = "{name: b, rules: [{record: moved, expr: up}]}";
+    manager.apply(specs(&format!("{in_files}, {by_api}]")), settings()).await;
+    manager.end_left().await;
+    world.until_stored("gone", is_stale_marker).await;
+    assert_eq!(ended().iter().map(|sample| sample.labels.metric_name()).collect::<Vec<_>>(), [Some("gone")]);
     manager.shutdown().await;
 }
 
