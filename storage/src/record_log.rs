@@ -32,6 +32,7 @@ pub struct RecordLog {
     disk: Arc<dyn Disk>,
     directory: PathBuf,
     options: RecordLogOptions,
+    oldest: Oldest,
     state: Mutex<State>,
 }
 
@@ -53,16 +54,32 @@ pub struct Record {
     pub payload: Vec<u8>,
 }
 
+/// The oldest time that a record is about, at most its own, from that and the payload: one record may tell of many times.
+pub type Oldest = fn(i64, &[u8]) -> i64;
+
 impl RecordLog {
-    /// Opens the log in `directory`, which is made if it is missing.
+    /// Opens the log in `directory`, which is made if it is missing. Each of its records is about one time.
     ///
     /// # Errors
     /// The directory cannot be read or written.
     pub fn open(disk: Arc<dyn Disk>, directory: &Path, options: RecordLogOptions) -> Result<Self, Error> {
+        Self::open_spanning(disk, directory, options, |time_ms, _| time_ms)
+    }
+
+    /// As [`RecordLog::open`], with records that are about several times.
+    ///
+    /// # Errors
+    /// The directory cannot be read or written.
+    pub fn open_spanning(
+        disk: Arc<dyn Disk>,
+        directory: &Path,
+        options: RecordLogOptions,
+        oldest: Oldest,
+    ) -> Result<Self, Error> {
         disk.create_dir_all(directory).map_err(Error::io("create", directory))?;
         let mut segments = segment::list(&*disk, directory)?;
         let next = match segments.last() {
-            Some(last) => last.first + last.read(&*disk)?.len() as u64,
+            Some(last) => last.first + last.read(&*disk, oldest)?.len() as u64,
             None => 1,
         };
         // Two segments cannot have one name: a last one without records is written anew.
@@ -70,7 +87,7 @@ impl RecordLog {
         let (segment, file) = segment::create(&*disk, directory, next)?;
         segments.push(Arc::new(segment));
         let state = Mutex::new(State { segments, file, next });
-        Ok(Self { disk, directory: directory.to_owned(), options, state })
+        Ok(Self { disk, directory: directory.to_owned(), options, oldest, state })
     }
 
     /// Appends records, each with its time, in this order, and returns when they are durable. Readers see them before.
@@ -82,7 +99,7 @@ impl RecordLog {
         let mut times = Vec::with_capacity(records.len());
         for (time_ms, payload) in records.iter().filter(|(_, payload)| payload.len() <= RECORD_BYTES_MAX) {
             segment::encode(*time_ms, payload, &mut bytes);
-            times.push(*time_ms);
+            times.push(((self.oldest)(*time_ms, payload), *time_ms));
         }
         let mut state = self.state.lock();
         let current = Arc::clone(state.segments.last().expect("there is always one"));
@@ -97,7 +114,7 @@ impl RecordLog {
         if written >= self.segment_bytes() {
             self.begin_segment(&mut state)?;
         }
-        self.prune(&mut state, times.into_iter().max());
+        self.prune(&mut state, times.into_iter().map(|(_, newest)| newest).max());
         drop(state);
         // Nobody else waits for the disk meanwhile.
         file.sync_data().map_err(|error| {
@@ -112,7 +129,7 @@ impl RecordLog {
         })
     }
 
-    /// Shows records from the newest to the oldest, those before number `before` and of times in `times`, until `visit` breaks
+    /// Shows records from the newest to the oldest, those before number `before` and about times in `times`, until `visit` breaks
     /// or about `bytes_max` were read. Returns the number before which to go on, or `None` when there is nothing left.
     ///
     /// # Errors
@@ -136,8 +153,10 @@ impl RecordLog {
                 continue;
             }
             read += segment.bytes();
-            for record in segment.read(&*self.disk)?.into_iter().rev() {
-                if record.number >= before || !times.contains(&record.time_ms) {
+            for record in segment.read(&*self.disk, self.oldest)?.into_iter().rev() {
+                let is_about =
+                    record.time_ms >= *times.start() && (self.oldest)(record.time_ms, &record.payload) <= *times.end();
+                if record.number >= before || !is_about {
                     continue;
                 }
                 let number = record.number;

@@ -26,6 +26,11 @@ pub(in crate::rules) trait Noted: Send + 'static {
 
     /// Appends them, each with its time in milliseconds since the Unix epoch.
     fn encode(&self, out: &mut Vec<(i64, Vec<u8>)>);
+
+    /// The oldest time that a record is about whose own is `time_ms`.
+    fn oldest(time_ms: i64, _payload: &[u8]) -> i64 {
+        time_ms
+    }
 }
 
 /// How a history is written.
@@ -75,7 +80,7 @@ impl<T: Noted> Pen<T> {
     /// The directory cannot be used, or no thread can be started.
     pub(in crate::rules) fn open(directory: &Path, options: PenOptions) -> Result<Self, Error> {
         let PenOptions { thread, waiting_max, gathers_for, log } = options;
-        let log = Arc::new(RecordLog::open(Arc::new(RealDisk), directory, log)?);
+        let log = Arc::new(RecordLog::open_spanning(Arc::new(RealDisk), directory, log, T::oldest)?);
         let (sender, receiver) = channel();
         let counts = Arc::<Counts>::default();
         let (to, counted) = (Arc::clone(&log), Arc::clone(&counts));

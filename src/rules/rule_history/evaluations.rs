@@ -13,7 +13,9 @@ use std::time::Duration;
 use storage::record_log::{RECORD_BYTES_MAX, Record};
 
 /// The version that is written. All versions up to it are read.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// This one does not say how far it goes back.
+const WITHOUT_SPAN: u8 = 1;
 /// Rules in one record, so that none is too long.
 const RULES_MAX: usize = 500;
 /// Longer errors are cut.
@@ -40,13 +42,29 @@ impl Noted for Told {
     fn encode(&self, out: &mut Vec<(i64, Vec<u8>)>) {
         self.0.chunks(RULES_MAX).for_each(|rules| put(rules, out));
     }
+
+    fn oldest(time_ms: i64, payload: &[u8]) -> i64 {
+        oldest(time_ms, payload).unwrap_or(time_ms)
+    }
+}
+
+/// When the oldest evaluation in a record began.
+fn oldest(time_ms: i64, payload: &[u8]) -> Result<i64, DecodeError> {
+    let mut reader = Reader::new(payload);
+    if reader.byte()? == WITHOUT_SPAN {
+        let rules = read(payload, |_| true)?;
+        let first = rules.iter().flat_map(|(_, evaluations)| evaluations).map(|past| past.at.0).min();
+        return Ok(first.map_or(time_ms, |first| first.min(time_ms)));
+    }
+    Ok(time_ms.saturating_sub_unsigned(reader.number()?))
 }
 
 /// As one record, or as more if that is too long: errors that all differ take much more than the rest.
 fn put(rules: &[(Arc<RuleId>, Vec<PastEvaluation>)], out: &mut Vec<(i64, Vec<u8>)>) {
     let newest = rules.iter().filter_map(|(_, evaluations)| evaluations.last()).map(|past| past.at.0).max();
-    let (Some(newest), Some((first, _))) = (newest, rules.first()) else { return };
-    let bytes = record(&first.group, rules);
+    let oldest = rules.iter().flat_map(|(_, evaluations)| evaluations).map(|past| past.at.0).min();
+    let (Some(newest), Some(oldest), Some((first, _))) = (newest, oldest, rules.first()) else { return };
+    let bytes = record(&first.group, newest.abs_diff(oldest), rules);
     if bytes.len() > RECORD_BYTES_MAX && rules.len() > 1 {
         let (one, other) = rules.split_at(rules.len() / 2);
         put(one, out);
@@ -56,8 +74,10 @@ fn put(rules: &[(Arc<RuleId>, Vec<PastEvaluation>)], out: &mut Vec<(i64, Vec<u8>
     }
 }
 
-fn record(group: &GroupId, rules: &[(Arc<RuleId>, Vec<PastEvaluation>)]) -> Vec<u8> {
+/// `span_ms`: how much older than the newest the oldest evaluation is.
+fn record(group: &GroupId, span_ms: u64, rules: &[(Arc<RuleId>, Vec<PastEvaluation>)]) -> Vec<u8> {
     let mut out = vec![VERSION];
+    codec::put_number(&mut out, span_ms);
     codec::put_group(&mut out, group);
     codec::put_number(&mut out, rules.len() as u64);
     for (id, evaluations) in rules {
@@ -105,7 +125,10 @@ pub(super) fn decode(record: &Record, is_wanted: impl Fn(&GroupId) -> bool) -> B
 fn read(bytes: &[u8], is_wanted: impl Fn(&GroupId) -> bool) -> Result<ByRule, DecodeError> {
     let mut reader = Reader::new(bytes);
     match reader.byte()? {
-        VERSION => {}
+        VERSION => {
+            reader.number()?;
+        }
+        WITHOUT_SPAN => {}
         other => return Err(DecodeError::Version(other)),
     }
     let group = reader.group()?;

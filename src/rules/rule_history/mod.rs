@@ -14,7 +14,7 @@ use super::history::pen::{Pen, PenOptions};
 use evaluations::Told;
 use ruler::filter::RulesFilter;
 use ruler::state::{GroupId, RuleId};
-use ruler::transition::{EVALUATIONS_KEPT, PastEvaluation};
+use ruler::transition::PastEvaluation;
 use ruler::view::{EvaluationView, PastRuleView};
 use std::collections::{HashMap, HashSet};
 use std::ops::{ControlFlow, RangeInclusive};
@@ -96,24 +96,19 @@ impl RuleHistory {
         bytes_max: u64,
     ) -> Result<bool, Error> {
         let mut wanted = HashMap::new();
-        let mut newest_record = *times.end();
         for (index, rule) in rules.iter_mut().enumerate() {
             let oldest = rule.evaluations.last().map_or(i64::MAX, |evaluation| evaluation.time.0);
-            let told_by = times.end().saturating_add(told_within_ms(rule));
             rule.evaluations.retain(|evaluation| times.contains(&evaluation.time.0));
             rule.evaluations.truncate(most);
             if rule.evaluations.len() < most && oldest > *times.start() {
                 wanted.insert(rule.id.clone(), (index, oldest));
-                newest_record = newest_record.max(told_by);
             }
         }
         if wanted.is_empty() {
             return Ok(false);
         }
         let groups: HashSet<Arc<GroupId>> = wanted.keys().map(|id: &Arc<RuleId>| id.group.clone()).collect();
-        // A record has the time of its newest evaluation.
-        let told_in = *times.start()..=newest_record;
-        let rest = self.shared.evaluations.log().read_back(None, told_in, bytes_max, |record| {
+        let rest = self.shared.evaluations.log().read_back(None, times.clone(), bytes_max, |record| {
             for (id, evaluations) in evaluations::decode(&record, |group| groups.contains(group)) {
                 let Some((index, oldest)) = wanted.get_mut(&id) else { continue };
                 let Some(rule) = rules.get_mut(*index) else { continue };
@@ -161,16 +156,6 @@ impl RuleHistory {
             bytes: evaluations.bytes + changes.bytes,
         }
     }
-}
-
-/// How much older than the newest the oldest evaluation of the rule in one record is, unless its group was slower than ever since.
-fn told_within_ms(rule: &PastRuleView) -> i64 {
-    let distances = rule.evaluations.windows(2).map(|pair| match pair {
-        [newer, older] => newer.time.0.saturating_sub(older.time.0),
-        _ => 0,
-    });
-    let longest = distances.max().unwrap_or_default().max(rule.interval_ms);
-    longest.saturating_mul(EVALUATIONS_KEPT as i64)
 }
 
 /// The beginning of `text`, of at most `bytes_max` bytes.

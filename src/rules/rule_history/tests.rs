@@ -89,6 +89,43 @@ fn evaluations_of_long_ago_are_found_behind_many_that_are_newer() {
     assert_eq!((found, minutes(&rules[0])), (false, (0..5).rev().collect()));
 }
 
+/// A record has the time of its newest evaluation, which may be hours after what is asked for, whatever the interval is today.
+#[test]
+fn evaluations_from_before_an_interval_was_shortened_are_found() {
+    let directory = tempfile::tempdir().unwrap();
+    let history = RuleHistory::open(directory.path(), OPTIONS).unwrap();
+    let one = rule("g", "one");
+    history.evaluated([(one.clone(), (0..10).map(|hour| past(hour * 180)).collect())].into());
+    history.evaluated([(one.clone(), (2_000..2_010).map(past).collect())].into());
+    history.close();
+    for remembered in [0..0, 2_000..2_010] {
+        let mut rules = [view(&one, remembered.rev())];
+        assert!(!history.complete(&mut rules, START..=START + 400 * MINUTE, 100).unwrap());
+        assert_eq!(minutes(&rules[0]), [360, 180, 0]);
+    }
+}
+
+#[test]
+fn a_record_says_how_far_it_goes_back_and_those_of_version_1_are_read_for_it() {
+    let told = Told([(rule("g", "r"), (5..15).map(past).collect()), (rule("g", "s"), vec![past(7)])].into());
+    let mut records = Vec::new();
+    told.encode(&mut records);
+    let (time_ms, new) = records.remove(0);
+    assert_eq!(time_ms, past(14).at.0);
+    // The version, then the span: ten minutes take three bytes.
+    let old = [&[1], &new[4..]].concat();
+    let read = |bytes: &[u8]| {
+        evaluations::decode(&storage::record_log::Record { number: 1, time_ms, payload: bytes.into() }, |_| true)
+    };
+    assert_eq!(format!("{:?}", read(&old)), format!("{:?}", read(&new)));
+    assert_eq!(read(&old).len(), 2);
+    assert_eq!([&old, &new].map(|bytes| Told::oldest(time_ms, bytes)), [past(5).at.0; 2]);
+    for length in 0..new.len() {
+        assert!(Told::oldest(time_ms, &new[..length]) <= time_ms);
+        assert!(Told::oldest(time_ms, &old[..length.min(old.len())]) <= time_ms);
+    }
+}
+
 /// What ten thousand groups of ten rules write in a day has to be bearable.
 #[test]
 fn an_evaluation_takes_a_few_bytes() {

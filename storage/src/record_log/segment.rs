@@ -1,6 +1,6 @@
 //! One file of the log.
 
-use super::{RECORD_BYTES_MAX, Record};
+use super::{Oldest, RECORD_BYTES_MAX, Record};
 use crate::crc32c::crc32c;
 use crate::disk::{Disk, DiskFile};
 use crate::error::Error;
@@ -30,7 +30,7 @@ pub(super) struct Segment {
 #[derive(Debug)]
 struct Known {
     bytes: u64,
-    /// Times of its records; `None` until it was read.
+    /// The oldest and the newest time that its records are about; `None` until it was read.
     times: Option<(i64, i64)>,
 }
 
@@ -80,17 +80,15 @@ impl Segment {
         self.known.lock().bytes
     }
 
-    /// Notes what was appended; returns the bytes of the segment.
-    pub(super) fn grow(&self, bytes: u64, times: &[i64]) -> u64 {
+    /// Notes what was appended, by the oldest and the newest time of each record; returns the bytes of the segment.
+    pub(super) fn grow(&self, bytes: u64, times: &[(i64, i64)]) -> u64 {
         let mut known = self.known.lock();
         known.bytes += bytes;
-        for &time_ms in times {
-            known.times = Some(known.times.map_or((time_ms, time_ms), |(a, b)| (a.min(time_ms), b.max(time_ms))));
-        }
+        known.note(times.iter().copied());
         known.bytes
     }
 
-    /// Whether there may be records of these times.
+    /// Whether there may be records about these times.
     pub(super) fn may_reach_into(&self, times: &RangeInclusive<i64>) -> bool {
         self.known.lock().times.is_none_or(|(from, to)| from <= *times.end() && to >= *times.start())
     }
@@ -100,7 +98,7 @@ impl Segment {
     }
 
     /// Its records in their order, up to the first that is not whole.
-    pub(super) fn read(&self, disk: &dyn Disk) -> Result<Vec<Record>, Error> {
+    pub(super) fn read(&self, disk: &dyn Disk, oldest: Oldest) -> Result<Vec<Record>, Error> {
         let bytes = match read_whole(disk, &self.path) {
             Ok(bytes) => bytes,
             // It was forgotten meanwhile.
@@ -108,12 +106,16 @@ impl Segment {
             Err(error) => return Err(Error::io("read", &self.path)(error)),
         };
         let records = decode(&bytes, self.first);
-        let mut known = self.known.lock();
-        let times = records.iter().map(|record| record.time_ms);
-        if let (Some(from), Some(to)) = (times.clone().min(), times.max()) {
-            known.times = Some(known.times.map_or((from, to), |(a, b)| (a.min(from), b.max(to))));
-        }
+        let times = records.iter().map(|record| (oldest(record.time_ms, &record.payload), record.time_ms));
+        self.known.lock().note(times);
         Ok(records)
+    }
+}
+
+impl Known {
+    fn note(&mut self, times: impl Iterator<Item = (i64, i64)>) {
+        let wider = |(a, b): (i64, i64), (from, to): (i64, i64)| (a.min(from), b.max(to));
+        self.times = self.times.into_iter().chain(times).reduce(wider);
     }
 }
 

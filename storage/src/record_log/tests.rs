@@ -41,6 +41,34 @@ fn records_are_read_from_the_newest_on_page_by_page_across_openings() {
     assert_eq!(read(&log, Some(4), 0..=9, 2), (vec![3, 2], Some(2)), "pages stay where they are");
 }
 
+/// The records of this log say in their payload how far they go back.
+#[test]
+fn records_about_several_times_are_found_by_each_of_them_and_others_are_not_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let open = || {
+        let oldest = |time_ms: i64, payload: &[u8]| time_ms - i64::from(payload[0]);
+        RecordLog::open_spanning(Arc::new(RealDisk), directory.path(), ROOMY, oldest).unwrap()
+    };
+    let found = |log: &RecordLog, times: RangeInclusive<i64>, bytes_max: u64| {
+        let mut seen = Vec::new();
+        let visit = |record: Record| {
+            seen.push(record.time_ms);
+            ControlFlow::Continue(())
+        };
+        let rest = log.read_back(None, times, bytes_max, visit).unwrap();
+        (seen, rest.is_some())
+    };
+    open().append(&[(30, vec![20]), (40, vec![0])]).unwrap();
+    let log = open();
+    log.append(&[(60, vec![10]), (70, vec![15])]).unwrap();
+    // With no byte to spare, a segment that is read keeps the next from being read.
+    let cases = [(9..=9, &[][..], false), (5..=10, &[30], false), (35..=49, &[40], false), (45..=49, &[], false)];
+    for (times, expected, rest) in cases.into_iter().chain([(52..=54, &[60][..], true), (61..=99, &[70], true)]) {
+        assert_eq!(found(&log, times.clone(), 0), (expected.to_vec(), rest), "{times:?}");
+    }
+    assert_eq!(found(&open(), 11..=55, u64::MAX).0, [70, 60, 40, 30]);
+}
+
 #[test]
 fn the_oldest_go_when_there_is_too_much_or_they_are_too_old() {
     let directory = tempfile::tempdir().unwrap();
