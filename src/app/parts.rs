@@ -248,7 +248,7 @@ impl Parts {
         let state = AppState::new(parts);
         let notices = state.early.notices.clone();
         tasks.spawn(watch(room, state.queries.clone(), store.clone(), notices.clone(), stop.clone()));
-        tasks.spawn(super::store::report_return(store.clone(), notices.clone(), stop.clone()));
+        tasks.spawn(super::store::watch(store.clone(), notices.clone(), stop.clone()));
         tasks.spawn(super::store::report_takeover(store.clone(), stop.clone()));
         if let Some(status) = status {
             let prometheus_names = flags.prometheus_metric_names;

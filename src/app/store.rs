@@ -1,33 +1,40 @@
 //! Opens storage.
 
+mod failing;
+
 use super::load;
 use super::parts::Plan;
 use crate::config::ServeFlags;
 use crate::http::state::EarlyState;
 use crate::runtime::notices::{Notice, Notices};
+use failing::Failing;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use storage::store::{Store, StoreError, StoreOptions};
 use tokio_util::sync::CancellationToken;
 
 /// A store of objects without which nothing can be told is asked again after this.
 const OPEN_AGAIN_AFTER: Duration = Duration::from_secs(5);
-/// Whether one that did not answer at the start is back is looked at this often.
+/// Whether it answers is looked at this often.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Says when an object store answers that did not at the start.
-pub(super) async fn report_return(store: Store, notices: Notices, stop: CancellationToken) {
-    if !notices.standing().iter().any(|standing| standing.notice == Notice::ObjectStoreAway) {
-        return;
-    }
+/// Says when an object store answers that did not at the start, and whether one fails that did.
+pub(super) async fn watch(store: Store, notices: Notices, stop: CancellationToken) {
+    let mut was_away = notices.standing().iter().any(|standing| standing.notice == Notice::ObjectStoreAway);
+    let mut failing = Failing::since(&store.requests());
     let mut ticks = tokio::time::interval(LOOK_EVERY);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        if store.away().is_none() {
+        let (is_away, requests) = (store.away().is_some(), store.requests());
+        if is_away {
+            failing = Failing::since(&requests);
+            continue;
+        }
+        if std::mem::take(&mut was_away) {
             notices.clear(Notice::ObjectStoreAway);
             let version = store.manifest().version;
             tracing::info!(version, "the object store answers again: everything can be queried");
-            return;
         }
+        notices.hold(Notice::ObjectStoreFails, failing.look(&requests, Instant::now()));
     }
 }
 

@@ -17,6 +17,8 @@ pub enum Notice {
     ReloadFailed,
     /// The object store has not answered since the start.
     ObjectStoreAway,
+    /// The object store answered before and fails now.
+    ObjectStoreFails,
     /// Queries are refused.
     MemoryShort,
     /// Queries and samples are refused.
@@ -38,6 +40,10 @@ impl Notice {
             Self::ObjectStoreAway => {
                 "The object store has not answered since the start: only recent samples can be queried, and nothing leaves the \
                  local disk."
+            }
+            Self::ObjectStoreFails => {
+                "Requests to the object store fail: what is only there cannot be queried, or samples wait on the local disk, until they \
+                 succeed again."
             }
             Self::MemoryShort => "Memory is short: queries are refused until there is room again.",
             Self::MemoryFull => "Memory is full: queries and samples are refused until there is room again.",

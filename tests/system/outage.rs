@@ -190,10 +190,18 @@ impl Hearth {
         texts.any(|text| text.starts_with(beginning))
     }
 
+    fn until_notified(&self, beginning: &str) {
+        self.until_notifies(beginning, true);
+    }
+
     fn until_notified_no_more(&self, beginning: &str) {
+        self.until_notifies(beginning, false);
+    }
+
+    fn until_notifies(&self, beginning: &str, wanted: bool) {
         let deadline = Instant::now() + Duration::from_secs(60);
-        while self.notifies(beginning) {
-            assert!(Instant::now() < deadline, "{beginning} is never over");
+        while self.notifies(beginning) != wanted {
+            assert!(Instant::now() < deadline, "{beginning}: never {wanted}");
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -267,7 +275,7 @@ fn a_restart_during_an_outage_goes_on() {
 }
 
 /// The store goes away while the server runs: what is recent is answered; what is in blocks is refused as something that may be had later, and
-/// the object that could not be read is named.
+/// the object that could not be read is named. People are told while it lasts.
 #[test]
 fn an_outage_is_no_failure_of_the_server() {
     storage::bucket::install_tls_provider();
@@ -281,9 +289,11 @@ fn an_outage_is_no_failure_of_the_server() {
     store.abort();
     let _ = runtime.block_on(store);
     hearth.refuses_all(&flushed_at, "read object `");
+    hearth.until_notified("Requests to the object store fail");
     hearth.until("last_over_time(up[1s])", "", |found| found == &Ok(1));
     let store = objects.serve(&runtime, store_port);
     hearth.until("up", &flushed_at, |found| found == &Ok(1));
+    hearth.until_notified_no_more("Requests to the object store fail");
     store.abort();
 }
 

@@ -146,6 +146,12 @@ impl Store {
         self.inner.shared.counters.last_takeover.lock().clone()
     }
 
+    /// What was asked of the object store so far; a part of [`Store::stats`] that costs little.
+    #[must_use]
+    pub fn requests(&self) -> BucketSnapshot {
+        self.inner.shared.bucket.metrics()
+    }
+
     /// Figures for the operator.
     #[must_use]
     pub fn stats(&self) -> StoreStats {
