@@ -253,6 +253,8 @@ impl AlertmanagersSource for Notifier {
 }
 
 #[cfg(test)]
+mod certificates;
+#[cfg(test)]
 mod conformance;
 #[cfg(test)]
 mod testing;

@@ -1,5 +1,6 @@
 //! A receiver of alerts that can be made to misbehave.
 
+use super::certificates::{CERTIFICATES, Certificates};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
@@ -10,12 +11,6 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
-
-pub(super) const CA: &str = include_str!("testdata/ca.pem");
-pub(super) const CLIENT_CERT: &str = include_str!("testdata/client.pem");
-pub(super) const CLIENT_KEY: &str = include_str!("testdata/client.key");
-const SERVER_CERT: &str = include_str!("testdata/server.pem");
-const SERVER_KEY: &str = include_str!("testdata/server.key");
 
 /// How it behaves.
 #[derive(Debug, Clone, PartialEq)]
@@ -74,14 +69,15 @@ impl Receiver {
 
     /// With TLS, and with certificates of clients if `mutual`.
     pub(super) async fn start_tls(mood: Mood, mutual: bool) -> Self {
-        let certificates = CertificateDer::pem_slice_iter(SERVER_CERT.as_bytes()).map(Result::unwrap).collect();
-        let key = PrivateKeyDer::from_pem_slice(SERVER_KEY.as_bytes()).unwrap();
+        let Certificates { authority, server, .. } = &*CERTIFICATES;
+        let certificates = CertificateDer::pem_slice_iter(server.certificate.as_bytes()).map(Result::unwrap).collect();
+        let key = PrivateKeyDer::from_pem_slice(server.key.as_bytes()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder =
             ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions().unwrap();
         let builder = if mutual {
             let mut roots = RootCertStore::empty();
-            roots.add(CertificateDer::from_pem_slice(CA.as_bytes()).unwrap()).unwrap();
+            roots.add(CertificateDer::from_pem_slice(authority.as_bytes()).unwrap()).unwrap();
             let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
             builder.with_client_cert_verifier(verifier)
         } else {

@@ -1,6 +1,7 @@
 use super::*;
 use crate::config::{Config, HttpClientConfig};
-use crate::notify::testing::{CA, CLIENT_CERT, CLIENT_KEY, Mood, Received, Receiver};
+use crate::notify::certificates::CERTIFICATES;
+use crate::notify::testing::{Mood, Received, Receiver};
 use std::path::Path;
 
 fn config(keys: &str, directory: &Path) -> HttpClientConfig {
@@ -63,7 +64,7 @@ async fn a_file_that_is_not_there_fails_the_request_until_it_is() {
 #[tokio::test]
 async fn the_other_side_must_prove_the_name_that_is_asked_for() {
     let directory = tempfile::tempdir().unwrap();
-    std::fs::write(directory.path().join("ca.pem"), CA).unwrap();
+    std::fs::write(directory.path().join("ca.pem"), &CERTIFICATES.authority).unwrap();
     let receiver = Receiver::start_tls(Mood::Good, false).await;
     let url = format!("https://{}/", receiver.address);
     for (keys, good) in [
@@ -87,15 +88,15 @@ async fn the_other_side_must_prove_the_name_that_is_asked_for() {
 async fn a_client_shows_its_certificate_and_takes_a_new_one_without_a_reload() {
     let directory = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
-    write("ca.pem", CA);
+    write("ca.pem", &CERTIFICATES.authority);
     write("c.pem", "");
-    write("k.pem", CLIENT_KEY);
+    write("k.pem", &CERTIFICATES.client.key);
     let receiver = Receiver::start_tls(Mood::Good, true).await;
     let url = format!("https://{}/", receiver.address);
     let keys = "tls_config: {ca_file: ca.pem, cert_file: c.pem, key_file: k.pem, server_name: alertmanager.test}";
     let client = HttpClient::new(config(keys, directory.path()));
     assert!(ask(&client, &url).await.is_err());
-    write("c.pem", CLIENT_CERT);
+    write("c.pem", &CERTIFICATES.client.certificate);
     assert_eq!(ask(&client, &url).await, Ok(StatusCode::OK));
 }
 
