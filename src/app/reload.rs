@@ -42,8 +42,8 @@ impl Reloader {
     /// Puts a checked configuration in force; `retention` is what it says about that.
     pub(super) async fn apply(&self, config: Config, loaded: Loaded, retention: Retention) {
         if let Some(file) = self.flags.config_file.as_deref() {
-            for key in &config.not_used {
-                tracing::warn!(warning = format!("{}:{key}", file.display()), "configuration");
+            for warning in config.warnings(file) {
+                tracing::warn!(warning, "configuration");
             }
         }
         for warning in &loaded.warnings {

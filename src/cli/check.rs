@@ -13,8 +13,7 @@ pub(super) fn config(file: &Path) -> ExitCode {
         Ok(config) => match load::rules(&config, Some(file), &ParseOptions::all()) {
             Ok(loaded) => {
                 let count = loaded.groups.len();
-                let not_used = config.not_used.iter().map(|key| format!("{}:{key}", file.display()));
-                let warnings = not_used.chain(loaded.warnings);
+                let warnings = config.warnings(file).chain(loaded.warnings);
                 let warnings: String = warnings.map(|warning| format!("warning: {warning}\n")).collect();
                 return say(&format!("{warnings}{}: valid, {count} rule groups\n", file.display()), ExitCode::SUCCESS);
             }

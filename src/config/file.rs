@@ -178,6 +178,11 @@ impl Config {
         Ok(config)
     }
 
+    /// What of `file`, which this was read from, is not used: one line each.
+    pub fn warnings(&self, file: &Path) -> impl Iterator<Item = String> {
+        self.not_used.iter().map(move |key| format!("{}:{key}", file.display()))
+    }
+
     /// The configuration as YAML, secrets redacted.
     #[must_use]
     pub fn to_yaml(&self) -> String {
