@@ -319,14 +319,6 @@ impl Head {
         (written, rejected)
     }
 
-    /// Forgets the chunk files all of whose samples are older than `before_ms`; returns the bytes that this frees on disk once
-    /// readers are done with them.
-    pub fn expire_chunks(&self, before_ms: i64) -> u64 {
-        let freed = self.inner.shards.iter().map(|shard| shard.write().expire(before_ms, 0)).sum();
-        self.inner.changes.note(i64::MIN);
-        freed
-    }
-
     /// Notes that anything may have changed, for whoever keeps results.
     pub fn note_all_changed(&self) {
         self.inner.changes.note(i64::MIN);

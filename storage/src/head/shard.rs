@@ -218,9 +218,8 @@ impl Shard {
         }
     }
 
-    /// Forgets chunks that end before `before_ms`, file by file, except of below-floor generations after `generation`;
-    /// returns the bytes of the files.
-    pub(crate) fn expire(&mut self, before_ms: i64, generation: u64) -> u64 {
+    /// Forgets chunks that end before `before_ms`, file by file, except of below-floor generations after `generation`.
+    pub(crate) fn expire(&mut self, before_ms: i64, generation: u64) {
         let bytes = self.files.expire(before_ms, generation);
         let oldest = self.files.summaries().first().map_or(u32::MAX, |file| file.number);
         if bytes > 0 {
@@ -228,7 +227,6 @@ impl Shard {
             self.histograms.values_mut().for_each(|series| series.chunks.retain(|chunk| chunk.link.file() >= oldest));
             self.starts.values_mut().for_each(|starts| starts.chunks.retain(|chunk| chunk.link.file() >= oldest));
         }
-        bytes
     }
 
     /// Timestamps of the oldest and the newest sample in the main structures that are not in blocks.
