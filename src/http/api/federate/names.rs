@@ -41,9 +41,22 @@ impl Escaping {
 
     /// The name as a page has it.
     pub(super) fn name(self, name: &str, is_metric: bool) -> Cow<'_, str> {
-        if self == Self::AllowUtf8 || is_legacy(name, is_metric) {
-            return Cow::Borrowed(name);
+        self.name_and_form(name, is_metric).0
+    }
+
+    /// The name as a page has it, and whether it is a legacy one there.
+    pub(super) fn name_and_form(self, name: &str, is_metric: bool) -> (Cow<'_, str>, bool) {
+        let is_legacy = is_legacy(name, is_metric);
+        if is_legacy || self == Self::AllowUtf8 {
+            return (Cow::Borrowed(name), is_legacy);
         }
+        let escaped = self.escaped(name, is_metric);
+        // Only of nothing comes no legacy name.
+        let is_legacy = !escaped.is_empty();
+        (Cow::Owned(escaped), is_legacy)
+    }
+
+    fn escaped(self, name: &str, is_metric: bool) -> String {
         let mut out = String::with_capacity(name.len());
         if self == Self::Values {
             out.push_str("U__");
@@ -64,7 +77,7 @@ impl Escaping {
                 (Self::Underscores | Self::AllowUtf8, _) => out.push('_'),
             }
         }
-        Cow::Owned(out)
+        out
     }
 
     /// By how many bytes a name may become longer.
@@ -176,6 +189,8 @@ mod tests {
         ] {
             let escaped = Escaping::ALL.map(|escaping| escaping.name(name, true).into_owned());
             assert_eq!(escaped, [name, underscores, dots, values]);
+            let forms = Escaping::ALL.map(|escaping| escaping.name_and_form(name, true).1);
+            assert_eq!(forms, escaped.each_ref().map(|name| is_legacy_metric_name(name)));
             for (escaping, escaped) in Escaping::ALL.into_iter().zip(&escaped) {
                 assert!(escaped.len() <= name.len() + escaping.longer_by_max(name, true), "{escaped}");
             }

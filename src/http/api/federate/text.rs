@@ -6,7 +6,6 @@
 use super::names::Escaping;
 use super::{Family, Federated, Kind, Page};
 use model::histogram::Histogram;
-use model::labels::{is_legacy_label_name, is_legacy_metric_name};
 use model::number::push_value;
 use std::borrow::Cow;
 
@@ -29,9 +28,9 @@ pub(super) fn write(page: &Page, families: &[Family<'_>]) -> Vec<u8> {
             continue;
         }
         // Before what names of classic histograms end with.
-        let name = page.escaping.name(family.name, true);
+        let name = Name::of(page.escaping, family.name, true);
         out.extend_from_slice(b"# TYPE ");
-        push_name(&mut out, &name, is_legacy_metric_name(&name));
+        push_name(&mut out, &name);
         out.extend_from_slice(if family.kind == Kind::Untyped { b" untyped\n" } else { b" histogram\n" });
         for sample in samples {
             match &sample.histogram {
@@ -43,18 +42,37 @@ pub(super) fn write(page: &Page, families: &[Family<'_>]) -> Vec<u8> {
     out
 }
 
+/// A name as the page has it.
+struct Name<'a> {
+    text: Cow<'a, str>,
+    /// Whether it stands without quotes.
+    is_legacy: bool,
+}
+
+impl<'a> Name<'a> {
+    fn of(escaping: Escaping, name: &'a str, is_metric: bool) -> Self {
+        let (text, is_legacy) = escaping.name_and_form(name, is_metric);
+        Self { text, is_legacy }
+    }
+
+    /// With an ending that any name may have.
+    fn ending_in(&self, end: &str) -> Self {
+        Self { text: format!("{}{end}", self.text).into(), is_legacy: self.is_legacy || self.text.is_empty() }
+    }
+}
+
 /// The buckets up to each bound, the sum and the count.
-fn push_classic(page: &Page, out: &mut Vec<u8>, name: &str, sample: &Federated, histogram: &Histogram) {
-    let buckets = format!("{name}_bucket");
+fn push_classic(page: &Page, out: &mut Vec<u8>, name: &Name<'_>, sample: &Federated, histogram: &Histogram) {
+    let buckets = name.ending_in("_bucket");
     for (bound, population) in super::cumulative(histogram) {
         push_line(page, out, &buckets, sample, Some(bound), population);
     }
     push_line(page, out, &buckets, sample, Some(f64::INFINITY), histogram.count);
-    push_line(page, out, &format!("{name}_sum"), sample, None, histogram.sum);
-    push_line(page, out, &format!("{name}_count"), sample, None, histogram.count);
+    push_line(page, out, &name.ending_in("_sum"), sample, None, histogram.sum);
+    push_line(page, out, &name.ending_in("_count"), sample, None, histogram.count);
 }
 
-fn push_line(page: &Page, out: &mut Vec<u8>, name: &str, sample: &Federated, bound: Option<f64>, value: f64) {
+fn push_line(page: &Page, out: &mut Vec<u8>, name: &Name<'_>, sample: &Federated, bound: Option<f64>, value: f64) {
     push_series(page, out, name, sample, bound);
     out.push(b' ');
     push_value(out, value);
@@ -64,23 +82,22 @@ fn push_line(page: &Page, out: &mut Vec<u8>, name: &str, sample: &Federated, bou
 }
 
 /// A name, in quotes where it needs them.
-fn push_name(out: &mut Vec<u8>, name: &str, is_legacy: bool) {
-    if is_legacy {
-        out.extend_from_slice(name.as_bytes());
+fn push_name(out: &mut Vec<u8>, name: &Name<'_>) {
+    if name.is_legacy {
+        out.extend_from_slice(name.text.as_bytes());
     } else {
-        push_quoted(out, name);
+        push_quoted(out, &name.text);
     }
 }
 
 /// The name, which is escaped already, and the labels; a name in quotes stands inside the braces.
-fn push_series(page: &Page, out: &mut Vec<u8>, name: &str, sample: &Federated, bound: Option<f64>) {
+fn push_series(page: &Page, out: &mut Vec<u8>, name: &Name<'_>, sample: &Federated, bound: Option<f64>) {
     let mut separator = b'{';
-    let is_legacy = is_legacy_metric_name(name);
-    if !is_legacy {
+    if !name.is_legacy {
         out.push(separator);
         separator = b',';
     }
-    push_name(out, name, is_legacy);
+    push_name(out, name);
     let le = bound.map(|bound| {
         let mut text = Vec::new();
         push_value(&mut text, bound);
@@ -90,8 +107,7 @@ fn push_series(page: &Page, out: &mut Vec<u8>, name: &str, sample: &Federated, b
     for (label, value) in labels.chain(le) {
         out.push(separator);
         separator = b',';
-        let label = page.escaping.name(label, false);
-        push_name(out, &label, is_legacy_label_name(&label));
+        push_name(out, &Name::of(page.escaping, label, false));
         out.push(b'=');
         push_quoted(out, &value);
     }
