@@ -176,6 +176,12 @@ impl DeletedSpans {
         after.checked_sub(1).and_then(|at| self.spans.get(at)).is_some_and(|span| span.1 >= at_ms)
     }
 
+    /// Whether all of `first_ms..=last_ms` is deleted.
+    #[must_use]
+    pub fn cover(&self, first_ms: i64, last_ms: i64) -> bool {
+        self.spans.iter().any(|span| span.0 <= first_ms && span.1 >= last_ms)
+    }
+
     /// Whether any of `first_ms..=last_ms` is deleted.
     #[must_use]
     pub fn touch(&self, first_ms: i64, last_ms: i64) -> bool {

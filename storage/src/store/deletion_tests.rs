@@ -149,3 +149,32 @@ fn a_deletion_that_the_head_holds_nothing_of_leaves_it_alone() {
     delete(&store, 1, BASE_MS, BASE_MS + 300 * MINUTE);
     assert_eq!((of(&store, 1), store.stats().flush.done), (vec![], flushes + 1));
 }
+
+/// As `/api/v1/series` lists them: others take the places of those that are gone.
+#[test]
+fn series_are_listed_while_something_of_them_is_left() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let samples: Vec<_> =
+        (0..40).flat_map(|series| [(series, BASE_MS, 1.0), (series, BASE_MS + MINUTE, 1.0)]).collect();
+    append(&store, &samples);
+    let listed = |after_ms, until_ms, limit| {
+        let selection = store.select_first(&[], TimeRange { after_ms, until_ms }, limit).unwrap();
+        let numbers =
+            (0..selection.len()).map(|at| selection.labels(at).unwrap().get("n").unwrap().parse::<usize>().unwrap());
+        let mut numbers: Vec<_> = numbers.collect();
+        numbers.sort_unstable();
+        numbers
+    };
+    for series in 0..30 {
+        delete(&store, series, BASE_MS, BASE_MS + MINUTE * i64::from(series != 7));
+    }
+    let left: Vec<usize> = [7].into_iter().chain(30..40).collect();
+    assert_eq!(listed(i64::MIN, i64::MAX, 100), left);
+    assert_eq!(listed(BASE_MS - 1, BASE_MS, 100), left[1..]);
+    assert_eq!((listed(i64::MIN, i64::MAX, 5).len(), listed(i64::MIN, i64::MAX, 11)), (5, left.clone()));
+    append(&store, &[(3, BASE_MS + MINUTE, 2.0)]);
+    assert_eq!(listed(BASE_MS, i64::MAX, 100), [&[3], left.as_slice()].concat());
+    store.clean_tombstones().unwrap();
+    assert_eq!(listed(i64::MIN, i64::MAX, 100), [&[3], left.as_slice()].concat());
+}

@@ -163,17 +163,31 @@ impl Store {
     }
 
     /// The first `limit` series, in no particular order but the same each time, that satisfy all `matchers` and may have samples
-    /// in the range.
+    /// in the range that are neither deleted nor expired by class.
     ///
     /// # Errors
     /// A block cannot be read.
     pub fn select_first(&self, matchers: &[Matcher], range: TimeRange, limit: usize) -> Result<Selection, SelectError> {
         let shared = &self.inner.shared;
-        let head = shared.engine.head().select_first(matchers, range, limit);
-        let view = shared.view();
-        let tiers = Tiered::known(&view, range);
-        let wanted = Wanted { matchers, range, series_max: limit, first: true };
-        shared.merge(&view, head, tiers, &wanted, &Session::default())
+        let mut series_max = limit;
+        loop {
+            let head = shared.engine.head().select_first(matchers, range, series_max);
+            let view = shared.view();
+            let tiers = Tiered::known(&view, range);
+            let wanted = Wanted { matchers, range, series_max, first: true };
+            let mut selection = shared.merge(&view, head, tiers, &wanted, &Session::default())?;
+            let found = selection.len();
+            if let Selection::Merged(merged) = &mut selection {
+                merged.leave_out_hidden()?;
+                // Others may be in the place of those that are hidden.
+                if merged.len() < limit && found >= series_max && merged.len() < found {
+                    series_max = series_max.saturating_mul(2);
+                    continue;
+                }
+                merged.truncate(limit);
+            }
+            return Ok(selection);
+        }
     }
 
     /// Ends the lifecycle, takes nothing more, and leaves a snapshot for a fast start.

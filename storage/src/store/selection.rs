@@ -172,6 +172,46 @@ impl Merged {
         Ok(())
     }
 
+    /// Leaves out the series of which everything in the range is hidden, as the times of their first and last samples tell.
+    pub(crate) fn leave_out_hidden(&mut self) -> Result<(), SelectError> {
+        if self.hidden.is_empty() {
+            return Ok(());
+        }
+        let gone = (0..self.series.len()).map(|index| self.is_hidden(index)).collect::<Result<Vec<bool>, _>>()?;
+        let mut hidden = std::mem::take(&mut self.hidden);
+        let all = std::mem::take(&mut self.series).into_iter().zip(gone).zip(0u32..);
+        for ((places, _), index) in all.filter(|((_, gone), _)| !gone) {
+            if let Some(spans) = hidden.remove(&index) {
+                self.hidden.insert(self.series.len() as u32, spans);
+            }
+            self.series.push(places);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn truncate(&mut self, series_max: usize) {
+        self.series.truncate(series_max);
+    }
+
+    fn is_hidden(&self, index: usize) -> Result<bool, SelectError> {
+        let (first_ms, last_ms) = (self.range.after_ms.saturating_add(1), self.range.until_ms);
+        let hides =
+            |block, first_ms, last_ms| self.hidden_in(index, block).is_some_and(|spans| spans.cover(first_ms, last_ms));
+        let (head, blocks) = self.all_places(index);
+        if head.is_some() && !hides(None, first_ms, last_ms) {
+            return Ok(false);
+        }
+        for (number, row) in blocks {
+            let times_ms = self.block(*number).time_range_ms(*row as usize)?;
+            if let Some((min_ms, max_ms)) = times_ms
+                && !hides(Some(*number), first_ms.max(min_ms), last_ms.min(max_ms))
+            {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// What is hidden of what a series has in a block, or in the head.
     fn hidden_in(&self, index: usize, block: Option<u16>) -> Option<&DeletedSpans> {
         let hidden = self.hidden.get(&(index as u32))?;
