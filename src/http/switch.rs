@@ -7,6 +7,9 @@ use axum::http::Uri;
 use axum::http::uri::PathAndQuery;
 use std::sync::Arc;
 
+/// What the paths of this process begin with.
+const OWN: [&str; 8] = ["-", "api", "config", "federate", "metrics", "prometheus", "ready", "ruler"];
+
 /// Serves by the router that was set last. Cheap to clone.
 #[derive(Clone)]
 pub struct RouterSwitch {
@@ -23,9 +26,12 @@ impl RouterSwitch {
     }
 
     /// Serves everything below `prefix`, too, as Prometheus does below the path of its external URL: a proxy need not remove it.
+    /// Not below a path that begins like one of ours: what is asked for could not be told from what it would be without it.
     #[must_use]
     pub fn below(self, prefix: &str) -> Self {
-        Self { prefix: Arc::from(prefix.trim_end_matches('/')), ..self }
+        let prefix = prefix.trim_end_matches('/');
+        let first = prefix.trim_start_matches('/').split('/').next().unwrap_or_default();
+        Self { prefix: Arc::from(if OWN.contains(&first) { "" } else { prefix }), ..self }
     }
 
     /// Takes the prefix from what a request asks for.
@@ -90,7 +96,15 @@ mod tests {
         assert_eq!(removed("/prom", "/prom"), "/");
         assert_eq!(removed("/prom", "/prom?a=b"), "/?a=b");
         assert_eq!(removed("/prom", "http://h.example/prom/graph"), "http://h.example/graph");
-        for (prefix, asked) in [("/prom", "/prometheus/api"), ("/prom", "/api"), ("", "/api"), ("/", "/api")] {
+        for (prefix, asked) in [
+            ("/prom", "/prometheus/api"),
+            ("/prom", "/api"),
+            ("", "/api"),
+            ("/", "/api"),
+            ("/metrics", "/metrics"),
+            ("/api", "/api/v1/write"),
+            ("/api/prom", "/api/prom/rules"),
+        ] {
             assert_eq!(removed(prefix, asked), asked);
         }
     }
