@@ -7,10 +7,11 @@ use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::SessionStateDefaults;
 use datafusion::logical_expr::expr::ScalarFunction;
-use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawDictionaryExpr};
+use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr, RawDictionaryExpr};
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    ColumnarValue, Expr, ExprSchemable, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
 };
+use datafusion::sql::sqlparser::ast::BinaryOperator;
 use std::sync::Arc;
 
 /// Left out.
@@ -32,13 +33,15 @@ const REMOVED: [&str; 14] = [
 ];
 
 /// Checked before each call, by how their result grows.
-const BOUNDED: [(&str, Growth); 10] = [
+const BOUNDED: [(&str, Growth); 12] = [
     ("concat", Growth::Sum),
     ("concat_ws", Growth::Separated),
     ("replace", Growth::Replacement),
     ("regexp_replace", Growth::Replacement),
     ("make_array", Growth::Sum),
     ("array_concat", Growth::Sum),
+    ("array_append", Growth::Sum),
+    ("array_prepend", Growth::Sum),
     ("struct", Growth::Sum),
     ("named_struct", Growth::Sum),
     ("map", Growth::Sum),
@@ -65,7 +68,7 @@ fn bounded(function: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
     }
 }
 
-/// Plans literals of structures and maps as calls of these functions; DataFusion takes its own.
+/// Plans literals of lists, structures and maps, and lists put together, as calls of these functions; DataFusion takes its own.
 #[derive(Debug)]
 pub(super) struct Literals {
     functions: Vec<Arc<ScalarUDF>>,
@@ -84,6 +87,23 @@ impl Literals {
 }
 
 impl ExprPlanner for Literals {
+    fn plan_array_literal(&self, items: Vec<Expr>, _schema: &DFSchema) -> Result<PlannerResult<Vec<Expr>>> {
+        Ok(PlannerResult::Planned(self.call("make_array", items)?))
+    }
+
+    fn plan_binary_op(&self, expr: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
+        if expr.op != BinaryOperator::StringConcat {
+            return Ok(PlannerResult::Original(expr));
+        }
+        let name = match (is_list(&expr.left, schema)?, is_list(&expr.right, schema)?) {
+            (true, true) => "array_concat",
+            (true, false) => "array_append",
+            (false, true) => "array_prepend",
+            (false, false) => return Ok(PlannerResult::Original(expr)),
+        };
+        Ok(PlannerResult::Planned(self.call(name, vec![expr.left, expr.right])?))
+    }
+
     fn plan_struct_literal(&self, args: Vec<Expr>, is_named_struct: bool) -> Result<PlannerResult<Vec<Expr>>> {
         let name = if is_named_struct { "named_struct" } else { "struct" };
         Ok(PlannerResult::Planned(self.call(name, args)?))
@@ -109,6 +129,11 @@ impl ExprPlanner for Literals {
         let [keys, values] = [self.call("make_array", keys)?, self.call("make_array", values)?];
         Ok(PlannerResult::Planned(self.call("map", vec![keys, values])?))
     }
+}
+
+fn is_list(expr: &Expr, schema: &DFSchema) -> Result<bool> {
+    let kind = expr.get_type(schema)?;
+    Ok(matches!(kind, DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(_, _)))
 }
 
 /// How large a result may be.

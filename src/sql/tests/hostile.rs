@@ -130,6 +130,15 @@ async fn the_longest_chains_are_answered() {
     assert_eq!(fixture.rows(&list).await, "[41]");
 }
 
+/// Lists of many lists of many numbers, in many rows.
+fn of_lists(open: &str, close: &str) -> String {
+    format!("SELECT {open}{}w{close} FROM ({})", "w, ".repeat(399), of_lists_once(open, close))
+}
+
+fn of_lists_once(open: &str, close: &str) -> String {
+    format!("SELECT {open}{}value{close} AS w FROM generate_series(1, 8192)", "value, ".repeat(399))
+}
+
 #[tokio::test]
 async fn functions_do_not_blow_up_texts() {
     let fixture = Fixture::new();
@@ -138,6 +147,10 @@ async fn functions_do_not_blow_up_texts() {
         format!("SELECT replace('{long}', 'a', '{long}')"),
         format!("SELECT regexp_replace('{long}', 'a', '{long}', 'g')"),
         format!("SELECT concat_ws('{long}', {}'x')", "'x', ".repeat(20_000)),
+        of_lists("[", "]"),
+        of_lists("ARRAY[", "]"),
+        of_lists("make_array(", ")"),
+        format!("SELECT w {} FROM ({})", "|| w ".repeat(200), of_lists_once("[", "]")),
     ] {
         let shown: String = text.chars().take(40).collect();
         let failure = fixture.failure(&text).await;

@@ -6,17 +6,21 @@ use ::promql::budget::BudgetLimits;
 use std::time::{Duration, Instant};
 
 /// Time of one statement, its timeout included. Ample, since other tests run beside these.
-const SECONDS_MAX: u64 = 20;
+const SECONDS_MAX: u64 = 90;
+
+/// Timeout of a statement that is to be refused, which no machine is too slow for, and of one that may take its time.
+const REFUSED_WITHIN: Duration = Duration::from_secs(60);
+const ENDED_WITHIN: Duration = Duration::from_secs(5);
 
 /// What the process may grow by.
 const BYTES_MAX: u64 = 1 << 30;
 
 /// Runs each text and says whether it was refused as too large to be planned.
-async fn run(texts: &[(&str, String)]) -> Vec<bool> {
+async fn run(texts: &[(&str, String)], timeout: Duration) -> Vec<bool> {
     let limits = BudgetLimits { bytes_max: 256 << 20, ..BudgetLimits::default() };
     let mut refused = Vec::new();
     for (name, text) in texts {
-        let fixture = Fixture::with_limits(store(), limits, Duration::from_secs(5));
+        let fixture = Fixture::with_limits(store(), limits, timeout);
         let before = most_bytes();
         let started = Instant::now();
         let outcome = fixture.answer(request(text)).await;
@@ -40,7 +44,7 @@ async fn run(texts: &[(&str, String)]) -> Vec<bool> {
 
 /// All are refused, and told why.
 async fn refused(texts: &[(&str, String)]) {
-    let outcomes = run(texts).await;
+    let outcomes = run(texts, REFUSED_WITHIN).await;
     for ((name, _), refused) in texts.iter().zip(outcomes) {
         assert!(refused, "{name} is not refused");
     }
@@ -117,10 +121,10 @@ async fn what_would_become_too_large_is_refused() {
 }
 
 #[tokio::test]
-async fn planning_what_may_be_planned_ends() {
+async fn planning_what_may_be_planned_ends_and_is_not_refused() {
     let pipes = (1..61).map(|i| format!("|> EXTEND v{0} + v{0} AS v{i}", i - 1)).collect::<String>();
     let joined = (1..60).map(|i| format!("t{}.job = t{i}.job", i - 1)).collect::<Vec<_>>().join(" AND ");
-    run(&[
+    let texts = [
         ("queries that are read twice", chain(10, twice, "")),
         ("queries that are joined with themselves", chain(9, join, "")),
         ("a cube of 10", cube(10)),
@@ -146,6 +150,10 @@ async fn planning_what_may_be_planned_ends() {
         ("many windows", format!("SELECT {} FROM up", list(100, |i| format!("sum(value) OVER (ORDER BY time + {i})")))),
         ("many joins", format!("SELECT count(*) FROM {}", list(100, |i| format!("up t{i}")))),
         ("many ordered joins", format!("SELECT count(*) FROM {} WHERE {joined}", list(60, |i| format!("up t{i}")))),
-    ])
-    .await;
+    ];
+    let outcomes = run(&texts, ENDED_WITHIN).await;
+    for ((name, _), refused) in texts.iter().zip(outcomes) {
+        // What doubles is told by the budget or by the count of terms, whichever comes first.
+        assert!(!refused || name.contains("sums of sums"), "{name} is refused");
+    }
 }
