@@ -99,7 +99,7 @@ fn times(request: &QueryRequest) -> Times {
 }
 
 /// The beginning of a long text, and how long it is.
-fn cut(text: &str) -> Cow<'_, str> {
+pub(super) fn cut(text: &str) -> Cow<'_, str> {
     if text.len() <= TEXT_BYTES_MAX {
         return Cow::Borrowed(text);
     }

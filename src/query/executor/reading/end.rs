@@ -4,6 +4,7 @@
 //! then what is dropped with it tells.
 
 use super::super::QueryExecutor;
+use super::super::slow::cut;
 use crate::query::admission::QueryClass;
 use crate::query::error::{FailureKind, QueryFailure};
 use model::tenant::TenantId;
@@ -11,13 +12,10 @@ use promql::budget::Budget;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-/// Bytes of a text that are written to the log.
-const TEXT_BYTES_MAX: usize = 4096;
-
 /// A read that has not ended; dropping it ends it.
 pub(super) struct Unended {
     executor: QueryExecutor,
-    /// No longer than [`TEXT_BYTES_MAX`] and a mark that it was cut off.
+    /// As it is shown.
     text: String,
     tenant: TenantId,
     started: Instant,
@@ -27,12 +25,8 @@ pub(super) struct Unended {
 
 impl Unended {
     pub(super) fn begin(executor: &QueryExecutor, text: &str, tenant: &TenantId, budget: &Arc<Budget>) -> Self {
-        let mut shown = text[..text.floor_char_boundary(TEXT_BYTES_MAX)].to_owned();
-        if shown.len() < text.len() {
-            shown.push('…');
-        }
         let (executor, tenant, budget) = (executor.clone(), tenant.clone(), Arc::clone(budget));
-        Self { executor, text: shown, tenant, started: Instant::now(), budget, told: OnceLock::new() }
+        Self { executor, text: cut(text).into_owned(), tenant, started: Instant::now(), budget, told: OnceLock::new() }
     }
 
     /// Tells how it ended; the first end counts.
@@ -55,9 +49,12 @@ impl Unended {
         let (peak_samples, peak_bytes) = (budget.samples_peak(), budget.bytes_peak());
         match error() {
             None => tracing::info!(query, %tenant, seconds, series, peak_samples, peak_bytes, "slow query"),
-            Some(error) => tracing::info!(
-                query, %tenant, seconds, series, peak_samples, peak_bytes, error, "slow query without an answer"
-            ),
+            Some(error) => {
+                let error = &*cut(&error);
+                tracing::info!(
+                    query, %tenant, seconds, series, peak_samples, peak_bytes, error, "slow query without an answer"
+                );
+            }
         }
     }
 }

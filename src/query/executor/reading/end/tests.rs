@@ -63,5 +63,8 @@ async fn reads_are_counted_once_and_logged_when_they_took_long() {
     assert_eq!((&second["query"], &second["message"]), (&"SELECT 2".into(), &"slow query without an answer".into()));
     assert_eq!(second["error"], QueryError::TimedOut.to_string());
     assert_eq!(third["error"], "its client went away");
-    assert!(third["query"].as_str().is_some_and(|query| query.len() < 5_000 && query.ends_with('…')), "{third}");
+    assert!(
+        third["query"].as_str().is_some_and(|query| query.len() < 5_000 && query.contains("… (cut off")),
+        "{third}"
+    );
 }
