@@ -6,6 +6,9 @@ use model::matcher::Matcher;
 /// The usual distance of two samples, in milliseconds: the default of most scrapers.
 const USUAL_INTERVAL_MS: i64 = 15_000;
 
+/// So many samples are folded again in the time that one is read and decoded.
+const FOLDED_AGAIN: u64 = 64;
+
 /// When an expression is evaluated.
 #[derive(Debug, Clone, Copy)]
 pub struct Span {
@@ -48,7 +51,9 @@ fn of_selector(
 ) -> u64 {
     let length_ms = span.end_ms.saturating_sub(span.start_ms);
     let scraped = (range_ms.saturating_add(length_ms) / USUAL_INTERVAL_MS).unsigned_abs();
-    let each = span.steps.saturating_add(scraped);
+    // Functions that fold every window afresh read a sample as often as windows have it.
+    let again = span.steps.saturating_mul((range_ms / USUAL_INTERVAL_MS).unsigned_abs()) / FOLDED_AGAIN;
+    let each = span.steps.saturating_add(scraped).saturating_add(again);
     let moved_ms = match (&selector.offset, &selector.at) {
         (None, None) => Some(0),
         (Some(DurationValue::Fixed(offset_ms)), None) => Some(*offset_ms),
@@ -86,6 +91,8 @@ mod tests {
         assert_eq!(weigh("up", 1, 0), Some(3));
         assert_eq!(weigh("rate(up[5m])", 1, 0), Some(63));
         assert_eq!(weigh("up + up", 5, 60_000), Some(54));
+        // Every tenth second of a day, of each the day before.
+        assert_eq!(weigh("quantile_over_time(0.9, up[1d])", 8_641, 86_400_000), Some(3 * (8_641 + 11_520 + 777_690)));
         assert_eq!(weigh("max_over_time(up[5m:1m])", 1, 0), None);
         assert_eq!(weigh("info(up)", 1, 0), None);
     }

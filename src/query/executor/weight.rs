@@ -9,6 +9,9 @@ use promql::weight::{Span, samples};
 /// A series of a block takes as long as so many samples of the head, on top of its own: pages are decoded for it.
 const BLOCK_SERIES_SAMPLES: u64 = 256;
 
+/// A series of the head: its labels are looked up and written.
+const HEAD_SERIES_SAMPLES: u64 = 8;
+
 /// See the head of the file.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Weight {
@@ -47,9 +50,12 @@ impl QueryExecutor {
                 return usize::MAX;
             }
             let series = source.series_bound(matchers, after_ms, until_ms);
-            if in_blocks {
-                opening = opening.saturating_add((series as u64).saturating_mul(BLOCK_SERIES_SAMPLES));
-            }
+            let each = match (asks_blocks, in_blocks) {
+                (false, _) => 0,
+                (true, false) => HEAD_SERIES_SAMPLES,
+                (true, true) => BLOCK_SERIES_SAMPLES,
+            };
+            opening = opening.saturating_add((series as u64).saturating_mul(each));
             series
         };
         match samples(expr, &span, bound) {
