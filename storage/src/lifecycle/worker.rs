@@ -19,6 +19,7 @@ use crate::error::ErrorKind;
 use crate::manifest::{Role, collect_garbage};
 use crate::select::TimeRange;
 use crate::store::{Shared, StoreError};
+use crate::tiers::days::left_behind;
 use crate::tombstone::{Deletion, Since, Tombstone};
 use crate::wal::pool::now_ms;
 use hashbrown::HashMap;
@@ -399,7 +400,12 @@ impl Lifecycle {
         }
         let staged: Vec<_> = merged?.into_iter().collect();
         fail::fail_point!("compaction-written");
-        let remove = inputs.iter().map(|block| block.meta().ulid.clone()).collect();
+        let mut remove: Vec<String> = inputs.iter().map(|block| block.meta().ulid.clone()).collect();
+        if keep == Keep::All {
+            // They are made again from what is left.
+            let added: Vec<&BlockMeta> = staged.iter().map(|block| &block.meta).collect();
+            remove.extend(left_behind(&view.manifest.blocks, &remove, &added));
+        }
         let deleted_up_to = Some(view.manifest.version);
         let change = Change { remove, done_tombstones, deleted_up_to, ..Change::default() };
         let published = self.publish(Role::Compactor, &staged, &change);

@@ -12,6 +12,7 @@ use rand::{RngExt, SeedableRng};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+mod deleted;
 mod late;
 
 const MINUTE: i64 = 60_000;

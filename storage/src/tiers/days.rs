@@ -39,6 +39,18 @@ pub(crate) fn days<'m>(blocks: impl Iterator<Item = &'m BlockMeta>) -> BTreeMap<
     days
 }
 
+/// The tiers that would seem to have outlived samples of theirs when `removed` are gone and `added` are there, although nothing has
+/// expired: nothing of a day's samples is left in what stands in for a block.
+pub(crate) fn left_behind(blocks: &[BlockMeta], removed: &[String], added: &[&BlockMeta]) -> Vec<String> {
+    let removed: HashSet<&str> = removed.iter().map(String::as_str).collect();
+    let kept = blocks.iter().filter(|block| !removed.contains(block.ulid.as_str()));
+    let after = days(kept.chain(added.iter().copied()));
+    let days = days(blocks.iter());
+    let complete = days.iter().filter(|(_, day)| day.has_samples_of_tiers());
+    let left = complete.filter_map(|(number, _)| after.get(number)).filter(|day| !day.has_samples_of_tiers());
+    left.flat_map(|day| day.tiers.values().flatten()).map(|tier| tier.ulid.clone()).collect()
+}
+
 impl<'m> Day<'m> {
     /// The block of a tier: of two, the newer.
     pub(crate) fn tier(&self, resolution_ms: i64) -> Option<&'m BlockMeta> {
@@ -211,6 +223,24 @@ mod tests {
         assert_eq!(without(&[4]), Some(vec![(3, 4), (5, 6)]));
         assert_eq!(without(&[3, 4, 5, 6]), Some(vec![(3, 4)]));
         assert_eq!(without(&[1, 5]), Some(vec![(3, 5)]));
+    }
+
+    #[test]
+    fn tiers_go_with_the_last_of_the_samples_of_a_block() {
+        let (a, b) = (block(0, 3, 1, &["a"]), block(0, 3, 2, &["b"]));
+        let (other, tier) = (block(0, 4, 3, &["c"]), block(FIVE, 3, 9, &["a", "b"]));
+        let blocks = [a.clone(), b.clone(), other, tier.clone(), block(FIVE, 4, 10, &["c"])];
+        let left =
+            |blocks: &[BlockMeta], added: &[&BlockMeta]| left_behind(blocks, std::slice::from_ref(&a.ulid), added);
+        assert_eq!(left(&blocks, &[]), [tier.ulid.as_str()]);
+        let rest = block(0, 3, 11, &["a"]);
+        assert_eq!(left(&blocks, &[&rest]), [""; 0]);
+        let histograms = BlockMeta { samples: 0, histograms: 1, ..rest.clone() };
+        assert_eq!(left(&blocks, &[&histograms]), [tier.ulid.as_str()]);
+        let midnight = BlockMeta { min_ms: 3 * DAY_MS, max_ms: 3 * DAY_MS, ..rest };
+        assert_eq!(left(&blocks, &[&midnight]), [tier.ulid.as_str()], "what is left is of another day");
+        let without_b = [a.clone(), tier];
+        assert_eq!(left(&without_b, &[]), [""; 0], "others have expired");
     }
 
     #[test]
