@@ -177,7 +177,8 @@ impl From<Rows> for Batch {
     }
 }
 
-/// Why one sample was not stored. What is refused although it was logged is refused again when the log is replayed.
+/// Why one sample was not stored. What is refused although it was logged is refused again when the log is replayed, unless blocks alone
+/// have what it contradicted: then it is stored, and they have the last word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Rejection {
     /// The series already has another value at this timestamp.

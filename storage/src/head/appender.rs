@@ -1,7 +1,7 @@
 //! Appends samples to the series of a shard.
 //!
 //! The verdict on a sample follows from the samples stored before it alone, never from how chunks, timelines or files
-//! happen to be cut: replaying a log comes to the same verdicts.
+//! happen to be cut: replaying a log comes to the same verdicts, but for late samples that repeat or contradict what is in blocks alone.
 
 use super::cells::Cells;
 use super::chunk_files::ChunkFiles;

@@ -118,10 +118,12 @@ impl Shard {
         }
         let in_main = timestamp_ms >= self.compared.floor_ms;
         if in_main && self.has_histogram(number, timestamp_ms) || self.has_histogram_below(number, timestamp_ms) {
+            self.late_known = self.generation;
             return Verdict::Refused(Rejection::ConflictingValue);
         }
         let stored = self.float_at(number, timestamp_ms).or_else(|| self.float_below(number, timestamp_ms));
         if let Some(stored) = stored {
+            self.late_known = self.generation;
             return if stored == bits { Verdict::Repeated } else { Verdict::Refused(Rejection::ConflictingValue) };
         }
         self.mark_below(number, 0);
@@ -143,16 +145,18 @@ impl Shard {
     pub(super) fn append_histogram_below(&mut self, number: u32, sample: Stored) -> histograms::Verdict {
         let timestamp_ms = sample.timestamp_ms;
         if self.float_at(number, timestamp_ms).or_else(|| self.float_below(number, timestamp_ms)).is_some() {
+            self.late_known = self.generation;
             return histograms::Verdict::Refused(Rejection::ConflictingValue);
         }
         let in_main = self.histograms.get(&number).filter(|_| timestamp_ms >= self.compared.floor_ms);
         let below = self.compared_below().filter_map(|generation| generation.histograms.get(&number));
-        for series in in_main.into_iter().chain(below) {
-            match series.at(timestamp_ms, &self.files) {
-                Some(stored) if stored.repeats(&sample) => return histograms::Verdict::Repeated,
-                Some(_) => return histograms::Verdict::Refused(Rejection::ConflictingValue),
-                None => {}
-            }
+        let stored = in_main.into_iter().chain(below).find_map(|series| series.at(timestamp_ms, &self.files));
+        if let Some(stored) = stored {
+            self.late_known = self.generation;
+            return match stored.repeats(&sample) {
+                true => histograms::Verdict::Repeated,
+                false => histograms::Verdict::Refused(Rejection::ConflictingValue),
+            };
         }
         self.mark_below(number, if sample.start_ms != 0 { Slot::HAS_STARTS } else { 0 });
         self.newest_generation(timestamp_ms);

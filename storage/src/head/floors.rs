@@ -182,12 +182,17 @@ impl Head {
     }
 
     /// From now on what is in blocks keeps no sample from being taken, although the same may still be in memory: it is deleted, or
-    /// about to be.
-    pub(crate) fn forget_flushed(&self) {
+    /// about to be. Returns whether the log has late samples that were not stored because they were there already: until the next
+    /// flush, replaying it would store them.
+    pub(crate) fn forget_flushed(&self) -> bool {
         let visible = self.inner.eras.visible();
+        let mut known = false;
         for shard in &self.inner.shards {
-            shard.write().compared = visible;
+            let mut shard = shard.write();
+            shard.compared = visible;
+            known |= shard.late_known > visible.after_generation;
         }
+        known
     }
 
     /// Learns while samples come what blocks hold according to a manifest. What is here stays and is flushed once more: the next

@@ -249,7 +249,7 @@ impl Head {
     }
 
     /// Appends rows of series that exist. One thread at a time calls this, in the order of the log: the verdicts follow
-    /// from that order alone.
+    /// from that order and from what is compared, of which what is in blocks may be no part (`Head::forget_flushed`).
     ///
     /// # Panics
     /// If a row is of a series that the head never held.

@@ -68,6 +68,8 @@ pub(crate) struct Shard {
     pub(crate) below: Vec<Generation>,
     /// What this sees is all that late samples are compared with: the rest is in blocks and may be deleted there.
     pub(super) compared: Visible,
+    /// The generation that took samples when one below the floor was last logged and not stored, because it was there already.
+    pub(super) late_known: u64,
     /// Slots of series that have left; some may be taken again.
     pub(super) free: Vec<u32>,
     /// Series that are doomed, see `collect.rs`.
@@ -137,6 +139,7 @@ impl Shard {
             generation: 1,
             below: Vec::new(),
             compared: Visible::ALL,
+            late_known: 0,
             free: Vec::new(),
             doomed: 0,
             hash_bytes: Vec::new(),

@@ -41,7 +41,11 @@ impl Lifecycle {
         if let Some(until_ms) = until_ms {
             self.flush_up_to(until_ms, i64::MIN)?;
         }
-        self.shared.engine.head().forget_flushed();
+        if self.shared.engine.head().forget_flushed() {
+            // What the log would bring back is passed, up to what comes from now on.
+            self.flush_up_to(i64::MIN, i64::MIN)?;
+            self.shared.engine.head().forget_flushed();
+        }
         fail::fail_point!("deletion-flushed");
         self.publish(Role::Compactor, &[], &Change { tombstones, ..Change::default() })?;
         self.shared.follow()

@@ -2,13 +2,14 @@
 
 use super::tests::{append, everything, labels, open};
 use super::*;
-use crate::append::LabelHash;
+use crate::append::{Batch, HistogramRow, LabelHash};
 use crate::block::order;
 use crate::bucket::BucketOptions;
 use crate::import::room::Room;
 use crate::import::{EachSeries, ImportError, ImportOptions, ImportedSeries, Source, run};
 use crate::lifecycle::window::day_of;
 use crate::offline::BlockStore;
+use model::histogram::{Histogram, HistogramColumns};
 use model::sample::SampleColumns;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -133,6 +134,59 @@ fn late_samples_after_a_deletion_survive_a_crash() {
     assert_eq!(of(&store, 1), [(-9, 1.0), (2, 5.0), (3, 1.0)]);
     store.clean_tombstones().unwrap();
     assert_eq!(of(&store, 1), [(-9, 1.0), (2, 5.0), (3, 1.0)]);
+}
+
+/// What is sent once more is in the log, and is compared with nothing when the log is replayed.
+#[test]
+fn what_was_sent_again_before_a_deletion_stays_deleted_after_a_crash() {
+    for again in [1.0, 2.0] {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(dir.path());
+        append(&store, &at(&[0, 1, 2, 3], 1.0));
+        store.flush(false).unwrap();
+        append(&store, &at(&[3], again));
+        append(&store, &at(&[200], 1.0));
+        delete(&store, 1, BASE_MS, BASE_MS + 3 * MINUTE);
+        let flushes = store.stats().flush.done;
+        delete(&store, 1, BASE_MS, BASE_MS + 3 * MINUTE);
+        assert_eq!((of(&store, 1), store.stats().flush.done), (vec![(200, 1.0)], flushes), "{again}");
+        append(&store, &at(&[2], 5.0));
+        drop(store);
+        let store = open(dir.path());
+        assert_eq!(of(&store, 1), [(2, 5.0), (200, 1.0)], "{again}");
+    }
+}
+
+/// As above.
+#[test]
+fn histograms_that_were_sent_again_before_a_deletion_stay_deleted_after_a_crash() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let send = || {
+        let owned = labels(1);
+        let labels: Vec<_> = owned.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let hash = LabelHash::of_pairs(labels.iter().copied(), &mut Vec::new());
+        let series = store.engine().create(hash, &labels).unwrap();
+        let histogram = Histogram { count: 1.0, zero_count: 1.0, ..Histogram::default() };
+        let row = HistogramRow { series, timestamp_ms: BASE_MS, start_ms: 0, histogram };
+        store.engine().append_wait(Batch { histograms: vec![row], ..Batch::default() }).unwrap();
+    };
+    let is_there = |store: &Store| {
+        let selection = store.select(&[], i64::MIN, i64::MAX, 10).unwrap();
+        let mut found = HistogramColumns::default();
+        (0..selection.len()).any(|index| {
+            selection.read_histograms(index, i64::MIN, i64::MAX, &mut found).unwrap();
+            !found.timestamps_ms.is_empty()
+        })
+    };
+    send();
+    store.flush(false).unwrap();
+    send();
+    assert!(is_there(&store));
+    delete(&store, 1, BASE_MS, BASE_MS);
+    assert!(!is_there(&store));
+    drop(store);
+    assert!(!is_there(&open(dir.path())));
 }
 
 /// Old samples are deleted without a flush of what is new.
