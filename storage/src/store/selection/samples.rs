@@ -4,6 +4,7 @@ use super::Merged;
 use super::merge::{Merge, Token, remove_hidden};
 use crate::block::read::retain_buckets;
 use crate::select::{SelectError, TimeRange};
+use crate::tombstone::DeletedSpans;
 use model::bucket::{Bucket, BucketColumns, BucketFields, Coverage, Segment};
 use model::sample::{Sample, SampleColumns};
 
@@ -109,16 +110,19 @@ impl Merged {
                 self.block(*number).read_buckets(pages, *row as usize, range, fields, into)?;
             }
         }
-        if self.hidden.contains_key(&(index as u32)) {
-            // No two blocks have buckets of one time.
+        if let Some(hidden) = self.hidden.get(&(index as u32)) {
+            let spans = |(number, _): &(u16, u32)| Some((*number, self.hidden_in(index, Some(*number))?));
+            let from: Vec<_> = all.iter().filter(is_read).filter_map(spans).collect();
             let is_hidden = |bucket: &Bucket| {
                 let end_ms = bucket.end_ms;
+                let touch = |spans: &DeletedSpans| spans.touch(end_ms - resolution_ms + 1, end_ms);
+                // Most buckets are touched by nothing, and then it does not matter whose they are.
+                if !hidden.iter().any(|(_, spans)| touch(spans)) {
+                    return false;
+                }
+                // No two blocks have buckets of one time.
                 let of_bucket = TimeRange { after_ms: end_ms.saturating_sub(1), until_ms: end_ms };
-                let mut from = all.iter().filter(is_read).filter(|(number, _)| self.block(*number).may_hold(of_bucket));
-                from.any(|(number, _)| {
-                    let hidden = self.hidden_in(index, Some(*number));
-                    hidden.is_some_and(|hidden| hidden.touch(end_ms - resolution_ms + 1, end_ms))
-                })
+                from.iter().any(|(number, spans)| self.block(*number).may_hold(of_bucket) && touch(spans))
             };
             retain_buckets(into, fields, |bucket| !is_hidden(bucket));
         }
