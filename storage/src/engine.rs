@@ -250,9 +250,10 @@ impl Engine {
         Ok(series)
     }
 
-    /// Refuses from now on what would not be kept.
-    pub(crate) fn set_kept(&self, kept: Kept) {
-        *self.inner.kept.write() = kept;
+    /// Refuses from now on what would not be kept. Of calls at the same time the last one to find out about it counts.
+    pub(crate) fn set_kept(&self, kept: impl FnOnce() -> Kept) {
+        let mut held = self.inner.kept.write();
+        *held = kept();
     }
 
     /// Appends to series that [`Engine::lookup`] or [`Engine::create`] named. Returns at once. Samples that would not be kept are

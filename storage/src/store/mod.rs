@@ -239,8 +239,7 @@ impl Shared {
 
     /// Tells the engine what would expire at once: after the retention or the blocks have changed.
     fn refuse_what_is_not_kept(&self) {
-        let expired = self.view().tiers.expired.clone();
-        self.engine.set_kept(Kept { retention: self.retention(), expired });
+        self.engine.set_kept(|| Kept { retention: self.retention(), expired: self.view().tiers.expired.clone() });
     }
 
     fn merge(
