@@ -1,7 +1,8 @@
 //! The rights to publish: claimed when they are needed, and again after another process took them over.
 //!
 //! Whoever claims last has the right: an import that adds blocks takes that of the compactor from a server, and so does a second
-//! server on the same bucket. Nothing is lost by that, as every change is decided on the newest manifest.
+//! server on the same bucket. Nothing is lost by that, as every change is decided on the newest manifest. But a deletion is about blocks
+//! and what the head of this process was emptied of: what another one holds in memory or in its log comes to blocks that it does not concern.
 
 use super::flush::StagedBlock;
 use super::publish::{Change, publish};
