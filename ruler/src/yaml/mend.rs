@@ -12,6 +12,8 @@ use std::cell::RefCell;
 
 /// How much is scanned again at most, because every mended place does it once more up to there: this takes about a second.
 const SCANNED_BYTES_MAX: usize = 64 << 20;
+/// Every mended place also moves the rest of the text: so many bytes are moved in the time that one is scanned in.
+const MOVED_BYTES_PER_SCANNED: usize = 256;
 
 /// A text as the scanner takes it.
 #[derive(Debug)]
@@ -92,14 +94,15 @@ fn mend_within(text: &str, error: &Error, bytes_max: usize) -> Result<Option<Men
     if !mended.mend(error) {
         return Ok(None);
     }
-    let mut scanned = 0;
+    let mut scanned = 0_usize;
     loop {
         match serde_yaml::from_str_with_options::<IgnoredAny>(&mended.text, super::options(&mended.text)) {
             // What is wrong is told when the values are read.
             Ok(_) => return Ok(Some(mended)),
             Err(error) => {
                 let location = error.location().unwrap_or(Location::UNKNOWN);
-                scanned += usize::try_from(location.span().offset()).unwrap_or(usize::MAX);
+                let offset = usize::try_from(location.span().offset()).unwrap_or(usize::MAX);
+                scanned = scanned.saturating_add(offset).saturating_add(mended.text.len() / MOVED_BYTES_PER_SCANNED);
                 if !mended.mend(&error) {
                     return Ok(Some(mended));
                 }

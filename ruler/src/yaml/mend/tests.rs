@@ -61,6 +61,9 @@ fn a_file_full_of_them_is_mended_or_refused_in_bounded_time() {
     let error = serde_yaml::from_str::<IgnoredAny>(&text).unwrap_err();
     let mended = |bytes_max| mend_within(&text, &error, bytes_max);
     assert_eq!(mended(SCANNED_BYTES_MAX).unwrap().unwrap().text, "- \"'\"\n".repeat(1_000));
-    let (at, message) = mended(6 * 100 * 101 / 2).unwrap_err();
+    let (at, message) = mended(6 * 100 * 101 / 2 + 100 * (7_000 / MOVED_BYTES_PER_SCANNED)).unwrap_err();
     assert_eq!((at.line, at.column), (101, 3), "{message}");
+    let text = format!("{text}# {}\n", "x".repeat(256_000));
+    let (at, message) = mend_within(&text, &error, 6 * 100 * 101 / 2).unwrap_err();
+    assert_eq!((at.line, at.column), (29, 3), "what is moved counts: {message}");
 }
