@@ -288,6 +288,8 @@ fn read_mended<T>(name: &str, text: &str, read: impl Fn(&str) -> Result<T, serde
 /// not blow a small file up.
 fn options(text: &str) -> serde_yaml::Options {
     serde_yaml::options! {
+        // A number may be `.inf` where it is a float; whole numbers refuse it themselves.
+        non_finite_float_policy: serde_yaml::options::NonFiniteFloatPolicy::PassThrough,
         budget: serde_yaml::budget! {
             max_events: 1_000 + 2 * text.len(),
             max_nodes: 1_000 + text.len(),
