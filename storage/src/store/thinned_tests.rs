@@ -1,10 +1,10 @@
 //! Native histograms of days whose floats have expired: what is kept of them, and what room that takes.
 
+use super::tiered_tests::{base_ms, open};
 use super::*;
 use crate::append::{Batch, HistogramRow, LabelHash};
 use crate::block::verify::verify;
 use crate::tiers::policy::{TierOptions, TierPolicy};
-use crate::wal::replay::ReplayProgress;
 use model::bucket::{BucketUse, thin};
 use model::histogram::{Histogram, HistogramColumns, Span};
 use model::sample::stale_marker;
@@ -16,19 +16,6 @@ use std::time::Duration;
 const MINUTE: i64 = 60_000;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
-
-fn open(path: &std::path::Path) -> Store {
-    let mut options = StoreOptions::new(path);
-    options.engine.segment_bytes = 1 << 20;
-    options.engine.shards = Some(2);
-    // Only what a test asks for happens.
-    options.check_interval = Duration::from_secs(3600);
-    Store::open(options, &ReplayProgress::default()).unwrap()
-}
-
-fn base_ms() -> i64 {
-    (now_ms().div_euclid(DAY) - 12) * DAY
-}
 
 fn series(store: &Store, number: usize) -> crate::append::SeriesRef {
     let number = number.to_string();

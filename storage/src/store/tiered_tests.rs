@@ -20,7 +20,7 @@ const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
 const SERIES: usize = 5;
 
-fn open(path: &std::path::Path) -> Store {
+pub(super) fn open(path: &std::path::Path) -> Store {
     let mut options = StoreOptions::new(path);
     options.engine.segment_bytes = 256 << 10;
     options.engine.shards = Some(2);
@@ -30,7 +30,7 @@ fn open(path: &std::path::Path) -> Store {
 }
 
 /// The first of the days: past what samples are kept for, not past what buckets are.
-fn base_ms() -> i64 {
+pub(super) fn base_ms() -> i64 {
     (now_ms().div_euclid(DAY) - 12) * DAY
 }
 
