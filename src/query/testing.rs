@@ -1,4 +1,4 @@
-//! A store of a few vectors, for tests of whatever reads series.
+//! A store of a few vectors, for tests of whatever reads series, and what queries log.
 
 use super::store::{HeadSummary, LookupRequest, SeriesStore};
 use model::exemplar::Exemplar;
@@ -8,12 +8,14 @@ use model::sample::SampleColumns;
 use promql::budget::Budget;
 use promql::source::{SelectRequest, SeriesSet, SeriesSource, SourceError, TimelineToken};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use storage::block::meta::BlockMeta;
 use storage::select::{Cardinality, Count, Listing};
 use storage::store::StoreStats;
+use tracing::subscriber::DefaultGuard;
 
 /// Series in memory, in the order in which they were added.
 #[derive(Debug, Clone, Default)]
@@ -218,5 +220,36 @@ impl SeriesStore for MemoryStore {
             chunks: self.series.len() as u64,
             time_range_ms: times().min().zip(times().max()),
         }
+    }
+}
+
+/// What this thread logs.
+#[derive(Clone, Default)]
+pub(crate) struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Lines {
+    /// Keeps what is logged until the guard is dropped.
+    pub(crate) fn begin() -> (Self, DefaultGuard) {
+        let lines = Self::default();
+        let writer = lines.clone();
+        let layer = tracing_subscriber::fmt().json().flatten_event(true).with_writer(move || writer.clone()).finish();
+        (lines, tracing::subscriber::set_default(layer))
+    }
+
+    /// The lines about queries.
+    pub(crate) fn told(&self) -> Vec<serde_json::Value> {
+        let text = String::from_utf8(self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()).unwrap();
+        let lines = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        lines.filter(|line| line["message"].as_str().unwrap().starts_with("slow query")).collect()
     }
 }

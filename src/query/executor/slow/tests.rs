@@ -1,40 +1,7 @@
 use super::*;
 use crate::query::executor::QueryExecutor;
 use crate::query::executor::tests::{SLOW, executor_logging, request, until};
-use crate::query::testing::MemoryStore;
-use std::io::Write;
-use std::sync::{Mutex, PoisonError};
-use tracing::subscriber::DefaultGuard;
-
-/// What this thread logs.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Lines {
-    fn begin() -> (Self, DefaultGuard) {
-        let lines = Self::default();
-        let writer = lines.clone();
-        let layer = tracing_subscriber::fmt().json().flatten_event(true).with_writer(move || writer.clone()).finish();
-        (lines, tracing::subscriber::set_default(layer))
-    }
-
-    /// The lines about queries.
-    fn told(&self) -> Vec<serde_json::Value> {
-        let text = String::from_utf8(self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()).unwrap();
-        let lines = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
-        lines.filter(|line| line["message"].as_str().unwrap().starts_with("slow query")).collect()
-    }
-}
+use crate::query::testing::{Lines, MemoryStore};
 
 /// Whoever goes away must not make the query that drove him away invisible.
 #[tokio::test]
