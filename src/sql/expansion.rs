@@ -11,6 +11,7 @@ use datafusion::sql::sqlparser::ast::{
     Expr, Function, FunctionArgumentClause, FunctionArguments, GroupByExpr, GroupByWithModifier, NamedWindowExpr,
     ObjectName, OrderBy, OrderByKind, PipeOperator, Query, Select, Visit, Visitor, WindowSpec, WindowType,
 };
+use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 /// Tables that are read, each as often as it is read.
@@ -91,14 +92,14 @@ impl Size {
             (self.windows, WINDOWS_MAX, "windows"),
             (self.terms, TERMS_MAX, "terms"),
         ];
-        match bounds.into_iter().find(|(found, bound, _)| found > bound) {
-            Some((found, bound, what)) => too_large(found, bound, what),
-            None => ControlFlow::Continue(()),
-        }
+        bounds.into_iter().try_for_each(|(found, bound, what)| at_most(found, bound, what))
     }
 }
 
-fn too_large(found: u64, bound: u64, what: &str) -> ControlFlow<String> {
+fn at_most(found: u64, bound: u64, what: &str) -> ControlFlow<String> {
+    if found <= bound {
+        return ControlFlow::Continue(());
+    }
     let found = if found == u64::MAX { "more than can be counted".to_owned() } else { found.to_string() };
     ControlFlow::Break(format!(
         "the statement is too large to be planned: it has {found} {what}; at most {bound} can be"
@@ -106,17 +107,11 @@ fn too_large(found: u64, bound: u64, what: &str) -> ControlFlow<String> {
 }
 
 fn within_one_list(columns: usize) -> ControlFlow<String> {
-    match columns as u64 {
-        ..=COLUMNS_MAX => ControlFlow::Continue(()),
-        columns => too_large(columns, COLUMNS_MAX, "columns in one list"),
-    }
+    at_most(columns as u64, COLUMNS_MAX, "columns in one list")
 }
 
 fn within_one_order(members: usize) -> ControlFlow<String> {
-    match members as u64 {
-        ..=ORDERED_MAX => ControlFlow::Continue(()),
-        members => too_large(members, ORDERED_MAX, "members in one list that orders or partitions"),
-    }
+    at_most(members as u64, ORDERED_MAX, "members in one list that orders or partitions")
 }
 
 fn within_one_window(window: &WindowSpec) -> ControlFlow<String> {
@@ -124,10 +119,7 @@ fn within_one_window(window: &WindowSpec) -> ControlFlow<String> {
 }
 
 fn within_one_from(joined: u64) -> ControlFlow<String> {
-    match joined {
-        ..=JOINED_MAX => ControlFlow::Continue(()),
-        _ => too_large(joined, JOINED_MAX, "tables in one FROM"),
-    }
+    at_most(joined, JOINED_MAX, "tables in one FROM")
 }
 
 /// A query or an expression whose inside is being visited.
@@ -135,10 +127,10 @@ fn within_one_from(joined: u64) -> ControlFlow<String> {
 struct Open {
     /// What was found inside.
     size: Size,
-    /// The queries of its `WITH`, in order, to be told from others by their place in memory.
-    defined: Vec<(*const Query, String)>,
+    /// The queries of its `WITH`, to be told from others by their place in memory.
+    defined: HashMap<*const Query, String>,
     /// What those that are visited already become, wherever they are read.
-    known: Vec<(String, Size)>,
+    known: HashMap<String, Size>,
 }
 
 struct Reckoning {
@@ -169,8 +161,7 @@ impl Reckoning {
         };
         let table = Size { relations: 1, ..Size::default() };
         let Some(name) = name else { return table };
-        let mut known = self.open.iter().rev().flat_map(|open| open.known.iter().rev());
-        known.find(|(known, _)| known == name).map_or(table, |(_, size)| *size)
+        self.open.iter().rev().find_map(|open| open.known.get(name)).copied().unwrap_or(table)
     }
 }
 
@@ -208,11 +199,10 @@ impl Visitor for Reckoning {
     fn post_visit_query(&mut self, query: &Query) -> ControlFlow<String> {
         let size = self.close();
         let Some(outer) = self.open.last_mut() else { return ControlFlow::Continue(()) };
-        match outer.defined.iter().position(|(defined, _)| std::ptr::eq(*defined, query)) {
-            Some(found) => {
-                let (_, name) = outer.defined.swap_remove(found);
+        match outer.defined.remove(&std::ptr::from_ref(query)) {
+            Some(name) => {
                 // Reading it is a node of its own.
-                outer.known.push((name, Size { relations: size.relations.max(1), ..size }));
+                outer.known.insert(name, Size { relations: size.relations.max(1), ..size });
                 ControlFlow::Continue(())
             }
             None => self.add(size),

@@ -79,24 +79,23 @@ fn terms(node: &LogicalPlan) -> Result<u64> {
     Ok(found)
 }
 
-/// How often a condition may name a column of the lowest projection after it was taken through all of them, at most.
+/// How often a condition may name a column of the lowest projection after it was taken through those right below it, at most.
 fn growth(plan: &LogicalPlan) -> Result<u64> {
-    let mut growth = 1u64;
-    plan.apply(|node| {
-        if let LogicalPlan::Projection(projection) = node {
-            let mut most = 1;
-            for expr in &projection.expr {
-                let mut columns = 0;
-                expr.apply(|part| {
-                    columns += u64::from(matches!(part, Expr::Column(_)));
-                    Ok(TreeNodeRecursion::Continue)
-                })?;
-                most = most.max(columns);
-            }
-            growth = growth.saturating_mul(most);
+    let LogicalPlan::Filter(filter) = plan else { return Ok(1) };
+    let (mut growth, mut below) = (1u64, &*filter.input);
+    while let LogicalPlan::Projection(projection) = below {
+        let mut most = 1;
+        for expr in &projection.expr {
+            let mut columns = 0;
+            expr.apply(|part| {
+                columns += u64::from(matches!(part, Expr::Column(_)));
+                Ok(TreeNodeRecursion::Continue)
+            })?;
+            most = most.max(columns);
         }
-        Ok(TreeNodeRecursion::Continue)
-    })?;
+        growth = growth.saturating_mul(most);
+        below = &projection.input;
+    }
     Ok(growth)
 }
 
@@ -142,7 +141,7 @@ impl OptimizerRule for Watched<Optimization> {
 
     fn rewrite(&self, plan: LogicalPlan, config: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
         check(&self.budget)?;
-        // Takes a condition through all projections in one go.
+        // Takes a condition through all projections below it in one go.
         if self.rule.name() == "eliminate_outer_join" && growth(&plan)? > TERMS_MAX {
             return Ok(Transformed::no(plan));
         }
@@ -151,9 +150,7 @@ impl OptimizerRule for Watched<Optimization> {
         let children = rewritten.data.inputs();
         for node in std::iter::once(&rewritten.data).chain(children).filter(|_| rewritten.transformed) {
             if terms(node)? > TERMS_MAX {
-                let reason =
-                    format!("the statement is too large to be planned: it becomes more than {TERMS_MAX} terms");
-                return Err(DataFusionError::Plan(reason));
+                return Err(too_large(&format!("more than {TERMS_MAX} terms")));
             }
         }
         Ok(rewritten)
