@@ -133,8 +133,10 @@ pub(crate) fn read(path: &Path) -> std::io::Result<String> {
 /// Reads a text of bounded size.
 pub(crate) fn read_bounded(from: impl Read) -> std::io::Result<String> {
     let mut bytes = Vec::new();
-    let bound = FILE_BYTES_MAX as u64 + 1; // one more, so that a file that is too large is seen to be
-    from.take(bound).read_to_end(&mut bytes)?;
+    from.take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > FILE_BYTES_MAX {
+        return Err(std::io::Error::other(format!("longer than {FILE_BYTES_MAX} bytes")));
+    }
     decode(bytes).map_err(|problem| std::io::Error::new(std::io::ErrorKind::InvalidData, problem))
 }
 
