@@ -78,7 +78,7 @@ fn read(path: &Path) -> Result<Vec<TargetGroup>, String> {
     if is_json {
         return list::of_json(&bytes, label);
     }
-    list::of_yaml(std::str::from_utf8(&bytes).map_err(|error| error.to_string())?, label)
+    list::of_yaml(&crate::rules::load::decode(bytes)?, label)
 }
 
 #[cfg(test)]
