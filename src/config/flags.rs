@@ -25,7 +25,7 @@ pub struct ServeFlags {
     )]
     pub listen_address: SocketAddr,
 
-    /// URL under which others reach this process: alerts link to it, and everything is served below its path, too [default: http://<listen address>]
+    /// URL under which others reach this process: alerts link to it, and everything is served below its path, too, unless that begins like a path of ours [default: http://<listen address>]
     #[arg(long = "web.external-url", value_name = "URL")]
     pub external_url: Option<url::Url>,
 
