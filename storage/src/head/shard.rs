@@ -254,6 +254,8 @@ impl Shard {
         self.starts = loaded.starts;
         (self.append_floor_ms, self.read_floor_ms) = (loaded.floors.append_floor_ms, loaded.floors.read_floor_ms);
         self.generation = loaded.floors.generation;
+        // Nobody knows any more whether something late was known already, and an older snapshot may have to do at the next start.
+        self.late_known = self.generation;
         self.below = loaded.below;
         let free = (0u32..).zip(self.slots.iter()).filter(|(_, slot)| !slot.has(Slot::LIVE));
         self.free = free.map(|(number, _)| number).collect();
