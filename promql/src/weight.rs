@@ -6,8 +6,11 @@ use model::matcher::Matcher;
 /// The usual distance of two samples, in milliseconds: the default of most scrapers.
 const USUAL_INTERVAL_MS: i64 = 15_000;
 
-/// So many samples are folded again in the time that one is read and decoded.
+/// So many samples most functions that read windows afresh fold in the time that one is read and decoded.
 const FOLDED_AGAIN: u64 = 64;
+
+/// Those that put every window in order: they take as long for a sample as reading it.
+const ORDERING: [&str; 2] = ["quantile_over_time", "mad_over_time"];
 
 /// When an expression is evaluated.
 #[derive(Debug, Clone, Copy)]
@@ -25,6 +28,8 @@ pub struct Span {
 /// About how many samples `expr` looks at when it is evaluated, at most if samples are no denser than usual; `None` when that takes more than a look at the text and the index. `bound` says how many series may satisfy matchers and have samples after one time up to another, in milliseconds.
 #[must_use]
 pub fn samples(expr: &Expr, span: &Span, mut bound: impl FnMut(&[Matcher], i64, i64) -> usize) -> Option<u64> {
+    let orders = |node: &Expr| matches!(node, Expr::Call(call) if ORDERING.contains(&call.function.name));
+    let folded_again = if expr.nodes().any(orders) { 1 } else { FOLDED_AGAIN };
     let mut total = 0_u64;
     for node in expr.nodes() {
         let (selector, range_ms) = match node {
@@ -38,21 +43,21 @@ pub fn samples(expr: &Expr, span: &Span, mut bound: impl FnMut(&[Matcher], i64, 
             Expr::Call(call) if call.function.name == "info" => return None,
             _ => continue,
         };
-        total = total.saturating_add(of_selector(selector, range_ms, span, &mut bound));
+        total = total.saturating_add(of_selector(selector, (range_ms, folded_again), span, &mut bound));
     }
     Some(total)
 }
 
 fn of_selector(
     selector: &VectorSelector,
-    range_ms: i64,
+    (range_ms, folded_again): (i64, u64),
     span: &Span,
     bound: &mut impl FnMut(&[Matcher], i64, i64) -> usize,
 ) -> u64 {
     let length_ms = span.end_ms.saturating_sub(span.start_ms);
     let scraped = (range_ms.saturating_add(length_ms) / USUAL_INTERVAL_MS).unsigned_abs();
     // Functions that fold every window afresh read a sample as often as windows have it.
-    let again = span.steps.saturating_mul((range_ms / USUAL_INTERVAL_MS).unsigned_abs()) / FOLDED_AGAIN;
+    let again = span.steps.saturating_mul((range_ms / USUAL_INTERVAL_MS).unsigned_abs()) / folded_again;
     let each = span.steps.saturating_add(scraped).saturating_add(again);
     let moved_ms = match (&selector.offset, &selector.at) {
         (None, None) => Some(0),
@@ -92,7 +97,11 @@ mod tests {
         assert_eq!(weigh("rate(up[5m])", 1, 0), Some(63));
         assert_eq!(weigh("up + up", 5, 60_000), Some(54));
         // Every tenth second of a day, of each the day before.
-        assert_eq!(weigh("quantile_over_time(0.9, up[1d])", 8_641, 86_400_000), Some(3 * (8_641 + 11_520 + 777_690)));
+        assert_eq!(
+            weigh("quantile_over_time(0.9, up[1d])", 8_641, 86_400_000),
+            Some(3 * (8_641 + 11_520 + 8_641 * 5_760))
+        );
+        assert_eq!(weigh("max_over_time(up[1d])", 8_641, 86_400_000), Some(3 * (8_641 + 11_520 + 777_690)));
         assert_eq!(weigh("max_over_time(up[5m:1m])", 1, 0), None);
         assert_eq!(weigh("info(up)", 1, 0), None);
     }

@@ -47,7 +47,7 @@ const LIGHT_SAMPLES_MAX: u64 = 32_768;
 /// The same for rules, whose results become labels and texts as well.
 const LIGHT_RULE_SAMPLES_MAX: u64 = 1024;
 
-/// Queries that may look at so many samples are estimated before they are evaluated, to refuse what cannot fit.
+/// Queries that may take as long as so many samples are estimated before they are evaluated, to refuse what cannot fit.
 const HEAVY_SAMPLES_MIN: u64 = 5_000_000;
 
 /// Look-ups that wait for the object store at once: what they fetch has a bound of its own.

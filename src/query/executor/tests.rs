@@ -308,6 +308,8 @@ fn a_rule_that_reaches_blocks_is_weighed_without_asking_them() {
     assert_eq!(weigh(5_000), (u64::MAX, true, 0));
     assert!(executor.weight(&expr, Window::Instant(5_000), None).reaches_blocks);
     assert_eq!(asked.swap(0, std::sync::atomic::Ordering::SeqCst), 2, "queries of people ask");
+    let of_people = |at_ms| executor.weight(&expr, Window::Instant(at_ms), None).samples;
+    assert_eq!((of_people(1_000_000), of_people(5_000)), (6 + 6 * 8, 6 + 6 * 256));
 }
 
 /// What waits for the object store takes no thread of evaluations, and what it gives up with keeps its kind.

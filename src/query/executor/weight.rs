@@ -15,7 +15,7 @@ const HEAD_SERIES_SAMPLES: u64 = 8;
 /// See the head of the file.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Weight {
-    /// About how many samples it looks at; the greatest number if that is not known.
+    /// About how long it takes, as so many samples of the head that are read; the greatest number if that is not known.
     pub(super) samples: u64,
     /// Whether some of them may be in blocks.
     pub(super) reaches_blocks: bool,
@@ -50,10 +50,11 @@ impl QueryExecutor {
                 return usize::MAX;
             }
             let series = source.series_bound(matchers, after_ms, until_ms);
-            let each = match (asks_blocks, in_blocks) {
-                (false, _) => 0,
-                (true, false) => HEAD_SERIES_SAMPLES,
-                (true, true) => BLOCK_SERIES_SAMPLES,
+            let each = match in_blocks {
+                true => BLOCK_SERIES_SAMPLES,
+                false if asks_blocks => HEAD_SERIES_SAMPLES,
+                // The bound of rules is one without.
+                false => 0,
             };
             opening = opening.saturating_add((series as u64).saturating_mul(each));
             series
