@@ -155,7 +155,7 @@ impl Lifecycle {
     fn answer(&mut self, request: Request) -> Result<(), StoreError> {
         match request {
             Request::Flush { compact } => {
-                self.despite_takeovers(|lifecycle| lifecycle.flush_all(i64::MIN))?;
+                self.flush_all(i64::MIN)?;
                 if compact { self.despite_takeovers(Self::merge_all) } else { Ok(()) }
             }
             Request::Relieve => {
@@ -170,7 +170,7 @@ impl Lifecycle {
                 let view = self.shared.view();
                 let in_head = view.deletions.iter().filter(|deletion| deletion.concerns(Since::NOW));
                 let last_ms = in_head.map(|deletion| deletion.max_ms).max().unwrap_or(i64::MIN);
-                self.despite_takeovers(|lifecycle| lifecycle.flush_all(last_ms.saturating_add(1)))?;
+                self.flush_all(last_ms.saturating_add(1))?;
                 // Whoever asks may have put right what was damaged.
                 self.shared.damage.clear_all();
                 self.despite_takeovers(|lifecycle| {

@@ -1,8 +1,6 @@
 //! Imports beside a server, exports beside damage.
 
 use super::*;
-use crate::append::{LabelHash, Rows};
-use crate::manifest::Role;
 use crate::store::StoreError;
 use model::matcher::{MatchOp, Matcher};
 
@@ -33,32 +31,6 @@ fn a_server_beside_an_import_does_what_it_is_asked_next() {
         assert_eq!(server.stats().takeovers, n as u64 + 1, "{name}");
     }
     assert!(server.last_takeover().unwrap().contains("another process took over as compactor"));
-}
-
-/// So is a flush after another server has flushed.
-#[test]
-fn a_flush_after_another_writer_is_begun_again() {
-    let data = tempfile::tempdir().unwrap();
-    let server = Store::open(StoreOptions::new(data.path()), &Default::default()).unwrap();
-    let append = |at_ms: i64| {
-        let labels = [("__name__", "a")];
-        let hash = LabelHash::of_pairs(labels, &mut Vec::new());
-        let mut rows = Rows::default();
-        rows.push(server.engine().create(hash, &labels).unwrap(), at_ms, 1.0);
-        assert!(server.engine().append_wait(rows).unwrap().rejected.is_empty());
-    };
-    for (n, ask) in [(|server| server.flush(false)) as fn(&Store) -> Result<(), StoreError>, Store::clean_tombstones]
-        .into_iter()
-        .enumerate()
-    {
-        append(n as i64 * 10);
-        server.flush(false).unwrap();
-        append(n as i64 * 10 + 1);
-        let shared = &server.inner.shared;
-        shared.io.wait(shared.chain.claim(Role::Writer)).unwrap();
-        ask(&server).unwrap();
-        assert_eq!(server.stats().takeovers, n as u64 + 1);
-    }
 }
 
 /// What others have is given out, the damaged ones are named.
