@@ -23,9 +23,20 @@ const REDIRECTS_MAX: usize = 10;
 #[derive(Debug)]
 pub(super) struct HttpClient {
     config: HttpClientConfig,
+    /// Which redirects are followed.
+    redirects: Redirects,
     /// One for each address if the other side must prove a name that is not in its address, else one for all.
     built: Mutex<BTreeMap<Option<Authority>, Built>>,
     tokens: Option<Tokens>,
+}
+
+/// Which redirects are followed, if any.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Redirects {
+    /// Those that repeat the request as it was. All others would turn a delivery into a question, whose answer says nothing
+    /// about the alerts.
+    Repeating,
+    All,
 }
 
 /// Host and port of a URL.
@@ -50,12 +61,22 @@ struct TlsTexts {
 }
 
 impl HttpClient {
+    /// A client that delivers.
     pub(super) fn new(config: HttpClientConfig) -> Self {
+        Self::following(Redirects::Repeating, config)
+    }
+
+    /// A client that only asks: whoever knows where the answer is may send it there.
+    pub(super) fn for_questions(config: HttpClientConfig) -> Self {
+        Self::following(Redirects::All, config)
+    }
+
+    fn following(redirects: Redirects, config: HttpClientConfig) -> Self {
         let tokens = match &config.credentials {
             Credentials::OAuth2(oauth2) => Some(Tokens::new((**oauth2).clone())),
             _ => None,
         };
-        Self { config, built: Mutex::default(), tokens }
+        Self { config, redirects, built: Mutex::default(), tokens }
     }
 
     pub(super) fn config(&self) -> &HttpClientConfig {
@@ -153,7 +174,11 @@ impl HttpClient {
         let HttpClientConfig { tls, proxy, follow_redirects, enable_http2, .. } = &self.config;
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("Hearth/", env!("CARGO_PKG_VERSION")))
-            .redirect(if *follow_redirects { redirects() } else { redirect::Policy::none() })
+            .redirect(match self.redirects {
+                _ if !follow_redirects => redirect::Policy::none(),
+                Redirects::Repeating => repeating_redirects(),
+                Redirects::All => redirect::Policy::limited(REDIRECTS_MAX),
+            })
             .use_rustls_tls()
             .danger_accept_invalid_certs(tls.insecure_skip_verify);
         if let Some(version) = tls.min_version {
@@ -202,9 +227,7 @@ impl HttpClient {
     }
 }
 
-/// Redirects that repeat the request as it was. All others would turn a delivery into a question, whose answer says nothing
-/// about the alerts.
-fn redirects() -> redirect::Policy {
+fn repeating_redirects() -> redirect::Policy {
     redirect::Policy::custom(|attempt| {
         let repeats = matches!(attempt.status(), StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT);
         if attempt.previous().len() > REDIRECTS_MAX {

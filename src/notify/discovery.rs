@@ -79,7 +79,7 @@ impl Source {
                 (interval, Place::File(FileDiscovery::new(config, counters.clone())))
             }
             Self::Http(config) => {
-                let client = HttpClient::new(config.http_client());
+                let client = HttpClient::for_questions(config.http_client());
                 (config.refresh_interval.as_std(), Place::Http(Box::new((*config, client))))
             }
         }
@@ -139,7 +139,10 @@ async fn fetch(config: &HttpSdConfig, client: &HttpClient) -> Result<Vec<TargetG
     if !is_json(kind) {
         return Err(format!("unsupported content type {kind:?}"));
     }
-    let bytes = body(answer, LIST_BYTES_MAX as usize).await?;
+    let bytes = body(answer, LIST_BYTES_MAX as usize + 1).await?;
+    if bytes.len() as u64 > LIST_BYTES_MAX {
+        return Err(format!("longer than {LIST_BYTES_MAX} bytes"));
+    }
     list::of_json(&bytes, ("__meta_url", &config.url))
 }
 

@@ -278,3 +278,35 @@ async fn searches_that_fail_are_counted() {
     assert_eq!(notifier.discovered(), [0]);
     notifier.shutdown().await;
 }
+
+/// What a URL lists is found and relabelled by where it was listed, and stays when the URL fails.
+#[tokio::test]
+async fn a_url_lists_alertmanagers_and_its_failures_lose_none() {
+    let target = Receiver::start(Mood::Good).await;
+    let list = format!(
+        r#"[{{"targets": ["{}"], "labels": {{"zone": "a"}}}}, {{"targets": ["gone:1"], "labels": {{"zone": "b"}}}}]"#,
+        target.address
+    );
+    let lists = Receiver::answering(list.leak()).await;
+    let url = format!("http://{}/list", lists.address);
+    let search = format!("{{url: '{url}', refresh_interval: 250ms, basic_auth: {{username: u, password: hunter2}}}}");
+    let rules = format!(
+        "[{{source_labels: [zone], regex: b, action: drop}}, \
+         {{source_labels: [__meta_url], regex: '{url}', target_label: __alerts_path__, replacement: /listed}}]"
+    );
+    let notifier = notifier(&format!("alertmanagers: [{{http_sd_configs: [{search}], relabel_configs: {rules}}}]"));
+    until("it is found", || notifier.active().len() == 1).await;
+    assert_eq!(notifier.dropped(), ["http://gone:1/api/v2/alerts"]);
+    assert_eq!(notifier.discovered(), [2]);
+    let question = lists.received().remove(0);
+    assert_eq!(question.line, "GET /list HTTP/1.1");
+    assert_eq!(question.header("accept"), Some("application/json"));
+    assert_eq!(question.header("x-prometheus-refresh-interval-seconds"), Some("0.25"));
+    assert_eq!(question.header("authorization"), Some("Basic dTpodW50ZXIy"));
+    lists.set(Mood::Says("503 Service Unavailable"));
+    until("it failed again and again", || notifier.discovery_stats().http_failures >= 2).await;
+    send(&notifier, &["a"], 1).await;
+    until("what was found before stays", || has(&target, &["a"], 1)).await;
+    assert_eq!(target.received()[0].line, "POST /listed HTTP/1.1");
+    notifier.shutdown().await;
+}

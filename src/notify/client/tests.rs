@@ -137,3 +137,20 @@ async fn requests_go_through_the_proxy_but_for_the_exceptions() {
     assert_eq!(proxy.received()[0].line, "POST http://alertmanager.test/x HTTP/1.1");
     assert_eq!(direct.received()[0].line, "POST /y HTTP/1.1");
 }
+
+/// Whoever keeps a list may say that it is elsewhere; deliveries are another matter.
+#[tokio::test]
+async fn a_question_follows_every_redirect_unless_none_is_to_be_followed() {
+    let directory = tempfile::tempdir().unwrap();
+    let target = Receiver::start(Mood::Good).await;
+    let lines = format!("302 Found\r\nLocation: http://{}/moved", target.address).leak();
+    let receiver = Receiver::start(Mood::Says(lines)).await;
+    for (keys, expected) in [("follow_redirects: false", StatusCode::FOUND), ("", StatusCode::OK)] {
+        let client = HttpClient::for_questions(config(keys, directory.path()));
+        let url = format!("http://{}/", receiver.address);
+        let answer = client.request(Method::GET, &url).await.unwrap().send().await.unwrap();
+        assert_eq!(answer.status(), expected, "{keys}");
+    }
+    let lines: Vec<_> = target.received().into_iter().map(|request| request.line).collect();
+    assert_eq!(lines, ["GET /moved HTTP/1.1"]);
+}
