@@ -27,6 +27,7 @@ with_http_client! {
         /// `http` or `https`.
         scheme: AlertmanagerScheme = AlertmanagerScheme::Http,
         /// Put before `/api/v2/alerts`.
+        #[serde(deserialize_with = "checked::or_default")]
         path_prefix: String = String::new(),
         /// How long one delivery may take.
         timeout: PromDuration = PromDuration::from_secs(10),

@@ -1,8 +1,11 @@
 //! Checks of values that one field alone cannot make, as soon as they are read, so that an error has its place in the file.
 
+use super::Secret;
+use super::url::SecretUrl;
 use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
 use std::fmt;
 use std::marker::PhantomData;
+use std::path::PathBuf;
 
 /// A value that can contradict itself.
 pub(super) trait Check {
@@ -46,6 +49,31 @@ pub(super) fn list<'de, D: Deserializer<'de>, T: Deserialize<'de> + Check>(
 pub(super) fn without_nulls<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     let texts = Option::<Vec<Option<String>>>::deserialize(deserializer)?;
     Ok(texts.into_iter().flatten().flatten().collect())
+}
+
+/// Reads a value that null leaves as it is.
+pub(super) fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Option::<T>::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
+/// Reads the path of a file. The empty text and null are none: templates of configurations write that.
+pub(super) fn file<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
+    let file = Option::<PathBuf>::deserialize(deserializer)?;
+    Ok(file.filter(|file| !file.as_os_str().is_empty()))
+}
+
+/// As [`file`], what must not be printed.
+pub(super) fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Secret>, D::Error> {
+    let secret = Option::<Secret>::deserialize(deserializer)?;
+    Ok(secret.filter(|secret| !secret.is_empty()))
+}
+
+/// As [`file`], a URL.
+pub(super) fn url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretUrl>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    text.filter(|text| !text.is_empty()).map(|text| SecretUrl::parse(&text)).transpose()
 }
 
 /// Reads a section that is checked as a whole. A null section counts as left out.

@@ -60,10 +60,10 @@ macro_rules! with_http_client {
             #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "crate::config::checked::section")]
             pub oauth2: Option<$crate::config::OAuth2>,
             /// The old way to say `authorization.credentials`.
-            #[serde(skip_serializing_if = "Option::is_none")]
+            #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "crate::config::checked::secret")]
             pub bearer_token: Option<$crate::config::Secret>,
             /// The old way to say `authorization.credentials_file`.
-            #[serde(skip_serializing_if = "Option::is_none")]
+            #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "crate::config::checked::file")]
             pub bearer_token_file: Option<std::path::PathBuf>,
             /// How encrypted connections are made.
             #[serde(
@@ -76,10 +76,10 @@ macro_rules! with_http_client {
             /// Whether HTTP/2 is spoken where the other side can.
             pub enable_http2: bool,
             /// Proxy for all requests, `http` or `https`.
-            #[serde(skip_serializing_if = "Option::is_none")]
+            #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "crate::config::checked::url")]
             pub proxy_url: Option<$crate::config::SecretUrl>,
             /// Who is reached without the proxy: names, addresses and networks, separated by commas.
-            #[serde(skip_serializing_if = "String::is_empty")]
+            #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "crate::config::checked::or_default")]
             pub no_proxy: String,
             /// Whether `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` of the environment count.
             pub proxy_from_environment: bool,
@@ -187,16 +187,16 @@ pub(super) use with_http_client;
 #[serde(deny_unknown_fields, default)]
 pub struct BasicAuth {
     /// Who asks.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "crate::config::checked::or_default")]
     pub username: String,
     /// A file that has the user.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "crate::config::checked::file")]
     pub username_file: Option<PathBuf>,
     /// Printed as `<secret>`.
-    #[serde(skip_serializing_if = "Secret::is_empty")]
+    #[serde(skip_serializing_if = "Secret::is_empty", deserialize_with = "crate::config::checked::or_default")]
     pub password: Secret,
     /// A file that has the password; read anew for each request.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "crate::config::checked::file")]
     pub password_file: Option<PathBuf>,
 }
 
@@ -208,10 +208,10 @@ pub struct Authorization {
     #[serde(rename = "type")]
     pub kind: String,
     /// The rest of the header. Printed as `<secret>`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "crate::config::checked::secret")]
     pub credentials: Option<Secret>,
     /// A file that has the rest of the header; read anew for each request.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "crate::config::checked::file")]
     pub credentials_file: Option<PathBuf>,
 }
 
@@ -228,10 +228,10 @@ pub struct OAuth2 {
     /// Who asks for a token.
     pub client_id: String,
     /// Printed as `<secret>`.
-    #[serde(skip_serializing_if = "Secret::is_empty")]
+    #[serde(skip_serializing_if = "Secret::is_empty", deserialize_with = "crate::config::checked::or_default")]
     pub client_secret: Secret,
     /// A file that has the secret.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "crate::config::checked::file")]
     pub client_secret_file: Option<PathBuf>,
     /// Only `client_credentials` is supported.
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -251,10 +251,10 @@ pub struct OAuth2 {
     )]
     pub tls_config: TlsConfig,
     /// Proxy for the question, `http` or `https`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "crate::config::checked::url")]
     pub proxy_url: Option<SecretUrl>,
     /// Who is reached without the proxy.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "crate::config::checked::or_default")]
     pub no_proxy: String,
     /// Whether the proxies of the environment count.
     pub proxy_from_environment: bool,
@@ -293,28 +293,28 @@ impl OAuth2 {
 #[serde(deny_unknown_fields, default)]
 pub struct TlsConfig {
     /// PEM of the certificates that may vouch for the other side; those of the system unless something is said.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "crate::config::checked::or_default")]
     pub ca: String,
     /// A file that has them.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "crate::config::checked::file")]
     pub ca_file: Option<PathBuf>,
     /// PEM of our own certificate.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "crate::config::checked::or_default")]
     pub cert: String,
     /// A file that has it; a change of it is noticed.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "crate::config::checked::file")]
     pub cert_file: Option<PathBuf>,
     /// PEM of its key. Printed as `<secret>`.
-    #[serde(skip_serializing_if = "Secret::is_empty")]
+    #[serde(skip_serializing_if = "Secret::is_empty", deserialize_with = "crate::config::checked::or_default")]
     pub key: Secret,
     /// A file that has it; a change of it is noticed.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "crate::config::checked::file")]
     pub key_file: Option<PathBuf>,
     /// The name that the other side must prove to have; the name in its address unless something is said.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "crate::config::checked::or_default")]
     pub server_name: String,
     /// Whether anybody may be the other side.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(skip_serializing_if = "std::ops::Not::not", deserialize_with = "crate::config::checked::or_default")]
     pub insecure_skip_verify: bool,
     /// Least version: `TLS10`, `TLS11`, `TLS12` or `TLS13`. Versions before 1.2 are never spoken.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -12,6 +12,11 @@ use std::fmt;
 pub struct SecretUrl(pub Url);
 
 impl SecretUrl {
+    /// Reads it.
+    pub(super) fn parse<E: Error>(text: &str) -> Result<Self, E> {
+        Url::parse(text).map(Self).map_err(|error| E::custom(format_args!("not a URL: {error}")))
+    }
+
     fn redacted(&self) -> Url {
         let mut url = self.0.clone();
         if url.password().is_some() {
@@ -36,8 +41,7 @@ impl Serialize for SecretUrl {
 
 impl<'de> Deserialize<'de> for SecretUrl {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Url::parse(&text).map(Self).map_err(|error| D::Error::custom(format_args!("not a URL: {error}")))
+        Self::parse(&String::deserialize(deserializer)?)
     }
 }
 

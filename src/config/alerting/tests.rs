@@ -66,6 +66,39 @@ fn relative_files_are_those_beside_the_configuration() {
     assert_eq!(config.alerting.alertmanagers[0], *group);
 }
 
+/// Templates of configurations leave such keys behind, and Prometheus reads them as left out.
+#[test]
+fn an_empty_text_is_no_file_no_url_and_no_secret() {
+    let group = |keys: &str| {
+        let text = format!("alerting: {{alertmanagers: [{{static_configs: [{{targets: [a]}}], {keys}}}]}}");
+        Config::parse(&text).unwrap_or_else(|problem| panic!("{keys}: {problem}")).alerting.alertmanagers.remove(0)
+    };
+    let none = group("");
+    for keys in [
+        "path_prefix: ",
+        "proxy_url: ''",
+        "proxy_url: ",
+        "no_proxy: ",
+        "bearer_token_file: ''",
+        "bearer_token: ''",
+        "tls_config: {ca_file: '', cert_file: '', key_file: '', ca: , cert: '', key: , server_name: , insecure_skip_verify: }",
+    ] {
+        assert_eq!(group(keys), none, "{keys}");
+    }
+    let pairs = [
+        ("basic_auth: {username: u, password_file: '', password: }", "basic_auth: {username: u}"),
+        ("authorization: {credentials: '', credentials_file: f}", "authorization: {credentials_file: f}"),
+        ("tls_config: {cert: c, cert_file: '', key: k, key_file: ''}", "tls_config: {cert: c, key: k}"),
+        (
+            "oauth2: {client_id: i, client_secret: s, client_secret_file: '', token_url: 'http://t', proxy_url: ''}",
+            "oauth2: {client_id: i, client_secret: s, token_url: 'http://t'}",
+        ),
+    ];
+    for (keys, same) in pairs {
+        assert_eq!(group(keys), group(same), "{keys}");
+    }
+}
+
 #[test]
 fn secrets_are_shown_as_such() {
     let text = "
