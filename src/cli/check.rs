@@ -2,26 +2,42 @@
 
 use crate::app::load;
 use crate::config::Config;
+use crate::notify::check_lists;
+use crate::rules::glob;
+use crate::rules::load::PACK_NAME;
 use promql::parse::ParseOptions;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// Checks a configuration file and the rule files it names.
+/// Checks a configuration file, the rule files and the lists of Alertmanagers that it names.
 pub(super) fn config(file: &Path) -> ExitCode {
-    let problem = match Config::load(file) {
-        Ok(config) => match load::rules(&config, Some(file), &ParseOptions::all()) {
-            Ok(loaded) => {
-                let count = loaded.groups.len();
-                let warnings = config.warnings(file).chain(loaded.warnings);
-                let warnings: String = warnings.map(|warning| format!("warning: {warning}\n")).collect();
-                return say(&format!("{warnings}{}: valid, {count} rule groups\n", file.display()), ExitCode::SUCCESS);
-            }
-            Err(problem) => problem,
-        },
-        Err(error) => load::with_causes(&error),
-    };
-    complain(&problem)
+    match checked(file) {
+        Ok(text) => say(&text, ExitCode::SUCCESS),
+        Err(problem) => complain(&problem),
+    }
+}
+
+fn checked(file: &Path) -> Result<String, String> {
+    let config = Config::load(file).map_err(|error| load::with_causes(&error))?;
+    let loaded = load::rules(&config, Some(file), &ParseOptions::all())?;
+    let lists = check_lists(&config.alerting);
+    let problems = [missing_rule_files(&config, file), lists.problems].concat();
+    if !problems.is_empty() {
+        return Err(problems.join("\n"));
+    }
+    let warnings = config.warnings(file).chain(loaded.warnings).chain(lists.warnings);
+    let warnings: String = warnings.map(|warning| format!("warning: {warning}\n")).collect();
+    Ok(format!("{warnings}{}: valid, {} rule groups\n", file.display(), loaded.groups.len()))
+}
+
+/// Rule files that are named and not there. A server goes on without, since a file may come later; whoever checks probably
+/// misspelled it, as promtool has it.
+fn missing_rule_files(config: &Config, file: &Path) -> Vec<String> {
+    let directory = file.parent().unwrap_or(Path::new(""));
+    let named = config.rule_files.iter().filter(|pattern| *pattern != PACK_NAME && !pattern.contains('*'));
+    let missing = named.filter(|pattern| glob::expand(&directory.join(pattern)).is_ok_and(|paths| paths.is_empty()));
+    missing.map(|pattern| format!("rule_files: {pattern:?} does not point to an existing file")).collect()
 }
 
 /// `--config.check` without a file.

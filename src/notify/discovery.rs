@@ -1,5 +1,6 @@
 //! Finds Alertmanagers and goes on looking: DNS, files, HTTP. Lists in the configuration need no looking for.
 
+mod check;
 mod dns;
 mod dns_message;
 mod files;
@@ -12,6 +13,7 @@ use super::post::body;
 use super::resolve::TargetGroup;
 use crate::app::load::with_causes;
 use crate::config::{AlertmanagerConfig, DnsSdConfig, FileSdConfig, HttpSdConfig};
+pub use check::{CheckedLists, check_lists};
 use dns::DnsDiscovery;
 use files::FileDiscovery;
 pub(super) use metrics::Counters;

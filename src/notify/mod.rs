@@ -18,7 +18,7 @@ mod resolve;
 mod target;
 mod url;
 
-pub use discovery::DiscoveryStats;
+pub use discovery::{CheckedLists, DiscoveryStats, check_lists};
 pub use keeper::Keeper;
 pub use latency::{LATENCY_BUCKETS, Latency};
 

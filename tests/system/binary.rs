@@ -44,6 +44,10 @@ fn a_configuration_is_checked_together_with_its_rules() {
     let output = hearth(&["config", "check", &file]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     assert!(text(&output.stdout).contains("matches no file"), "{}", text(&output.stdout));
+    std::fs::remove_file(directory.path().join("rules.yml")).unwrap();
+    let output = hearth(&["config", "check", &file]);
+    assert_eq!(output.status.code(), Some(1), "what is named is to be there");
+    assert!(text(&output.stderr).contains("\"rules.yml\" does not point to an existing file"), "{output:?}");
 }
 
 #[test]

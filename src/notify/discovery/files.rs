@@ -70,7 +70,7 @@ impl FileDiscovery {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<TargetGroup>, String> {
+pub(super) fn read(path: &Path) -> Result<Vec<TargetGroup>, String> {
     let bytes = read_bounded(path, LIST_BYTES_MAX).map_err(|error| error.to_string())?;
     let name = path.display().to_string();
     let label = ("__meta_filepath", name.as_str());
