@@ -1,7 +1,7 @@
 //! The driver of a rule group: all of the waiting, none of the deciding.
 
-use crate::group::{Group, GroupEvent, Outcome, Work};
-use crate::ports::{AppendPort, Clock, Discard, EventPort, IngestWatch, NotifyPort, QueryPort, RuleSample};
+use crate::group::{Finished, Group, GroupEvent, Outcome, Work};
+use crate::ports::{AppendPort, Clock, Discard, EventPort, IngestWatch, NotifyPort, QueryPort, RuleSample, Timed};
 use futures_util::StreamExt;
 use futures_util::future::{Either, select};
 use futures_util::stream::FuturesUnordered;
@@ -158,11 +158,14 @@ impl<Q: QueryPort, A: AppendPort, N: NotifyPort, E: EventPort, C: Clock> Ports<Q
             let events = lock(group).handle_farewell(appended);
             self.report(events);
         }
-        let (complete, id, told) = {
+        let (Finished { complete, took }, id, told) = {
             let mut group = lock(group);
             (group.finish(self.clock.now()), group.id().clone(), group.take_evaluations(false))
         };
         self.report(told.into_iter().collect());
+        if let Some(took) = took {
+            self.events.took(Timed::Group, took);
+        }
         if let Some(slot) = complete {
             self.alerts.evaluated(&id, slot);
         }
@@ -233,7 +236,12 @@ impl<Q: QueryPort, A: AppendPort, N: NotifyPort, E: EventPort, C: Clock> Ports<Q
                 Err(error) => Err((error.clone(), samples.drain(..count).collect())),
             };
             first += count;
-            let events = lock(group).handle_append(rule, self.clock.now(), of_rule);
+            let (events, took) = {
+                let mut group = lock(group);
+                let events = group.handle_append(rule, self.clock.now(), of_rule);
+                (events, group.rules()[rule].last_duration)
+            };
+            self.events.took(Timed::Rule, took);
             self.report(events);
         }
     }

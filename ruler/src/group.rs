@@ -114,6 +114,15 @@ pub struct Outcome {
     pub events: Vec<GroupEvent>,
 }
 
+/// What came of a slot.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Finished {
+    /// The slot up to which all rules were evaluated, if that is a new one.
+    pub complete: Option<Timestamp>,
+    /// How long the evaluation of the group took, unless it only made up for a slot that was missed or failed.
+    pub took: Option<Duration>,
+}
+
 /// Something that an operator may want to know.
 #[derive(Debug, Clone, PartialEq)]
 pub enum GroupEvent {

@@ -202,8 +202,20 @@ pub trait Clock: Send + Sync {
     fn is_stopped(&self) -> bool;
 }
 
+/// What takes time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Timed {
+    /// The evaluation of a rule, storing its samples included.
+    Rule,
+    /// The evaluation of a whole group at its newest slot.
+    Group,
+}
+
 /// Hears what happens, to log and count it.
 pub trait EventPort: Send + Sync {
     /// Something happened that an operator may want to know.
     fn event(&self, event: &GroupEvent);
+
+    /// An evaluation took so long.
+    fn took(&self, _what: Timed, _duration: Duration) {}
 }

@@ -24,6 +24,7 @@ pub use latency::{LATENCY_BUCKETS, Latency};
 
 use crate::config::AlertingConfig;
 use crate::http::state::AlertmanagersSource;
+use crate::telemetry::recent::Durations;
 use alert::Outgoing;
 use alertmanager_compat::client::{QueueOptions, QueueStats};
 use discovery::Source;
@@ -88,6 +89,8 @@ pub struct TargetStats {
     pub queue: QueueStats,
     /// Its deliveries that were accepted.
     pub latency: Latency,
+    /// Those of the last ten minutes.
+    pub recent: Durations,
 }
 
 impl Notifier {
@@ -239,6 +242,7 @@ impl TargetStats {
         self.queue.waiting += waiting;
         self.queue.waiting_bytes += waiting_bytes;
         self.latency.add(&other.latency);
+        self.recent.add(&other.recent);
     }
 }
 

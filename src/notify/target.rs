@@ -3,6 +3,7 @@
 use super::client::HttpClient;
 use super::{Keeper, Latency, Shared, TargetStats, post};
 use crate::rules::clock::wall_clock;
+use crate::telemetry::recent::Recent;
 use alertmanager_compat::client::{Batch, DeliveryQueue, Outcome, Parcel, QueueOptions};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,6 +15,8 @@ pub(super) struct Outbox {
     url: String,
     content: Mutex<Content>,
     keeper: Arc<dyn Keeper>,
+    /// Deliveries that were accepted.
+    recent: Recent,
     /// Rings when something was pushed.
     news: Notify,
 }
@@ -26,7 +29,13 @@ struct Content {
 impl Outbox {
     pub(super) fn new(url: &str, options: QueueOptions, keeper: Arc<dyn Keeper>) -> Self {
         let content = Content { queue: DeliveryQueue::new(options), latency: Latency::default() };
-        Self { url: url.to_owned(), content: Mutex::new(content), keeper, news: Notify::new() }
+        Self {
+            url: url.to_owned(),
+            content: Mutex::new(content),
+            keeper,
+            recent: Recent::default(),
+            news: Notify::new(),
+        }
     }
 
     fn content(&self) -> MutexGuard<'_, Content> {
@@ -47,6 +56,7 @@ impl Outbox {
         let mut content = self.content();
         if outcome == Outcome::Accepted {
             content.latency.observe(took);
+            self.recent.observe(took);
         }
         content.queue.handle_outcome(batch, outcome, now);
         self.settle(content, Vec::new());
@@ -75,7 +85,9 @@ impl Outbox {
 
     pub(super) fn stats(&self) -> TargetStats {
         let content = self.content();
-        TargetStats { url: self.url.clone(), queue: content.queue.stats(), latency: content.latency }
+        let (queue, latency) = (content.queue.stats(), content.latency);
+        drop(content);
+        TargetStats { url: self.url.clone(), queue, latency, recent: self.recent.now() }
     }
 }
 

@@ -6,7 +6,7 @@
 use super::active::ActiveQueries;
 use super::admission::{Admission, QueryClass};
 use super::error::QueryFailure;
-use super::metrics::QueryMetrics;
+use super::metrics::{QueryMetrics, QueryStage};
 use super::parsed::ParsedQueries;
 use super::request::{QueryAnswer, QueryOptions, QueryRequest, Timings, Window};
 use super::results_cache::dependence::Dependence;
@@ -271,7 +271,10 @@ impl QueryExecutor {
             let session = self.session(&budget);
             let local =
                 LocalQueries { shared: &self.shared, session: &*session, budget: &budget, threads: None, view: None };
-            CpuPool::run_here(|| work(&local)).map_err(QueryFailure::from)
+            let since = Instant::now();
+            let ran = CpuPool::run_here(|| work(&local)).map_err(QueryFailure::from);
+            self.shared.metrics.observe(QueryStage::Evaluation, since.elapsed());
+            ran
         } else {
             let job = Job { text, tenant, class: QueryClass::Rule, light: false, started: Instant::now(), budget };
             let how = Evaluation::of(Window::Instant(at_ms));

@@ -3,12 +3,14 @@
 use super::admission::QueryClass;
 use super::error::FailureKind;
 use super::results_cache::CacheMetrics;
+use crate::telemetry::recent::{QUANTILES, Recent, RecentCollector};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+use std::time::Duration;
 
 /// Bounds in seconds: from a look-up of one series to the default timeout.
 const SECONDS_BUCKETS: [f64; 14] =
@@ -21,10 +23,17 @@ pub struct OutcomeLabels {
     outcome: &'static str,
 }
 
-/// A part of a query's time.
+/// A part of a query's time, as a label.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct StageLabels {
     stage: &'static str,
+}
+
+/// A part of a query's time.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum QueryStage {
+    Queue,
+    Evaluation,
 }
 
 /// Counters of the query path; a clone counts on the same ones.
@@ -33,7 +42,10 @@ pub struct QueryMetrics {
     /// Queries that ended.
     pub(super) queries: Family<OutcomeLabels, Counter>,
     /// Time per stage.
-    pub(super) seconds: Family<StageLabels, Histogram>,
+    seconds: Family<StageLabels, Histogram>,
+    /// Of late.
+    queued: Recent,
+    evaluated: Recent,
     /// Queries being evaluated.
     pub(super) evaluating: Gauge,
     /// How many may be evaluated at once.
@@ -55,6 +67,8 @@ impl Default for QueryMetrics {
         Self {
             queries: Family::default(),
             seconds: Family::new_with_constructor(|| Histogram::new(SECONDS_BUCKETS)),
+            queued: Recent::default(),
+            evaluated: Recent::default(),
             evaluating: Gauge::default(),
             evaluating_max: Gauge::default(),
             waiting: Gauge::default(),
@@ -73,6 +87,14 @@ impl QueryMetrics {
         registry.register("hearth_queries", queries, self.queries.clone());
         let seconds = "Time of queries per stage: queue, evaluation";
         registry.register("hearth_query_duration_seconds", seconds, self.seconds.clone());
+        registry.register_collector(Box::new(RecentCollector {
+            name: "hearth_query_recent_duration_seconds",
+            help: "Quantiles of the time that queries took in the last ten minutes per stage: queue, evaluation.",
+            quantiles: &QUANTILES,
+            parts: [QueryStage::Queue, QueryStage::Evaluation]
+                .map(|stage| (Some(("stage", stage.as_str())), self.recent(stage).clone()))
+                .into(),
+        }));
         registry.register("hearth_queries_evaluating", "Queries that are being evaluated", self.evaluating.clone());
         let places = "Queries that may be evaluated at once";
         registry.register("hearth_queries_evaluating_max", places, self.evaluating_max.clone());
@@ -116,7 +138,24 @@ impl QueryMetrics {
     }
 
     /// Records the time of one stage.
-    pub(super) fn observe(&self, stage: &'static str, seconds: f64) {
-        self.seconds.get_or_create(&StageLabels { stage }).observe(seconds);
+    pub(super) fn observe(&self, stage: QueryStage, took: Duration) {
+        self.seconds.get_or_create(&StageLabels { stage: stage.as_str() }).observe(took.as_secs_f64());
+        self.recent(stage).observe(took);
+    }
+
+    fn recent(&self, stage: QueryStage) -> &Recent {
+        match stage {
+            QueryStage::Queue => &self.queued,
+            QueryStage::Evaluation => &self.evaluated,
+        }
+    }
+}
+
+impl QueryStage {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Queue => "queue",
+            Self::Evaluation => "evaluation",
+        }
     }
 }

@@ -3,12 +3,14 @@
 use super::clock::wall_clock;
 use super::history::{AlertHistory, Happening, What};
 use super::rule_history::{RuleEvent, RuleEventKind, RuleHistory};
+use crate::telemetry::recent::Recent;
 use model::time::Timestamp;
 use ruler::error::ErrorKind;
 use ruler::group::GroupEvent;
-use ruler::ports::EventPort;
+use ruler::ports::{EventPort, Timed};
 use ruler::state::{GroupId, RuleId};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Where it is kept what happened; none where nobody wants that.
 #[derive(Debug, Clone, Default)]
@@ -27,18 +29,28 @@ impl Histories {
     }
 }
 
+/// How long evaluations took of late, over all groups.
+#[derive(Debug, Clone, Default)]
+pub struct RecentEvaluations {
+    /// Of single rules, storing the samples included.
+    pub rules: Recent,
+    /// Of whole groups.
+    pub groups: Recent,
+}
+
 /// The log of one group, and what of it goes to the histories.
 #[derive(Debug, Clone)]
 pub struct EventLog {
     id: Arc<GroupId>,
     histories: Histories,
+    recent: RecentEvaluations,
 }
 
 impl EventLog {
     /// The log of the group `id`.
     #[must_use]
-    pub fn new(id: Arc<GroupId>, histories: Histories) -> Self {
-        Self { id, histories }
+    pub fn new(id: Arc<GroupId>, histories: Histories, recent: RecentEvaluations) -> Self {
+        Self { id, histories, recent }
     }
 
     fn note(&self, rule: &Arc<RuleId>, slot: Timestamp, what: What) {
@@ -66,6 +78,13 @@ impl EventLog {
 }
 
 impl EventPort for EventLog {
+    fn took(&self, what: Timed, duration: Duration) {
+        match what {
+            Timed::Rule => self.recent.rules.observe(duration),
+            Timed::Group => self.recent.groups.observe(duration),
+        }
+    }
+
     fn event(&self, event: &GroupEvent) {
         let GroupId { file, name: group } = &*self.id;
         match event {

@@ -4,7 +4,7 @@
 //! state is taken over; one reload happens at a time.
 
 use super::clock::{TaskClock, wall_clock};
-use super::event_log::{EventLog, Histories};
+use super::event_log::{EventLog, Histories, RecentEvaluations};
 use super::rule_history::{RuleEvent, RuleEventKind};
 use model::time::Timestamp;
 use ruler::driver::{Ports, SharedGroup, lock};
@@ -38,6 +38,7 @@ struct Shared<Q, A, N> {
     running: Mutex<BTreeMap<(String, String), Running>>,
     /// What groups that are gone had counted.
     retired: Mutex<SharedStats>,
+    recent: RecentEvaluations,
     histories: OnceLock<Histories>,
     /// When the first groups began.
     began: OnceLock<Timestamp>,
@@ -82,6 +83,12 @@ impl<Q, A, N> RuleManager<Q, A, N> {
     pub fn retired_stats(&self) -> SharedStats {
         *self.shared.retired()
     }
+
+    /// How long evaluations took of late.
+    #[must_use]
+    pub fn recent(&self) -> &RecentEvaluations {
+        &self.shared.recent
+    }
 }
 
 impl<Q, A, N> RuleManager<Q, A, N>
@@ -99,6 +106,7 @@ where
             alerts,
             running: Mutex::default(),
             retired: Mutex::default(),
+            recent: RecentEvaluations::default(),
             histories: OnceLock::new(),
             began: OnceLock::new(),
             reloading: tokio::sync::Mutex::default(),
@@ -206,7 +214,11 @@ where
             queries: shared.queries.clone(),
             samples: shared.samples.clone(),
             alerts: shared.alerts.clone(),
-            events: EventLog::new(group.id().clone(), shared.histories.get().cloned().unwrap_or_default()),
+            events: EventLog::new(
+                group.id().clone(),
+                shared.histories.get().cloned().unwrap_or_default(),
+                shared.recent.clone(),
+            ),
             clock: TaskClock::new(stop.clone()),
         };
         let key = key(group.spec());

@@ -1,7 +1,9 @@
 //! What Hearth tells about its rules: the counters that the groups keep, read when somebody asks for them. The series of a
 //! group vanish with it.
 
+use super::event_log::RecentEvaluations;
 use super::manager::RuleManager;
+use crate::telemetry::recent::{LOW_QUANTILES_TOO, QUANTILES, encode_quantiles};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
@@ -24,6 +26,9 @@ pub trait RuleStats: Send + Sync + 'static {
 
     /// What groups counted that no longer run.
     fn retired_stats(&self) -> SharedStats;
+
+    /// How long evaluations took of late.
+    fn recent(&self) -> &RecentEvaluations;
 }
 
 impl<Q, A, N> RuleStats for RuleManager<Q, A, N>
@@ -36,6 +41,10 @@ where
 
     fn retired_stats(&self) -> SharedStats {
         Self::retired_stats(self)
+    }
+
+    fn recent(&self) -> &RecentEvaluations {
+        Self::recent(self)
     }
 }
 
@@ -147,7 +156,16 @@ impl<M: RuleStats> Collector for RuleCollector<M> {
         for group in &groups {
             shared.add(&lock(group).stats().shared);
         }
-        encode_shared(&mut encoder, &shared)
+        encode_shared(&mut encoder, &shared)?;
+        let RecentEvaluations { rules, groups } = self.manager.recent();
+        let help = "Quantiles of the time that evaluations of rules took in the last ten minutes";
+        let name = "hearth_rule_evaluation_recent_duration_seconds";
+        let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        encode_quantiles(&mut metric, &[], &QUANTILES, &rules.now())?;
+        let help = "Quantiles of the time that evaluations of groups took in the last ten minutes";
+        let name = "hearth_rule_group_recent_duration_seconds";
+        let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        encode_quantiles(&mut metric, &[], &LOW_QUANTILES_TOO, &groups.now())
     }
 }
 

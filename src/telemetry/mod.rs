@@ -7,5 +7,6 @@ pub mod memory;
 pub mod notifier;
 pub mod process;
 pub mod prometheus_names;
+pub mod recent;
 pub mod reload;
 pub mod storage;

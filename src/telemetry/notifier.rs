@@ -1,5 +1,6 @@
 //! Metrics of the delivery of alerts, by Alertmanager.
 
+use super::recent::{QUANTILES, encode_quantiles};
 use crate::http::state::AlertmanagersSource;
 use crate::notify::{DiscoveryStats, LATENCY_BUCKETS, Notifier, TargetStats};
 use prometheus_client::collector::Collector;
@@ -128,6 +129,12 @@ impl Collector for NotifierCollector {
                 &buckets,
                 None,
             )?;
+        }
+        let help = "Quantiles of the time that deliveries took in the last ten minutes that were accepted.";
+        let name = "hearth_notifications_recent_latency_seconds";
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for target in &targets {
+            encode_quantiles(&mut family, &[("alertmanager", &target.url)], &QUANTILES, &target.recent)?;
         }
         Ok(())
     }

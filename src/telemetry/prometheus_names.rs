@@ -4,6 +4,7 @@
 //! Only what means the same has a second name; nothing is invented. Works on the text of `/metrics`, behind everything that
 //! counts.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
@@ -24,12 +25,14 @@ enum Labels {
     None,
     /// This one, before those that are there.
     With(&'static str),
+    /// Each of these of ours is the one beside it in Prometheus; samples that have none of them are left out.
+    Instead(&'static [(&'static str, &'static str)]),
 }
 
 #[derive(Clone, Copy, PartialEq)]
 enum Form {
     Same,
-    /// Of a histogram: sum and count, without quantiles.
+    /// Sum and count of a histogram, and the quantiles of a gauge.
     Summary,
 }
 
@@ -45,18 +48,29 @@ const fn with(name: &'static str, label: &'static str, from: &'static [&'static 
     Alias { name, labels: Labels::With(label), from, form: Form::Same }
 }
 
-const fn summary(name: &'static str, from: &'static [&'static str]) -> Alias {
+/// Of a histogram and the gauge that has its quantiles.
+const fn summary(name: &'static str, from: &'static [&'static str; 2]) -> Alias {
     Alias { name, labels: Labels::Same, from, form: Form::Summary }
 }
+
+/// Stages of a query. Prometheus selects series in one of its own before it evaluates; here that is a part of the evaluation.
+const SLICES: Labels =
+    Labels::Instead(&[("stage=\"queue\"", "slice=\"queue_time\""), ("stage=\"evaluation\"", "slice=\"inner_eval\"")]);
 
 const ALIASES: &[Alias] = &[
     // Rules.
     same("prometheus_rule_evaluations_total", &["hearth_rule_evaluations_total"]),
     same("prometheus_rule_evaluation_failures_total", &["hearth_rule_evaluation_failures_total"]),
     same("prometheus_rule_evaluation_duration_histogram_seconds", &["hearth_rule_evaluation_duration_seconds"]),
-    summary("prometheus_rule_evaluation_duration_seconds", &["hearth_rule_evaluation_duration_seconds"]),
+    summary(
+        "prometheus_rule_evaluation_duration_seconds",
+        &["hearth_rule_evaluation_duration_seconds", "hearth_rule_evaluation_recent_duration_seconds"],
+    ),
     same("prometheus_rule_group_duration_histogram_seconds", &["hearth_rule_group_duration_seconds"]),
-    summary("prometheus_rule_group_duration_seconds", &["hearth_rule_group_duration_seconds"]),
+    summary(
+        "prometheus_rule_group_duration_seconds",
+        &["hearth_rule_group_duration_seconds", "hearth_rule_group_recent_duration_seconds"],
+    ),
     same("prometheus_rule_group_iterations_total", &["hearth_rule_group_iterations_total"]),
     same("prometheus_rule_group_iterations_missed_total", &["hearth_rule_group_iterations_missed_total"]),
     same("prometheus_rule_group_interval_seconds", &["hearth_rule_group_interval_seconds"]),
@@ -86,7 +100,10 @@ const ALIASES: &[Alias] = &[
     with("prometheus_sd_refresh_failures_total", "mechanism=\"http\"", &["hearth_sd_http_failures_total"]),
     with("prometheus_sd_discovered_targets", "name=\"notify\"", &["hearth_sd_discovered_targets"]),
     same("prometheus_notifications_latency_histogram_seconds", &["hearth_notifications_latency_seconds"]),
-    summary("prometheus_notifications_latency_seconds", &["hearth_notifications_latency_seconds"]),
+    summary(
+        "prometheus_notifications_latency_seconds",
+        &["hearth_notifications_latency_seconds", "hearth_notifications_recent_latency_seconds"],
+    ),
     // The process.
     same("prometheus_build_info", &["hearth_build_info"]),
     same("prometheus_config_last_reload_successful", &["hearth_config_last_reload_successful"]),
@@ -98,6 +115,17 @@ const ALIASES: &[Alias] = &[
     same("prometheus_http_request_duration_seconds", &["hearth_http_request_duration_seconds"]),
     same("prometheus_engine_queries", &["hearth_queries_evaluating", "hearth_queries_waiting"]),
     same("prometheus_engine_queries_concurrent_max", &["hearth_queries_evaluating_max"]),
+    Alias {
+        labels: SLICES,
+        ..same("prometheus_engine_query_duration_histogram_seconds", &["hearth_query_duration_seconds"])
+    },
+    Alias {
+        labels: SLICES,
+        ..summary(
+            "prometheus_engine_query_duration_seconds",
+            &["hearth_query_duration_seconds", "hearth_query_recent_duration_seconds"],
+        )
+    },
     same("prometheus_engine_query_samples_total", &["hearth_query_samples_total"]),
     same("prometheus_engine_query_samples_read_total", &["hearth_query_samples_read_total"]),
     // Storage.
@@ -216,6 +244,13 @@ fn write_alias(
 }
 
 fn write_sample(out: &mut String, alias: &Alias, suffix: &str, labels: &str, value: &str) -> fmt::Result {
+    let labels = match alias.labels {
+        Labels::Instead(pairs) => {
+            let Some((ours, theirs)) = pairs.iter().find(|(ours, _)| labels.contains(ours)) else { return Ok(()) };
+            Cow::Owned(labels.replacen(ours, theirs, 1))
+        }
+        _ => Cow::Borrowed(labels),
+    };
     write!(out, "{}{suffix}", alias.name)?;
     match alias.labels {
         Labels::With(label) if labels.is_empty() => write!(out, "{{{label}}}")?,
@@ -243,14 +278,40 @@ mod tests {
     }
 
     #[test]
-    fn a_histogram_is_a_histogram_and_a_summary_without_quantiles() {
+    fn a_histogram_is_a_histogram_and_with_its_quantiles_a_summary() {
         let page = "# TYPE hearth_rule_group_duration_seconds histogram\nhearth_rule_group_duration_seconds_sum 0.5\n\
-                    hearth_rule_group_duration_seconds_count 2\nhearth_rule_group_duration_seconds_bucket{le=\"+Inf\"} 2\n";
+                    hearth_rule_group_duration_seconds_count 2\nhearth_rule_group_duration_seconds_bucket{le=\"+Inf\"} 2\n\
+                    # TYPE hearth_rule_group_recent_duration_seconds gauge\n\
+                    hearth_rule_group_recent_duration_seconds{quantile=\"0.01\"} NaN\n\
+                    hearth_rule_group_recent_duration_seconds{quantile=\"0.5\"} 0.25\n";
         let summary = "# HELP prometheus_rule_group_duration_seconds \n# TYPE prometheus_rule_group_duration_seconds summary\n\
-                       prometheus_rule_group_duration_seconds_sum 0.5\nprometheus_rule_group_duration_seconds_count 2\n";
+                       prometheus_rule_group_duration_seconds{quantile=\"0.01\"} NaN\n\
+                       prometheus_rule_group_duration_seconds{quantile=\"0.5\"} 0.25\n\
+                       prometheus_rule_group_duration_seconds_count 2\nprometheus_rule_group_duration_seconds_sum 0.5\n";
         let histogram = "prometheus_rule_group_duration_histogram_seconds_bucket{le=\"+Inf\"} 2\n";
         let added = added(page);
         assert!(added.contains(summary) && added.contains(histogram), "{added}");
+    }
+
+    #[test]
+    fn stages_of_queries_are_slices_and_have_quantiles() {
+        let page = "# TYPE hearth_query_duration_seconds histogram\n\
+                    hearth_query_duration_seconds_sum{stage=\"queue\"} 0.5\n\
+                    hearth_query_duration_seconds_count{stage=\"queue\"} 2\n\
+                    hearth_query_duration_seconds_bucket{le=\"+Inf\",stage=\"queue\"} 2\n\
+                    hearth_query_duration_seconds_count{stage=\"other\"} 2\n\
+                    # TYPE hearth_query_recent_duration_seconds gauge\n\
+                    hearth_query_recent_duration_seconds{stage=\"evaluation\",quantile=\"0.9\"} 0.25\n";
+        let added = added(page);
+        for line in [
+            "# TYPE prometheus_engine_query_duration_seconds summary",
+            "prometheus_engine_query_duration_seconds{slice=\"inner_eval\",quantile=\"0.9\"} 0.25",
+            "prometheus_engine_query_duration_seconds_count{slice=\"queue_time\"} 2",
+            "prometheus_engine_query_duration_histogram_seconds_bucket{le=\"+Inf\",slice=\"queue_time\"} 2",
+        ] {
+            assert!(added.lines().any(|found| found == line), "{line} is not in\n{added}");
+        }
+        assert!(!added.contains("other") && !added.contains("stage"), "{added}");
     }
 
     #[test]

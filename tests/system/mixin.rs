@@ -5,10 +5,10 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// What the published mixin for Prometheus 3.14 asks about rules, notifications and the process they run in, in our words:
-/// the same metrics with the same labels, in expressions of the same shape. What it asks about scraping, service discovery,
-/// sending by remote write and the reload of blocks has no counterpart in Hearth.
-const EXPRESSIONS: [&str; 18] = [
+/// What the published mixin for Prometheus 3.14 and its dashboards ask about rules, notifications, the search for Alertmanagers,
+/// queries and the process they run in, in our words: the same metrics with the same labels, in expressions of the same shape. What
+/// they ask about scraping, sending by remote write and the reload of blocks has no counterpart in Hearth.
+const EXPRESSIONS: [&str; 26] = [
     r#"max_over_time(prometheus_config_last_reload_successful{job="hearth"}[5m]) == 0"#,
     r#"predict_linear(prometheus_notifications_queue_length{job="hearth"}[5m], 1800)
          > on (job, instance) group_left () min_over_time(prometheus_notifications_queue_capacity{job="hearth"}[5m])"#,
@@ -17,18 +17,26 @@ const EXPRESSIONS: [&str; 18] = [
          / rate(prometheus_notifications_sent_total{job="hearth",alertmanager!~``}[5m])) * 100 > 3"#,
     r#"max_over_time(prometheus_notifications_alertmanagers_discovered{job="hearth"}[5m]) < 1"#,
     r#"increase(prometheus_notifications_dropped_total{job="hearth"}[5m]) > 0"#,
+    r#"prometheus_notifications_latency_seconds{job="hearth",quantile="0.99"}"#,
+    r#"increase(prometheus_sd_refresh_failures_total{job="hearth",mechanism="http"}[10m]) > 0"#,
+    r#"sum by (job, instance) (prometheus_sd_discovered_targets{job="hearth",name="notify"})"#,
     r#"increase(prometheus_rule_evaluation_failures_total{job="hearth",rule_group!=""}[5m]) > 0"#,
     r#"increase(prometheus_rule_group_iterations_missed_total{job="hearth",rule_group!=""}[5m]) > 0"#,
     r#"prometheus_rule_group_last_duration_seconds{job="hearth"} > prometheus_rule_group_interval_seconds{job="hearth"}"#,
     r#"time() - prometheus_rule_group_last_evaluation_timestamp_seconds{job="hearth"} > 600"#,
     r#"rate(prometheus_rule_evaluations_total{job="hearth"}[5m]) and prometheus_rule_group_last_evaluation_samples{job="hearth"}"#,
     r#"rate(prometheus_rule_evaluation_duration_seconds_sum{job="hearth"}[5m]) / rate(prometheus_rule_evaluation_duration_seconds_count{job="hearth"}[5m])"#,
+    r#"max by (quantile) (prometheus_rule_evaluation_duration_seconds{job="hearth",quantile=~"0.5|0.9|0.99"}) > 0"#,
+    r#"prometheus_rule_group_duration_seconds{job="hearth",quantile=~"0.01|0.05|0.5|0.9|0.99"} > 0"#,
     r#"rate(prometheus_template_text_expansion_failures_total{job="hearth"}[5m]) / rate(prometheus_template_text_expansions_total{job="hearth"}[5m])"#,
     r#"histogram_quantile(0.9, rate(prometheus_notifications_latency_histogram_seconds_bucket{job="hearth"}[5m]))"#,
     r#"increase(prometheus_tsdb_compactions_failed_total{job="hearth"}[3h]) > 0"#,
     r#"sum without (type) (rate(prometheus_tsdb_head_samples_appended_total{job="hearth",type=~"float|histogram"}[5m])) <= 0
          and sum without (rule_group) (prometheus_rule_group_rules{job="hearth"}) > 0"#,
     r#"avg_over_time(prometheus_engine_queries{job="hearth"}[5m]) / max_over_time(prometheus_engine_queries_concurrent_max{job="hearth"}[5m]) > 0.8"#,
+    r#"max by (slice) (prometheus_engine_query_duration_seconds{job="hearth",quantile="0.9"}) * 1e3"#,
+    r#"rate(prometheus_engine_query_duration_seconds_count{job="hearth",slice="inner_eval"}[5m])"#,
+    r#"histogram_quantile(0.9, rate(prometheus_engine_query_duration_histogram_seconds_bucket{job="hearth",slice="queue_time"}[5m]))"#,
     r#"count by (job, instance, version) (prometheus_build_info{job="hearth"})"#,
 ];
 
@@ -102,6 +110,18 @@ fn rules_made_for_prometheus_find_every_series() {
     for expression in EXPRESSIONS {
         let (good, text) = query(&url, expression);
         assert!(good, "{expression}: {text}");
+    }
+    // Quantiles are those of what happened. No Alertmanager accepted anything, which takes no time at all.
+    for (count, expression) in [
+        (3, r#"prometheus_rule_evaluation_duration_seconds{job="hearth"} > 0"#),
+        (5, r#"prometheus_rule_group_duration_seconds{job="hearth"} > 0"#),
+        (6, r#"prometheus_engine_query_duration_seconds{job="hearth"} > 0"#),
+        (3, r#"prometheus_notifications_latency_seconds{job="hearth"} != prometheus_notifications_latency_seconds"#),
+    ] {
+        while !query(&url, &format!("count({expression}) == {count}")).1.contains("{}") {
+            assert!(Instant::now() < deadline, "not {count}: {expression}");
+            std::thread::sleep(Duration::from_millis(200));
+        }
     }
     // Without this bucket `histogram_quantile` is NaN.
     let buckets = |le: &str| format!(r#"count by (__name__) ({{__name__=~".+_bucket",job="hearth"{le}}})"#);

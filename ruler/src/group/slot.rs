@@ -1,6 +1,6 @@
 //! The evaluation of one slot, batch by batch and rule by rule.
 
-use super::{Group, GroupEvent, GroupSpec, Outcome};
+use super::{Finished, Group, GroupEvent, GroupSpec, Outcome};
 use crate::dependency::Missing;
 use crate::error::{ErrorKind, QueryError, RuleError};
 use crate::evaluation::{Evaluated, Evaluation, Request, TemplateReport};
@@ -332,10 +332,10 @@ impl Group {
         }
     }
 
-    /// Ends the slot, also when the group is told to stop in the middle of it. Returns the slot up to which all rules were
-    /// evaluated, if that is a new one.
-    pub fn finish(&mut self, now: Moment) -> Option<Timestamp> {
-        let iteration = self.iteration.take()?;
+    /// Ends the slot, also when the group is told to stop in the middle of it.
+    pub fn finish(&mut self, now: Moment) -> Finished {
+        let Some(iteration) = self.iteration.take() else { return Finished::default() };
+        let took = (!iteration.is_repair).then(|| now.monotonic.saturating_sub(iteration.started.monotonic));
         let oldest = self.oldest_repaired(now.wall);
         self.unsent.expire(oldest);
         if iteration.is_repair {
@@ -356,7 +356,7 @@ impl Group {
         if is_new {
             self.last_slot = complete;
         }
-        complete.filter(|_| is_new)
+        Finished { complete: complete.filter(|_| is_new), took }
     }
 
     fn count(&mut self, started: Moment, samples: u64, now: Moment) {

@@ -4,7 +4,7 @@ use super::{QueryExecutor, Shared};
 use crate::query::active::Registration;
 use crate::query::admission::{Place, QueryClass};
 use crate::query::error::QueryFailure;
-use crate::query::metrics::QueryMetrics;
+use crate::query::metrics::{QueryMetrics, QueryStage};
 use model::tenant::TenantId;
 use promql::budget::Budget;
 use std::sync::Arc;
@@ -52,7 +52,7 @@ impl QueryExecutor {
         let abandon = CancelOnDrop(Arc::clone(&budget));
         let place = admission.enter(job.class, deadline, registration.stop(), metrics).await?;
         let queue = arrived.elapsed();
-        metrics.observe("queue", queue.as_secs_f64());
+        metrics.observe(QueryStage::Queue, queue);
         registration.begin_evaluation();
         let held = Held::new(place, registration, metrics.clone());
         Ok(Admitted { budget, held, deadline, queue, abandon })
@@ -77,7 +77,7 @@ impl Held {
 impl Drop for Held {
     fn drop(&mut self) {
         self.metrics.evaluating.dec();
-        self.metrics.observe("evaluation", self.since.elapsed().as_secs_f64());
+        self.metrics.observe(QueryStage::Evaluation, self.since.elapsed());
     }
 }
 

@@ -9,7 +9,7 @@ use ruler::rule_file::{GroupDefaults, RuleFile};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-struct Fixed(Vec<SharedGroup>, SharedStats);
+struct Fixed(Vec<SharedGroup>, SharedStats, RecentEvaluations);
 
 impl RuleStats for Fixed {
     fn groups(&self) -> Vec<SharedGroup> {
@@ -18,6 +18,10 @@ impl RuleStats for Fixed {
 
     fn retired_stats(&self) -> SharedStats {
         self.1
+    }
+
+    fn recent(&self) -> &RecentEvaluations {
+        &self.2
     }
 }
 
@@ -44,7 +48,9 @@ fn each_group_has_its_series_and_durations_include_groups_that_are_gone() {
     let mut retired = SharedStats { template_failures: 3, ..SharedStats::default() };
     retired.rule_durations.observe(Duration::from_millis(50));
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(RuleCollector::new(Fixed(groups, retired))));
+    let recent = RecentEvaluations::default();
+    recent.rules.observe(Duration::from_nanos(31));
+    registry.register_collector(Box::new(RuleCollector::new(Fixed(groups, retired, recent))));
     let mut page = String::new();
     encode(&mut page, &registry).unwrap();
     for line in [
@@ -56,6 +62,8 @@ fn each_group_has_its_series_and_durations_include_groups_that_are_gone() {
         "hearth_rule_evaluation_duration_seconds_bucket{le=\"0.1\"} 1",
         "hearth_rule_evaluation_duration_seconds_bucket{le=\"+Inf\"} 1",
         "hearth_rule_template_failures_total 3",
+        "hearth_rule_evaluation_recent_duration_seconds{quantile=\"0.99\"} 3.1e-8",
+        "hearth_rule_group_recent_duration_seconds{quantile=\"0.01\"} NaN",
     ] {
         assert!(page.lines().any(|found| found == line), "{line}\n{page}");
     }
