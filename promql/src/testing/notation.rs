@@ -61,10 +61,12 @@ pub fn parse_values(text: &str) -> Result<Vec<Item>, String> {
 pub fn parse_labels(text: &str) -> Result<(Labels, &str), String> {
     let end = text.find(|c: char| c == '{' || c.is_whitespace() || c == '@').unwrap_or(text.len());
     let (name, mut rest) = text.split_at(end);
-    let mut pairs: Vec<(String, String)> = Vec::new();
-    if !name.is_empty() {
-        pairs.push((METRIC_NAME.to_owned(), name.to_owned()));
+    if !name.is_empty() && !is_identifier(name, true) {
+        return Err(format!(
+            "`{name}` is no name of a series; one with other characters stands in quotes between the braces"
+        ));
     }
+    let mut pairs: Vec<(String, String)> = Vec::new();
     // `{{` would begin a histogram, not labels.
     if rest.starts_with('{') && !rest.starts_with("{{") {
         rest = rest[1..].trim_start();
@@ -79,12 +81,19 @@ pub fn parse_labels(text: &str) -> Result<(Labels, &str), String> {
                 }
                 None => pairs.push((METRIC_NAME.to_owned(), label)),
             }
-            rest = rest.strip_prefix(',').unwrap_or(rest).trim_start();
-            if rest.is_empty() {
-                return Err("unclosed brace".to_owned());
+            match rest.strip_prefix(',') {
+                Some(after) => rest = after.trim_start(),
+                None if rest.starts_with('}') => {}
+                None if rest.is_empty() => return Err("unclosed brace".to_owned()),
+                None => return Err(format!("expected a comma or a brace at `{rest}`")),
             }
         }
         rest = &rest[1..];
+    }
+    if !name.is_empty() {
+        // The name before the braces counts, whatever they say.
+        pairs.retain(|(label, _)| label != METRIC_NAME);
+        pairs.push((METRIC_NAME.to_owned(), name.to_owned()));
     }
     let labels = Labels::from_pairs(pairs).map_err(|error| error.to_string())?;
     Ok((labels, rest))
@@ -95,10 +104,18 @@ fn parse_word(text: &str) -> Result<(String, &str), String> {
         return parse_quoted(text);
     }
     let end = text.find(|c: char| !c.is_alphanumeric() && c != '_' && c != ':').unwrap_or(text.len());
-    if end == 0 {
+    let (word, rest) = text.split_at(end);
+    // Without quotes it is a label.
+    if !is_identifier(word, false) || !rest.trim_start().starts_with('=') {
         return Err(format!("expected a label at `{text}`"));
     }
-    Ok((text[..end].to_owned(), &text[end..]))
+    Ok((word.to_owned(), rest))
+}
+
+/// Whether `text` can stand without quotes: as the name of a series, which may have colons, or of a label.
+fn is_identifier(text: &str, may_have_colons: bool) -> bool {
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || (may_have_colons && c == ':');
+    text.chars().all(fits) && !text.starts_with(|c: char| c.is_ascii_digit()) && !text.is_empty()
 }
 
 /// Reads a quoted text; returns what follows.
@@ -157,6 +174,9 @@ fn parse_floats(item: &str, into: &mut Vec<Item>) -> Result<(), String> {
         Some(count) => (0.0, parse_count(count)?),
         None => {
             let (sign, rest) = rest.split_at(1);
+            if rest.starts_with(['+', '-']) {
+                return Err(format!("`{item}` has two signs"));
+            }
             let (step, rest) = rest.split_at(number_length(rest));
             let count = rest.strip_prefix('x').ok_or_else(|| format!("expected a count in `{item}`"))?;
             let step = parse_float(step)?;
@@ -287,6 +307,26 @@ mod tests {
         assert_eq!(labels(r#"{"my.name", "a b"='c'} 1"#), r#"{__name__="my.name", "a b"="c"}"#);
         assert_eq!(labels("{} 1"), "{}");
         assert_eq!(labels("x{} 1"), r#"{__name__="x"}"#);
-        assert!(parse_series(r#"x{a="b" 1"#).is_err());
+        assert_eq!(labels(r#"x{__name__="y",a="b",} 1"#), r#"{__name__="x", a="b"}"#);
+    }
+
+    #[test]
+    fn what_is_no_series_is_refused() {
+        for line in [
+            r#"x{a="b" 1"#,
+            r#"x{a="b" c="d"} 1"#,
+            r#"x{,a="b"} 1"#,
+            r#"x{a:b="c"} 1"#,
+            "x{a} 1",
+            "x{1a=\"b\"} 1",
+            "sum(x) 1",
+            "5 1",
+            "\"x\" 1",
+            "a.b 1",
+            "é 1",
+            "x 1+-1x2",
+        ] {
+            assert!(parse_series(line).is_err(), "{line}");
+        }
     }
 }

@@ -248,6 +248,8 @@ fn pending(test: &TestGroup) -> Result<Vec<Pending>, Vec<Failure>> {
             // In promtool a line ends the values, too.
             if series.values.trim_end().contains('\n') {
                 Err("the values go on behind the end of a line".to_owned())
+            } else if series.series.trim().is_empty() && !series.values.trim().is_empty() {
+                Err("values without a series; the one without labels is `{}`".to_owned())
             } else if rest.trim().is_empty() {
                 Ok((labels, parse_values(&series.values)?))
             } else {
