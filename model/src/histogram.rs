@@ -21,7 +21,7 @@ pub mod validate;
 mod zero_bucket;
 
 pub use arithmetic::{Combined, IncompatibleBuckets};
-pub use buckets::Bucket;
+pub use buckets::{Bucket, BucketKey};
 pub use compensated::{HistogramMean, HistogramSum};
 pub use trim::Keep;
 

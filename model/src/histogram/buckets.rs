@@ -30,6 +30,28 @@ impl Bucket {
     }
 }
 
+/// Which bucket of its histogram one is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum BucketKey {
+    /// On the negative side, by its index.
+    Negative(i32),
+    /// The one around zero.
+    Zero,
+    /// On the positive side, by its index.
+    Positive(i32),
+}
+
+impl BucketKey {
+    /// The index on its side; the bucket around zero has none.
+    #[must_use]
+    pub fn index(self) -> Option<i32> {
+        match self {
+            Self::Negative(index) | Self::Positive(index) => Some(index),
+            Self::Zero => None,
+        }
+    }
+}
+
 impl Histogram {
     /// The positive buckets as listed, empty ones included, ascending: away from zero.
     pub fn positive_buckets(&self) -> impl DoubleEndedIterator<Item = Bucket> + '_ {
@@ -56,7 +78,16 @@ impl Histogram {
     /// All buckets in ascending order, the zero bucket only if it is populated. A bucket that reaches into the zero bucket
     /// ends there.
     pub fn buckets(&self) -> impl DoubleEndedIterator<Item = Bucket> + '_ {
-        let zero = (self.zero_count > 0.0).then(|| self.zero_bucket());
+        self.keyed_buckets().map(|(_, bucket)| bucket)
+    }
+
+    /// The same with what tells them apart.
+    pub fn keyed_buckets(&self) -> impl DoubleEndedIterator<Item = (BucketKey, Bucket)> + '_ {
+        let zero = (self.zero_count > 0.0).then(|| (BucketKey::Zero, self.zero_bucket()));
+        let negative = listed(&self.negative_spans, &self.negative_buckets)
+            .map(|(index, count)| (BucketKey::Negative(index), self.bucket(index, count).mirrored()));
+        let positive = listed(&self.positive_spans, &self.positive_buckets)
+            .map(|(index, count)| (BucketKey::Positive(index), self.bucket(index, count)));
         let outside = |mut bucket: Bucket| {
             if bucket.upper < 0.0 && bucket.upper > -self.zero_threshold {
                 bucket.upper = -self.zero_threshold;
@@ -65,7 +96,7 @@ impl Histogram {
             }
             bucket
         };
-        self.negative_buckets().rev().map(outside).chain(zero).chain(self.positive_buckets().map(outside))
+        negative.rev().chain(zero).chain(positive).map(move |(key, bucket)| (key, outside(bucket)))
     }
 
     /// All buckets in ascending order as they are listed, with the bounds of the schema whatever the zero bucket covers.

@@ -1,20 +1,19 @@
-//! Native histograms: their totals, their buckets as a list of structures (`unnest(buckets)` makes rows of them), and the
-//! whole as text.
+//! Native histograms: their totals, their buckets as a list of structures (`hist_buckets.rs` makes rows of them), and the whole
+//! as text.
 
-use super::selected::{Needed, SelectedSeries, fingerprint};
+use super::histogram_scan::{self, FINGERPRINT, LABELS, METRIC, Rows, TIME};
+use super::selected::fingerprint;
 use super::{Scan, ScanRequest, Table};
 use crate::query::error::QueryFailure;
 use crate::query::executor::LocalQueries;
-use crate::sql::batch::{label_maps, label_type, labels_type, schema, text_column, time_type, times};
+use crate::sql::batch::{BATCH_ROWS, label_maps, label_type, labels_type, schema, text_column, time_type, times};
 use crate::sql::pushdown::Role;
-use crate::sql::scan::{Output, Portions, ScanSource};
 use crate::sql::scope::Scope;
 use datafusion::arrow::array::{ArrayRef, Float64Array, Int8Array, ListArray, StringArray, StructArray, UInt64Array};
 use datafusion::arrow::buffer::OffsetBuffer;
 use datafusion::arrow::datatypes::{DataType, Field, Fields, SchemaRef};
-use model::histogram::{Histogram, HistogramColumns};
-use model::labels::METRIC_NAME;
-use std::ops::Range;
+use model::histogram::Histogram;
+use model::labels::{Labels, METRIC_NAME};
 use std::sync::Arc;
 
 /// Rows of a batch: a histogram may have hundreds of buckets.
@@ -24,10 +23,6 @@ const ROWS_MAX: usize = 1024;
 #[derive(Debug, Clone)]
 pub(super) struct Histograms;
 
-const TIME: usize = 0;
-const METRIC: usize = 1;
-const LABELS: usize = 2;
-const FINGERPRINT: usize = 3;
 const COUNT: usize = 4;
 const SUM: usize = 5;
 const SCHEMA: usize = 6;
@@ -70,89 +65,31 @@ impl Table for Histograms {
     }
 
     fn open(&self, request: ScanRequest, local: &LocalQueries<'_>, scope: &Scope) -> Result<Scan, QueryFailure> {
-        let selected = SelectedSeries::select(&request.selector, &Needed::default(), local, scope)?;
-        Ok(Scan::new(HistogramScan { selected: Arc::new(selected), columns: request.columns.into() }))
+        let weight = |_: &Histogram| BATCH_ROWS / ROWS_MAX;
+        histogram_scan::open(Rows { weight, show }, request, local, scope)
     }
 }
 
-struct HistogramScan {
-    selected: Arc<SelectedSeries>,
-    columns: Arc<[usize]>,
-}
-
-impl ScanSource for HistogramScan {
-    fn partitions(&self) -> usize {
-        1
-    }
-
-    fn open(&self, _partition: usize) -> Box<dyn Portions> {
-        let (selected, columns) = (Arc::clone(&self.selected), Arc::clone(&self.columns));
-        let places = 0..self.selected.order.len();
-        Box::new(HistogramPortions { selected, columns, places, scratch: HistogramColumns::default() })
-    }
-
-    fn describe(&self) -> String {
-        self.selected.describe()
-    }
-}
-
-struct HistogramPortions {
-    selected: Arc<SelectedSeries>,
-    columns: Arc<[usize]>,
-    places: Range<usize>,
-    scratch: HistogramColumns,
-}
-
-impl Portions for HistogramPortions {
-    fn next(&mut self, local: &LocalQueries<'_>, rows_max: usize, out: &mut Output) -> Result<bool, QueryFailure> {
-        while out.rows() < rows_max.min(ROWS_MAX) {
-            local.budget().check()?;
-            let Some(place) = self.places.next() else { return Ok(false) };
-            let (selected, index) = (&self.selected, self.selected.index(place));
-            if !selected.set.may_have_histograms(index) {
-                continue;
-            }
-            selected.set.read_histograms(index, selected.after_ms, selected.until_ms, &mut self.scratch)?;
-            out.count(1, self.scratch.len());
-            let rows: Vec<(i64, &Histogram)> = self
-                .scratch
-                .timestamps_ms
-                .iter()
-                .copied()
-                .zip(self.scratch.histograms.iter().map(|histogram| &**histogram))
-                .filter(|(_, histogram)| !histogram.is_stale())
-                .collect();
-            for rows in rows.chunks(ROWS_MAX) {
-                out.push(self.columns_of(place, rows), rows.len())?;
-            }
+fn show(columns: &[usize], labels: &Labels, rows: &[(i64, &Histogram)]) -> (Vec<ArrayRef>, usize) {
+    let number = |of: fn(&Histogram) -> f64| -> ArrayRef {
+        Arc::new(rows.iter().map(|(_, histogram)| of(histogram)).collect::<Float64Array>())
+    };
+    let column = |column: &usize| -> ArrayRef {
+        match *column {
+            TIME => times(rows.iter().map(|(at, _)| *at).collect()),
+            METRIC => text_column(rows.iter().map(|_| labels.metric_name())),
+            LABELS => label_maps([(labels, rows.len())]),
+            FINGERPRINT => Arc::new(UInt64Array::from_value(fingerprint(labels), rows.len())),
+            COUNT => number(|histogram| histogram.count),
+            SUM => number(|histogram| histogram.sum),
+            SCHEMA => Arc::new(rows.iter().map(|(_, histogram)| histogram.schema).collect::<Int8Array>()),
+            ZERO_THRESHOLD => number(|histogram| histogram.zero_threshold),
+            ZERO_COUNT => number(|histogram| histogram.zero_count),
+            BUCKETS => buckets(rows),
+            _ => Arc::new(rows.iter().map(|(_, histogram)| Some(histogram.to_string())).collect::<StringArray>()),
         }
-        Ok(true)
-    }
-}
-
-impl HistogramPortions {
-    fn columns_of(&self, place: usize, rows: &[(i64, &Histogram)]) -> Vec<ArrayRef> {
-        let labels = self.selected.labels_at(place);
-        let number = |of: fn(&Histogram) -> f64| -> ArrayRef {
-            Arc::new(rows.iter().map(|(_, histogram)| of(histogram)).collect::<Float64Array>())
-        };
-        let column = |column: &usize| -> ArrayRef {
-            match *column {
-                TIME => times(rows.iter().map(|(at, _)| *at).collect()),
-                METRIC => text_column(rows.iter().map(|_| labels.metric_name())),
-                LABELS => label_maps([(&labels, rows.len())]),
-                FINGERPRINT => Arc::new(UInt64Array::from_value(fingerprint(&labels), rows.len())),
-                COUNT => number(|histogram| histogram.count),
-                SUM => number(|histogram| histogram.sum),
-                SCHEMA => Arc::new(rows.iter().map(|(_, histogram)| histogram.schema).collect::<Int8Array>()),
-                ZERO_THRESHOLD => number(|histogram| histogram.zero_threshold),
-                ZERO_COUNT => number(|histogram| histogram.zero_count),
-                BUCKETS => buckets(rows),
-                _ => Arc::new(rows.iter().map(|(_, histogram)| Some(histogram.to_string())).collect::<StringArray>()),
-            }
-        };
-        self.columns.iter().map(column).collect()
-    }
+    };
+    (columns.iter().map(column).collect(), rows.len())
 }
 
 fn buckets(rows: &[(i64, &Histogram)]) -> ArrayRef {

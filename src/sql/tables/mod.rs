@@ -5,6 +5,8 @@
 mod alerts;
 mod buckets;
 mod exemplars;
+mod hist_buckets;
+mod histogram_scan;
 mod histograms;
 mod listings;
 mod samples;
@@ -29,8 +31,8 @@ pub(super) use buckets::bucket_tables;
 pub(super) use samples::{MetricTable, label_column_names};
 
 /// The names of the tables that are not metrics.
-pub(super) const SYSTEM_TABLES: [&str; 7] =
-    ["alerts", "blocks", "exemplars", "histograms", "metadata", "samples", "series"];
+pub(super) const SYSTEM_TABLES: [&str; 8] =
+    ["alerts", "blocks", "exemplars", "hist_buckets", "histograms", "metadata", "samples", "series"];
 
 /// The table of that name, unless it is that of a metric.
 pub(super) fn system_table(name: &str, scope: &Arc<Scope>) -> Option<Arc<dyn TableProvider>> {
@@ -38,6 +40,7 @@ pub(super) fn system_table(name: &str, scope: &Arc<Scope>) -> Option<Arc<dyn Tab
         "alerts" => Provider::over(alerts::Alerts, scope),
         "blocks" => Provider::over(listings::Blocks, scope),
         "exemplars" => Provider::over(exemplars::Exemplars, scope),
+        "hist_buckets" => Provider::over(hist_buckets::HistogramBuckets, scope),
         "histograms" => Provider::over(histograms::Histograms, scope),
         "metadata" => Provider::over(listings::KnownMetadata, scope),
         "samples" => Provider::over(samples::AllSamples, scope),

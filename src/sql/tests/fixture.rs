@@ -44,9 +44,12 @@ impl Fixture {
     }
 
     pub(in crate::sql) fn over_engine(stored: storage::store::Store) -> Self {
+        Self::over_engine_within(stored, BudgetLimits::default())
+    }
+
+    pub(in crate::sql) fn over_engine_within(stored: storage::store::Store, limits: BudgetLimits) -> Self {
         let store = EngineStore::new(stored);
-        let limits = (BudgetLimits::default(), Duration::from_secs(60));
-        Self::build(store.clone(), ReadLog::default(), Arc::new(store), limits)
+        Self::build(store.clone(), ReadLog::default(), Arc::new(store), (limits, Duration::from_secs(60)))
     }
 
     fn build(

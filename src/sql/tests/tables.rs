@@ -1,7 +1,6 @@
 use super::fixture::{Fixture, request};
 use crate::sql::request::{SqlFormat, SqlRequest};
-use model::histogram::{Histogram, Span};
-use storage::append::{Batch, HistogramRow, LabelHash};
+use storage::append::LabelHash;
 use storage::store::{Store, StoreOptions};
 use storage::wal::replay::ReplayProgress;
 
@@ -67,42 +66,6 @@ async fn series_metadata_exemplars_and_blocks_are_tables() {
     assert_eq!(fixture.rows(exemplars).await, r#"["1970-01-01T00:00:01.500Z",0.25,"t1"]"#);
     assert_eq!(fixture.rows("SELECT level, samples, bytes FROM blocks").await, "[1,960,1234]");
     assert_eq!(fixture.rows("SELECT count(*) FROM histograms").await, "[0]");
-}
-
-#[tokio::test]
-async fn histograms_are_rows_with_a_list_of_buckets() {
-    let dir = tempfile::tempdir().unwrap();
-    let stored = Store::open(StoreOptions::new(dir.path()), &ReplayProgress::default()).unwrap();
-    let engine = stored.engine();
-    let labels = [("__name__", "latency"), ("job", "a")];
-    let series = engine.create(LabelHash::of_pairs(labels, &mut Vec::new()), &labels).unwrap();
-    let histogram = Histogram {
-        count: 5.0,
-        sum: 7.5,
-        zero_count: 2.0,
-        positive_spans: vec![Span { offset: 0, length: 2 }],
-        positive_buckets: vec![1.0, 2.0],
-        ..Histogram::default()
-    };
-    let row = |timestamp_ms| HistogramRow { series, timestamp_ms, start_ms: 0, histogram: histogram.clone() };
-    engine.append_wait(Batch { histograms: vec![row(1000), row(2000)], ..Batch::default() }).unwrap();
-    let fixture = Fixture::over_engine(stored.clone());
-    let rows = "SELECT time, metric, labels, count, sum, schema, zero_count, buckets FROM histograms WHERE time > '1970-01-01T00:00:01Z'";
-    let expected = "[\"1970-01-01T00:00:02.000Z\",\"latency\",{\"job\":\"a\"},5,7.5,0,2,\
-                    [{\"lower\":0,\"upper\":0,\"count\":2},{\"lower\":0.5,\"upper\":1,\"count\":1},\
-                    {\"lower\":1,\"upper\":2,\"count\":2}]]";
-    assert_eq!(sorted_keys(&fixture.rows(rows).await), sorted_keys(expected));
-    let total = "SELECT sum(b['count']) FROM (SELECT unnest(buckets) AS b FROM histograms)";
-    assert_eq!(fixture.rows(total).await, "[10]");
-    let text = fixture.rows("SELECT histogram FROM histograms LIMIT 1").await;
-    assert!(text.contains("count:5"), "{text}");
-    assert_eq!(fixture.rows("SELECT histogram IS NOT NULL, value FROM promql('latency', 2)").await, "[true,null]");
-    assert_eq!(fixture.rows("SELECT count(*) FROM latency").await, "[0]");
-}
-
-/// JSON with the members of objects in order.
-fn sorted_keys(json: &str) -> String {
-    serde_json::from_str::<serde_json::Value>(json).unwrap().to_string()
 }
 
 #[tokio::test]
