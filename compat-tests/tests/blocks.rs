@@ -88,13 +88,15 @@ for query in sys.argv[2:]:
 ";
 
 /// Understood by both, over values whose sums are exact in any order.
-const QUERIES: [&str; 5] = [
+const QUERIES: [&str; 6] = [
     "SELECT metric, labels['n'], count(*), sum(value), min(value), max(value), max(date_part('epoch', time)) \
      FROM samples GROUP BY 1, 2 ORDER BY 1, 2",
     "SELECT metric, labels['n'], date_part('epoch', first_time), date_part('epoch', last_time) \
      FROM series WHERE metric <> 'h' ORDER BY 1, 2",
     "SELECT metric, labels['n'], count(*), sum(count), sum(sum), sum(zero_count), min(schema), \
      min(date_part('epoch', time)) FROM histograms GROUP BY 1, 2 ORDER BY 1, 2",
+    "SELECT metric, labels['n'], negative, bucket, count(*), sum(count), min(date_part('epoch', time)) \
+     FROM hist_buckets WHERE bucket IS NOT NULL GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4",
     "SELECT date_part('epoch', time), metric, labels['n'], value, exemplar_labels['trace_id'] FROM exemplars ORDER BY 1, 3",
     "SELECT metric, labels['n'], count(*), sum(\"count\"), sum(\"sum\"), sum(\"min\"), sum(\"max\"), sum(\"first\"), \
      sum(\"last\"), sum(resets), sum(reset_sum), sum(changes), sum(date_part('epoch', first_time)), \

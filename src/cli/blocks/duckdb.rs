@@ -90,8 +90,8 @@ impl Views<'_> {
             );
         }
         if self.files(HIST_BUCKETS_FILE, "hist_buckets") {
-            let (population, from) = (number("population", ""), self.joined("hist_buckets"));
-            self.view("hist_buckets", &format!("SELECT {ROW},\n  v.negative, v.bucket, {population}\n{from}"));
+            let (count, from) = (number("count", ""), self.joined("hist_buckets"));
+            self.view("hist_buckets", &format!("SELECT {ROW},\n  v.negative, v.bucket, {count}\n{from}"));
         }
         if self.files(EXEMPLARS_FILE, "exemplars") {
             let name = &self.name;
