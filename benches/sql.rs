@@ -105,6 +105,7 @@ async fn run(sql: &Sql, statement: &str) -> Duration {
         tenant: TenantId::anonymous(),
         start_ms: None,
         end_ms: None,
+        include_stale: false,
         timeout: None,
         format: SqlFormat::Csv,
     };

@@ -33,6 +33,10 @@ pub struct SqlArguments {
     #[arg(long, value_name = "TIME", value_parser = parse_moment)]
     pub end: Option<Moment>,
 
+    /// Show stale markers, the ends of series, as rows without a value
+    #[arg(long)]
+    pub include_stale: bool,
+
     /// How long the server may work on the statement
     #[arg(long, value_name = "DURATION", default_value = "2m")]
     pub timeout: PromDuration,
@@ -150,6 +154,7 @@ fn form(arguments: &SqlArguments, statement: String, now_ms: i64) -> Vec<(&'stat
     for (name, moment) in [("start", arguments.start), ("end", arguments.end)] {
         form.extend(moment.map(|moment| (name, seconds(moment.resolve(now_ms)))));
     }
+    form.extend(arguments.include_stale.then(|| ("include_stale", "true".to_owned())));
     form
 }
 
@@ -207,7 +212,7 @@ mod tests {
             form.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
         };
         assert_eq!(sent(&["SELECT 1"]), "query=SELECT 1 format=json timeout=120");
-        let arguments = ["x", "--start", "1h", "--end=now", "--format=csv", "--timeout=5s"];
-        assert_eq!(sent(&arguments), "query=x format=csv timeout=5 start=996400 end=1000000");
+        let arguments = ["x", "--start", "1h", "--end=now", "--format=csv", "--timeout=5s", "--include-stale"];
+        assert_eq!(sent(&arguments), "query=x format=csv timeout=5 start=996400 end=1000000 include_stale=true");
     }
 }

@@ -97,6 +97,18 @@ impl Params {
         parse_duration_param(self.get(name)).map_err(|error| ApiError::bad_parameter(name, error))
     }
 
+    /// Whether something is wanted that is not wanted unless it is said.
+    ///
+    /// # Errors
+    /// The value is neither true nor false.
+    pub fn flag(&self, name: &str) -> Result<bool, ApiError> {
+        match self.get(name) {
+            "" | "false" => Ok(false),
+            "true" => Ok(true),
+            other => Err(ApiError::bad_parameter(name, format_args!("\"{other}\" is neither true nor false"))),
+        }
+    }
+
     /// How many results the client wants at most; `None` means all.
     ///
     /// # Errors

@@ -104,7 +104,7 @@ impl SchemaProvider for Tables {
 async fn metric_table(scope: &Arc<Scope>, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
     let matchers = vec![Matcher::equal(METRIC_NAME, name)];
     let labels = scope.run(move |_, scope| Ok(label_names(scope, &matchers)?)).await?;
-    let table = (!labels.is_empty()).then(|| MetricTable::new(name, &labels));
+    let table = (!labels.is_empty()).then(|| MetricTable::new(name, &labels, scope.include_stale));
     Ok(table.map(|table| Provider::over(table, scope)))
 }
 

@@ -160,6 +160,7 @@ impl Sql {
             sources: self.shared.sources.clone(),
             parse: self.shared.queries.options().parse.clone(),
             bounds: Bounds { start_ms: request.start_ms, end_ms: request.end_ms },
+            include_stale: request.include_stale,
             now_ms: jiff::Timestamp::now().as_millisecond(),
             metric_names: OnceLock::new(),
             promql_labels: OnceLock::new(),

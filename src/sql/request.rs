@@ -17,6 +17,8 @@ pub struct SqlRequest {
     pub start_ms: Option<i64>,
     /// Newest time of samples, inclusive, of tables on whose time the statement sets no upper bound itself.
     pub end_ms: Option<i64>,
+    /// Whether stale markers are rows without a value; otherwise they are not shown.
+    pub include_stale: bool,
     /// Shortens the time it may take.
     pub timeout: Option<Duration>,
     /// Form of the answer.

@@ -18,6 +18,8 @@ pub(super) struct Scope {
     pub(super) parse: ParseOptions,
     /// Bounds on time for tables on which the statement sets none; both inclusive.
     pub(super) bounds: Bounds,
+    /// Whether tables of samples have rows for stale markers.
+    pub(super) include_stale: bool,
     /// When the statement arrived, milliseconds since the Unix epoch.
     pub(super) now_ms: i64,
     /// Names of metrics, when the statement lists tables.

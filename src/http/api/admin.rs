@@ -22,21 +22,13 @@ use storage::tombstone::StoredMatcher;
 /// # Errors
 /// The API is off, a parameter is wrong, or the object store failed.
 pub async fn flush(State(state): State<AppState>, params: Params) -> Result<Response, ApiError> {
-    let (wait, compact) = (flag(&params, "wait")?, flag(&params, "compact")?);
+    let (wait, compact) = (params.flag("wait")?, params.flag("compact")?);
     let store = store(&state)?;
     let work = tokio::task::spawn_blocking(move || store.flush(compact));
     if wait {
         finish(work.await)?;
     }
     Ok(StatusCode::NO_CONTENT.into_response())
-}
-
-fn flag(params: &Params, name: &'static str) -> Result<bool, ApiError> {
-    match params.get(name) {
-        "" | "false" => Ok(false),
-        "true" => Ok(true),
-        other => Err(ApiError::bad_parameter(name, format_args!("\"{other}\" is neither true nor false"))),
-    }
 }
 
 /// Deletes the samples of the series that satisfy any `match[]`, from `start` to `end`; with `dry_run=true` only tells how many these are.
@@ -55,7 +47,7 @@ pub async fn delete_series(State(state): State<AppState>, params: Params) -> Res
     if end_ms < start_ms {
         return Err(ApiError::bad_parameter("end", "it lies before start"));
     }
-    if flag(&params, "dry_run")? {
+    if params.flag("dry_run")? {
         let (series, series_max) = (Arc::clone(&state.store), options.limits.series_max);
         let account = state.queries.lookup_account();
         let look = move || Doomed::count(&*series, &sets, (after_ms, end_ms), series_max, &account);

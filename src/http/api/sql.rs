@@ -27,6 +27,7 @@ pub async fn run(State(state): State<AppState>, request: Request) -> Result<Resp
         tenant: TenantId::anonymous(),
         start_ms: params.time("start")?,
         end_ms: params.time("end")?,
+        include_stale: params.flag("include_stale")?,
         timeout: params.duration("timeout")?.map(Nanoseconds::as_std),
         format: format(params.get("format"), &headers)?,
     };

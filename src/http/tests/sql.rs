@@ -49,6 +49,23 @@ async fn the_form_of_the_answer_can_be_chosen() {
 }
 
 #[tokio::test]
+async fn stale_markers_are_included_when_that_is_asked_for() {
+    let app = App::recent();
+    let ended = "SELECT count(*) AS n, count(value) AS v FROM up WHERE job = 'b'";
+    for (parameter, status, part) in [
+        ("", 200, "[[1,1]]"),
+        ("?include_stale=false", 200, "[[1,1]]"),
+        ("?include_stale=true", 200, "[[2,1]]"),
+        ("?include_stale=yes", 400, "neither true nor false"),
+    ] {
+        let path = format!("/api/v1/sql{parameter}");
+        let answer = answer(&app.router, post(&path, "application/sql", ended)).await;
+        assert_eq!(answer.status, status, "{parameter}: {}", answer.text());
+        assert!(answer.text().contains(part), "{parameter}: {}", answer.text());
+    }
+}
+
+#[tokio::test]
 async fn what_is_wrong_has_the_status_of_other_queries() {
     let app = App::new();
     for (statement, status, part) in [

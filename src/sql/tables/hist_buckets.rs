@@ -53,7 +53,7 @@ impl Table for HistogramBuckets {
     }
 
     fn open(&self, request: ScanRequest, local: &LocalQueries<'_>, scope: &Scope) -> Result<Scan, QueryFailure> {
-        histogram_scan::open(Rows { weight: buckets_max, show }, request, local, scope)
+        histogram_scan::open(Rows { include_stale: false, weight: buckets_max, show }, request, local, scope)
     }
 }
 

@@ -26,6 +26,8 @@ pub(super) const FINGERPRINT: usize = 3;
 /// How a table shows histograms.
 #[derive(Clone, Copy)]
 pub(super) struct Rows {
+    /// Whether stale ones, which mark the end of a series, are shown.
+    pub(super) include_stale: bool,
     /// How many rows of a batch a histogram stands for, at least one.
     pub(super) weight: fn(&Histogram) -> usize,
     pub(super) show: Show,
@@ -140,7 +142,7 @@ impl HistogramPortions {
 
     /// Shows the next samples, a batch of about `weight_max`; returns what they weigh.
     fn show(&mut self, weight_max: usize, out: &mut Output) -> Result<usize, QueryFailure> {
-        let Rows { weight: weight_of, show } = self.scan.rows;
+        let Rows { include_stale, weight: weight_of, show } = self.scan.rows;
         let (mut rows, mut weight) = (Vec::new(), 0);
         let samples = self.series.timestamps_ms.iter().zip(&self.series.histograms);
         for (at_ms, histogram) in samples.skip(self.shown) {
@@ -148,7 +150,7 @@ impl HistogramPortions {
                 break;
             }
             self.shown += 1;
-            if !histogram.is_stale() {
+            if include_stale || !histogram.is_stale() {
                 rows.push((*at_ms, &**histogram));
                 weight += weight_of(histogram);
             }

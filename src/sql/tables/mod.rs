@@ -41,9 +41,9 @@ pub(super) fn system_table(name: &str, scope: &Arc<Scope>) -> Option<Arc<dyn Tab
         "blocks" => Provider::over(listings::Blocks, scope),
         "exemplars" => Provider::over(exemplars::Exemplars, scope),
         "hist_buckets" => Provider::over(hist_buckets::HistogramBuckets, scope),
-        "histograms" => Provider::over(histograms::Histograms, scope),
+        "histograms" => Provider::over(histograms::Histograms { include_stale: scope.include_stale }, scope),
         "metadata" => Provider::over(listings::KnownMetadata, scope),
-        "samples" => Provider::over(samples::AllSamples, scope),
+        "samples" => Provider::over(samples::AllSamples { include_stale: scope.include_stale }, scope),
         "series" => Provider::over(series::AllSeries, scope),
         _ => Provider::over(buckets::Buckets::named(name, scope)?, scope),
     })

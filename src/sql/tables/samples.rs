@@ -1,6 +1,6 @@
 //! Float samples: the table of one metric, with a column per label, and the table of all, with a map.
 //!
-//! Stale markers say that a series ended; they are no values and not shown.
+//! Stale markers say that a series ended; they are no values. They are shown, as NULL, only if the request includes them.
 
 use super::selected::{Needed, SelectedSeries};
 use super::{Scan, ScanRequest, Table};
@@ -36,17 +36,18 @@ pub(in crate::sql) struct MetricTable {
     metric: String,
     columns: Arc<[Shown]>,
     schema: SchemaRef,
+    include_stale: bool,
 }
 
 impl MetricTable {
     /// `labels` are the names of the labels that its series have.
-    pub(in crate::sql) fn new(metric: &str, labels: &[String]) -> Self {
+    pub(in crate::sql) fn new(metric: &str, labels: &[String], include_stale: bool) -> Self {
         let labels: Vec<&str> = labels.iter().map(String::as_str).filter(|name| *name != METRIC_NAME).collect();
         let names = label_column_names(&labels, &["time", "value", "fingerprint"]);
         let mut columns = vec![Shown::Time, Shown::Value];
         let mut fields = vec![
             Field::new("time", crate::sql::batch::time_type(), false),
-            Field::new("value", DataType::Float64, false),
+            Field::new("value", DataType::Float64, include_stale),
         ];
         for (label, name) in labels.iter().zip(names) {
             columns.push(Shown::Label((*label).to_owned()));
@@ -54,7 +55,8 @@ impl MetricTable {
         }
         columns.push(Shown::Fingerprint);
         fields.push(Field::new("fingerprint", DataType::UInt64, false));
-        Self { metric: metric.to_owned(), columns: columns.into(), schema: Arc::new(Schema::new(fields)) }
+        let (metric, schema) = (metric.to_owned(), Arc::new(Schema::new(fields)));
+        Self { metric, columns: columns.into(), schema, include_stale }
     }
 }
 
@@ -90,13 +92,15 @@ impl Table for MetricTable {
     }
 
     fn open(&self, request: ScanRequest, local: &LocalQueries<'_>, scope: &Scope) -> Result<Scan, QueryFailure> {
-        open(&self.columns, request, local, scope)
+        open(&self.columns, self.include_stale, request, local, scope)
     }
 }
 
 /// The samples of all metrics.
 #[derive(Debug, Clone)]
-pub(super) struct AllSamples;
+pub(super) struct AllSamples {
+    pub(super) include_stale: bool,
+}
 
 impl AllSamples {
     fn columns() -> [Shown; 5] {
@@ -109,7 +113,7 @@ impl Table for AllSamples {
         schema(&[
             ("time", crate::sql::batch::time_type(), false),
             ("metric", label_type(), true),
-            ("value", DataType::Float64, false),
+            ("value", DataType::Float64, self.include_stale),
             ("labels", labels_type(), false),
             ("fingerprint", DataType::UInt64, false),
         ])
@@ -125,12 +129,13 @@ impl Table for AllSamples {
     }
 
     fn open(&self, request: ScanRequest, local: &LocalQueries<'_>, scope: &Scope) -> Result<Scan, QueryFailure> {
-        open(&Self::columns(), request, local, scope)
+        open(&Self::columns(), self.include_stale, request, local, scope)
     }
 }
 
 fn open(
     columns: &[Shown],
+    include_stale: bool,
     request: ScanRequest,
     local: &LocalQueries<'_>,
     scope: &Scope,
@@ -144,7 +149,7 @@ fn open(
     let selected = SelectedSeries::select(&request.selector, &needed, local, scope)?;
     let orderings = orderings(&shown, &selected);
     let partitions = request.partitions.min(selected.order.len()).max(1);
-    let source = SampleScan { selected: Arc::new(selected), shown: shown.into(), partitions };
+    let source = SampleScan { selected: Arc::new(selected), shown: shown.into(), include_stale, partitions };
     Ok(Scan { source: Arc::new(source), orderings })
 }
 
@@ -166,6 +171,7 @@ fn orderings(shown: &[Shown], selected: &SelectedSeries) -> Vec<Vec<usize>> {
 struct SampleScan {
     selected: Arc<SelectedSeries>,
     shown: Arc<[Shown]>,
+    include_stale: bool,
     partitions: usize,
 }
 
@@ -183,6 +189,7 @@ impl ScanSource for SampleScan {
             wants_labels: shown.contains(&Shown::Labels),
             selected: Arc::clone(&self.selected),
             shown,
+            include_stale: self.include_stale,
             places,
             announced: 0,
             scratch: SampleColumns::default(),
@@ -201,6 +208,7 @@ impl ScanSource for SampleScan {
 struct SamplePortions {
     selected: Arc<SelectedSeries>,
     shown: Arc<[Shown]>,
+    include_stale: bool,
     wants_time: bool,
     wants_value: bool,
     wants_labels: bool,
@@ -246,7 +254,7 @@ impl Portions for SamplePortions {
 }
 
 impl SamplePortions {
-    /// Reads the next series, without stale markers; `false` when none is left.
+    /// Reads the next series; `false` when none is left.
     fn read_series(&mut self, out: &Output) -> Result<bool, QueryFailure> {
         let Some(place) = self.places.next() else { return Ok(false) };
         let selected = &self.selected;
@@ -257,7 +265,9 @@ impl SamplePortions {
         }
         selected.set.read(selected.index(place), selected.after_ms, selected.until_ms, &mut self.scratch)?;
         out.count(1, self.scratch.len());
-        remove_stale(&mut self.scratch);
+        if !self.include_stale {
+            remove_stale(&mut self.scratch);
+        }
         (self.scratch_from, self.scratch_place) = (0, place);
         Ok(true)
     }
@@ -299,7 +309,7 @@ impl SamplePortions {
         for column in &*self.shown {
             columns.push(match column {
                 Shown::Time => times(at.take().unwrap_or_default()),
-                Shown::Value => Arc::new(Float64Array::from(values.take().unwrap_or_default())),
+                Shown::Value => values_or_null(values.take().unwrap_or_default()),
                 Shown::Label(_) => {
                     let Some((dictionary, numbers)) = numbered.next() else { continue };
                     dictionary.column(runs.iter().map(|(place, count)| (numbers[*place], *count)), rows)
@@ -314,6 +324,19 @@ impl SamplePortions {
             });
         }
         out.push(columns, rows)
+    }
+}
+
+/// A column of values, NULL in the place of stale markers.
+fn values_or_null(values: Vec<f64>) -> ArrayRef {
+    match values.iter().any(|value| is_stale_marker(*value)) {
+        true => Arc::new(
+            values
+                .into_iter()
+                .map(|value| Some(value).filter(|value| !is_stale_marker(*value)))
+                .collect::<Float64Array>(),
+        ),
+        false => Arc::new(Float64Array::from(values)),
     }
 }
 

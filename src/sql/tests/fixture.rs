@@ -124,6 +124,7 @@ pub(in crate::sql) fn request(text: &str) -> SqlRequest {
         tenant: TenantId::anonymous(),
         start_ms: None,
         end_ms: None,
+        include_stale: false,
         timeout: None,
         format: SqlFormat::Json,
     }

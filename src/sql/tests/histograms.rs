@@ -1,9 +1,10 @@
 //! Tables of native histograms and of their buckets: the same of head and blocks.
 
-use super::fixture::Fixture;
+use super::fixture::{Fixture, request};
+use crate::query::error::QueryFailure;
+use crate::sql::request::{SqlFormat, SqlRequest};
 use ::promql::budget::BudgetLimits;
 use ::promql::engine::QueryError;
-use crate::query::error::QueryFailure;
 use model::histogram::{CUSTOM_BUCKETS_SCHEMA, CounterResetHint, Histogram, Span};
 use model::sample::stale_marker;
 use std::path::Path;
@@ -149,6 +150,25 @@ async fn check_buckets(fixture: &Fixture) {
     let counted = "SELECT value FROM promql('sum(histogram_count(latency))', 2)";
     let summed = "SELECT sum(count) FROM hist_buckets WHERE metric = 'latency' AND time = '1970-01-01T00:00:02Z'";
     assert_eq!(fixture.rows(summed).await, fixture.rows(counted).await);
+}
+
+#[tokio::test]
+async fn the_end_of_a_series_of_histograms_is_a_row_when_it_is_included() {
+    let dir = tempfile::tempdir().unwrap();
+    let stored = open(dir.path());
+    let end = Histogram { sum: stale_marker(), ..Histogram::default() };
+    append(&stored, ["latency", "a"], 1, [one_side(), end, one_side()]);
+    let fixture = Fixture::over_engine(stored);
+    let lines = async |text: &str| {
+        let asked = SqlRequest { include_stale: true, format: SqlFormat::Csv, ..request(text) };
+        let answer = String::from_utf8(fixture.answer(asked).await.unwrap()).unwrap();
+        answer.lines().skip(1).collect::<Vec<_>>().join(" ")
+    };
+    let totals = "SELECT count, sum, schema, zero_threshold, zero_count, histogram IS NULL, array_length(buckets), \
+                  labels['job'] FROM histograms ORDER BY time";
+    assert_eq!(lines(totals).await, "5,7.5,0,0,2,false,3,a ,,,,,true,,a 5,7.5,0,0,2,false,3,a");
+    assert_eq!(lines("SELECT count(*), count(count), count(buckets) FROM histograms").await, "3,2,2");
+    assert_eq!(lines("SELECT count(*), count(count) FROM hist_buckets").await, "6,6");
 }
 
 #[tokio::test]

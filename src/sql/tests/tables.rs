@@ -110,6 +110,36 @@ async fn the_request_bounds_time_where_the_statement_does_not() {
     assert_eq!(count("SELECT count(*) FROM samples WHERE metric = 'up' AND labels['job'] = 'c'").await, "1");
 }
 
+/// The end of a series is a row without a value, and counts as one.
+#[tokio::test]
+async fn stale_markers_are_rows_without_a_value_when_they_are_included() {
+    let fixture = Fixture::new();
+    let rows = async |text: &str, include_stale| {
+        let answer = fixture.answer(SqlRequest { include_stale, ..request(text) }).await.unwrap();
+        let answer: serde_json::Value = serde_json::from_slice(&answer).unwrap();
+        answer["data"]["rows"].to_string()
+    };
+    for table in ["up", "metrics.up", "samples"] {
+        let named = if table == "samples" { "metric = 'up' AND labels['job']" } else { "job" };
+        let text = format!("SELECT CAST(time AS BIGINT) AS ms, value FROM {table} WHERE {named} = 'c' ORDER BY ms");
+        assert_eq!(rows(&text, false).await, "[[0,1],[30000,2]]", "{table}");
+        assert_eq!(rows(&text, true).await, "[[0,1],[15000,null],[30000,2]]", "{table}");
+        let text = format!("SELECT CAST(time AS BIGINT) FROM {table} WHERE value IS NULL");
+        assert_eq!(rows(&text, false).await, "[]", "{table}");
+        assert!(rows(&text, true).await.contains("[15000]"), "{table}");
+    }
+    let counted = "SELECT job, count(*), count(value), avg(value) FROM up WHERE job <> 'b' GROUP BY job ORDER BY job";
+    assert_eq!(rows(counted, true).await, r#"[["a",41,41,1],["c",3,2,1.5]]"#);
+    assert_eq!(rows("SELECT count(*), count(value) FROM \"Odd.Name\"", true).await, "[[1,1]]");
+    for text in [
+        "SELECT count(*), count(ended_at), sum(samples) FROM alerts",
+        "SELECT count(*), max(last_time) FROM series",
+        "SELECT count(*) FROM promql('up', 20)",
+    ] {
+        assert_eq!(rows(text, true).await, rows(text, false).await, "{text}");
+    }
+}
+
 #[tokio::test]
 async fn windows_see_the_previous_sample_without_a_sort() {
     let fixture = Fixture::new();
