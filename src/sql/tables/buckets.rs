@@ -8,9 +8,9 @@ use super::{Scan, ScanRequest, Table};
 use crate::query::error::QueryFailure;
 use crate::query::executor::LocalQueries;
 use crate::sql::batch::{label_maps, label_type, labels_type, schema, text_column, time_type, times};
-use crate::sql::pushdown::Role;
+use crate::sql::pushdown::{Condition, Role};
 use crate::sql::scan::{Output, Portions, ScanSource};
-use crate::sql::scope::Scope;
+use crate::sql::scope::{Bounds, Scope};
 use datafusion::arrow::array::{ArrayRef, BooleanArray, Float64Array, UInt32Array, UInt64Array};
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use model::bucket::{Bucket, BucketColumns, BucketFields, BucketUse};
@@ -47,6 +47,16 @@ impl Buckets {
     pub(super) fn named(name: &str, scope: &Scope) -> Option<Self> {
         let resolution_ms = parse_ms(name.strip_prefix(PREFIX)?).ok()?;
         resolutions(scope).contains(&resolution_ms).then_some(Self { resolution_ms })
+    }
+
+    /// The time of these buckets. Of other days not even the labels are needed, which would be read of all series while a
+    /// deletion waits.
+    fn bounds(&self, scope: &Scope) -> Result<Bounds, QueryFailure> {
+        let mut blocks = scope.sources.blocks.blocks()?;
+        blocks.retain(|block| block.resolution_ms == self.resolution_ms.unsigned_abs());
+        let start_ms = blocks.iter().map(|block| block.min_ms).min();
+        let end_ms = blocks.iter().map(|block| block.max_ms).max();
+        Ok(Bounds { start_ms, end_ms })
     }
 }
 
@@ -119,7 +129,8 @@ impl Table for Buckets {
         false
     }
 
-    fn open(&self, request: ScanRequest, local: &LocalQueries<'_>, scope: &Scope) -> Result<Scan, QueryFailure> {
+    fn open(&self, mut request: ScanRequest, local: &LocalQueries<'_>, scope: &Scope) -> Result<Scan, QueryFailure> {
+        request.selector.narrow(Condition::Time(self.bounds(scope)?));
         let fields = fields(&request.columns);
         // The coarsest that is no coarser than this: where this resolution is stored, it is this.
         let wanted =

@@ -196,6 +196,11 @@ async fn buckets_of_old_samples_are_tables() {
         ..Default::default()
     });
     store.flush(true).unwrap();
+    let labels = [("__name__", "m"), ("job", "new")];
+    let series = store.engine().create(LabelHash::of_pairs(labels, &mut Vec::new()), &labels).unwrap();
+    let mut rows = storage::append::Rows::default();
+    rows.push(series, now.as_millis() as i64, 1.0);
+    store.engine().append_wait(rows).unwrap();
     let fixture = Fixture::over_engine(store);
     let tables = fixture.rows("SHOW TABLES").await;
     assert!(tables.contains("buckets_5m") && tables.contains("buckets_1h"), "{tables}");
@@ -210,6 +215,9 @@ async fn buckets_of_old_samples_are_tables() {
         let expected = fixture.rows(&of_samples).await;
         assert!(!expected.starts_with("[0,"), "{expected}");
         assert_eq!(fixture.rows(&of_buckets).await, expected);
+        // Series of days without such buckets are not looked at.
+        let plan = fixture.plan(&format!("EXPLAIN SELECT count(*) FROM {table}")).await;
+        assert!(plan.contains("series=1,"), "{plan}");
     }
     let hour = "SELECT count, first, last, CAST(last_time AS BIGINT) - CAST(first_time AS BIGINT), resets, changes, stale_end FROM buckets_1h \
                 ORDER BY time LIMIT 1 OFFSET 1";
