@@ -269,18 +269,38 @@ impl Engine {
     /// [`HISTOGRAM_BUCKETS_MAX`]: crate::append::HISTOGRAM_BUCKETS_MAX
     pub fn append(&self, batch: impl Into<Batch>, done: impl FnOnce(Result<AppendOutcome, Error>) + Send + 'static) {
         let mut batch = batch.into();
-        let taken = self.inner.kept.read().take_out(&mut batch, now_ms());
+        // Until the batch is in the queue, so that whoever changes what is kept can wait for all that was taken before.
+        let kept = self.inner.kept.read();
+        let taken = kept.take_out(&mut batch, now_ms());
         let all_taken = !taken.is_empty() && batch.is_empty();
         let done = move |rest: Result<AppendOutcome, Error>| done(rest.map(|rest| taken.join(rest)));
         if all_taken {
+            drop(kept);
             return done(Ok(AppendOutcome::default()));
         }
         let content = Content::from(batch);
         content.check();
-        let work = Work::Append { content, done: Box::new(done) };
-        if self.inner.queue.push(work).is_err_and(|error| is_full(&error)) {
-            crate::wal::stats::increment(&self.inner.counters.queue_full);
+        let offered = self.inner.queue.offer(Work::Append { content, done: Box::new(done) });
+        drop(kept);
+        if let Err(refused) = offered {
+            let (work, error) = *refused;
+            if is_full(&error) {
+                crate::wal::stats::increment(&self.inner.counters.queue_full);
+            }
+            work.refuse(error);
         }
+    }
+
+    /// Waits until everything that was appended before is in the head or refused; `false` when that cannot be told now.
+    pub(crate) fn settle(&self) -> bool {
+        let (sender, receiver) = mpsc::sync_channel(1);
+        // The receiver is gone only if this thread is.
+        let done = Box::new(move |applied: Result<(), Error>| {
+            let _ = sender.send(applied.is_ok());
+        });
+        // Nothing is logged, but its turn comes after all others.
+        let _ = self.inner.queue.push(Work::Metadata { entries: Vec::new(), done });
+        receiver.recv().unwrap_or(false)
     }
 
     /// As [`Engine::append`], and waits for the outcome. Not for async tasks.

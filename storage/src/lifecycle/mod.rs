@@ -9,6 +9,7 @@ pub mod damage;
 mod deleting;
 pub mod deletion_jobs;
 mod epochs;
+mod expiring;
 mod flush;
 mod publish;
 pub(crate) mod relief;
@@ -19,5 +20,7 @@ pub mod window;
 pub(crate) mod worker;
 
 pub(crate) use compaction::{Visited, Wanted, visit_past};
+#[cfg(test)]
+pub(crate) use expiring::Expiring;
 pub(crate) use flush::StagedBlock;
 pub(crate) use publish::{Change, publish};

@@ -1,5 +1,6 @@
 //! Makes written blocks known: their files are uploaded, then a manifest names them. Only the latter can be seen.
 
+use super::expiring::Expiring;
 use super::flush::StagedBlock;
 use crate::block::schema::META_FILE;
 use crate::bucket::Bucket;
@@ -23,6 +24,8 @@ pub(crate) struct Change {
     pub(crate) tombstones: Vec<Tombstone>,
     /// Deletions that have been carried out everywhere.
     pub(crate) done_tombstones: Vec<String>,
+    /// The days whose floats go with what is removed.
+    pub(crate) expiring: Option<Expiring>,
     /// The version of the manifest whose deletions are carried out in what stands in for other blocks.
     pub(crate) deleted_up_to: Option<u64>,
 }
@@ -44,6 +47,9 @@ pub(crate) async fn publish(
             let came_later = |tombstone: &Tombstone| tombstone.up_to_version >= change.deleted_up_to;
             if change.deleted_up_to.is_some() && manifest.tombstones.iter().any(came_later) {
                 return Err(Conflict::Deleted);
+            }
+            if change.expiring.as_ref().is_some_and(|expiring| expiring.is_outdated(manifest)) {
+                return Err(Conflict::Late);
             }
             let add = staged.iter().map(|block| block.meta.clone()).collect();
             let mut next = manifest.replace_blocks(&change.remove, add)?;

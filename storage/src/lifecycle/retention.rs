@@ -47,6 +47,8 @@ pub struct Candidate {
     pub bytes: u64,
     /// Distance of buckets; 0 for raw samples.
     pub resolution_ms: i64,
+    /// Whether time alone does not end it yet.
+    pub waits: bool,
     /// Classes that were carried out when it was written.
     pub classes: Vec<String>,
 }
@@ -72,6 +74,7 @@ impl Retention {
         let mut expired = Vec::new();
         for block in blocks {
             let too_old = block.resolution_ms == 0
+                && !block.waits
                 && self.keep_ms.is_some_and(|keep_ms| block.max_ms < now_ms.saturating_sub(keep_ms));
             if too_old { expired.push(block.ulid.clone()) } else { kept.push(block) }
         }
@@ -144,7 +147,7 @@ mod tests {
 
     fn block(ulid: &str, day: i64, bytes: u64) -> Candidate {
         let (min_ms, max_ms) = (day * DAY, (day + 1) * DAY - 1);
-        Candidate { ulid: ulid.into(), min_ms, max_ms, bytes, resolution_ms: 0, classes: Vec::new() }
+        Candidate { ulid: ulid.into(), min_ms, max_ms, bytes, resolution_ms: 0, waits: false, classes: Vec::new() }
     }
 
     fn class(name: &str, job: &str, days: i64) -> RetentionClass {
@@ -157,6 +160,9 @@ mod tests {
         let blocks = [block("a", 7, 1), block("b", 8, 1), block("c", 9, 1)];
         assert_eq!(retention.expired(&blocks, 10 * DAY), ["a"]);
         assert_eq!(retention.expired(&blocks, 10 * DAY - 1), Vec::<String>::new());
+        let waits = [Candidate { waits: true, ..block("a", 7, 1) }];
+        assert_eq!(retention.expired(&waits, 10 * DAY), Vec::<String>::new());
+        assert_eq!(Retention { bytes_max: Some(0), ..retention }.expired(&waits, 10 * DAY), ["a"]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! buckets all that have any of it.
 
 use super::compaction::{Keep, SERIES_AT_ONCE, Wanted, visit};
+use super::expiring::Expiring;
 use super::flush::StagedBlock;
 use super::publish::Change;
 use super::tiering_plan::{TierBuild, TierStep, plan};
@@ -42,21 +43,23 @@ impl Lifecycle {
             Some(finer) => can_read(finer),
             None => view.raw_within(range_of(build.day)).all(|block| can_read(&block.meta().ulid)),
         };
-        match plan(metas, policy, now_ms, floor_ms, &can_build, &can_read) {
+        match plan(metas.clone(), policy, now_ms, floor_ms, &self.late_days(), &can_build, &can_read) {
             None => Ok(false),
             Some(TierStep::Thin(ulid, resolution_ms)) => {
                 let Some(block) = view.blocks.iter().find(|block| block.meta().ulid == ulid) else { return Ok(false) };
+                if !self.close(Expiring::of([block.meta().as_ref()].into_iter(), &view.manifest).as_ref()) {
+                    return Ok(false);
+                }
                 let keep = Keep::Histograms(resolution_ms);
                 self.rewrite_keeping(keep, std::slice::from_ref(block), LEVEL, Vec::new())?;
-                self.shared.counters.expired_blocks.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                Ok(true)
+                self.expired(1).map(|()| true)
             }
             Some(TierStep::Drop(remove)) => {
-                let count = remove.len() as u64;
-                self.publish(Role::Compactor, &[], &Change { remove, ..Change::default() })?;
-                self.shared.counters.expired_blocks.fetch_add(count, std::sync::atomic::Ordering::Relaxed);
-                self.shared.follow()?;
-                Ok(true)
+                let expiring = Expiring::of(metas.filter(|block| remove.contains(&block.ulid)), &view.manifest);
+                if !self.close(expiring.as_ref()) {
+                    return Ok(false);
+                }
+                self.drop_blocks(remove, expiring).map(|()| true)
             }
             Some(TierStep::Build(build)) => {
                 self.build(&build, &view.blocks, now_ms)?;

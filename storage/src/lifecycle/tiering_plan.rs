@@ -2,14 +2,15 @@
 //!
 //! Pure. A day is looked at when it has been over for a while and its samples, and those of the next day, whose first moment
 //! belongs to it, are merged: one block each. The finest tier is made of samples, others of the next finer one. Samples are
-//! dropped only when every tier that they should outlive them is there and holds what they say. Native histograms are in no tier: they
+//! dropped only when every tier that should outlive them is there and holds what they say, and what came late of their day is in no head. Native histograms are in no tier: they
 //! stay in blocks without floats as long as the coarsest tier, thinned for the finest tier that is there.
 
 use super::window::{DAY_MS, day_of};
 use crate::block::meta::BlockMeta;
+use crate::tiers::day_spans::DaySpans;
 use crate::tiers::days::{Day, days};
 use crate::tiers::policy::TierPolicy;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 /// How long after its end a day is looked at, in milliseconds.
 pub(crate) const TIER_DELAY_MS: i64 = 3 * 3_600_000;
@@ -43,17 +44,18 @@ pub(crate) struct TierBuild {
 }
 
 /// The next step, or `None` when nothing is due; what `can_build` and `can_thin` refuse is left for later. The head holds nothing
-/// before `floor_ms` but late samples.
+/// before `floor_ms` but samples that came late, of the days `late`: their time waits for these.
 pub(crate) fn plan<'m>(
     blocks: impl Iterator<Item = &'m BlockMeta> + Clone,
     policy: &TierPolicy,
     now_ms: i64,
     floor_ms: i64,
+    late: &DaySpans,
     can_build: &dyn Fn(&TierBuild) -> bool,
     can_thin: &dyn Fn(&str) -> bool,
 ) -> Option<TierStep> {
     let days = days(blocks.clone());
-    let (expired, thinned) = expired(blocks, &days, policy, now_ms);
+    let (expired, thinned) = expired(blocks, &days, policy, now_ms, late);
     if !expired.is_empty() {
         return Some(TierStep::Drop(expired));
     }
@@ -82,6 +84,35 @@ fn is_merged(day: &Day<'_>, number: i64) -> bool {
 
 fn is_kept(day: i64, keep: std::time::Duration, now_ms: i64) -> bool {
     end_of(day) >= now_ms.saturating_sub(i64::try_from(keep.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// Whether all tiers of a day that outlive its samples hold everything there is of it.
+fn has_tiers(number: i64, days: &BTreeMap<i64, Day<'_>>, policy: &TierPolicy, now_ms: i64, late: &DaySpans) -> bool {
+    let mut wanted = policy.tiers.iter().filter(|tier| is_kept(number, tier.keep, now_ms)).peekable();
+    let all_came = wanted.peek().is_none() || !late.contains(end_of(number));
+    let day = days.get(&number);
+    all_came && wanted.all(|tier| day.is_some_and(|day| day.is_fresh(tier.resolution_ms())))
+}
+
+/// The blocks of samples that are not all in the tiers which outlive them.
+pub(crate) fn unfinished<'m>(
+    blocks: impl Iterator<Item = &'m BlockMeta> + Clone,
+    policy: &TierPolicy,
+    now_ms: i64,
+    late: &DaySpans,
+) -> HashSet<String> {
+    let days = days(blocks.clone());
+    let is_unfinished = |block: &&BlockMeta| {
+        let (first, last) = days_of(block);
+        let has_floats = block.resolution_ms == 0 && !block.has_only_histograms();
+        has_floats && !(first..=last).all(|number| has_tiers(number, &days, policy, now_ms, late))
+    };
+    blocks.filter(is_unfinished).map(|block| block.ulid.clone()).collect()
+}
+
+/// The first and the last day that a block has samples of.
+fn days_of(block: &BlockMeta) -> (i64, i64) {
+    (day_of(block.min_ms.saturating_sub(1)), day_of(block.max_ms.saturating_sub(1)))
 }
 
 fn missing(number: i64, day: &Day<'_>, policy: &TierPolicy, now_ms: i64) -> Option<TierBuild> {
@@ -116,12 +147,9 @@ fn expired<'m>(
     days: &BTreeMap<i64, Day<'_>>,
     policy: &TierPolicy,
     now_ms: i64,
+    late: &DaySpans,
 ) -> (Vec<String>, Vec<(String, i64)>) {
-    let has_tiers = |number: i64| {
-        let wanted = policy.tiers.iter().filter(|tier| is_kept(number, tier.keep, now_ms));
-        let day = days.get(&number);
-        wanted.map(|tier| tier.resolution_ms()).all(|tier| day.is_some_and(|day| day.is_fresh(tier)))
-    };
+    let has_tiers = |number: i64| has_tiers(number, days, policy, now_ms, late);
     let coarsest_keep = policy.tiers.last().map_or(policy.raw_keep, |tier| tier.keep);
     let finest = |first: i64, last: i64| {
         let of_day = |day: &Day<'_>| day.tiers.keys().copied().find(|resolution_ms| day.is_fresh(*resolution_ms));
@@ -130,7 +158,7 @@ fn expired<'m>(
     let have_floats = |first: i64, last: i64| days.range(first..=last).any(|(_, day)| day.has_samples_of_tiers());
     let (mut over, mut thinned) = (Vec::new(), Vec::new());
     for block in blocks {
-        let (first, last) = (day_of(block.min_ms.saturating_sub(1)), day_of(block.max_ms.saturating_sub(1)));
+        let (first, last) = days_of(block);
         let is_over = if block.has_only_histograms() {
             !is_kept(last, coarsest_keep, now_ms)
         } else if block.resolution_ms == 0 {
@@ -187,7 +215,7 @@ mod tests {
 
     /// What is made next, as day, resolution in minutes, and whether from a tier; or how many blocks are dropped.
     fn next(blocks: &[BlockMeta]) -> Result<(i64, i64, bool), usize> {
-        match plan(blocks.iter(), &TierPolicy::default(), NOW, NOW, &|_| true, &|_| true) {
+        match plan(blocks.iter(), &TierPolicy::default(), NOW, NOW, &DaySpans::default(), &|_| true, &|_| true) {
             Some(TierStep::Thin(..)) => Err(usize::MAX),
             Some(TierStep::Build(build)) => Ok((build.day, build.resolution_ms / 60_000, build.finer.is_some())),
             Some(TierStep::Drop(blocks)) => Err(blocks.len()),
@@ -219,8 +247,19 @@ mod tests {
         let raw = block(0, 90, 1, 1);
         let (five, hour) = (block(300_000, 90, 1, 2), block(3_600_000, 90, 1, 3));
         assert_eq!(next(&[raw.clone(), five.clone()]), Ok((90, 60, true)));
-        assert_eq!(next(&[raw, five.clone(), hour.clone()]), Err(1));
-        assert_eq!(next(&[five, hour]), Err(0));
+        assert_eq!(next(&[raw.clone(), five.clone(), hour.clone()]), Err(1));
+        assert_eq!(next(&[five.clone(), hour.clone()]), Err(0));
+        let all = [raw.clone(), five, hour];
+        let with_late = |at_ms: i64| {
+            let mut late = DaySpans::default();
+            late.add(at_ms, at_ms);
+            let held = unfinished(all.iter(), &TierPolicy::default(), NOW, &late);
+            let step = plan(all.iter(), &TierPolicy::default(), NOW, NOW, &late, &|_| true, &|_| true);
+            assert_eq!(step.is_none(), held.contains(&raw.ulid));
+            step
+        };
+        assert_eq!(with_late(90 * DAY_MS + 1), None, "what came late is in no tier yet");
+        assert_eq!(with_late(91 * DAY_MS + 1), Some(TierStep::Drop(vec![raw.ulid.clone()])), "it is of another day");
     }
 
     #[test]
@@ -238,11 +277,18 @@ mod tests {
         assert_eq!(next(&[mixed.clone(), five.clone(), hour.clone()]), Err(usize::MAX), "floats go");
         let histograms = |day| BlockMeta { histograms: 1, samples: 0, sources: Vec::new(), ..block(0, day, 1, 1) };
         let thinned = |thinned_ms| BlockMeta { thinned_ms, ..histograms(90) };
-        let thin =
-            |blocks: &[BlockMeta]| match plan(blocks.iter(), &TierPolicy::default(), NOW, NOW, &|_| true, &|_| true) {
-                Some(TierStep::Thin(_, resolution_ms)) => Some(resolution_ms),
-                other => other.map(|other| unreachable!("{other:?}")),
-            };
+        let thin = |blocks: &[BlockMeta]| match plan(
+            blocks.iter(),
+            &TierPolicy::default(),
+            NOW,
+            NOW,
+            &DaySpans::default(),
+            &|_| true,
+            &|_| true,
+        ) {
+            Some(TierStep::Thin(_, resolution_ms)) => Some(resolution_ms),
+            other => other.map(|other| unreachable!("{other:?}")),
+        };
         assert_eq!(thin(&[histograms(90), five.clone(), hour.clone()]), Some(300_000), "written by an earlier version");
         assert_eq!(thin(&[thinned(300_000), five, hour.clone()]), None);
         assert_eq!(thin(&[thinned(300_000), hour.clone()]), Some(3_600_000), "the finer tier has gone");
@@ -252,11 +298,18 @@ mod tests {
         assert_eq!(thin(&[recent, block(300_000, 96, 1, 2), block(3_600_000, 96, 1, 3)]), None);
         // Another year, and nothing outlives the coarsest tier.
         let now_ms = NOW + 366 * DAY_MS;
-        let late =
-            plan([&mixed, &histograms(91)].into_iter(), &TierPolicy::default(), now_ms, now_ms, &|_| true, &|_| true);
+        let late = plan(
+            [&mixed, &histograms(91)].into_iter(),
+            &TierPolicy::default(),
+            now_ms,
+            now_ms,
+            &DaySpans::default(),
+            &|_| true,
+            &|_| true,
+        );
         assert!(matches!(late, Some(TierStep::Drop(blocks)) if blocks.len() == 2));
         let none = TierPolicy { tiers: Vec::new(), ..TierPolicy::default() };
-        let dropped = plan([&mixed].into_iter(), &none, NOW, NOW, &|_| true, &|_| true);
+        let dropped = plan([&mixed].into_iter(), &none, NOW, NOW, &DaySpans::default(), &|_| true, &|_| true);
         assert!(matches!(dropped, Some(TierStep::Drop(_))), "without tiers nothing outlives samples");
     }
 
@@ -267,7 +320,7 @@ mod tests {
         let damaged = mixed(90).ulid;
         let blocks = [vec![mixed(90), mixed(91)], tiers(90).to_vec(), tiers(91).to_vec()].concat();
         let can_thin = |ulid: &str| ulid != damaged;
-        let step = plan(blocks.iter(), &TierPolicy::default(), NOW, NOW, &|_| true, &can_thin);
+        let step = plan(blocks.iter(), &TierPolicy::default(), NOW, NOW, &DaySpans::default(), &|_| true, &can_thin);
         assert_eq!(step, Some(TierStep::Thin(mixed(91).ulid, 300_000)));
     }
 }

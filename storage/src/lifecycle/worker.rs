@@ -7,20 +7,20 @@
 use super::compaction::{Keep, Target, merge_blocks};
 use super::compaction_plan;
 use super::epochs::Epochs;
+use super::expiring::Expiring;
 use super::flush::{StagedBlock, write_blocks};
 use super::publish::Change;
 use super::relief::Relief;
-use super::retention;
 use super::window::due_boundary;
 use crate::block::meta::BlockMeta;
 use crate::block::read::Block;
 use crate::engine::Flush;
 use crate::error::ErrorKind;
 use crate::manifest::{Role, collect_garbage};
-use crate::select::TimeRange;
 use crate::store::{Shared, StoreError};
+use crate::tiers::day_spans::DaySpans;
 use crate::tiers::days::left_behind;
-use crate::tombstone::{Deletion, Since, Tombstone};
+use crate::tombstone::{Since, Tombstone};
 use crate::wal::pool::now_ms;
 use hashbrown::HashMap;
 use model::labels::Labels;
@@ -134,7 +134,7 @@ pub(super) struct Lifecycle {
     /// How often anything was appended, and since when that has not changed.
     seen: Option<(u64, Instant)>,
     /// Blocks that nothing more is to be left out of, by the classes of retention that this is known of.
-    clean: HashMap<String, Vec<String>>,
+    pub(super) clean: HashMap<String, Vec<String>>,
 }
 
 impl Lifecycle {
@@ -204,7 +204,10 @@ impl Lifecycle {
     fn tick(&mut self) {
         let started = Instant::now();
         // What others published; a store that is down says so where it matters.
-        let _ = self.refresh();
+        if self.refresh().is_ok() && self.shared.closed_days() != DaySpans::default() {
+            // What came of it is in the manifest.
+            self.shared.close_days(DaySpans::default());
+        }
         let boundary_ms = self.due_boundary(started);
         if self.pending.is_some() || boundary_ms > self.shared.engine.head().read_floor_ms() {
             // What came of it is in the counters.
@@ -407,7 +410,11 @@ impl Lifecycle {
             remove.extend(left_behind(&view.manifest.blocks, &remove, &added));
         }
         let deleted_up_to = Some(view.manifest.version);
-        let change = Change { remove, done_tombstones, deleted_up_to, ..Change::default() };
+        let expiring = match keep {
+            Keep::All => None,
+            Keep::Histograms(_) => Expiring::of(inputs.iter().map(|block| block.meta().as_ref()), &view.manifest),
+        };
+        let change = Change { remove, done_tombstones, deleted_up_to, expiring, ..Change::default() };
         let published = self.publish(Role::Compactor, &staged, &change);
         self.unstage(&staged);
         published?;
@@ -415,49 +422,6 @@ impl Lifecycle {
         let samples = inputs.iter().map(|block| block.meta().samples + block.meta().histograms).sum();
         self.shared.counters.compaction.succeeded(samples, started.elapsed());
         Ok(staged.first().map(|block| block.meta.ulid.clone()))
-    }
-
-    /// Drops blocks that are past their time.
-    fn drop_expired(&mut self) -> Result<(), StoreError> {
-        let view = self.shared.view();
-        let blocks: Vec<_> = view.blocks.iter().map(|block| retention_candidate(block.meta())).collect();
-        let expired = self.shared.retention().expired(&blocks, now_ms());
-        if expired.is_empty() {
-            return Ok(());
-        }
-        let count = expired.len() as u64;
-        self.publish(Role::Compactor, &[], &Change { remove: expired, ..Change::default() })?;
-        self.shared.counters.expired_blocks.fetch_add(count, Ordering::Relaxed);
-        self.shared.follow()
-    }
-
-    /// Writes a block anew that holds series whose class keeps them for a shorter time.
-    fn carry_out_class(&mut self) -> Result<bool, StoreError> {
-        let (view, retention, now_ms) = (self.shared.view(), self.shared.retention(), now_ms());
-        self.clean.retain(|ulid, _| view.manifest.block(ulid).is_some());
-        let with_classes = |block: &Block| {
-            let classes = self.clean.get(&block.meta().ulid).cloned().unwrap_or_default();
-            retention::Candidate { classes, ..retention_candidate(block.meta()) }
-        };
-        let blocks: Vec<_> = self.shared.damage.readable(&view.blocks).map(with_classes).collect();
-        let Some(found) = retention.to_rewrite(&blocks, now_ms) else { return Ok(false) };
-        let Some(block) = view.blocks.iter().find(|block| block.meta().ulid == found.ulid).cloned() else {
-            return Ok(false);
-        };
-        let due = retention.carried_out(found.max_ms, now_ms);
-        let mut holds = false;
-        for class in retention.classes.iter().filter(|class| due.contains(&class.name)) {
-            let (matchers, min_ms, max_ms) = (class.matchers.clone(), i64::MIN, i64::MAX);
-            let deletion = Deletion { matchers, min_ms, max_ms, up_to_version: None };
-            holds = holds || self.holds(&block, &deletion, TimeRange::ALL)?;
-        }
-        let mut clean = Some(found.ulid.clone());
-        if holds {
-            // Series that an earlier class keeps for longer stay in it.
-            clean = self.rewrite(std::slice::from_ref(&block), block.meta().level, Vec::new())?;
-        }
-        self.clean.extend(clean.map(|ulid| (ulid, due)));
-        Ok(holds)
     }
 
     fn collect(&mut self, started: Instant) {
@@ -478,15 +442,4 @@ impl Lifecycle {
 
 fn duration_ms(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
-}
-
-fn retention_candidate(meta: &BlockMeta) -> retention::Candidate {
-    retention::Candidate {
-        ulid: meta.ulid.clone(),
-        min_ms: meta.min_ms,
-        max_ms: meta.max_ms,
-        bytes: meta.bytes(),
-        resolution_ms: i64::try_from(meta.resolution_ms).unwrap_or(i64::MAX),
-        classes: Vec::new(),
-    }
 }

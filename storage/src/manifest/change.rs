@@ -71,6 +71,9 @@ pub enum Conflict {
     /// What was written does not leave out what a deletion names that came meanwhile.
     #[error("a deletion came while blocks were written anew")]
     Deleted,
+    /// Tiers do not hold what came meanwhile of days whose samples were to go.
+    #[error("samples came of days that expire")]
+    Late,
     /// Whatever else the author of the change found.
     #[error("{0}")]
     Other(String),

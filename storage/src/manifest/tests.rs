@@ -7,7 +7,7 @@ use crate::block::meta::BlockMeta;
 use crate::bucket::testing::FaultyStore;
 use crate::bucket::{Bucket, BucketStore, RetryPolicy};
 use crate::head::FlushedState;
-use crate::lifecycle::{Change, publish};
+use crate::lifecycle::{Change, Expiring, publish};
 use crate::tombstone::Tombstone;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -157,6 +157,27 @@ async fn a_deletion_concerns_the_blocks_that_were_there() {
     change(merge(base + 1)).await.unwrap();
     assert_eq!(change(done("t1")).await.unwrap().added, [("b3".to_owned(), base + 2)].into());
     assert!(change(done("t2")).await.unwrap().added.is_empty());
+}
+
+/// No tier has what others publish of a day while its samples are about to go.
+#[tokio::test]
+async fn samples_go_if_no_others_of_their_days_came_meanwhile() {
+    let chain = open(&Bucket::in_memory()).await;
+    let writer = chain.claim(Role::Writer).await.unwrap();
+    let compactor = chain.claim(Role::Compactor).await.unwrap();
+    let expire = |decided: Arc<Manifest>, ulid: &'static str| {
+        let expiring = Expiring::of(decided.blocks.iter().filter(|block| block.ulid == ulid), &decided);
+        let change = Change { remove: vec![ulid.to_owned()], expiring, ..Change::default() };
+        let chain = &chain;
+        async move { publish(chain, compactor, &[], &change).await }
+    };
+    let decided = add(&chain, writer, "b1").await.unwrap();
+    add(&chain, writer, "b2").await.unwrap();
+    let late = expire(decided, "b1").await.unwrap_err();
+    assert!(matches!(late, ManifestError::Conflict(Conflict::Late)), "{late}");
+    let (decided, other) = (chain.latest(), block("b3", 0, 50 * HOUR_MS));
+    chain.commit(writer, |manifest| manifest.replace_blocks(&[], vec![other.clone()])).await.unwrap();
+    assert_eq!(ulids(&expire(decided, "b1").await.unwrap()), ["b2", "b3"]);
 }
 
 #[tokio::test]

@@ -49,6 +49,7 @@ use crate::lifecycle::retention::Retention;
 use crate::lifecycle::worker::Worker;
 use crate::manifest::{Manifest, ManifestChain, system_clock};
 use crate::select::{SelectError, TimeRange};
+use crate::tiers::day_spans::DaySpans;
 use crate::tombstone::{Deletion, Since};
 use crate::wal::pool::now_ms;
 use block_part::Wanted;
@@ -91,6 +92,7 @@ pub(crate) struct Shared {
     pub(crate) damage: Damage,
     pub(crate) shortage: Shortage,
     pub(crate) deletions: DeletionJobs,
+    closed: Mutex<DaySpans>,
 }
 
 impl Store {
@@ -239,7 +241,22 @@ impl Shared {
 
     /// Tells the engine what would expire at once: after the retention or the blocks have changed.
     fn refuse_what_is_not_kept(&self) {
-        self.engine.set_kept(|| Kept { retention: self.retention(), expired: self.view().tiers.expired.clone() });
+        self.engine.set_kept(|| {
+            let mut expired = self.view().tiers.expired.clone();
+            expired.add_all(&self.closed.lock());
+            Kept { retention: self.retention(), expired }
+        });
+    }
+
+    /// Days whose floats are refused, beside those of which only tiers are left: they are about to expire.
+    pub(crate) fn closed_days(&self) -> DaySpans {
+        self.closed.lock().clone()
+    }
+
+    /// Closes these and no others.
+    pub(crate) fn close_days(&self, days: DaySpans) {
+        *self.closed.lock() = days;
+        self.refuse_what_is_not_kept();
     }
 
     fn merge(

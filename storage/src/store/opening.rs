@@ -71,6 +71,7 @@ impl Store {
             damage: Damage::default(),
             shortage: Shortage::default(),
             deletions,
+            closed: Mutex::default(),
         });
         shared.refuse_what_is_not_kept();
         let worker = Worker::start(Arc::clone(&shared))?;

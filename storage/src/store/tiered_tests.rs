@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 mod deleted;
+mod expiring;
 mod late;
 
 const MINUTE: i64 = 60_000;

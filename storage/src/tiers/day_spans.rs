@@ -37,6 +37,12 @@ impl DaySpans {
         self.spans.get(self.spans.partition_point(|span| span.1 < day)).is_some_and(|span| span.0 <= day)
     }
 
+    /// Whether any day is in both sets.
+    pub(crate) fn meet(&self, others: &Self) -> bool {
+        let mut with = others.spans.iter();
+        with.any(|(first, last)| self.spans.iter().any(|span| span.0 <= *last && span.1 >= *first))
+    }
+
     /// The days that are not in another set.
     pub(crate) fn without(&self, others: &Self) -> Self {
         let mut rest = Self::default();
@@ -84,6 +90,7 @@ mod tests {
         let of = |spans: &[(i64, i64)]| DaySpans { spans: spans.iter().copied().collect() };
         let (days, others) = (of(&[(1, 3), (5, 9), (12, 12)]), of(&[(0, 1), (6, 6), (8, 12)]));
         assert_eq!(days.without(&others), of(&[(2, 3), (5, 5), (7, 7)]));
+        assert!(days.meet(&others) && !of(&[(4, 4), (10, 11)]).meet(&days) && of(&[(4, 5)]).meet(&days));
         let has = |day: i64| days.contains(day * DAY_MS + 1);
         assert!(has(5) && has(9) && has(12) && !has(0) && !has(4) && !has(13));
     }

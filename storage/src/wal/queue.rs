@@ -122,6 +122,15 @@ impl LogQueue {
     /// Adds work. When there is no room, or the log is closed or failed, the one who waits is told at once. One piece of
     /// work larger than the queue is taken when the queue is empty.
     pub(crate) fn push(&self, work: Work) -> Result<(), Error> {
+        self.offer(work).map_err(|refused| {
+            let (work, error) = *refused;
+            work.refuse(error.clone());
+            error
+        })
+    }
+
+    /// As [`LogQueue::push`], but what is refused comes back, and nobody is told.
+    pub(crate) fn offer(&self, work: Work) -> Result<(), Box<(Work, Error)>> {
         let bytes = work.bytes();
         let mut state = self.state.lock();
         let refusal = match &state.refusal {
@@ -130,9 +139,7 @@ impl LogQueue {
             None => None,
         };
         if let Some(error) = refusal {
-            drop(state);
-            work.refuse(error.clone());
-            return Err(error);
+            return Err(Box::new((work, error)));
         }
         state.bytes += bytes;
         state.work.push(work);

@@ -45,7 +45,7 @@ fn answers(store: &Store, range: TimeRange, grid_ms: i64) -> (Vec<Segment>, Answ
 }
 
 /// Every answer is that of the samples; returns what time was read from buckets, in hours after `base_ms`.
-fn check(store: &Store, truth: &[BTreeMap<i64, f64>], base_ms: i64) -> Vec<(i64, i64)> {
+pub(super) fn check(store: &Store, truth: &[BTreeMap<i64, f64>], base_ms: i64) -> Vec<(i64, i64)> {
     let range = TimeRange { after_ms: base_ms + 2 * HOUR, until_ms: base_ms + 3 * DAY + HOUR };
     let (segments, found) = answers(store, range, HOUR);
     for (number, all) in truth.iter().enumerate() {
@@ -71,12 +71,12 @@ fn check(store: &Store, truth: &[BTreeMap<i64, f64>], base_ms: i64) -> Vec<(i64,
     segments.iter().map(hours).collect()
 }
 
-fn truth_of(filled: Vec<SampleColumns>) -> Vec<BTreeMap<i64, f64>> {
+pub(super) fn truth_of(filled: Vec<SampleColumns>) -> Vec<BTreeMap<i64, f64>> {
     let map = |columns: SampleColumns| columns.timestamps_ms.into_iter().zip(columns.values).collect();
     filled.into_iter().map(map).collect()
 }
 
-fn append(store: &Store, truth: &mut Vec<BTreeMap<i64, f64>>, number: usize, time_ms: i64, value: f64) {
+pub(super) fn append(store: &Store, truth: &mut Vec<BTreeMap<i64, f64>>, number: usize, time_ms: i64, value: f64) {
     truth.resize_with(truth.len().max(number + 1), BTreeMap::new);
     if truth[number].contains_key(&time_ms) {
         return;

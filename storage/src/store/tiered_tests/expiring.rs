@@ -1,0 +1,97 @@
+//! Samples of a day go when its tiers hold everything that was acknowledged, and not before.
+
+use super::late::{append, check, truth_of};
+use super::*;
+use std::time::Instant;
+
+fn retention(raw_days: u32, keep_ms: Option<i64>) -> Retention {
+    let raw_keep = Duration::from_secs(24 * 3600) * raw_days;
+    let tiers = Some(TierPolicy { raw_keep, ..TierPolicy::default() });
+    Retention { tiers, keep_ms, ..Retention::default() }
+}
+
+/// The days whose tiers are there, and which a late sample is of, in a store that does what is due all the time.
+fn busy(path: &std::path::Path, base_ms: i64, seed: u64) -> (Store, Vec<BTreeMap<i64, f64>>) {
+    let store = open(path);
+    let mut truth = truth_of(fill(&store, base_ms, seed));
+    live(&store, 30);
+    append(&store, &mut truth, SERIES, base_ms + 2 * DAY + 5, 41.0);
+    // What comes in order keeps the head from being flushed up to now.
+    append(&store, &mut truth, SERIES, base_ms + 3 * DAY + HOUR + 5, 41.0);
+    drop(store);
+    let mut options = StoreOptions::new(path);
+    options.engine.segment_bytes = 256 << 10;
+    options.engine.shards = Some(2);
+    options.check_interval = Duration::from_millis(1);
+    options.retention = retention(30, None);
+    (Store::open(options, &ReplayProgress::default()).unwrap(), truth)
+}
+
+fn until(store: &Store, wanted: &[(u64, u64)]) {
+    let begun = Instant::now();
+    while blocks(store) != wanted {
+        assert!(begun.elapsed() < Duration::from_secs(30), "{:?}, not {wanted:?}", blocks(store));
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// By the time of tiers, and by the time of retention, which may be shorter.
+#[test]
+fn what_came_late_is_in_the_tiers_before_the_samples_go() {
+    for by_tiers in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let base_ms = base_ms();
+        let keep_ms = now_ms() - base_ms - 3 * DAY - MINUTE;
+        let retention = if by_tiers { retention(5, None) } else { retention(30, Some(keep_ms)) };
+        let (store, mut truth) = busy(dir.path(), base_ms, 30);
+        store.set_retention(retention);
+        until(&store, &[(0, 2), (5, 4), (60, 4)]);
+        check(&store, &truth, base_ms);
+        if by_tiers {
+            // As long as its samples are there, a day takes more.
+            append(&store, &mut truth, SERIES, base_ms + 2 * DAY + 6, 42.0);
+        }
+        std::thread::sleep(Duration::from_millis(100));
+        check(&store, &truth, base_ms);
+        store.flush(true).unwrap();
+        until(&store, &[(0, 1), (5, 4), (60, 4)]);
+        check(&store, &truth, base_ms);
+    }
+}
+
+/// Late samples come all the while: each is refused, or in answers for good.
+#[test]
+fn what_is_taken_while_samples_expire_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let base_ms = base_ms();
+    let (store, mut truth) = busy(dir.path(), base_ms, 31);
+    let sender = {
+        let (store, mut random, begun) = (store.clone(), SmallRng::seed_from_u64(31), Instant::now());
+        std::thread::spawn(move || {
+            let (mut sent, mut at_ms) = (Vec::new(), base_ms + 2 * DAY + 1_000_000);
+            while begun.elapsed() < Duration::from_secs(10) {
+                // Now and then there is time enough for a day to expire.
+                let wait_ms_max = if random.random_bool(0.1) { 1500 } else { 10 };
+                std::thread::sleep(Duration::from_millis(random.random_range(0..wait_ms_max)));
+                at_ms += 1;
+                let mut rows = Rows::default();
+                rows.push(series(&store, SERIES), at_ms, 43.0);
+                if store.engine().append_wait(rows).unwrap().rejected == [(0, Rejection::TooOld)] {
+                    break;
+                }
+                sent.push(at_ms);
+            }
+            sent
+        })
+    };
+    std::thread::sleep(Duration::from_millis(100));
+    store.set_retention(retention(5, None));
+    while !sender.is_finished() {
+        store.flush(true).unwrap();
+    }
+    let sent = sender.join().unwrap();
+    assert!(!sent.is_empty());
+    truth[SERIES].extend(sent.into_iter().map(|at_ms| (at_ms, 43.0)));
+    store.flush(true).unwrap();
+    check(&store, &truth, base_ms);
+}
