@@ -35,9 +35,10 @@ def lines(rows):
         yield f"float\t{where(row)}\t{bits(row['value'])}\t{optional(row['start_ts'])}"
     for row in rows("histograms"):
         bounds = ",".join(map(bits, row["custom_bounds"] or []))
+        left_out = f"\t{row['left_out']}" if "left_out" in row else ""
         totals = "\t".join(bits(row[name]) for name in ("zero_threshold", "count", "zero_count", "sum"))
         yield (
-            f"histogram\t{where(row)}\t{row['schema']}\t{totals}\t{row['reset_hint']}\t{bounds}\t{optional(row['start_ts'])}"
+            f"histogram\t{where(row)}\t{row['schema']}\t{totals}\t{row['reset_hint']}\t{bounds}\t{optional(row['start_ts'])}{left_out}"
         )
     for row in rows("hist_buckets"):
         side = "negative" if row["negative"] else "positive"

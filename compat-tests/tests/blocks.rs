@@ -59,7 +59,7 @@ fn pyarrow_polars_and_duckdb_see_every_bit() -> anyhow::Result<()> {
     let Some(python) = readers()? else { return Ok(()) };
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let golden = here.join("../storage/tests/golden");
-    for version in ["block-v1", "block-v1-packed"] {
+    for version in ["block-v1", "block-v1-packed", "block-v1-thinned"] {
         let expected = fs::read_to_string(golden.join(format!("{version}.txt")))?;
         for reader in READERS {
             let mut command = Command::new(&python);

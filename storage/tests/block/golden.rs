@@ -190,7 +190,7 @@ fn write(dir: &Path) -> BlockMeta {
 fn blocks_of_every_version_are_read() {
     if std::env::var_os("HEARTH_BLESS").is_some() {
         write(&golden(NEWEST));
-        std::fs::write(golden(NEWEST).with_extension("txt"), in_words(NEWEST)).unwrap();
+        std::fs::write(golden(NEWEST).with_extension("txt"), in_words(&content_of(NEWEST))).unwrap();
     }
     for (name, version) in GOLDEN {
         let dir = golden(name);
@@ -199,7 +199,7 @@ fn blocks_of_every_version_are_read() {
         let found = verify(&dir, None).unwrap();
         assert!(found.problems.is_empty(), "{:?}", found.problems);
         round_trip::compare(&dir, &meta, &content_of(name));
-        assert_eq!(std::fs::read_to_string(dir.with_extension("txt")).unwrap(), in_words(name));
+        assert_eq!(std::fs::read_to_string(dir.with_extension("txt")).unwrap(), in_words(&content_of(name)));
     }
 }
 
@@ -226,7 +226,10 @@ fn write_thinned(dir: &Path) -> BlockMeta {
 fn thinned_blocks_are_read() {
     if std::env::var_os("HEARTH_BLESS").is_some() {
         write_thinned(&golden(THINNED));
+        std::fs::write(golden(THINNED).with_extension("txt"), in_words(&thinned_content())).unwrap();
     }
+    let words = std::fs::read_to_string(golden(THINNED).with_extension("txt")).unwrap();
+    assert_eq!(words, in_words(&thinned_content()));
     let written = tempfile::tempdir().unwrap();
     write_thinned(written.path());
     for dir in [golden(THINNED).as_path(), written.path()] {
@@ -243,22 +246,26 @@ fn thinned_blocks_are_read() {
 }
 
 /// The content as readers written in other languages are to see it: see `compat-tests/tests/blocks.py`.
-fn in_words(name: &str) -> String {
+fn in_words(content: &[Series]) -> String {
     let text = |labels: &Labels| serde_json::to_string(&labels.iter().collect::<Vec<_>>()).unwrap();
     let bits = |bits: u64| if bits == STALE_MARKER_BITS { "NULL".to_owned() } else { format!("{bits:016x}") };
     let start = |start: i64| if start == 0 { "NULL".to_owned() } else { start.to_string() };
     let mut lines = Vec::new();
-    for series in content_of(name) {
+    for series in content {
         let labels = text(&series.labels());
         for (at, (value, began)) in &series.floats {
             lines.push(format!("float\t{labels}\t{at}\t{}\t{}", bits(*value), start(*began)));
         }
+        // The column is there in thinned blocks alone.
+        let mut left_out = series.left_out.iter().map(|left_out| format!("\t{left_out}"));
         for (at, (histogram, began)) in &series.histograms {
+            let (left_out, began_ms) = (left_out.next().unwrap_or_default(), start(*began));
             let plain = round_trip::expected(*at, *began, histogram);
             let totals = plain.totals.map(bits).join("\t");
             let bounds = plain.bounds.iter().map(|bound| bits(*bound)).collect::<Vec<_>>().join(",");
             let (schema, hint) = (plain.schema, plain.hint);
-            lines.push(format!("histogram\t{labels}\t{at}\t{schema}\t{totals}\t{hint}\t{bounds}\t{}", start(*began)));
+            lines
+                .push(format!("histogram\t{labels}\t{at}\t{schema}\t{totals}\t{hint}\t{bounds}\t{began_ms}{left_out}"));
             for ((negative, index), population) in plain.buckets {
                 let side = if negative { "negative" } else { "positive" };
                 lines.push(format!("bucket\t{labels}\t{at}\t{side}\t{index}\t{}", bits(population)));
