@@ -184,7 +184,7 @@ pub enum Rejection {
     /// The series already has another value at this timestamp.
     #[error("duplicate sample for timestamp")]
     ConflictingValue,
-    /// Older than everything that may still be written: it would not be kept. Such a sample is not logged.
+    /// Older than what is kept of its series. Such a sample is not logged.
     #[error("out of bounds")]
     TooOld,
     /// Its series has left the head since its reference was found, which a [`Pin`] would have prevented.

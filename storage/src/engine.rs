@@ -271,7 +271,7 @@ impl Engine {
         let mut batch = batch.into();
         // Until the batch is in the queue, so that whoever changes what is kept can wait for all that was taken before.
         let kept = self.inner.kept.read();
-        let taken = kept.take_out(&mut batch, now_ms());
+        let taken = kept.take_out(&mut batch, now_ms(), |series| self.inner.applied.head.labels_of(series));
         let all_taken = !taken.is_empty() && batch.is_empty();
         let done = move |rest: Result<AppendOutcome, Error>| done(rest.map(|rest| taken.join(rest)));
         if all_taken {

@@ -185,6 +185,12 @@ impl Head {
         Selection { head: self.clone(), pin, view: None, series, histograms, starts }
     }
 
+    /// The labels of a series, if the head holds it.
+    pub(crate) fn labels_of(&self, series: SeriesRef) -> Option<Labels> {
+        let shard = self.inner.shard_of(series).read();
+        shard.live(series).map(|slot| Labels::from_sorted(shard.labels.labels(slot.labels)))
+    }
+
     /// Those of `series` that satisfy all matchers of any of the `sets`, with their labels.
     pub(crate) fn satisfying(&self, series: Vec<SeriesRef>, sets: &[Vec<Matcher>]) -> Vec<(SeriesRef, Labels)> {
         let mut by_shard: Vec<Vec<SeriesRef>> = vec![Vec::new(); self.shards()];

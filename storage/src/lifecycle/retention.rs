@@ -111,15 +111,21 @@ impl Retention {
     /// Whether any class may hide samples that are as old as `first_ms`.
     #[must_use]
     pub fn hides_by_class(&self, first_ms: i64, now_ms: i64) -> bool {
-        self.classes.iter().any(|class| first_ms < now_ms.saturating_sub(class.keep_ms))
+        first_ms < self.hidden_before_ms(now_ms)
     }
 
-    /// How long the class of a series keeps it; `None` when it has none.
-    fn class_of(&self, labels: &Labels) -> Option<i64> {
+    /// No class hides samples of this time or a newer one.
+    pub(crate) fn hidden_before_ms(&self, now_ms: i64) -> i64 {
+        let keep_ms = self.classes.iter().map(|class| class.keep_ms).min();
+        keep_ms.map_or(i64::MIN, |keep_ms| now_ms.saturating_sub(keep_ms))
+    }
+
+    /// The class of a series hides its samples that are older than this; `None` when it has none.
+    pub(crate) fn class_before_ms(&self, labels: &Labels, now_ms: i64) -> Option<i64> {
         let named = |class: &&RetentionClass| {
             class.matchers.iter().all(|matcher| matcher.matches(labels.get(matcher.name()).unwrap_or_default()))
         };
-        self.classes.iter().find(named).map(|class| class.keep_ms)
+        self.classes.iter().find(named).map(|class| now_ms.saturating_sub(class.keep_ms))
     }
 
     /// What of a series is deleted where its samples are `since` then, or past the time of its class.
@@ -132,8 +138,8 @@ impl Retention {
         now_ms: i64,
     ) -> DeletedSpans {
         let mut spans = DeletedSpans::of(labels, deletions, since);
-        if let Some(keep_ms) = self.class_of(labels) {
-            spans.expire(now_ms.saturating_sub(keep_ms));
+        if let Some(before_ms) = self.class_before_ms(labels, now_ms) {
+            spans.expire(before_ms);
         }
         spans
     }

@@ -302,18 +302,34 @@ fn a_class_of_retention_is_carried_out_once() {
     let dir = tempfile::tempdir().unwrap();
     let mut options = options(dir.path());
     options.check_interval = Duration::from_millis(20);
-    let matchers = vec![Matcher::equal("n", "1")];
-    options.retention.classes.push(RetentionClass { name: "one".into(), matchers, keep_ms: 24 * HOUR });
     let store = Store::open(options, &ReplayProgress::default()).unwrap();
     append(&store, &[(1, BASE_MS, 1.0), (2, BASE_MS, 2.0)]);
     store.flush(false).unwrap();
+    let matchers = vec![Matcher::equal("n", "1")];
+    let classes = vec![RetentionClass { name: "one".into(), matchers, keep_ms: 24 * HOUR }];
+    store.set_retention(Retention { classes, ..Retention::default() });
     assert_eq!(everything(&store, TimeRange::ALL).into_keys().collect::<Vec<_>>(), [2], "hidden at once");
     until("the series is still in a block", || store.manifest().blocks.iter().all(|block| block.series == 1));
-    until("the block is not merged", || store.stats().compaction.done > 0);
+    until("the block is not merged", || store.manifest().blocks.iter().all(|block| block.level > 0));
     std::thread::sleep(Duration::from_millis(100));
     let done = store.stats().compaction.done;
     std::thread::sleep(Duration::from_millis(300));
     assert_eq!(store.stats().compaction.done, done, "nothing is written again and again");
+}
+
+/// As what is older than everything that is kept.
+#[test]
+fn what_a_class_of_retention_would_hide_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let matchers = vec![Matcher::equal("n", "1")];
+    let classes = vec![RetentionClass { name: "one".into(), matchers, keep_ms: 24 * HOUR }];
+    store.set_retention(Retention { classes, ..Retention::default() });
+    let samples =
+        [(2, BASE_MS, 2.0), (1, BASE_MS, 1.0), (1, now_ms() - 23 * HOUR, 1.0), (1, now_ms() - 25 * HOUR, 1.0)];
+    assert_eq!(append(&store, &samples), [1, 3]);
+    let stored = everything(&store, TimeRange::ALL);
+    assert_eq!(stored.values().map(BTreeMap::len).collect::<Vec<_>>(), [1, 1]);
 }
 
 #[test]
