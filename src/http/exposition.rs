@@ -48,8 +48,9 @@ fn write_family(out: &mut String, name: &str, kind: &str, help: Option<&str>) ->
     let (suffix, kind) = match kind {
         "counter" => ("_total", "counter"),
         "info" => ("_info", "gauge"),
-        "gauge" | "histogram" | "summary" => ("", kind),
-        _ => ("", "untyped"),
+        "gauge" | "histogram" => ("", kind),
+        // The registry knows no summaries: what has quantiles says that its type is unknown.
+        _ => ("", "summary"),
     };
     if let Some(help) = help {
         writeln!(out, "# HELP {name}{suffix} {}", help.replace('\\', "\\\\"))?;
@@ -76,6 +77,7 @@ fn without_exemplar(line: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::recent::{Recent, RecentCollector};
     use prometheus_client::metrics::counter::Counter;
     use prometheus_client::metrics::exemplar::CounterWithExemplar;
     use prometheus_client::metrics::family::Family;
@@ -97,6 +99,12 @@ mod tests {
         let seconds = Histogram::new([0.5]);
         seconds.observe(0.25);
         registry.register("seconds", "Durations", seconds);
+        registry.register_collector(Box::new(RecentCollector {
+            name: "lately",
+            help: "Of late",
+            quantiles: &["0.5"],
+            parts: vec![(None, Recent::default())],
+        }));
         registry.register("build", "Version", Info::new([("version", "1")]));
         let text = encode(&registry).unwrap();
         let expected = r#"# HELP requests_total Requests with a \\.
@@ -117,6 +125,9 @@ seconds_bucket{le="+Inf"} 1
 # HELP build_info Version.
 # TYPE build_info gauge
 build_info{version="1"} 1
+# HELP lately Of late
+# TYPE lately summary
+lately{quantile="0.5"} NaN
 "#;
         assert_eq!(text, expected);
     }

@@ -160,11 +160,11 @@ impl<M: RuleStats> Collector for RuleCollector<M> {
         let RecentEvaluations { rules, groups } = self.manager.recent();
         let help = "Quantiles of the time that evaluations of rules took in the last ten minutes";
         let name = "hearth_rule_evaluation_recent_duration_seconds";
-        let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Unknown)?;
         encode_quantiles(&mut metric, &[], &QUANTILES, &rules.now())?;
         let help = "Quantiles of the time that evaluations of groups took in the last ten minutes";
         let name = "hearth_rule_group_recent_duration_seconds";
-        let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Unknown)?;
         encode_quantiles(&mut metric, &[], &LOW_QUANTILES_TOO, &groups.now())
     }
 }

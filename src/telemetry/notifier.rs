@@ -132,7 +132,7 @@ impl Collector for NotifierCollector {
         }
         let help = "Quantiles of the time that deliveries took in the last ten minutes that were accepted.";
         let name = "hearth_notifications_recent_latency_seconds";
-        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Unknown)?;
         for target in &targets {
             encode_quantiles(&mut family, &[("alertmanager", &target.url)], &QUANTILES, &target.recent)?;
         }

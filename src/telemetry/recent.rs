@@ -47,7 +47,7 @@ pub struct Recent {
     durations: Arc<Mutex<RecentDurations>>,
 }
 
-/// Shows quantiles as the gauge `name`, of each of `parts` by its own labels.
+/// Shows quantiles as the summary `name`, of each of `parts` by its own labels.
 pub struct RecentCollector {
     /// Of the family.
     pub name: &'static str,
@@ -153,7 +153,7 @@ fn middle_secs(step: usize) -> f64 {
     (least as f64 + (width - 1) as f64 / 2.0) / 1e9
 }
 
-/// Writes quantiles of `durations` as samples of the gauges of `family`, behind its labels.
+/// Writes quantiles of `durations` as samples of `family`, behind its labels.
 ///
 /// # Errors
 /// The page cannot be written.
@@ -180,7 +180,7 @@ impl fmt::Debug for RecentCollector {
 
 impl Collector for RecentCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let mut family = encoder.encode_descriptor(self.name, self.help, None, MetricType::Gauge)?;
+        let mut family = encoder.encode_descriptor(self.name, self.help, None, MetricType::Unknown)?;
         for (label, recent) in &self.parts {
             encode_quantiles(&mut family, label.as_slice(), self.quantiles, &recent.now())?;
         }
