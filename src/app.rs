@@ -3,16 +3,20 @@
 //! 1. configuration and rules are loaded: a mistake in them ends the process before it touches data;
 //! 2. the listener opens: probes and people see how far the start has come;
 //! 3. storage opens and replays its log;
-//! 4. queries, ingest, rules, notifier and the own scrape are put together, and requests are answered;
+//! 4. queries, ingest, rules and notifier are put together, once for each tenant, then the own scrape, and requests are answered;
 //! 5. at `SIGTERM` or `SIGINT` the reverse: no new requests, rules stop, alerts leave, the log is closed.
 
+mod common;
 pub mod load;
 mod parts;
+mod plan;
 mod reload;
 pub mod retention;
 mod room;
 mod rule_groups;
 mod store;
+mod tenant;
+mod tenants;
 
 use crate::config::ServeFlags;
 use crate::http::server::{self, ServerOptions};
@@ -21,6 +25,7 @@ use crate::http::switch::RouterSwitch;
 use crate::runtime::cpu::STACK_BYTES;
 use crate::telemetry::log;
 use parts::Parts;
+use plan::Plan;
 use std::process::ExitCode;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -51,7 +56,7 @@ fn failed(problem: &str) -> ExitCode {
 }
 
 async fn serve(flags: ServeFlags) -> Result<(), String> {
-    let plan = parts::plan(&flags)?;
+    let plan = Plan::new(&flags)?;
     let address = flags.listen_address;
     let listener = TcpListener::bind(address).await.map_err(|error| format!("listen on {address}: {error}"))?;
     let early = plan.early(&flags);

@@ -3,9 +3,11 @@
 use crate::config::{Config, ServeFlags};
 use crate::rules::load::{LoadOptions, Loaded, load, load_pack};
 use crate::runtime::memory::Memory;
+use model::tenant::TenantId;
 use promql::engine::EngineOptions;
 use promql::parse::ParseOptions;
 use ruler::rule_file::GroupDefaults;
+use std::collections::BTreeSet;
 use std::path::Path;
 pub use storage::error::with_causes;
 
@@ -20,16 +22,31 @@ pub fn config(flags: &ServeFlags) -> Result<Config, String> {
     }
 }
 
-/// The rules of a configuration; without a file the pack.
+/// The tenants that a configuration says something about; `anonymous` always.
+#[must_use]
+pub fn tenants(config: &Config) -> BTreeSet<TenantId> {
+    let named = config.tenants.keys().filter_map(|name| name.parse().ok());
+    named.chain([TenantId::anonymous()]).collect()
+}
+
+/// The rules that a configuration gives to a tenant; without a file `anonymous` has the pack.
 ///
 /// # Errors
 /// A rule file is not valid; the text names every problem.
-pub fn rules(config: &Config, file: Option<&Path>, parse: &ParseOptions) -> Result<Loaded, String> {
-    let options =
-        LoadOptions { defaults: group_defaults(config), parse: parse.clone(), legacy_names: legacy_names(config) };
+pub fn rules(config: &Config, file: Option<&Path>, parse: &ParseOptions, tenant: &TenantId) -> Result<Loaded, String> {
+    let options = LoadOptions {
+        defaults: group_defaults(config),
+        parse: parse.clone(),
+        legacy_names: legacy_names(config),
+        tenant: tenant.clone(),
+    };
+    let common = config.rule_files.iter().filter(|_| tenant.is_anonymous());
+    let own = config.tenants.get(tenant.as_str()).into_iter().flat_map(|own| &own.rule_files);
+    let patterns: Vec<String> = common.chain(own).cloned().collect();
     let loaded = match file {
-        Some(file) => load(&config.rule_files, file.parent().unwrap_or(Path::new("")), &options),
-        None => load_pack(&options),
+        Some(file) => load(&patterns, file.parent().unwrap_or(Path::new("")), &options),
+        None if tenant.is_anonymous() => load_pack(&options),
+        None => Ok(Loaded::default()),
     };
     loaded.map_err(|error| error.to_string())
 }

@@ -1,89 +1,39 @@
 //! Loads the configuration again while the process runs: all of it or nothing.
 
-use super::rule_groups::{RuleGroups, Terms};
-use super::{load, retention};
-use crate::config::{Config, ServeFlags};
+use super::plan::Checked;
+use super::tenants::Tenants;
 use crate::http::state::{ConfigReload, ReloadStatus};
-use crate::ingest::Ingest;
-use crate::notify::Notifier;
-use crate::rules::durable::AlertDesk;
-use crate::rules::load::Loaded;
-use crate::rules::manager::RuleManager;
-use crate::rules::query_port::RuleQueries;
 use crate::runtime::notices::{Notice, Notices};
-use arc_swap::ArcSwap;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use model::labels::Labels;
-use promql::parse::ParseOptions;
-use ruler::annotate::TemplateContext;
-use ruler::group::GroupSettings;
-use ruler::restore::ForRestore;
-use std::sync::{Arc, Mutex, PoisonError};
-use storage::lifecycle::retention::Retention;
-use storage::store::Store;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
-/// The rules of this process.
-pub(super) type Rules = RuleManager<RuleQueries, Ingest, AlertDesk>;
-
-/// Puts a configuration in force.
+/// Puts a new configuration in force.
 pub(super) struct Reloader {
-    pub(super) flags: ServeFlags,
-    pub(super) parse: ParseOptions,
-    pub(super) config: Arc<ArcSwap<Config>>,
-    pub(super) rules: Arc<RuleGroups>,
-    pub(super) notifier: Notifier,
-    pub(super) store: Store,
-    pub(super) notices: Notices,
-    pub(super) status: Mutex<ReloadStatus>,
+    /// Not before they have started.
+    tenants: OnceLock<Weak<Tenants>>,
+    notices: Notices,
+    status: Mutex<ReloadStatus>,
 }
 
 impl Reloader {
-    /// Puts a checked configuration in force; `retention` is what it says about that.
-    pub(super) async fn apply(&self, config: Config, loaded: Loaded, retention: Retention) {
-        if let Some(file) = self.flags.config_file.as_deref() {
-            for warning in config.warnings(file) {
-                tracing::warn!(warning, "configuration");
-            }
-        }
-        for warning in &loaded.warnings {
-            tracing::warn!(warning, "rules");
-        }
-        if self.config.load().object_store != config.object_store {
-            tracing::warn!("object_store changed: it takes effect at the next start");
-        }
-        self.store.set_retention(retention);
-        let external_labels = Labels::from_pairs(&config.global.external_labels).unwrap_or_default();
-        let external_url = self.flags.external_url();
-        self.notifier.apply(&config.alerting, external_labels.clone(), &external_url);
-        let context = TemplateContext { external_labels, external_url: external_url.into(), parse: self.parse.clone() };
-        let settings = GroupSettings {
-            context: Arc::new(context),
-            resend_delay_ms: self.flags.resend_delay.as_millis(),
-            repair_window_ms: self.flags.rules_repair_window.as_millis(),
-            unknown_max_ms: self.flags.on_error_max.as_millis(),
-            for_restore: ForRestore {
-                outage_tolerance_ms: self.flags.for_outage_tolerance.as_millis(),
-                grace_period_ms: self.flags.for_grace_period.as_millis(),
-            },
-        };
-        let (defaults, legacy_names) = (load::group_defaults(&config), load::legacy_names(&config));
-        self.config.store(Arc::new(config));
-        self.rules.apply_files(loaded.groups, Terms { defaults, settings, legacy_names }).await;
+    /// Nothing to reload yet. The start counts as a successful load.
+    pub(super) fn new(notices: Notices) -> Self {
+        let status = Mutex::new(ReloadStatus { successful: true, last_success: jiff::Timestamp::now() });
+        Self { tenants: OnceLock::new(), notices, status }
+    }
+
+    /// Reloads the configuration of `tenants` from now on.
+    pub(super) fn reloads(&self, tenants: &Arc<Tenants>) {
+        self.tenants.get_or_init(|| Arc::downgrade(tenants));
     }
 
     async fn try_reload(&self) -> Result<(), String> {
-        let flags = self.flags.clone();
-        let parse = self.parse.clone();
-        let load = move || {
-            let config = load::config(&flags)?;
-            let loaded = load::rules(&config, flags.config_file.as_deref(), &parse)?;
-            let retention = retention::retention(&flags, &config, &parse)?;
-            Ok::<_, String>((config, loaded, retention))
-        };
-        let (config, loaded, retention) =
-            tokio::task::spawn_blocking(load).await.map_err(|panic| panic.to_string())??;
-        self.apply(config, loaded, retention).await;
+        let tenants = self.tenants.get().and_then(Weak::upgrade).ok_or("the process starts or stops")?;
+        let (flags, parse) = (tenants.common().flags.clone(), tenants.common().features.parse.clone());
+        let load = move || Checked::load(&flags, &parse);
+        let checked = tokio::task::spawn_blocking(load).await.map_err(|panic| panic.to_string())??;
+        tenants.apply(checked).await;
         Ok(())
     }
 }

@@ -1,16 +1,27 @@
 //! What expires, from flags and configuration.
 
-use crate::config::{Config, ServeFlags};
+use crate::config::{Config, RetentionConfig, ServeFlags};
+use model::tenant::TenantId;
 use promql::parse::{ParseOptions, parse_selector};
 use storage::lifecycle::retention::{Retention, RetentionClass};
 
-/// What the flags and the section `retention` say.
+/// What the flags, the sections `retention` and `tiers`, and that of a tenant say.
 ///
 /// # Errors
 /// A selector is none, or would mean every series.
-pub fn retention(flags: &ServeFlags, config: &Config, parse: &ParseOptions) -> Result<Retention, String> {
-    let class = |(at, class): (usize, &crate::config::RetentionConfig)| {
-        let place = format!("retention[{at}]");
+pub fn retention(
+    flags: &ServeFlags,
+    config: &Config,
+    tenant: &TenantId,
+    parse: &ParseOptions,
+) -> Result<Retention, String> {
+    let own = config.tenants.get(tenant.as_str()).filter(|_| flags.tenants_enabled).cloned().unwrap_or_default();
+    let (section, entries) = match &own.retention {
+        Some(entries) => (format!("tenants.{tenant}.retention"), entries),
+        None => ("retention".to_owned(), &config.retention),
+    };
+    let class = |(at, class): (usize, &RetentionConfig)| {
+        let place = format!("{section}[{at}]");
         let matchers = parse_selector(&class.matches, parse).map_err(|error| format!("{place}.match: {error}"))?;
         if matchers.iter().all(|matcher| matcher.matches("")) {
             return Err(format!("{place}.match: it must contain at least one non-empty matcher"));
@@ -21,13 +32,14 @@ pub fn retention(flags: &ServeFlags, config: &Config, parse: &ParseOptions) -> R
         }
         Ok(RetentionClass { name: class.matches.clone(), matchers, keep_ms })
     };
-    let classes = config.retention.iter().enumerate().map(class).collect::<Result<_, _>>()?;
-    let keep_ms = flags.retention_time.as_millis();
+    let classes = entries.iter().enumerate().map(class).collect::<Result<_, _>>()?;
+    let keep_ms = own.retention_time.unwrap_or(flags.retention_time).as_millis();
+    let bytes_max = own.retention_size.unwrap_or(flags.retention_size);
     Ok(Retention {
         keep_ms: (keep_ms > 0).then_some(keep_ms),
-        bytes_max: (flags.retention_size > 0).then_some(flags.retention_size),
+        bytes_max: (bytes_max > 0).then_some(bytes_max),
         classes,
-        tiers: config.tiers.clone(),
+        tiers: own.tiers.or_else(|| config.tiers.clone()),
     })
 }
 

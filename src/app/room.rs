@@ -1,33 +1,35 @@
 //! Watches how much room there is, in memory and on the local disk, and makes some while there is little.
 
-use crate::query::executor::QueryExecutor;
-use crate::runtime::local_space::LocalSpace;
-use crate::runtime::memory::{MEASURE_EVERY, Memory, Pressure};
-use crate::runtime::notices::{Notice, Notices};
-use storage::store::Store;
+use super::tenants::Tenants;
+use crate::runtime::memory::{MEASURE_EVERY, Pressure};
+use crate::runtime::notices::Notice;
+use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
-/// What is bounded.
-pub(super) struct Room {
-    pub(super) memory: Memory,
-    pub(super) space: LocalSpace,
-}
-
 /// Measures until `stop`, and lets people know of what is short. While there is little memory, lets go of kept results and of parts
-/// of blocks; while there is little of either, has the head emptied.
-pub(super) async fn watch(room: Room, queries: QueryExecutor, store: Store, notices: Notices, stop: CancellationToken) {
-    let Room { memory, space } = room;
+/// of blocks; while there is little of either, has the heads of all tenants emptied.
+pub(super) async fn watch(tenants: Arc<Tenants>, stop: CancellationToken) {
+    let (memory, space) = (tenants.common().memory.clone(), tenants.common().space.clone());
+    let notices = tenants.common().early.notices.clone();
     let mut before = Pressure::Calm;
     let mut was_full = false;
     let mut ticks = tokio::time::interval(MEASURE_EVERY);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         memory.measure();
-        let stats = store.engine().stats();
-        memory.reserve_for_flush(stats.head.series);
-        let is_full = space.note(store.engine().local_bytes(&stats));
+        let all = tenants.all();
+        let (mut series, mut local_bytes) = (0, 0);
+        for tenant in &all {
+            let stats = tenant.store().engine().stats();
+            series += stats.head.series;
+            local_bytes += tenant.store().engine().local_bytes(&stats);
+        }
+        memory.reserve_for_flush(series);
+        let is_full = space.note(local_bytes);
         let pressure = memory.pressure();
-        store.set_short_of_memory(pressure >= Pressure::High);
-        store.set_short_of_space(space.is_short());
+        for tenant in &all {
+            tenant.store().set_short_of_memory(pressure >= Pressure::High);
+            tenant.store().set_short_of_space(space.is_short());
+        }
         for (notice, stands) in [
             (Notice::MemoryShort, pressure == Pressure::High),
             (Notice::MemoryFull, pressure == Pressure::Full),
@@ -45,7 +47,7 @@ pub(super) async fn watch(room: Room, queries: QueryExecutor, store: Store, noti
                 ?pressure,
                 "memory runs out: requests are turned away until there is room again"
             );
-            queries.forget_results();
+            all.iter().for_each(|tenant| tenant.queries().forget_results());
         } else if pressure < before && pressure == Pressure::Calm {
             tracing::info!(used = memory.used(), "there is memory again");
         }

@@ -1,6 +1,6 @@
 //! The rule groups that run: those of the rule files and those that came by API, as one set.
 
-use super::reload::Rules;
+use super::tenant::Rules;
 use crate::rules::config::ConfiguredGroups;
 use futures::FutureExt;
 use futures::future::BoxFuture;

@@ -2,15 +2,16 @@
 
 mod failing;
 
-use super::load;
-use super::parts::Plan;
+use super::common::store_options;
+use super::plan::Plan;
 use crate::config::ServeFlags;
 use crate::http::state::EarlyState;
 use crate::runtime::notices::{Notice, Notices};
 use failing::Failing;
+use model::tenant::TenantId;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use storage::store::{Store, StoreError, StoreOptions};
+use storage::store::{Store, StoreError};
 use tokio_util::sync::CancellationToken;
 
 /// A store of objects without which nothing can be told is asked again after this.
@@ -45,6 +46,7 @@ pub(super) async fn report_takeover(store: Store, stop: CancellationToken) {
         if let Some(how) = store.last_takeover() {
             tracing::warn!(
                 how,
+                tenant = store.tenant(),
                 "another process works on the same blocks. Nothing is lost: the right is claimed again when it is needed. An import \
                  does this; if there was none, two servers share the storage of one tenant: see hearth_manifest_takeovers_total"
             );
@@ -55,14 +57,7 @@ pub(super) async fn report_takeover(store: Store, stop: CancellationToken) {
 
 /// Opens the data directory and the object store on a thread that may block, and says what it found.
 pub(super) async fn open(flags: &ServeFlags, plan: &Plan, early: &EarlyState) -> Result<Store, String> {
-    let mut options = StoreOptions::new(&flags.storage_path);
-    options.engine.snapshot_interval = flags.snapshot_interval.as_std();
-    options.engine.exemplars_max = flags.exemplars_max;
-    options.bucket = plan.config().object_store.clone();
-    options.cache_bytes_max = flags.block_cache_bytes;
-    options.merge_bytes_max = load::memory(flags).merges();
-    options.flush_lag = flags.flush_lag.as_std();
-    options.retention = plan.retention().clone();
+    let options = store_options(flags, &plan.checked.config, &plan.features, &TenantId::anonymous())?;
     let store = loop {
         let (options, progress) = (options.clone(), Arc::clone(&early.replay));
         match tokio::task::spawn_blocking(move || Store::open(options, &progress)).await {

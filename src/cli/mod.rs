@@ -1,4 +1,5 @@
 //! The command line: what a user can tell `hearth` to do.
+mod asked_tenant;
 pub mod blocks;
 mod check;
 pub mod import;

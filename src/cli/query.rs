@@ -5,6 +5,7 @@ mod answer;
 mod explanation;
 mod render;
 
+use super::asked_tenant::AskedTenant;
 use crate::config::PromDuration;
 use crate::http::params::parse_time;
 use answer::{Answer, read_answer};
@@ -25,6 +26,10 @@ pub struct QueryArguments {
     /// Server to ask
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9009", env = "HEARTH_SERVER")]
     pub server: url::Url,
+
+    /// For whom
+    #[command(flatten)]
+    pub asked: AskedTenant,
 
     /// Evaluate at this time: RFC 3339, seconds since 1970, or a duration before now such as `1h` [default: now]
     #[arg(long, value_name = "TIME", conflicts_with = "start", value_parser = parse_moment)]
@@ -156,7 +161,8 @@ async fn ask(arguments: &QueryArguments) -> Result<Answer, ClientError> {
     let (path, form) = request(arguments, now.as_millis() as i64);
     // The server knows the timeout and answers when it is over; the client only guards against silence.
     let patience = arguments.timeout.as_std().saturating_add(Duration::from_secs(10));
-    let client = reqwest::Client::builder().timeout(patience).build().map_err(ClientError::Client)?;
+    let client = reqwest::Client::builder().timeout(patience);
+    let client = arguments.asked.in_requests(client).build().map_err(ClientError::Client)?;
     let base = arguments.server.as_str().trim_end_matches('/');
     let response = client.post(format!("{base}{path}")).form(&form).send().await;
     let response = response.map_err(|source| ClientError::Unreachable { server: base.to_owned(), source })?;

@@ -1,5 +1,6 @@
 //! `hearth rules backfill`: asks a running server to evaluate recording rules over the past, and waits until it has.
 
+use super::asked_tenant::AskedTenant;
 use crate::cli::query::{Moment, parse_moment};
 use crate::config::PromDuration;
 use clap::Args;
@@ -38,6 +39,10 @@ pub struct BackfillArguments {
     /// Server that has the samples and gets the results; it needs --web.enable-admin-api
     #[arg(long, alias = "server", value_name = "URL", default_value = "http://127.0.0.1:9009", env = "HEARTH_SERVER")]
     url: url::Url,
+
+    /// For whom
+    #[command(flatten)]
+    asked: AskedTenant,
 }
 
 /// Why nothing came of it.
@@ -99,7 +104,8 @@ async fn backfill(arguments: &BackfillArguments) -> Result<(), BackfillError> {
         .iter()
         .map(|file| Ok((file.as_path(), checked(file)?)))
         .collect::<Result<_, BackfillError>>()?;
-    let client = reqwest::Client::builder().timeout(PATIENCE).build().map_err(BackfillError::Client)?;
+    let client = reqwest::Client::builder().timeout(PATIENCE);
+    let client = arguments.asked.in_requests(client).build().map_err(BackfillError::Client)?;
     let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
     let seconds = |millis: i64| model::time::Timestamp(millis).to_string();
     for (file, text) in files {

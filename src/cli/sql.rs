@@ -3,6 +3,7 @@
 //! A client of the HTTP API like any other. Every form but the table is printed as it arrives.
 mod table;
 
+use super::asked_tenant::AskedTenant;
 use super::query::Moment;
 use super::query::parse_moment;
 use crate::config::PromDuration;
@@ -23,6 +24,10 @@ pub struct SqlArguments {
     /// Server to ask
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9009", env = "HEARTH_SERVER")]
     pub server: url::Url,
+
+    /// For whom
+    #[command(flatten)]
+    pub asked: AskedTenant,
 
     /// Oldest samples of tables on whose time the statement sets no bound: RFC 3339, seconds since 1970, or a duration before
     /// now such as `1h`
@@ -107,7 +112,8 @@ async fn ask(arguments: &SqlArguments) -> Result<(), ClientError> {
     };
     // The server knows the timeout and answers when it is over; the client only guards against silence.
     let patience = arguments.timeout.as_std().saturating_add(Duration::from_secs(10));
-    let client = reqwest::Client::builder().read_timeout(patience).build().map_err(ClientError::Client)?;
+    let client = reqwest::Client::builder().read_timeout(patience);
+    let client = arguments.asked.in_requests(client).build().map_err(ClientError::Client)?;
     let base = arguments.server.as_str().trim_end_matches('/');
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let form = form(arguments, statement, now.as_millis() as i64);

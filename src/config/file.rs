@@ -5,10 +5,11 @@
 
 use super::alerting::AlertingConfig;
 use super::not_used::{self, NotUsed, NotUsedKey};
-use super::{GlobalConfig, PromDuration, checked, environment, names};
+use super::{GlobalConfig, PromDuration, TenantConfig, checked, environment, names, tenants};
 use ruler::yaml::Place;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use storage::bucket::BucketOptions;
 use storage::tiers::policy::TierPolicy;
@@ -34,6 +35,9 @@ pub struct Config {
     /// section no buckets are made, and samples are kept as the flags `storage.retention.*` say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tiers: Option<TierPolicy>,
+    /// What holds for single tenants instead, by their names. It counts with `--tenants.enabled`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub tenants: BTreeMap<String, TenantConfig>,
     /// Hearth scrapes nothing but itself: leave scraping to Prometheus or an agent, with its `remote_write` to here.
     #[serde(skip_serializing)]
     pub scrape_configs: NotUsed,
@@ -197,7 +201,7 @@ impl Config {
         if let Some(tiers) = &self.tiers {
             tiers.check().map_err(|error| format!("tiers: {error}"))?;
         }
-        Ok(())
+        tenants::problem(&self.tenants).map_or(Ok(()), Err)
     }
 }
 
@@ -254,6 +258,9 @@ mod tests {
             "object_store: {request_timeout: 0s}",
             "tiers: {tiers: [{resolution: 7m, keep: 30d}]}",
             "tiers: {raw: 7d}",
+            "tenants: {a/b: {}}",
+            "tenants: {a: {tiers: {tiers: [{resolution: 7m, keep: 30d}]}}}",
+            "tenants: {a: {retention_tme: 3d}}",
             "object_store: {prefix: \"a//b\"}",
         ] {
             assert!(Config::parse(text).is_err(), "{text}");

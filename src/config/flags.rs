@@ -50,6 +50,19 @@ pub struct ServeFlags {
     #[arg(long = "storage.path", value_name = "DIR", default_value = "./data", env = "HEARTH_STORAGE_PATH")]
     pub storage_path: PathBuf,
 
+    /// Every request says in the header X-Scope-OrgID for which tenant it is, and each tenant has samples, queries, rules and alerts of
+    /// its own. Without it everything belongs to the tenant anonymous and the header is ignored
+    #[arg(long = "tenants.enabled", env = "HEARTH_TENANTS_ENABLED")]
+    pub tenants_enabled: bool,
+
+    /// How many tenants there may be; requests of more are refused
+    #[arg(long = "tenants.max", value_name = "N", default_value_t = 100)]
+    pub tenants_max: usize,
+
+    /// Percent of --storage.block-cache.size that one tenant may have, with --tenants.enabled
+    #[arg(long = "tenants.block-cache-share", value_name = "PERCENT", default_value_t = 50, value_parser = clap::value_parser!(u8).range(1..=100))]
+    pub tenants_cache_share: u8,
+
     /// How often the head is written to a snapshot, so that the write-ahead log stays short
     #[arg(long = "storage.snapshot-interval", value_name = "DURATION", default_value = "10m")]
     pub snapshot_interval: PromDuration,

@@ -16,6 +16,7 @@ mod not_used;
 mod prom_duration;
 pub mod reference;
 pub mod relabel;
+mod tenants;
 mod url;
 
 pub use alerting::{AlertingConfig, AlertmanagerConfig, AlertmanagerScheme};
@@ -30,4 +31,5 @@ pub use names::{NameEscapingScheme, NameValidationScheme};
 pub use not_used::{NotUsed, NotUsedKey};
 pub use prom_duration::PromDuration;
 pub use storage::bucket::Secret;
+pub use tenants::TenantConfig;
 pub use url::SecretUrl;

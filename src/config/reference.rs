@@ -74,14 +74,19 @@ fn push_object(page: &mut String, root: &Schema, object: &Value, path: &str, def
         let default = defaults.and_then(|d| d.get(name));
         let meaning = meaning(property, target).replace('|', "\\|");
         let items = target.get("items").map(|items| resolve(root, items));
-        let inner = items.unwrap_or(target);
+        let values = target.get("additionalProperties").filter(|values| values.is_object()).map(|v| resolve(root, v));
+        let inner = items.or(values).unwrap_or(target);
         let is_object = inner.get("properties").is_some();
         let shown = default.filter(|_| !is_object).map(|d| format!("`{d}`")).unwrap_or_default();
         let _ = writeln!(page, "| `{key}` | {} | {shown} | {meaning} |", type_name(target, items));
         if is_object {
-            let key = if items.is_some() { format!("{key}[]") } else { key };
+            let key = match (items, values) {
+                (Some(_), _) => format!("{key}[]"),
+                (None, Some(_)) => format!("{key}.*"),
+                (None, None) => key,
+            };
             let element = element_defaults(name);
-            let inner_defaults = if items.is_some() { element.as_ref() } else { default };
+            let inner_defaults = if items.or(values).is_some() { element.as_ref() } else { default };
             push_object(page, root, inner, &key, inner_defaults);
         }
     }
@@ -133,7 +138,11 @@ fn type_name(schema: &Value, items: Option<&Value>) -> String {
         return name.into();
     }
     match schema.get("type").and_then(Value::as_str) {
-        Some("object") if schema.get("properties").is_none() => "map of strings".into(),
+        Some("object") if schema.get("properties").is_none() => {
+            let is_map = |values: &Value| values.get("$ref").is_some();
+            let values = schema.get("additionalProperties").filter(|values| is_map(values));
+            values.map_or("map of strings", |_| "map of sections").into()
+        }
         Some("object") => "section".into(),
         Some(name) => name.into(),
         None => "string".into(),

@@ -5,43 +5,106 @@
 //! Format: <https://prometheus.io/docs/instrumenting/exposition_formats/>.
 
 use crate::telemetry::prometheus_names::with_prometheus_names;
+use crate::telemetry::registries::Registries;
 use prometheus_client::registry::Registry;
+use std::collections::HashMap;
 use std::fmt::{self, Write as _};
 
 /// Media type of the text format.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// The page: all metrics of a registry and, if `prometheus_names`, what Prometheus has a name for under that name too.
+/// The page: all metrics of the process and, if `prometheus_names`, what Prometheus has a name for under that name too.
 ///
 /// # Errors
 /// A metric fails to print itself.
-pub fn page(registry: &Registry, prometheus_names: bool) -> Result<String, fmt::Error> {
-    let page = encode(registry)?;
+pub fn page(registries: &Registries, prometheus_names: bool) -> Result<String, fmt::Error> {
+    let mut families = Families::default();
+    for (registry, tenant) in registries.all() {
+        families.add(&registry, tenant.as_deref())?;
+    }
+    let page = families.print();
     Ok(if prometheus_names { with_prometheus_names(page) } else { page })
 }
 
-/// Prints all metrics of a registry.
-///
-/// # Errors
-/// A metric fails to print itself.
-pub fn encode(registry: &Registry) -> Result<String, fmt::Error> {
-    let mut openmetrics = String::with_capacity(64 << 10);
-    prometheus_client::encoding::text::encode_registry(&mut openmetrics, registry)?;
-    let mut out = String::with_capacity(openmetrics.len() + openmetrics.len() / 8);
-    let mut help = None;
-    for line in openmetrics.lines() {
-        if let Some(text) = line.strip_prefix("# HELP ") {
-            help = text.split_once(' ');
-        } else if let Some(text) = line.strip_prefix("# TYPE ") {
-            if let Some((name, kind)) = text.split_once(' ') {
-                write_family(&mut out, name, kind, help.take().map(|(_, help)| help))?;
+/// Families of several registries, each once.
+#[derive(Default)]
+struct Families {
+    /// Head and samples, in the order of their first appearance.
+    printed: Vec<(String, String)>,
+    by_name: HashMap<String, usize>,
+}
+
+impl Families {
+    /// Adds all metrics of a registry, those of a tenant with its name as a label.
+    fn add(&mut self, registry: &Registry, tenant: Option<&str>) -> Result<(), fmt::Error> {
+        let mut openmetrics = String::with_capacity(64 << 10);
+        prometheus_client::encoding::text::encode_registry(&mut openmetrics, registry)?;
+        let label = tenant.map(|tenant| format!("tenant=\"{}\"", escaped(tenant)));
+        let (mut help, mut family) = (None, None);
+        for line in openmetrics.lines() {
+            if let Some(text) = line.strip_prefix("# HELP ") {
+                help = text.split_once(' ');
+            } else if let Some(text) = line.strip_prefix("# TYPE ") {
+                let Some((name, kind)) = text.split_once(' ') else { continue };
+                family = Some(self.family(name, kind, help.take().map(|(_, help)| help))?);
+            } else if !line.starts_with('#') {
+                let Some((_, samples)) = family.and_then(|family| self.printed.get_mut(family)) else { continue };
+                push_sample(samples, without_exemplar(line), label.as_deref());
             }
-        } else if !line.starts_with('#') {
-            out.push_str(without_exemplar(line));
-            out.push('\n');
         }
+        Ok(())
     }
-    Ok(out)
+
+    fn family(&mut self, name: &str, kind: &str, help: Option<&str>) -> Result<usize, fmt::Error> {
+        if let Some(known) = self.by_name.get(name) {
+            return Ok(*known);
+        }
+        let mut head = String::new();
+        write_family(&mut head, name, kind, help)?;
+        self.by_name.insert(name.to_owned(), self.printed.len());
+        self.printed.push((head, String::new()));
+        Ok(self.printed.len() - 1)
+    }
+
+    fn print(self) -> String {
+        let bytes = self.printed.iter().map(|(head, samples)| head.len() + samples.len()).sum();
+        let mut page = String::with_capacity(bytes);
+        for (head, samples) in self.printed {
+            page.push_str(&head);
+            page.push_str(&samples);
+        }
+        page
+    }
+}
+
+/// Writes a sample, with one more label if there is one.
+fn push_sample(out: &mut String, line: &str, label: Option<&str>) {
+    let place = line.find(['{', ' ']).filter(|_| label.is_some());
+    match (label, place.map(|at| line.split_at(at))) {
+        (Some(label), Some((name, rest))) => {
+            out.push_str(name);
+            out.push('{');
+            out.push_str(label);
+            match rest.strip_prefix('{') {
+                Some(labels) if labels.starts_with('}') => out.push_str(labels),
+                Some(labels) => {
+                    out.push(',');
+                    out.push_str(labels);
+                }
+                None => {
+                    out.push('}');
+                    out.push_str(rest);
+                }
+            }
+        }
+        _ => out.push_str(line),
+    }
+    out.push('\n');
+}
+
+/// A label value as the text format has it.
+fn escaped(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
 fn write_family(out: &mut String, name: &str, kind: &str, help: Option<&str>) -> fmt::Result {
@@ -106,7 +169,7 @@ mod tests {
             parts: vec![(None, Recent::default())],
         }));
         registry.register("build", "Version", Info::new([("version", "1")]));
-        let text = encode(&registry).unwrap();
+        let text = page(&Registries::of(registry), false).unwrap();
         let expected = r#"# HELP requests_total Requests with a \\.
 # TYPE requests_total counter
 requests_total{path="a # \"b\""} 3
@@ -130,5 +193,38 @@ build_info{version="1"} 1
 lately{quantile="0.5"} NaN
 "#;
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn what_is_of_a_tenant_says_so_and_a_family_is_there_once() {
+        let registry = |value: u64| {
+            let mut registry = Registry::default();
+            let series = Family::<[(String, String); 1], Counter>::default();
+            series.get_or_create(&[("a".into(), "{ \"".into())]).inc_by(value);
+            registry.register("writes", "Writes", series);
+            let gauge = Gauge::<i64>::default();
+            gauge.set(7);
+            registry.register("size", "Size", gauge);
+            registry
+        };
+        let mut process = Registry::default();
+        process.register("up", "Up", Gauge::<i64>::default());
+        let registries = Registries::of(process);
+        for (tenant, value) in [("team-a", 1), ("team-b", 2)] {
+            registries.set_tenant(&tenant.parse().unwrap(), registry(value), true);
+        }
+        let expected = r#"# HELP up Up.
+# TYPE up gauge
+up 0
+# HELP writes_total Writes.
+# TYPE writes_total counter
+writes_total{tenant="team-a",a="{ \""} 1
+writes_total{tenant="team-b",a="{ \""} 2
+# HELP size Size.
+# TYPE size gauge
+size{tenant="team-a"} 7
+size{tenant="team-b"} 7
+"#;
+        assert_eq!(page(&registries, false).unwrap(), expected);
     }
 }

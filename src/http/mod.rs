@@ -6,6 +6,7 @@
 pub mod server;
 pub mod state;
 pub mod switch;
+pub mod tenancy;
 
 pub mod accepted;
 pub mod api;

@@ -18,7 +18,6 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{Router, get};
 use body::BodyError;
-use model::tenant::TenantId;
 use negotiation::{Format, Unsupported, asks_for_zstd, negotiate};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -119,7 +118,8 @@ async fn receive(state: &RemoteWriteState, format: Format, request: Request) -> 
         Err(_) => return Answer::new(StatusCode::SERVICE_UNAVAILABLE, "the body took too long to arrive"),
     };
     let Format { protocol, encoding } = format;
-    let request = WriteRequest { protocol, encoding, body, tenant: TenantId::anonymous(), now_ms: (state.clock)() };
+    let request =
+        WriteRequest { protocol, encoding, body, tenant: state.ingest.tenant().clone(), now_ms: (state.clock)() };
     match state.ingest.write(request, hold).await {
         Ok(report) => Answer::from(report),
         Err(error) => Answer::from(error),

@@ -14,9 +14,10 @@ use crate::runtime::notices::Notices;
 use crate::scrape::self_scrape::TargetStatus;
 #[cfg(feature = "sql")]
 use crate::sql::Sql;
+use crate::telemetry::registries::Registries;
 use arc_swap::ArcSwap;
 use futures::future::BoxFuture;
-use prometheus_client::registry::Registry;
+use model::tenant::TenantId;
 use ruler::driver::SharedGroup;
 use std::collections::BTreeMap;
 use std::ops::Deref;
@@ -34,10 +35,10 @@ pub struct EarlyState {
     /// How far the replay of the log has come.
     pub replay: Arc<ReplayProgress>,
     /// The own metrics.
-    pub registry: Arc<Registry>,
+    pub registries: Registries,
     /// Whether metrics are shown under Prometheus' names too.
     pub prometheus_names: bool,
-    /// Counts requests; registered in `registry`.
+    /// Counts requests; registered in `registries`.
     pub request_metrics: RequestMetrics,
     /// What people must know.
     pub notices: Notices,
@@ -53,6 +54,8 @@ pub struct AppState {
 
 /// The parts.
 pub struct AppParts {
+    /// Whose parts they are.
+    pub tenant: TenantId,
     /// What there was before the others.
     pub early: EarlyState,
     /// The stored series.

@@ -60,6 +60,7 @@ use crate::runtime::memory::Memory;
 use crate::wire::Limits;
 use generations::Generations;
 use metrics::IngestMetrics;
+use model::tenant::TenantId;
 use route::Route;
 use scratch::Pool;
 use std::sync::{Arc, OnceLock};
@@ -74,6 +75,8 @@ pub struct Ingest {
 
 #[derive(Debug)]
 struct Inner {
+    /// Whose door it is.
+    tenant: TenantId,
     options: IngestOptions,
     limits: Limits,
     route: Route,
@@ -92,11 +95,26 @@ struct Inner {
 }
 
 impl Ingest {
-    /// Opens the door to `store`, which belongs to the member `local` of `ring`. Long work runs on `cpu`.
+    /// Opens the door to `store`, which belongs to the member `local` of `ring`, for a process without tenancy. Long work runs on
+    /// `cpu`.
     #[must_use]
     pub fn new(options: IngestOptions, ring: Arc<Ring>, local: NodeId, store: Arc<dyn Appender>, cpu: CpuPool) -> Self {
+        Self::of_tenant(TenantId::anonymous(), options, ring, local, store, cpu)
+    }
+
+    /// The same for a tenant, whose store it is.
+    #[must_use]
+    pub fn of_tenant(
+        tenant: TenantId,
+        options: IngestOptions,
+        ring: Arc<Ring>,
+        local: NodeId,
+        store: Arc<dyn Appender>,
+        cpu: CpuPool,
+    ) -> Self {
         let inflight = InflightBytes::new(options.inflight_bytes_max);
         let inner = Inner {
+            tenant,
             limits: Limits::for_decoded_bytes(options.decoded_bytes_max),
             route: Route::new(ring, local, store),
             cpu,
@@ -121,6 +139,12 @@ impl Ingest {
     /// Asks senders to come again while the local space is full. Counts once.
     pub fn stored_within(&self, space: LocalSpace) {
         self.inner.space.get_or_init(|| space);
+    }
+
+    /// Whose samples it takes.
+    #[must_use]
+    pub fn tenant(&self) -> &TenantId {
+        &self.inner.tenant
     }
 
     /// The options it was opened with.

@@ -11,7 +11,6 @@ use model::histogram::Histogram;
 use model::histogram::validate::{Candidate, InvalidHistogram, Populations};
 use model::labels::Labels;
 use model::metadata::Metadata;
-use model::tenant::TenantId;
 use promql::value::SampleValue;
 use std::time::{SystemTime, UNIX_EPOCH};
 use storage::append::{Batch, HistogramRow, LabelHash, Rejection};
@@ -122,7 +121,7 @@ impl Ingest {
             };
             self.inner.ledger.record([Refusal {
                 refused_at_ms,
-                tenant: TenantId::anonymous(),
+                tenant: self.inner.tenant.clone(),
                 encoded_labels: Box::from(Refusal::kept_part(&labels)),
                 timestamp_ms: Some(own.timestamp_ms),
                 value,

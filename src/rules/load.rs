@@ -3,7 +3,7 @@
 //! All or nothing: one bad file and no group is returned, so that a bad reload leaves the old rules running.
 
 use super::glob;
-use model::tenant::ANONYMOUS;
+use model::tenant::TenantId;
 use promql::parse::ParseOptions;
 use ruler::group::GroupSpec;
 use ruler::rule_file::{FILE_BYTES_MAX, GroupDefaults, ReadOptions, RuleFile, RuleFileError};
@@ -25,6 +25,8 @@ pub struct LoadOptions {
     pub parse: ParseOptions,
     /// Whether names are restricted to those that Prometheus 2 allowed.
     pub legacy_names: bool,
+    /// Whose rules they are.
+    pub tenant: TenantId,
 }
 
 /// Groups that may run.
@@ -110,13 +112,13 @@ pub fn load_pack(options: &LoadOptions) -> Result<Loaded, LoadError> {
 }
 
 fn add(loaded: &mut Loaded, file: &str, text: &str, options: &LoadOptions) -> Result<(), Vec<RuleFileError>> {
-    let LoadOptions { parse, legacy_names, .. } = options;
+    let LoadOptions { parse, legacy_names, tenant, .. } = options;
     let read = ReadOptions { parse, ignore_unknown_fields: false, legacy_names: *legacy_names };
     let rules = RuleFile::read(file, text, &read)?;
     if rules.has_ignored_documents {
         loaded.warnings.push(format!("{file}: only the first YAML document of a rule file is read"));
     }
-    let foreign = rules.groups.iter().filter_map(|group| group.foreign_tenant(file, ANONYMOUS));
+    let foreign = rules.groups.iter().filter_map(|group| group.foreign_tenant(file, tenant.as_str()));
     let foreign: Vec<RuleFileError> = foreign.collect();
     if !foreign.is_empty() {
         return Err(foreign);

@@ -7,10 +7,10 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use std::fmt;
 use storage::block::read::pages_not_fetched;
-use storage::bucket::{OperationSnapshot, SECONDS_BOUNDS};
+use storage::bucket::{BucketSnapshot, OperationSnapshot, SECONDS_BOUNDS};
 use storage::store::{BlockGroup, Store, StoreStats};
 
-/// Collects `hearth_blocks*`, `hearth_flush_*`, `hearth_compaction_*`, `hearth_object_store_*` and `hearth_block_cache_*`.
+/// Collects `hearth_blocks*`, `hearth_flush_*` and `hearth_compaction_*`, which each tenant has.
 pub struct BlockCollector {
     store: Store,
 }
@@ -45,7 +45,6 @@ impl Collector for BlockCollector {
             ),
             ("hearth_compaction_backlog", "Days of which blocks wait to be merged.", stats.compaction_backlog as f64),
             ("hearth_tombstones", "Deletions that are not carried out yet.", stats.tombstones as f64),
-            ("hearth_block_cache_bytes", "Memory that parts of blocks take.", stats.caches.bytes as f64),
         ];
         for (name, help, value) in gauges {
             let metric = ConstGauge::new(value);
@@ -64,17 +63,44 @@ impl Collector for BlockCollector {
                 stats.takeovers,
             ),
             ("hearth_head_series_left", "Idle series that left memory.", stats.series_left),
-            (
-                "hearth_block_pages_not_fetched",
-                "Pages that were read without having been fetched: each is a mistake in Hearth.",
-                pages_not_fetched(),
-            ),
         ];
         for (name, help, value) in counters {
             let metric = ConstCounter::new(value);
             metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)?;
         }
-        requests(&stats, &mut encoder)
+        Ok(())
+    }
+}
+
+/// Collects `hearth_object_store_*` and `hearth_block_cache_*`, which all tenants have in common.
+pub struct BucketCollector {
+    store: Store,
+}
+
+impl BucketCollector {
+    /// A collector that asks `store`, that of any tenant, at every scrape.
+    #[must_use]
+    pub fn new(store: Store) -> Self {
+        Self { store }
+    }
+}
+
+impl fmt::Debug for BucketCollector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BucketCollector").finish_non_exhaustive()
+    }
+}
+
+impl Collector for BucketCollector {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let cached = ConstGauge::new(self.store.cached().bytes as f64);
+        let (name, help) = ("hearth_block_cache_bytes", "Memory that parts of blocks take.");
+        cached.encode(encoder.encode_descriptor(name, help, None, cached.metric_type())?)?;
+        let mistakes = ConstCounter::new(pages_not_fetched());
+        let help = "Pages that were read without having been fetched: each is a mistake in Hearth.";
+        let name = "hearth_block_pages_not_fetched";
+        mistakes.encode(encoder.encode_descriptor(name, help, None, mistakes.metric_type())?)?;
+        requests(&self.store.requests(), &mut encoder)
     }
 }
 
@@ -123,7 +149,7 @@ fn work(stats: &StoreStats, encoder: &mut DescriptorEncoder<'_>) -> Result<(), f
     Ok(())
 }
 
-fn requests(stats: &StoreStats, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+fn requests(snapshot: &BucketSnapshot, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
     let figures: [Figure<OperationSnapshot>; 4] = [
         ("hearth_object_store_requests", "Requests to the object store, repetitions included.", |o| o.requests),
         ("hearth_object_store_request_failures", "Requests that failed.", |o| o.request_failures),
@@ -132,7 +158,7 @@ fn requests(stats: &StoreStats, encoder: &mut DescriptorEncoder<'_>) -> Result<(
     ];
     for (name, help, figure) in figures {
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-        for snapshot in &stats.bucket.operations {
+        for snapshot in &snapshot.operations {
             let labels = [("operation", snapshot.operation.name())];
             ConstCounter::new(figure(snapshot)).encode(family.encode_family(&labels)?)?;
         }
@@ -140,7 +166,7 @@ fn requests(stats: &StoreStats, encoder: &mut DescriptorEncoder<'_>) -> Result<(
     let help = "Time that an operation takes, repetitions included.";
     let name = "hearth_object_store_duration_seconds";
     let mut family = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
-    for snapshot in &stats.bucket.operations {
+    for snapshot in &snapshot.operations {
         let bounds = SECONDS_BOUNDS.iter().copied().chain([f64::INFINITY]);
         let buckets: Vec<_> = bounds.zip(snapshot.seconds_buckets).collect();
         let count = buckets.iter().map(|(_, count)| count).sum();

@@ -8,5 +8,6 @@ pub mod notifier;
 pub mod process;
 pub mod prometheus_names;
 pub mod recent;
+pub mod registries;
 pub mod reload;
 pub mod storage;

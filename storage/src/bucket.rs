@@ -235,6 +235,22 @@ impl Bucket {
         Ok(found)
     }
 
+    /// The first parts, up to a `/`, of all keys that have one, sorted.
+    ///
+    /// # Errors
+    /// As of the store.
+    pub async fn directories(&self) -> Result<Vec<String>, BucketError> {
+        let root = Path::from(self.shared.prefix.as_str());
+        let attempt = || async {
+            let found = self.store().list_with_delimiter(Some(&root)).await?;
+            Ok((found.common_prefixes, 0))
+        };
+        let found = self.run(Operation::List, "", attempt).await?;
+        let mut names: Vec<String> = found.iter().filter_map(|path| self.key(path)).collect();
+        names.sort();
+        Ok(names)
+    }
+
     /// Lists what is missing in `found`: requests list by name, a directory in any order.
     fn list_on(
         &self,

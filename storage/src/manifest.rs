@@ -27,3 +27,13 @@ pub use collect::{Collected, collect_garbage};
 pub use error::ManifestError;
 pub use format::{FORMAT_VERSION, Manifest, RemovedBlock};
 pub use garbage::GarbageOptions;
+
+use crate::bucket::{Bucket, BucketError};
+
+/// The tenants of whom anything is in a bucket, sorted.
+///
+/// # Errors
+/// The bucket cannot be listed.
+pub async fn tenants(bucket: &Bucket) -> Result<Vec<String>, BucketError> {
+    Ok(bucket.directories().await?.iter().filter_map(|directory| names::parse_tenant(directory)).collect())
+}

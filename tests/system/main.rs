@@ -9,6 +9,7 @@ mod mixin;
 mod outage;
 mod pages;
 mod suite_on_blocks;
+mod tenants;
 
 /// What the twin of PromQL asks, to be asked of stores.
 #[allow(dead_code, unused_imports, reason = "its own tests use more of it")]

@@ -3,6 +3,7 @@
 mod print; // the outcome, for people and as JSON
 mod server; // the history
 
+use crate::cli::asked_tenant::AskedTenant;
 use crate::cli::query::{Moment, parse_moment};
 use crate::config::{NameValidationScheme, PromDuration};
 use crate::rules::load::{read, read_bounded};
@@ -75,6 +76,10 @@ pub struct BacktestArguments {
     /// Server that has the samples; any server of Prometheus' API
     #[arg(long, alias = "server", value_name = "URL", default_value = "http://127.0.0.1:9009", env = "HEARTH_SERVER")]
     url: url::Url,
+
+    /// For whom
+    #[command(flatten)]
+    asked: AskedTenant,
 
     /// How long the server may work on one query
     #[arg(long, value_name = "DURATION", default_value = "2m")]
@@ -154,7 +159,8 @@ fn backtest(arguments: &BacktestArguments) -> Result<(String, bool), Vec<String>
     for remark in test.remarks() {
         let _ = writeln!(errors, "{remark}");
     }
-    let mut server = Server::new(&arguments.url, arguments.timeout.as_std()).map_err(|problem| vec![problem])?;
+    let server = Server::new(&arguments.url, &arguments.asked, arguments.timeout.as_std());
+    let mut server = server.map_err(|problem| vec![problem])?;
     let mut receivers: Vec<Notifications> =
         (0..=arguments.holds.len()).map(|_| Notifications::new(route.clone())).collect();
     let mut heard = |variant: usize, departure: &Departure| {

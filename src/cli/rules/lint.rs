@@ -1,5 +1,6 @@
 //! `hearth rules lint`: finds what is valid and yet probably a mistake, with `--url` also what only the data tell.
 
+use crate::cli::asked_tenant::AskedTenant;
 use crate::config::NameValidationScheme;
 use crate::rules::load::read;
 use clap::Args;
@@ -29,6 +30,10 @@ pub struct LintArguments {
     #[arg(long, value_name = "URL", env = "HEARTH_SERVER")]
     pub url: Option<url::Url>,
 
+    /// For whom
+    #[command(flatten)]
+    pub asked: AskedTenant,
+
     /// Lints to leave out, by name; in a file, `# hearth-lint: ignore NAME` does it for the rule that it is in or above
     #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = parse_lint)]
     pub disable: Vec<Lint>,
@@ -56,7 +61,7 @@ pub(super) fn run(arguments: &LintArguments) -> ExitCode {
         }
         return ExitCode::SUCCESS;
     }
-    let server = match arguments.url.as_ref().map(Server::reach).transpose() {
+    let server = match arguments.url.as_ref().map(|url| Server::reach(url, &arguments.asked)).transpose() {
         Ok(server) => server,
         Err(problem) => {
             let _ = writeln!(std::io::stderr(), "hearth rules lint: {problem}");
@@ -107,10 +112,10 @@ struct Server {
 
 impl Server {
     /// Reads the metadata, which also shows whether anybody answers.
-    fn reach(url: &url::Url) -> Result<Self, String> {
+    fn reach(url: &url::Url, asked: &AskedTenant) -> Result<Self, String> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| format!("start the client: {error}"))?;
-        let client = reqwest::Client::builder().timeout(PATIENCE).build();
+        let client = asked.in_requests(reqwest::Client::builder().timeout(PATIENCE)).build();
         let client = client.map_err(|error| format!("build the HTTP client: {error}"))?;
         let base = url.as_str().trim_end_matches('/').to_owned();
         let mut server = Self { base, client, runtime, types: BTreeMap::new() };

@@ -39,7 +39,7 @@ pub async fn reload_refused() -> Response {
 
 /// The own metrics. Printed aside: with many rule groups the page is long.
 pub async fn metrics(State(early): State<EarlyState>) -> Response {
-    match tokio::task::spawn_blocking(move || exposition::page(&early.registry, early.prometheus_names)).await {
+    match tokio::task::spawn_blocking(move || exposition::page(&early.registries, early.prometheus_names)).await {
         Ok(Ok(text)) => ([(header::CONTENT_TYPE, exposition::CONTENT_TYPE)], text).into_response(),
         failed => {
             tracing::error!(?failed, "the own metrics cannot be printed");

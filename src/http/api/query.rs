@@ -12,7 +12,6 @@ use crate::http::state::AppState;
 use crate::query::request::{QueryAnswer, QueryRequest, Window};
 use axum::extract::State;
 use axum::response::Response;
-use model::tenant::TenantId;
 use model::text::quote;
 use promql::resolution::SourceResolution;
 use promql::value::QueryValue;
@@ -82,7 +81,7 @@ async fn answer(
     let text = params.get("query");
     let request = QueryRequest {
         text: text.to_owned(),
-        tenant: TenantId::anonymous(),
+        tenant: state.tenant.clone(),
         window,
         timeout,
         lookback_ms,

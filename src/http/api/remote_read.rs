@@ -19,7 +19,6 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use model::matcher::Matcher;
-use model::tenant::TenantId;
 use promql::engine::QueryError;
 use selection::ExternalLabels;
 use std::fmt::Write;
@@ -49,7 +48,7 @@ async fn answer(state: &AppState, body: Body) -> Result<Response, ReadError> {
     let response_type = request.response_type().map_err(ReadError::bad)?;
     let external = ExternalLabels::new(&state.config.load().global.external_labels);
     request.queries.iter_mut().for_each(|query| external.rewrite(&mut query.matchers));
-    let reading = state.queries.open_reading(&name(&request.queries), &TenantId::anonymous()).await?;
+    let reading = state.queries.open_reading(&name(&request.queries), &state.tenant).await?;
     let outcome = match response_type {
         ResponseType::Samples => {
             let outcome = samples::answer(&reading, request.queries, external).await;

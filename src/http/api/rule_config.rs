@@ -59,13 +59,14 @@ async fn group(State(state): State<AppState>, Path(path): Path<(String, String)>
     Ok(yaml(config(&state)?.group(&path.0, &path.1)?))
 }
 
-/// All tenants; there is one.
+/// The tenant with its rules, as Mimir lists those of all.
 async fn tenants(State(state): State<AppState>) -> Result<Response, Refusal> {
     let config = config(&state)?;
+    let tenant = state.tenant.clone();
     let print_all = move || {
         let text = config.list(None)?;
         let indented: String = text.lines().map(|line| format!("  {line}\n")).collect();
-        Ok(format!("{}:\n{indented}", model::tenant::ANONYMOUS))
+        Ok(format!("{tenant}:\n{indented}"))
     };
     print(&state, print_all).await
 }

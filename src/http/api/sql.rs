@@ -12,7 +12,6 @@ use axum::body::Body;
 use axum::extract::{FromRequest, Request, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
-use model::tenant::TenantId;
 use model::text::quote;
 
 /// Runs a statement.
@@ -24,7 +23,7 @@ pub async fn run(State(state): State<AppState>, request: Request) -> Result<Resp
     let (text, params) = statement(request).await?;
     let request = SqlRequest {
         text,
-        tenant: TenantId::anonymous(),
+        tenant: state.tenant.clone(),
         start_ms: params.time("start")?,
         end_ms: params.time("end")?,
         include_stale: params.flag("include_stale")?,

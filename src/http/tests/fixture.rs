@@ -19,6 +19,7 @@ use crate::runtime::notices::Notices;
 use crate::scrape::self_scrape::TargetStatus;
 #[cfg(feature = "sql")]
 use crate::sql::{NoBlocks, Sql, SqlSources};
+use crate::telemetry::registries::Registries;
 use arc_swap::ArcSwap;
 use axum::Router;
 use axum::body::Body;
@@ -28,6 +29,7 @@ use futures::future::BoxFuture;
 use http_body_util::BodyExt;
 use model::metadata::{Metadata, MetricType};
 use model::sample::stale_marker;
+use model::tenant::TenantId;
 use prometheus_client::registry::Registry;
 use promql::budget::BudgetLimits;
 use promql::engine::Engine;
@@ -112,7 +114,7 @@ impl App {
         let early = EarlyState {
             readiness: readiness.clone(),
             replay: Arc::default(),
-            registry: Arc::new(registry),
+            registries: Registries::of(registry),
             prometheus_names: false,
             request_metrics,
             notices: Notices::new(2),
@@ -128,6 +130,7 @@ impl App {
         };
         let rule_config = super::rule_config::rule_config();
         let parts = AppParts {
+            tenant: TenantId::anonymous(),
             early: early.clone(),
             store,
             #[cfg(feature = "sql")]

@@ -6,6 +6,7 @@ use crate::rules::config::{ConfiguredGroups, RuleConfig, RuleLimits};
 use axum::body::Body;
 use axum::extract::Request;
 use futures::future::BoxFuture;
+use model::tenant::TenantId;
 use promql::parse::ParseOptions;
 use ruler::rule_file::FileGroup;
 use std::sync::Arc;
@@ -28,7 +29,7 @@ impl ConfiguredGroups for NobodyRuns {
 pub(super) fn rule_config() -> RuleConfig {
     let documents = Documents::new(Bucket::in_memory(), "anonymous", "rules", Arc::new(|| 0));
     let limits = RuleLimits { groups_max: 3, rules_max: 2 };
-    RuleConfig::new(documents, limits, ParseOptions::default(), Arc::new(NobodyRuns))
+    RuleConfig::new(TenantId::anonymous(), documents, limits, ParseOptions::default(), Arc::new(NobodyRuns))
 }
 
 async fn loaded() -> App {

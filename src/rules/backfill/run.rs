@@ -55,7 +55,7 @@ async fn run_piece(
 ) -> Result<(), Problem> {
     for rule in group.rules.iter().filter(|rule| rule.alerting().is_none()) {
         let in_rule = |error: String| format!("rule {:?}: {error}", rule.name);
-        let results = ask(queries, rule, piece).await.map_err(|problem| match problem {
+        let results = ask(queries, ingest.tenant(), rule, piece).await.map_err(|problem| match problem {
             Problem::TooLarge(error) => Problem::TooLarge(in_rule(error)),
             Problem::Failed(error) => Problem::Failed(in_rule(error)),
         })?;
@@ -79,10 +79,15 @@ fn own(RuleSample { labels, at, value }: &RuleSample) -> OwnSample {
     OwnSample { labels: labels.clone(), timestamp_ms: at.0, value: value.clone() }
 }
 
-async fn ask(queries: &QueryExecutor, rule: &Rule, piece: &Piece) -> Result<Vec<MatrixSeries>, Problem> {
+async fn ask(
+    queries: &QueryExecutor,
+    tenant: &TenantId,
+    rule: &Rule,
+    piece: &Piece,
+) -> Result<Vec<MatrixSeries>, Problem> {
     let request = QueryRequest {
         text: rule.query.text().to_string(),
-        tenant: TenantId::anonymous(),
+        tenant: tenant.clone(),
         window: Window::Range { start_ms: piece.first_ms, end_ms: piece.last_ms, step_ms: piece.interval_ms },
         timeout: None,
         lookback_ms: None,

@@ -12,6 +12,7 @@ pub use error::{RuleConfigError, RuleConfigErrorKind};
 pub use metrics::RuleConfigCollector;
 
 use futures::future::BoxFuture;
+use model::tenant::TenantId;
 use namespace::NamespaceText;
 use promql::parse::ParseOptions;
 use ruler::rule_file::{FileGroup, GroupText, ReadOptions, namespaces_to_yaml};
@@ -56,6 +57,8 @@ pub struct RuleConfig {
 }
 
 struct Shared {
+    /// Whose groups they are.
+    tenant: TenantId,
     documents: Documents,
     limits: RuleLimits,
     parse: ParseOptions,
@@ -94,16 +97,17 @@ struct ConfiguredGroup {
 }
 
 impl RuleConfig {
-    /// The groups in `documents`, which nobody has read yet.
+    /// The groups of `tenant` in `documents`, which nobody has read yet.
     #[must_use]
     pub fn new(
+        tenant: TenantId,
         documents: Documents,
         limits: RuleLimits,
         parse: ParseOptions,
         groups: Arc<dyn ConfiguredGroups>,
     ) -> Self {
         let (state, applying) = (Mutex::default(), tokio::sync::Mutex::default());
-        Self { shared: Arc::new(Shared { documents, limits, parse, groups, state, applying }) }
+        Self { shared: Arc::new(Shared { tenant, documents, limits, parse, groups, state, applying }) }
     }
 
     /// Reads what is new in the store, and runs it.
@@ -206,7 +210,7 @@ impl RuleConfig {
         });
         let parsed = parsed.await;
         let (text, group) = parsed.map_err(RuleConfigError::Invalid)?;
-        if let Some(foreign) = group.foreign_tenant(namespace, model::tenant::ANONYMOUS) {
+        if let Some(foreign) = group.foreign_tenant(namespace, self.shared.tenant.as_str()) {
             return Err(RuleConfigError::Invalid(vec![foreign]));
         }
         self.check(namespace, &text)?;

@@ -40,7 +40,8 @@ impl Process {
     fn over(bucket: Bucket, limits: RuleLimits) -> Self {
         let running = Arc::new(Running::default());
         let documents = Documents::new(bucket, "anonymous", "rules", Arc::new(|| 0));
-        let config = RuleConfig::new(documents, limits, ParseOptions::default(), running.clone());
+        let config =
+            RuleConfig::new(TenantId::anonymous(), documents, limits, ParseOptions::default(), running.clone());
         Self { config, running }
     }
 

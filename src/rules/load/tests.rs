@@ -2,6 +2,7 @@ use super::*;
 
 fn options() -> LoadOptions {
     LoadOptions {
+        tenant: TenantId::anonymous(),
         defaults: GroupDefaults { interval_ms: 60_000, query_offset_ms: 0 },
         parse: ParseOptions::default(),
         legacy_names: false,

@@ -396,7 +396,10 @@ impl Lifecycle {
         let hide = |labels: &Labels, since| retention.hidden_by_class(labels, &view.deletions, since, now_ms);
         let tenant = &self.shared.options.tenant;
         let target = Target { staging: &self.staging, tenant, level, now_ms, hide: &hide, view: &view, keep };
-        let merged = merge_blocks(&self.shared.io, inputs, &target);
+        let merged = {
+            let _turn = self.shared.merging.lock();
+            merge_blocks(&self.shared.io, inputs, &target)
+        };
         match &merged {
             Ok(_) => self.shared.damage.clear(inputs),
             Err(error) => drop(self.shared.damage.note(inputs, error)),

@@ -1,6 +1,7 @@
 //! Names of the objects of a chain.
 
 use crate::block::meta::path_part;
+use percent_encoding::percent_decode_str;
 
 const SUFFIX: &str = ".json.zst";
 const DIGITS: usize = 20;
@@ -23,6 +24,13 @@ pub(super) fn version(tenant: &str, version: u64) -> String {
 /// The hint.
 pub(super) fn latest(tenant: &str) -> String {
     format!("{}/latest", directory(tenant))
+}
+
+/// The tenant whose objects are below a directory, if it is a tenant's.
+pub(super) fn parse_tenant(directory: &str) -> Option<String> {
+    let name = percent_decode_str(directory.strip_prefix("t=")?).decode_utf8().ok()?;
+    // Anything else in its place is nobody's.
+    (tenant_prefix(&name) == directory).then(|| name.into_owned())
 }
 
 /// The version that a key names, if it is a manifest's.
@@ -50,6 +58,12 @@ mod tests {
     fn names_are_found_again() {
         assert_eq!(version("a/b", 42), "t=a%2Fb/manifest/00000000000000000042.json.zst");
         assert_eq!(parse_version(&version("x", u64::MAX)), Some(u64::MAX));
+        for tenant in ["anonymous", "a/b", ".x", "team-1!*'()"] {
+            assert_eq!(parse_tenant(&tenant_prefix(tenant)).as_deref(), Some(tenant));
+        }
+        for other in ["x", "t=%2x", "t=%61", "t"] {
+            assert_eq!(parse_tenant(other), None, "{other}");
+        }
         for other in ["t=x/manifest/latest", "t=x/manifest/42.json.zst", "t=x/res=raw/00000000000000000042.json.zst"] {
             assert_eq!(parse_version(other), None, "{other}");
         }

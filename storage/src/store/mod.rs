@@ -47,7 +47,7 @@ use crate::lifecycle::deletion_jobs::DeletionJobs;
 use crate::lifecycle::relief::Shortage;
 use crate::lifecycle::retention::Retention;
 use crate::lifecycle::worker::Worker;
-use crate::manifest::{Manifest, ManifestChain, system_clock};
+use crate::manifest::{self, Manifest, ManifestChain, system_clock};
 use crate::select::{SelectError, TimeRange};
 use crate::tiers::day_spans::DaySpans;
 use crate::tombstone::{Deletion, Since};
@@ -84,6 +84,8 @@ pub(crate) struct Shared {
     pub(crate) bucket: Bucket,
     pub(crate) chain: Arc<ManifestChain>,
     pub(crate) caches: BlockCaches,
+    /// Held while blocks are merged: the stores of a process do that in turn, since it takes memory.
+    pub(crate) merging: Arc<Mutex<()>>,
     pub(crate) options: StoreOptions,
     pub(crate) retention: RwLock<Arc<Retention>>,
     pub(crate) view: RwLock<Arc<BlockView>>,
@@ -113,6 +115,22 @@ impl Store {
     pub fn documents(&self, kind: &str) -> Documents {
         let Shared { bucket, options, .. } = &*self.inner.shared;
         Documents::new(bucket.clone(), &options.tenant, kind, system_clock())
+    }
+
+    /// Whose data it is.
+    #[must_use]
+    pub fn tenant(&self) -> &str {
+        &self.inner.shared.options.tenant
+    }
+
+    /// The tenants of whom anything is in the bucket, this store's own among them if there is anything of it.
+    ///
+    /// # Errors
+    /// The bucket cannot be listed.
+    pub fn tenants_of_bucket(&self) -> Result<Vec<String>, StoreError> {
+        let Shared { bucket, io, .. } = &*self.inner.shared;
+        let bucket = bucket.clone();
+        Ok(io.wait(async move { manifest::tenants(&bucket).await })?)
     }
 
     /// What expires from now on.

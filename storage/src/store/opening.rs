@@ -22,6 +22,14 @@ use crate::wal::replay::ReplayProgress;
 use parking_lot::{Mutex, RwLock};
 use std::sync::Arc;
 
+/// What the stores of all tenants of a process share.
+struct Common {
+    bucket: Bucket,
+    io: Io,
+    caches: BlockCaches,
+    merging: Arc<Mutex<()>>,
+}
+
 impl Store {
     /// Opens the directory, finds the blocks, and brings the head back. When the object store does not answer within
     /// [`StoreOptions::open_timeout`], with the blocks that were known when the directory was last used: see [`Self::away`].
@@ -35,16 +43,33 @@ impl Store {
         Self::open_on(bucket, options, progress)
     }
 
+    /// As [`Self::open`], for another tenant of this process: both have their blocks in one bucket, share the cache and the
+    /// threads that wait for the bucket, and merge blocks one after the other. What `options` says about those does not count.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_beside(&self, options: StoreOptions, progress: &ReplayProgress) -> Result<Self, StoreError> {
+        let Shared { bucket, io, caches, merging, .. } = &*self.inner.shared;
+        let common =
+            Common { bucket: bucket.clone(), io: io.clone(), caches: caches.clone(), merging: Arc::clone(merging) };
+        Self::open_with(common, options, progress)
+    }
+
     /// As [`Self::open`], with blocks in `bucket` instead of where the options say.
     ///
     /// # Errors
     /// As [`Self::open`].
     pub fn open_on(bucket: Bucket, options: StoreOptions, progress: &ReplayProgress) -> Result<Self, StoreError> {
-        let io = Io::start()?;
+        let caches = BlockCaches::new(options.cache_bytes_max, options.cache_tenant_share);
+        let common = Common { bucket, io: Io::start()?, caches, merging: Arc::default() };
+        Self::open_with(common, options, progress)
+    }
+
+    fn open_with(common: Common, options: StoreOptions, progress: &ReplayProgress) -> Result<Self, StoreError> {
+        let Common { bucket, io, caches, merging } = common;
         std::fs::create_dir_all(&options.engine.path).map_err(StoreError::io("create", &options.engine.path))?;
         let known = KnownManifest::new(&options.engine.path, &bucket, &options.tenant);
         let (chain, away) = open_chain(&io, &bucket, &options, &known)?;
-        let caches = BlockCaches::new(options.cache_bytes_max, 1.0);
         let manifest = chain.latest();
         let flushed = manifest.flushed.unwrap_or_default();
         let mut view = BlockView::new(Arc::clone(&manifest), None, &bucket, &caches)?;
@@ -63,6 +88,7 @@ impl Store {
             bucket,
             chain: Arc::new(chain),
             caches,
+            merging,
             retention: RwLock::new(Arc::new(options.retention.clone())),
             options,
             view: RwLock::new(Arc::new(view)),

@@ -18,6 +18,8 @@ pub struct StoreOptions {
     pub tenant: String,
     /// Bytes of memory that parts of blocks may take when they are kept for the next query.
     pub cache_bytes_max: u64,
+    /// The part of that (0 to 1) which one tenant may have, of those whose stores are opened beside each other.
+    pub cache_tenant_share: f64,
     /// Bytes of memory that the inputs of one merge may take, about: what does not fit is merged in several steps.
     pub merge_bytes_max: u64,
     /// How long after its end a window of two hours is flushed: samples that come later end in blocks of their own.
@@ -45,6 +47,7 @@ impl StoreOptions {
             bucket: BucketOptions::default(),
             tenant: "anonymous".into(),
             cache_bytes_max: 256 << 20,
+            cache_tenant_share: 1.0,
             merge_bytes_max: u64::MAX,
             flush_lag: Duration::from_secs(900),
             idle_after: Duration::from_secs(3600),

@@ -152,6 +152,12 @@ impl Store {
         self.inner.shared.bucket.metrics()
     }
 
+    /// Parts of blocks in memory; a part of [`Store::stats`] that costs little.
+    #[must_use]
+    pub fn cached(&self) -> CacheFigures {
+        self.inner.shared.caches.figures()
+    }
+
     /// Figures for the operator.
     #[must_use]
     pub fn stats(&self) -> StoreStats {

@@ -422,3 +422,30 @@ fn a_shortage_of_space_empties_the_head_and_the_log_alone() {
     assert_eq!(store.stats().flush.done, 2);
     assert_eq!(everything(&store, TimeRange::ALL), before);
 }
+
+#[test]
+fn stores_of_two_tenants_beside_each_other_have_only_the_bucket_and_the_cache_in_common() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = open(dir.path());
+    let beside = |tenant: &str| {
+        let mut options = options(&dir.path().join(tenant));
+        options.tenant = tenant.to_owned();
+        first.open_beside(options, &ReplayProgress::default()).unwrap()
+    };
+    assert_eq!(first.tenants_of_bucket().unwrap(), [""; 0], "nothing was published");
+    let second = beside("team.b");
+    append(&first, &[(1, BASE_MS, 1.0)]);
+    append(&second, &[(1, BASE_MS, 2.0), (2, BASE_MS, 3.0)]);
+    for store in [&first, &second] {
+        store.flush(true).unwrap();
+    }
+    assert_eq!(first.tenants_of_bucket().unwrap(), ["anonymous", "team.b"]);
+    let counts = |store: &Store| everything(store, TimeRange::ALL).into_keys().collect::<Vec<_>>();
+    assert_eq!((counts(&first), counts(&second)), (vec![1], vec![1, 2]));
+    assert!(first.cached().entries > 0 && first.cached() == second.cached());
+    assert_eq!((first.tenant(), second.tenant()), ("anonymous", "team.b"));
+    second.close().unwrap();
+    drop(second);
+    assert_eq!(counts(&first), [1], "the threads that wait for the bucket outlive one of those that use them");
+    assert_eq!(counts(&beside("team.b")), [1, 2]);
+}

@@ -1,6 +1,7 @@
 //! The history of a server, by Prometheus' API.
 
 use crate::app::load::with_causes;
+use crate::cli::asked_tenant::AskedTenant;
 use model::labels::Labels;
 use reqwest::StatusCode;
 use ruler::backtest::{History, HistoryError, HistorySeries};
@@ -69,10 +70,10 @@ enum Failure {
 }
 
 impl Server {
-    pub(super) fn new(url: &url::Url, timeout: Duration) -> Result<Self, String> {
+    pub(super) fn new(url: &url::Url, asked: &AskedTenant, timeout: Duration) -> Result<Self, String> {
         // The server knows the timeout and answers when it is over; the client only guards against silence.
         let patience = timeout.saturating_add(Duration::from_secs(10));
-        let client = reqwest::Client::builder().timeout(patience).build();
+        let client = asked.in_requests(reqwest::Client::builder().timeout(patience)).build();
         let client = client.map_err(|error| format!("build the HTTP client: {}", with_causes(&error)))?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| format!("start the client: {error}"))?;
@@ -250,7 +251,7 @@ mod tests {
     fn a_server_that_is_not_there_is_asked_again_and_then_named() {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let url = format!("http://{free}").parse().unwrap();
-        let mut server = Server::new(&url, Duration::from_secs(1)).unwrap();
+        let mut server = Server::new(&url, &AskedTenant::default(), Duration::from_secs(1)).unwrap();
         const SOON: &[Duration] = &[Duration::from_millis(1)];
         server.waits = SOON;
         let error = server.instant("up", 0).unwrap_err().to_string();
