@@ -166,11 +166,14 @@ impl Lifecycle {
                 self.despite_takeovers(|lifecycle| lifecycle.commit_deletions(tombstones.clone()))
             }
             Request::CleanTombstones => {
-                // Up to where anything is deleted that may be in the head, so that it holds nothing of it.
+                // What others asked for counts, too.
+                self.refresh()?;
                 let view = self.shared.view();
                 let in_head = view.deletions.iter().filter(|deletion| deletion.concerns(Since::NOW));
-                let last_ms = in_head.map(|deletion| deletion.max_ms).max().unwrap_or(i64::MIN);
-                self.flush_all(last_ms.saturating_add(1))?;
+                if let Some(last_ms) = in_head.map(|deletion| deletion.max_ms).max() {
+                    // Up to where anything is deleted that may be in the head, so that it holds nothing of it.
+                    self.flush_all(last_ms.saturating_add(1))?;
+                }
                 // Whoever asks may have put right what was damaged.
                 self.shared.damage.clear_all();
                 self.despite_takeovers(|lifecycle| {

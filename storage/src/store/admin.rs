@@ -52,7 +52,8 @@ impl Store {
         Ok(())
     }
 
-    /// Carries out all deletions: nothing of what they name is in the head or in a block that is used afterwards.
+    /// Carries out all deletions: nothing of what they are about is in a block that is used afterwards. The head is flushed only if
+    /// one of them is about it: an earlier version of Hearth wrote it down.
     ///
     /// # Errors
     /// A block could not be read, written or published.

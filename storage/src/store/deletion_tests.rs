@@ -8,7 +8,9 @@ use crate::bucket::BucketOptions;
 use crate::import::room::Room;
 use crate::import::{EachSeries, ImportError, ImportOptions, ImportedSeries, Source, run};
 use crate::lifecycle::window::day_of;
+use crate::manifest::Role;
 use crate::offline::BlockStore;
+use crate::tombstone::{StoredMatcher, Tombstone};
 use model::histogram::{Histogram, HistogramColumns};
 use model::sample::SampleColumns;
 use std::collections::{BTreeMap, BTreeSet};
@@ -231,4 +233,37 @@ fn series_are_listed_while_something_of_them_is_left() {
     assert_eq!(listed(BASE_MS, i64::MAX, 100), [&[3], left.as_slice()].concat());
     store.clean_tombstones().unwrap();
     assert_eq!(listed(i64::MIN, i64::MAX, 100), [&[3], left.as_slice()].concat());
+}
+
+/// Only deletions of manifests of format 1 are about the head.
+#[test]
+fn cleaning_flushes_what_a_deletion_is_about_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    append(&store, &at(&[0, 1], 1.0));
+    delete(&store, 1, BASE_MS, BASE_MS);
+    append(&store, &at(&[200, 201], 1.0));
+    let flushes = store.stats().flush.done;
+    store.clean_tombstones().unwrap();
+    let kept = [(1, 1.0), (200, 1.0), (201, 1.0)];
+    let state = |store: &Store| (of(store, 1), store.stats().tombstones, store.stats().flush.done);
+    assert_eq!(state(&store), (kept.to_vec(), 0, flushes));
+    let (at_ms, matcher) = (BASE_MS + 200 * MINUTE, StoredMatcher::from(&Matcher::equal("n", "1")));
+    let tombstone = Tombstone {
+        id: crate::block::meta::ulid(now_ms().unsigned_abs(), 1),
+        matchers: vec![matcher],
+        min_ms: at_ms,
+        max_ms: at_ms,
+        created_ms: now_ms(),
+        up_to_version: None,
+    };
+    let Shared { io, chain, .. } = &*store.inner.shared;
+    let commit = async {
+        let epoch = chain.claim(Role::Compactor).await?;
+        let with = |manifest: &Manifest| Ok(Manifest { tombstones: vec![tombstone.clone()], ..manifest.clone() });
+        chain.commit(epoch, with).await
+    };
+    io.wait(commit).unwrap();
+    store.clean_tombstones().unwrap();
+    assert_eq!(state(&store), ([kept[0], kept[2]].to_vec(), 0, flushes + 1));
 }
