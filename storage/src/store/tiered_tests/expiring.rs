@@ -65,6 +65,7 @@ fn what_is_taken_while_samples_expire_is_kept() {
     let dir = tempfile::tempdir().unwrap();
     let base_ms = base_ms();
     let (store, mut truth) = busy(dir.path(), base_ms, 31);
+    let (first, sent_one) = std::sync::mpsc::channel();
     let sender = {
         let (store, mut random, begun) = (store.clone(), SmallRng::seed_from_u64(31), Instant::now());
         std::thread::spawn(move || {
@@ -80,11 +81,13 @@ fn what_is_taken_while_samples_expire_is_kept() {
                     break;
                 }
                 sent.push(at_ms);
+                // Whoever waits for the first may have heard of it.
+                let _ = first.send(());
             }
             sent
         })
     };
-    std::thread::sleep(Duration::from_millis(100));
+    sent_one.recv().unwrap();
     store.set_retention(retention(5, None));
     while !sender.is_finished() {
         store.flush(true).unwrap();
