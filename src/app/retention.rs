@@ -1,6 +1,6 @@
 //! What expires, from flags and configuration.
 
-use crate::config::{Config, RetentionConfig, ServeFlags};
+use crate::config::{Config, RetentionConfig, ServeFlags, TenantConfig};
 use model::tenant::TenantId;
 use promql::parse::{ParseOptions, parse_selector};
 use storage::lifecycle::retention::{Retention, RetentionClass};
@@ -8,18 +8,35 @@ use storage::lifecycle::retention::{Retention, RetentionClass};
 /// What the flags, the sections `retention` and `tiers`, and that of a tenant say.
 ///
 /// # Errors
-/// A selector is none, or would mean every series.
+/// As of [`classes`].
 pub fn retention(
     flags: &ServeFlags,
     config: &Config,
     tenant: &TenantId,
     parse: &ParseOptions,
 ) -> Result<Retention, String> {
-    let own = config.tenants.get(tenant.as_str()).filter(|_| flags.tenants_enabled).cloned().unwrap_or_default();
-    let (section, entries) = match &own.retention {
-        Some(entries) => (format!("tenants.{tenant}.retention"), entries),
-        None => ("retention".to_owned(), &config.retention),
-    };
+    let own = config.tenants.get(tenant.as_str()).filter(|_| flags.tenants_enabled);
+    let keep_ms = own.and_then(|own| own.retention_time).unwrap_or(flags.retention_time).as_millis();
+    let bytes_max = own.and_then(|own| own.retention_size).unwrap_or(flags.retention_size);
+    Ok(Retention {
+        keep_ms: (keep_ms > 0).then_some(keep_ms),
+        bytes_max: (bytes_max > 0).then_some(bytes_max),
+        classes: classes(config, own.map(|own| (tenant.as_str(), own)), parse)?,
+        tiers: own.and_then(|own| own.tiers.clone()).or_else(|| config.tiers.clone()),
+    })
+}
+
+/// What the section `retention` says, or that of a tenant, of whom name and section are given, if it says something.
+///
+/// # Errors
+/// A selector is none, or would mean every series.
+pub fn classes(
+    config: &Config,
+    own: Option<(&str, &TenantConfig)>,
+    parse: &ParseOptions,
+) -> Result<Vec<RetentionClass>, String> {
+    let own = own.and_then(|(tenant, own)| Some((format!("tenants.{tenant}.retention"), own.retention.as_ref()?)));
+    let (section, entries) = own.unwrap_or_else(|| ("retention".to_owned(), &config.retention));
     let class = |(at, class): (usize, &RetentionConfig)| {
         let place = format!("{section}[{at}]");
         let matchers = parse_selector(&class.matches, parse).map_err(|error| format!("{place}.match: {error}"))?;
@@ -32,15 +49,7 @@ pub fn retention(
         }
         Ok(RetentionClass { name: class.matches.clone(), matchers, keep_ms })
     };
-    let classes = entries.iter().enumerate().map(class).collect::<Result<_, _>>()?;
-    let keep_ms = own.retention_time.unwrap_or(flags.retention_time).as_millis();
-    let bytes_max = own.retention_size.unwrap_or(flags.retention_size);
-    Ok(Retention {
-        keep_ms: (keep_ms > 0).then_some(keep_ms),
-        bytes_max: (bytes_max > 0).then_some(bytes_max),
-        classes,
-        tiers: own.tiers.or_else(|| config.tiers.clone()),
-    })
+    entries.iter().enumerate().map(class).collect()
 }
 
 /// What the flags say, for people.

@@ -1,19 +1,23 @@
 //! What commands that work on blocks without a server have in common: which store, and how they end.
 
 use crate::app::load::with_causes;
+use crate::app::retention::classes;
 use crate::config::Config;
 use clap::Args;
+use promql::parse::ParseOptions;
 use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use storage::bucket::{BucketError, BucketOptions};
+use storage::lifecycle::retention::Retention;
 use storage::offline::BlockStore;
 use storage::store::StoreError;
 
 /// Which blocks.
 #[derive(Debug, Clone, Args)]
 pub struct StoreArguments {
-    /// YAML file whose section `object_store` says where blocks are; without it they are below --storage.path
+    /// YAML file whose section `object_store` says where blocks are; without it they are below --storage.path. What its sections
+    /// `retention` and `tenants` keep no longer is not exported
     #[arg(long = "config.file", value_name = "FILE", env = "HEARTH_CONFIG_FILE")]
     pub config_file: Option<PathBuf>,
 
@@ -57,12 +61,25 @@ impl StoreArguments {
         self.object_store()?.url(&self.storage_path).map_err(|error| with_causes(&error))
     }
 
+    /// What hides samples that are still in blocks: the classes of the configuration.
+    ///
+    /// # Errors
+    /// In words: the configuration is wrong.
+    pub(super) fn retention(&self) -> Result<Retention, String> {
+        let config = self.config()?;
+        let own = config.tenants.get(&self.tenant).map(|own| (self.tenant.as_str(), own));
+        Ok(Retention { classes: classes(&config, own, &ParseOptions::all())?, ..Retention::default() })
+    }
+
     fn object_store(&self) -> Result<BucketOptions, String> {
-        let config = match &self.config_file {
-            Some(file) => Config::load(file).map_err(|error| with_causes(&error))?,
-            None => Config::default(),
-        };
-        Ok(config.object_store)
+        Ok(self.config()?.object_store)
+    }
+
+    fn config(&self) -> Result<Config, String> {
+        match &self.config_file {
+            Some(file) => Config::load(file).map_err(|error| with_causes(&error)),
+            None => Ok(Config::default()),
+        }
     }
 }
 
@@ -140,6 +157,22 @@ mod tests {
         assert!(!storage_path.exists());
         arguments.open_or_create().unwrap();
         assert!(arguments.open().unwrap().manifest().blocks.is_empty());
+    }
+
+    #[test]
+    fn classes_of_retention_are_those_of_the_configuration() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("hearth.yml");
+        let classes = |config_file| {
+            let arguments = StoreArguments { config_file, storage_path: "data".into(), tenant: "a".into() };
+            arguments.retention().map(|retention| retention.classes)
+        };
+        assert!(classes(None).unwrap().is_empty());
+        std::fs::write(&file, "retention: [{match: '{job=\"debug\"}', keep: 3d}]").unwrap();
+        let found = classes(Some(file.clone())).unwrap();
+        assert_eq!((found.len(), found[0].keep_ms), (1, 3 * 86_400_000));
+        std::fs::write(&file, "retention: [{match: '{}', keep: 3d}]").unwrap();
+        assert!(classes(Some(file)).unwrap_err().contains("retention[0].match"));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Gives the samples of blocks out, as other programs read them: series by series, each sample once.
 //!
-//! Memory is bounded by a few hundred series of each block that has some. Deletions count; what the head holds and no block yet is
-//! not there. Native histograms have no form in any of the formats and are counted instead. What a damaged block has before the first
+//! Memory is bounded by a few hundred series of each block that has some. Deletions and classes of retention count, as for queries; what
+//! the head holds and no block yet is not there. Native histograms have no form in any of the formats and are counted instead. What a damaged block has before the first
 //! damage is given out, the rest is left out, and the block is named.
 
 mod csv;
@@ -11,11 +11,12 @@ mod parquet;
 use crate::block::read::Block;
 use crate::error::ErrorKind;
 use crate::lifecycle::damage::DamagedBlock;
+use crate::lifecycle::retention::Retention;
 use crate::lifecycle::{Visited, Wanted, visit_past};
 use crate::offline::BlockStore;
 use crate::select::TimeRange;
 use crate::store::StoreError;
-use crate::tombstone::DeletedSpans;
+use crate::wal::pool::now_ms;
 use model::labels::Labels;
 use model::matcher::Matcher;
 use std::io::Write;
@@ -65,7 +66,8 @@ trait Sink {
     fn finish(&mut self) -> Result<(), ExportError>;
 }
 
-/// Writes the samples in a range of the series that satisfy all matchers of one of the `selectors`; of all, without selectors.
+/// Writes the samples in a range of the series that satisfy all matchers of one of the `selectors`; of all, without selectors. What the
+/// classes of `retention` keep no longer is left out, whether blocks have been written anew without it or not.
 ///
 /// # Errors
 /// Blocks cannot be reached, or the output fails. Damage is no error but part of the report.
@@ -73,6 +75,7 @@ pub fn export<'o>(
     store: &BlockStore,
     selectors: &[Vec<Matcher>],
     range: TimeRange,
+    retention: &Retention,
     format: ExportFormat,
     output: Box<dyn Write + Send + 'o>,
 ) -> Result<ExportReport, ExportError> {
@@ -93,7 +96,8 @@ pub fn export<'o>(
         let holds = |matcher: &Matcher| matcher.matches(labels.get(matcher.name()).unwrap_or_default());
         others.is_empty() || others.iter().any(|selector| selector.iter().all(holds))
     };
-    let hide = |labels: &Labels, since| DeletedSpans::of(labels, &view.deletions, since);
+    let now_ms = now_ms();
+    let hide = |labels: &Labels, since| retention.hidden_by_class(labels, &view.deletions, since, now_ms);
     let wanted = Wanted { matchers: first, range, all: false, hide: &hide, view: &view };
     let (mut failure, mut damaged) = (None, Vec::new());
     let unread = |block: &Block, error: StoreError| match error.kind() {

@@ -74,13 +74,13 @@ pub(super) fn run(arguments: &ExportArguments) -> Result<(String, ExitCode), Str
     if arguments.output.is_none() && format == ExportFormat::Parquet && std::io::stdout().is_terminal() {
         return Err("Parquet is not for terminals: say --output FILE".to_owned());
     }
-    let store = arguments.store.open()?;
+    let (retention, store) = (arguments.store.retention()?, arguments.store.open()?);
     let output: Box<dyn Write + Send> = match &arguments.output {
         Some(path) => Box::new(File::create(path).map_err(|error| format!("create {}: {error}", path.display()))?),
         None => Box::new(std::io::stdout()),
     };
     let selectors: Vec<Vec<Matcher>> = arguments.selectors.iter().map(|selector| selector.0.clone()).collect();
-    let report = export(&store, &selectors, range, format, output).map_err(|error| with_causes(&error))?;
+    let report = export(&store, &selectors, range, &retention, format, output).map_err(|error| with_causes(&error))?;
     let mut said = format!("{} samples of {} series", report.samples, report.series);
     if report.histograms_left_out > 0 {
         said.push_str(&format!(

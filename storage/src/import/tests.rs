@@ -6,6 +6,7 @@ use crate::bucket::BucketOptions;
 use crate::export::{ExportFormat, export};
 use crate::import::room::{Room, Share};
 use crate::import::spool::{Spool, Spooled};
+use crate::lifecycle::retention::Retention;
 use crate::offline::BlockStore;
 use crate::select::TimeRange;
 use crate::store::{Store, StoreOptions};
@@ -192,7 +193,8 @@ fn block_store(data: &Path) -> BlockStore {
 
 fn exported(store: &BlockStore, format: ExportFormat) -> String {
     let file = tempfile::NamedTempFile::new().unwrap();
-    export(store, &[], TimeRange::ALL, format, Box::new(file.reopen().unwrap())).unwrap();
+    let retention = Retention::default();
+    export(store, &[], TimeRange::ALL, &retention, format, Box::new(file.reopen().unwrap())).unwrap();
     String::from_utf8(std::fs::read(file.path()).unwrap()).unwrap()
 }
 
@@ -274,7 +276,7 @@ fn an_export_is_imported_as_it_was() {
     std::fs::write(&file, &text).unwrap();
     let table = data.path().join("export.parquet");
     let output = Box::new(std::fs::File::create(&table).unwrap());
-    export(&store, &[], TimeRange::ALL, ExportFormat::Parquet, output).unwrap();
+    export(&store, &[], TimeRange::ALL, &Retention::default(), ExportFormat::Parquet, output).unwrap();
     for name in ["openmetrics", "parquet"] {
         let again = block_store(&other.path().join(name));
         let work = again.work_dir().unwrap();
