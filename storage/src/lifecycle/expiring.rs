@@ -102,12 +102,20 @@ impl Lifecycle {
             return Ok(());
         }
         let gone: HashSet<String> = remove.iter().cloned().collect();
-        let expiring =
-            Expiring::of(metas.filter(|block| gone.contains(&block.ulid) && waited_for(block)), &view.manifest);
-        if !self.close(expiring.as_ref()) {
-            return Ok(());
+        // What goes for its bytes waits for nothing.
+        let is_past = |block: &BlockMeta| {
+            let before_ms = retention.keep_ms.map(|keep_ms| now_ms.saturating_sub(keep_ms));
+            before_ms.is_some_and(|before_ms| block.max_ms < before_ms)
+        };
+        let held = metas.filter(|block| gone.contains(&block.ulid) && is_past(block) && waited_for(block));
+        let held: Vec<&BlockMeta> = held.collect();
+        let expiring = Expiring::of(held.iter().copied(), &view.manifest);
+        if self.close(expiring.as_ref()) {
+            return self.drop_blocks(remove, expiring);
         }
-        self.drop_blocks(remove, expiring)
+        let held: HashSet<&String> = held.into_iter().map(|block| &block.ulid).collect();
+        let rest: Vec<String> = remove.iter().filter(|ulid| !held.contains(ulid)).cloned().collect();
+        if rest.is_empty() { Ok(()) } else { self.drop_blocks(rest, None) }
     }
 
     /// Drops blocks, the floats of whose days, if any go with them, are closed.
