@@ -5,7 +5,6 @@ use super::plan::Plan;
 use super::retention;
 use crate::config::{Config, ServeFlags};
 use crate::http::state::{EarlyState, ProcessInfo};
-use crate::query::metrics::QueryMetrics;
 use crate::runtime::cpu::CpuPool;
 use crate::runtime::local_space::LocalSpace;
 use crate::runtime::memory::Memory;
@@ -40,7 +39,6 @@ pub(super) struct Common {
     pub(super) pool: CpuPool,
     /// For samples.
     pub(super) ingest_pool: CpuPool,
-    pub(super) query_metrics: QueryMetrics,
     pub(super) memory: Memory,
     pub(super) space: LocalSpace,
     /// How expressions are evaluated.
@@ -54,8 +52,6 @@ impl Common {
     /// The system refuses threads.
     pub(super) fn start(flags: &ServeFlags, plan: &Plan, early: EarlyState) -> Result<Self, String> {
         let no_threads = |error: &dyn std::fmt::Display| format!("cannot start threads: {error}");
-        let query_metrics = QueryMetrics::default();
-        query_metrics.allow(flags.query_concurrency_max);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let engine = EngineOptions {
             lookback_ms: flags.query_lookback.as_millis(),
@@ -70,7 +66,6 @@ impl Common {
             process: process_info(flags),
             pool: CpuPool::new().map_err(|error| no_threads(&error))?,
             ingest_pool: CpuPool::with_size(1, cores).map_err(|error| no_threads(&error))?,
-            query_metrics,
             memory: load::memory(flags),
             space: LocalSpace::new(flags.local_size),
             engine,
@@ -79,7 +74,6 @@ impl Common {
 
     /// Registers the metrics of all this.
     pub(super) fn register(&self, registry: &mut Registry) {
-        self.query_metrics.register(registry);
         self.early.request_metrics.register(registry);
         registry.register_collector(Box::new(ProcessCollector::new()));
         registry.register_collector(Box::new(MemoryCollector::new(self.memory.clone())));

@@ -70,7 +70,7 @@ impl Parts {
         if !self.tenants.common().flags.tenants_enabled {
             return first;
         }
-        tenancy::by_tenant(Arc::new(ByRequest(self.tenants.clone())), first)
+        tenancy::by_tenant(Arc::new(ByRequest(self.tenants.clone())), first, &self.tenants.common().early)
     }
 
     /// Says what to do next.
@@ -93,8 +93,11 @@ impl Parts {
             tokio::select! {
                 () = &mut end => return,
                 _ = hangup.recv() => {
-                    // What came of it is in the log and in the metrics.
-                    let _ = self.tenants.reloader().reload().await;
+                    tokio::select! {
+                        () = &mut end => return,
+                        // What came of it is in the log and in the metrics.
+                        _ = self.tenants.reloader().reload() => {}
+                    }
                 }
             }
         }
@@ -102,6 +105,7 @@ impl Parts {
 
     /// New requests are told to come back later; who follows notices is told, and need not be waited for.
     pub(super) fn stop_taking(&self) {
+        self.tenants.stop_opening();
         let early = &self.tenants.common().early;
         early.readiness.set(Phase::Stopping);
         early.notices.raise(Notice::Stopping);
@@ -111,9 +115,8 @@ impl Parts {
     pub(super) async fn shutdown(self) -> Result<(), String> {
         self.stop.cancel();
         self.tasks.close();
-        let closed = self.tenants.shutdown().await;
         self.tasks.wait().await;
-        closed
+        self.tenants.shutdown().await
     }
 }
 

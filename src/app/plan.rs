@@ -22,6 +22,8 @@ pub(super) struct Checked {
     pub(super) config: Config,
     /// The rules of `anonymous` and of those that the configuration names, by tenant.
     pub(super) rules: BTreeMap<TenantId, Loaded>,
+    /// It has a section `tenants`, which does not count here.
+    ignores_tenants: bool,
 }
 
 impl Checked {
@@ -30,14 +32,20 @@ impl Checked {
     /// # Errors
     /// What is wrong with it; the text names every cause.
     pub(super) fn load(flags: &ServeFlags, parse: &ParseOptions) -> Result<Self, String> {
-        let config = load::config(flags)?;
+        let mut config = load::config(flags)?;
+        let ignores_tenants = !flags.tenants_enabled && !config.tenants.is_empty();
+        if ignores_tenants {
+            config.tenants.clear();
+        }
+        // For tenants that the configuration does not name.
+        retention::classes(&config, None, parse)?;
         let mut rules = BTreeMap::new();
         for tenant in load::tenants(&config) {
             retention::retention(flags, &config, &tenant, parse)?;
             let loaded = load::rules(&config, flags.config_file.as_deref(), parse, &tenant)?;
             rules.insert(tenant, loaded);
         }
-        Ok(Self { config, rules })
+        Ok(Self { config, rules, ignores_tenants })
     }
 
     /// Says what an operator should know about it.
@@ -50,7 +58,7 @@ impl Checked {
         for warning in self.rules.values().flat_map(|loaded| &loaded.warnings) {
             tracing::warn!(warning, "rules");
         }
-        if !flags.tenants_enabled && !self.config.tenants.is_empty() {
+        if self.ignores_tenants {
             tracing::warn!("the section tenants does not count without --tenants.enabled");
         }
     }

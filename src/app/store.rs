@@ -72,17 +72,24 @@ pub(super) async fn open(flags: &ServeFlags, plan: &Plan, early: &EarlyState) ->
         }
     };
     early.notices.hold(Notice::ObjectStoreAway, store.away().is_some());
+    report_opened(&store);
+    Ok(store)
+}
+
+/// Says what the start of a store found.
+pub(super) fn report_opened(store: &Store) {
+    let tenant = store.tenant();
     if let Some(why) = store.away() {
         tracing::warn!(
             why = &*why,
+            tenant,
             "the object store does not answer: samples are taken, recent ones can be queried, and what is older as soon as it does"
         );
     }
     let (stats, blocks) = (store.engine().stats(), store.stats().blocks);
     let blocks: u64 = blocks.iter().map(|group| group.blocks).sum();
-    tracing::info!(series = stats.head.series, blocks, seconds = stats.restore_seconds, "storage is open");
+    tracing::info!(tenant, series = stats.head.series, blocks, seconds = stats.restore_seconds, "storage is open");
     for notice in &store.engine().restore_report().notices {
-        tracing::warn!(notice, "storage was not left as it was written");
+        tracing::warn!(tenant, notice, "storage was not left as it was written");
     }
-    Ok(store)
 }

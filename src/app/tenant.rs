@@ -16,6 +16,7 @@ use crate::query::admission::AdmissionOptions;
 use crate::query::engine_store::EngineStore;
 use crate::query::executor::QueryExecutor;
 use crate::query::journal::Journal;
+use crate::query::metrics::QueryMetrics;
 use crate::query::request::QueryOptions;
 use crate::rules::backfill::Backfill;
 use crate::rules::config::{RuleConfig, RuleConfigCollector, RuleLimits};
@@ -67,6 +68,7 @@ pub(super) struct Tenant {
     id: TenantId,
     router: Router,
     queries: QueryExecutor,
+    query_metrics: QueryMetrics,
     ingest: Ingest,
     store: Store,
     rules: Rules,
@@ -98,7 +100,9 @@ impl Tenant {
         let directory = common.directory(&id);
         let engine = store.engine().clone();
         let source = Arc::new(EngineStore::new(store.clone()));
-        let queries = queries(common, &source, &directory);
+        let query_metrics = QueryMetrics::default();
+        query_metrics.allow(flags.query_concurrency_max);
+        let queries = queries(common, &source, &query_metrics, &directory);
 
         let node = NodeId::new("local");
         let ring = Arc::new(Ring::of_one(node.clone()));
@@ -156,6 +160,7 @@ impl Tenant {
             id,
             router,
             queries,
+            query_metrics,
             ingest,
             store,
             rules,
@@ -174,6 +179,7 @@ impl Tenant {
     /// Shows its metrics, which say whose they are when there may be others.
     fn register(&self, common: &Common) {
         let mut registry = Registry::default();
+        self.query_metrics.register(&mut registry);
         self.ingest.metrics().register(&mut registry);
         registry.register_collector(Box::new(HistoryCollector::new(self.histories.clone())));
         registry.register_collector(Box::new(BlockCollector::new(self.store.clone())));
@@ -188,10 +194,16 @@ impl Tenant {
         common.early.registries.set_tenant(&self.id, registry, common.flags.tenants_enabled);
     }
 
-    /// Begins with the rules that came by API, as far as they can be read now, and with those of `loaded`.
-    pub(super) async fn begin(&self, common: &Common, config: &Config, loaded: Loaded) {
+    /// Reads the rules that came by API, as far as they can be read now.
+    pub(super) async fn load_configured(&self) {
         if let Some(rules) = &self.rule_config {
             load_configured(rules).await;
+        }
+    }
+
+    /// Begins with those rules and with `loaded`.
+    pub(super) async fn begin(&self, common: &Common, config: &Config, loaded: Loaded) {
+        if let Some(rules) = &self.rule_config {
             self.tasks.spawn(rules.clone().run(self.stop.clone()));
         }
         self.apply(common, config, loaded).await;
@@ -280,11 +292,11 @@ impl Tenant {
     }
 }
 
-fn queries(common: &Common, source: &Arc<EngineStore>, directory: &Path) -> QueryExecutor {
-    let Common { flags, features, pool, query_metrics, memory, .. } = common;
+fn queries(common: &Common, source: &Arc<EngineStore>, metrics: &QueryMetrics, directory: &Path) -> QueryExecutor {
+    let Common { flags, features, pool, memory, .. } = common;
     let language = PromqlEngine::new(common.engine.clone());
     let options = query_options(flags, features);
-    let queries = QueryExecutor::new(options, language, source.clone(), pool.clone(), query_metrics.clone());
+    let queries = QueryExecutor::new(options, language, source.clone(), pool.clone(), metrics.clone());
     if flags.query_results_cache_bytes > 0 {
         queries.keep_results(flags.query_results_cache_bytes, source.clone());
     }

@@ -5,11 +5,10 @@
 //! is opened once, and never after [`Tenants::shutdown`] began.
 
 use super::common::{Common, TENANTS};
-use super::load;
 use super::plan::Checked;
 use super::reload::Reloader;
+use super::store::report_opened;
 use super::tenant::{Given, Tenant};
-use crate::config::Config;
 use crate::http::tenancy::{TenantRefused, TenantRoutes};
 use crate::rules::load::Loaded;
 use crate::scrape::self_scrape::TargetStatus;
@@ -19,7 +18,7 @@ use futures::{FutureExt, StreamExt, stream};
 use model::tenant::TenantId;
 use percent_encoding::percent_decode_str;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 use storage::store::Store;
 use storage::wal::replay::ReplayProgress;
@@ -28,6 +27,9 @@ use tokio_util::task::TaskTracker;
 
 /// A tenant that could not be opened is tried again after this.
 const AGAIN_AFTER: Duration = Duration::from_secs(5);
+
+/// The bucket that could not be listed is asked again after this.
+const LIST_AGAIN_AFTER: Duration = Duration::from_secs(30);
 
 /// So many are opened at once at the start: each replays its log on all cores.
 const OPENED_AT_ONCE: usize = 4;
@@ -40,7 +42,9 @@ pub(super) struct Tenants {
     reloader: Arc<Reloader>,
     /// Held while a configuration is put in force or a tenant begins, so that each gets the newest.
     applying: tokio::sync::Mutex<()>,
-    /// Whatever opens a tenant.
+    /// Rules of tenants that are not open yet, as they were when the configuration was loaded.
+    rules: Mutex<BTreeMap<TenantId, Loaded>>,
+    /// Whatever opens a tenant or loads the configuration.
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -53,9 +57,15 @@ struct State {
     is_closed: bool,
 }
 
-/// One at a time opens a tenant. When and why it failed last.
-#[derive(Default)]
-struct Opening(tokio::sync::Mutex<Option<(Instant, String)>>);
+/// When and why opening a tenant failed last. Held by whoever opens it.
+type Opening = tokio::sync::Mutex<Option<(Instant, String)>>;
+
+/// Whether nobody opens the tenant or waits for that, and it may be tried again at once.
+fn is_over(opening: &Arc<Opening>) -> bool {
+    // Handles are made under the lock of the state only, as this is asked.
+    Arc::strong_count(opening) == 1
+        && opening.try_lock().is_ok_and(|failed| failed.as_ref().is_none_or(|(at, _)| at.elapsed() >= AGAIN_AFTER))
+}
 
 impl Tenants {
     /// The tenant `anonymous`, over its open store, to whom `self_scrape` belongs.
@@ -74,7 +84,8 @@ impl Tenants {
         let (state, applying) = (RwLock::new(state), tokio::sync::Mutex::default());
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let reload = reloader.clone();
-        let tenants = Arc::new(Self { common, first, state, reloader, applying, tasks, stop });
+        let rules = Mutex::default();
+        let tenants = Arc::new(Self { common, first, state, reloader, applying, rules, tasks, stop });
         reload.reloads(&tenants);
         Ok(tenants)
     }
@@ -94,6 +105,11 @@ impl Tenants {
         &self.reloader
     }
 
+    /// For what has to end before they do.
+    pub(super) fn tasks(&self) -> &TaskTracker {
+        &self.tasks
+    }
+
     /// Those that are open.
     pub(super) fn all(&self) -> Vec<Arc<Tenant>> {
         self.read().open.values().cloned().collect()
@@ -102,9 +118,11 @@ impl Tenants {
     /// Begins with the configuration of the start.
     pub(super) async fn begin(&self, checked: Checked) {
         checked.warn(&self.common.flags);
+        self.first.load_configured().await;
         let _applying = self.applying.lock().await;
-        let Checked { config, mut rules } = checked;
+        let Checked { config, mut rules, .. } = checked;
         let loaded = rules.remove(self.first.id()).unwrap_or_default();
+        *self.rules() = rules;
         self.first.begin(&self.common, &config, loaded).await;
     }
 
@@ -112,20 +130,22 @@ impl Tenants {
     pub(super) async fn apply(self: &Arc<Self>, checked: Checked) {
         checked.warn(&self.common.flags);
         let applying = self.applying.lock().await;
-        let Checked { config, mut rules } = checked;
+        let Checked { config, mut rules, .. } = checked;
         if self.common.config.load().object_store != config.object_store {
             tracing::warn!("object_store changed: it takes effect at the next start");
         }
         self.common.config.store(Arc::new(config.clone()));
-        for tenant in self.all() {
+        let all = self.all();
+        let apply = all.iter().map(|tenant| {
             let loaded = rules.remove(tenant.id()).unwrap_or_default();
-            tenant.apply(&self.common, &config, loaded).await;
-        }
+            tenant.apply(&self.common, &config, loaded)
+        });
+        join_all(apply.collect::<Vec<_>>()).await;
+        let with_rules = rules.iter().filter(|(_, loaded)| !loaded.groups.is_empty());
+        let with_rules: Vec<TenantId> = with_rules.map(|(id, _)| id.clone()).collect();
+        *self.rules() = rules;
         drop(applying);
-        if self.common.flags.tenants_enabled {
-            let with_rules = rules.into_iter().filter(|(_, loaded)| !loaded.groups.is_empty());
-            join_all(with_rules.map(|(id, _)| self.open(id))).await;
-        }
+        self.open_all(with_rules).await;
     }
 
     /// Begins to open those that have data here or in the bucket, or rule files.
@@ -134,29 +154,37 @@ impl Tenants {
         self.tasks.spawn(async move { tenants.stop.clone().run_until_cancelled(tenants.open_known()).await });
     }
 
-    /// Who cannot be opened is tried again.
     async fn open_known(self: &Arc<Self>) {
-        let mut known = self.in_directory();
-        let store = self.first.store().clone();
-        match tokio::task::spawn_blocking(move || store.tenants_of_bucket()).await {
-            Ok(Ok(tenants)) => known.extend(tenants.iter().filter_map(|name| name.parse().ok())),
-            Ok(Err(error)) => {
-                let error = error.to_line();
-                tracing::warn!(
-                    error,
-                    "tenants of whom only the bucket has anything are opened when a request names them"
-                );
+        let has_rules = |(id, loaded): (&TenantId, &Loaded)| (!loaded.groups.is_empty()).then(|| id.clone());
+        let mut here: BTreeSet<TenantId> = self.rules().iter().filter_map(has_rules).collect();
+        here.extend(self.in_directory());
+        self.open_all(here).await;
+        let mut was_told = false;
+        loop {
+            let store = self.first.store().clone();
+            let found = tokio::task::spawn_blocking(move || store.tenants_of_bucket()).await;
+            match found.map_err(|panic| panic.to_string()).and_then(|found| found.map_err(|error| error.to_line())) {
+                Ok(found) => {
+                    let tenants: Vec<TenantId> = found.iter().filter_map(|name| name.parse().ok()).collect();
+                    return self.open_all(tenants).await;
+                }
+                Err(error) if !was_told => {
+                    tracing::warn!(error, "tenants of whom only the bucket has anything wait for it, or for a request");
+                }
+                Err(_) => {}
             }
-            Err(panic) => tracing::error!(%panic, "the tenants of the bucket are not known"),
+            was_told = true;
+            tokio::time::sleep(LIST_AGAIN_AFTER).await;
         }
-        let config = self.common.config.load_full();
-        let with_rules = config.tenants.iter().filter(|(_, tenant)| !tenant.rule_files.is_empty());
-        known.extend(with_rules.filter_map(|(name, _)| name.parse().ok()));
+    }
+
+    /// Opens some of them; who cannot be opened is tried again until it is.
+    async fn open_all(self: &Arc<Self>, tenants: impl IntoIterator<Item = TenantId>) {
         let open = |id: TenantId| async move { (self.open(id.clone()).await, id) };
-        let mut opened = stream::iter(known).map(open).buffer_unordered(OPENED_AT_ONCE);
+        let mut opened = stream::iter(tenants).map(open).buffer_unordered(OPENED_AT_ONCE);
         while let Some((outcome, id)) = opened.next().await {
             let Err(refused) = outcome else { continue };
-            tracing::error!(tenant = %id, %refused, "a tenant cannot be opened");
+            tracing::error!(tenant = %id, %refused, "a tenant is not open: it is tried again");
             let tenants = Arc::clone(self);
             self.tasks
                 .spawn(async move { tenants.stop.clone().run_until_cancelled(tenants.open_in_the_end(id)).await });
@@ -166,9 +194,8 @@ impl Tenants {
     async fn open_in_the_end(self: &Arc<Self>, id: TenantId) {
         loop {
             tokio::time::sleep(AGAIN_AFTER).await;
-            match self.open(id.clone()).await {
-                Ok(_) | Err(TenantRefused::TooMany { .. }) => return,
-                Err(TenantRefused::Unavailable { .. }) => {}
+            if self.open(id.clone()).await.is_ok() {
+                return;
             }
         }
     }
@@ -203,25 +230,33 @@ impl Tenants {
                 return Err(TenantRefused::Unavailable { why: "the process stops".into() });
             }
             let max = self.common.flags.tenants_max;
-            if !state.opening.contains_key(&id) && state.open.len() + state.opening.len() >= max {
-                return Err(TenantRefused::TooMany { max });
+            if !state.opening.contains_key(&id) {
+                state.opening.retain(|_, opening| !is_over(opening));
+                if state.open.len() + state.opening.len() >= max {
+                    return Err(TenantRefused::TooMany { max });
+                }
             }
             Arc::clone(state.opening.entry(id.clone()).or_default())
         };
-        let mut failed = opening.0.lock().await;
+        let mut failed = opening.lock_owned().await;
         if let Some(tenant) = self.read().open.get(&id) {
             return Ok(Arc::clone(tenant));
         }
         if let Some((_, why)) = failed.as_ref().filter(|(at, _)| at.elapsed() < AGAIN_AFTER) {
             return Err(TenantRefused::Unavailable { why: why.clone() });
         }
-        // Whoever asked may go away: what was begun is finished all the same.
-        let (tenants, wanted) = (Arc::clone(self), id.clone());
-        let opened = self.tasks.spawn(async move { tenants.open_now(wanted).await }).await;
-        opened.unwrap_or_else(|panic| Err(panic.to_string())).map_err(|why| {
-            *failed = Some((Instant::now(), why.clone()));
-            TenantRefused::Unavailable { why }
-        })
+        // Whoever asked may go away: what was begun is finished all the same, and nobody else begins it meanwhile.
+        let tenants = Arc::clone(self);
+        let opened = self.tasks.spawn(async move {
+            let opened = tenants.open_now(id.clone()).await;
+            if let Err(why) = &opened {
+                tracing::warn!(tenant = %id, why, "a tenant cannot be opened");
+                *failed = Some((Instant::now(), why.clone()));
+            }
+            opened
+        });
+        let opened = opened.await.unwrap_or_else(|panic| Err(panic.to_string()));
+        opened.map_err(|why| TenantRefused::Unavailable { why })
     }
 
     async fn open_now(self: Arc<Self>, id: TenantId) -> Result<Arc<Tenant>, String> {
@@ -230,14 +265,17 @@ impl Tenants {
         let open = move || first.open_beside(options, &ReplayProgress::default());
         let store = tokio::task::spawn_blocking(open).await.map_err(|panic| panic.to_string())?;
         let store = store.map_err(|error| format!("open storage of tenant {id}: {}", error.to_line()))?;
+        report_opened(&store);
         let given = Given { store, reload: self.reloader.clone(), self_scrape: None };
         let tenant = Arc::new(Tenant::start(&self.common, id.clone(), given).await?);
-        let applying = self.applying.lock().await;
-        let config = self.common.config.load_full();
-        let loaded = self.rules_of(&config, &id).await;
-        tenant.begin(&self.common, &config, loaded).await;
-        let is_closed = self.enter(&tenant);
-        drop(applying);
+        let mut is_closed = self.read().is_closed;
+        if !is_closed {
+            tenant.load_configured().await;
+            let _applying = self.applying.lock().await;
+            let loaded = self.rules().remove(&id).unwrap_or_default();
+            tenant.begin(&self.common, &self.common.config.load_full(), loaded).await;
+            is_closed = self.enter(&tenant);
+        }
         if is_closed {
             tenant.shutdown().await?;
             return Err("the process stops".into());
@@ -256,19 +294,9 @@ impl Tenants {
         state.is_closed
     }
 
-    /// The rules that the configuration gives to a tenant. They were valid when it was loaded.
-    async fn rules_of(&self, config: &Arc<Config>, id: &TenantId) -> Loaded {
-        let Common { flags, features, .. } = &self.common;
-        let (config, file, parse, tenant) =
-            (Arc::clone(config), flags.config_file.clone(), features.parse.clone(), id.clone());
-        let load = move || load::rules(&config, file.as_deref(), &parse, &tenant);
-        match tokio::task::spawn_blocking(load).await.map_err(|panic| panic.to_string()).flatten() {
-            Ok(loaded) => loaded,
-            Err(problem) => {
-                tracing::error!(problem, tenant = %id, "its rule files changed and are not valid: it has none of their rules");
-                Loaded::default()
-            }
-        }
+    /// No tenant is opened from now on.
+    pub(super) fn stop_opening(&self) {
+        self.write().is_closed = true;
     }
 
     /// Ends all of them at once.
@@ -284,6 +312,10 @@ impl Tenants {
         // Who is opened meanwhile ends by itself.
         self.tasks.wait().await;
         ended.into_iter().collect()
+    }
+
+    fn rules(&self) -> MutexGuard<'_, BTreeMap<TenantId, Loaded>> {
+        self.rules.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn read(&self) -> RwLockReadGuard<'_, State> {

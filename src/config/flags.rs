@@ -59,7 +59,7 @@ pub struct ServeFlags {
     #[arg(long = "tenants.max", value_name = "N", default_value_t = 100)]
     pub tenants_max: usize,
 
-    /// Percent of --storage.block-cache.size that one tenant may have, with --tenants.enabled
+    /// Percent of --storage.block-cache-bytes that one tenant may have, with --tenants.enabled
     #[arg(long = "tenants.block-cache-share", value_name = "PERCENT", default_value_t = 50, value_parser = clap::value_parser!(u8).range(1..=100))]
     pub tenants_cache_share: u8,
 

@@ -3,7 +3,9 @@
 //! Each tenant has the routes of a whole process, so that no handler can reach the data of another. What is about the process
 //! alone needs no header.
 
-use super::request_metrics::ALIAS_PREFIX;
+use super::cors::AllowedOrigins;
+use super::request_metrics::{ALIAS_PREFIX, RequestMetrics};
+use super::state::EarlyState;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
@@ -61,40 +63,75 @@ struct Door {
     tenants: Arc<dyn TenantRoutes>,
     /// For what is about the process alone.
     process: Router,
+    /// For what is answered here.
+    request_metrics: RequestMetrics,
+    cors: AllowedOrigins,
 }
 
-/// Answers each request by the routes of its tenant, and what is about the process alone by `process`.
-pub fn by_tenant(tenants: Arc<dyn TenantRoutes>, process: Router) -> Router {
-    Router::new().fallback(dispatch).with_state(Door { tenants, process })
+/// Answers each request by the routes of its tenant, and what is about the process alone by `process`. What is refused here is
+/// counted as requests are.
+pub fn by_tenant(tenants: Arc<dyn TenantRoutes>, process: Router, early: &EarlyState) -> Router {
+    let (request_metrics, cors) = (early.request_metrics.clone(), early.cors.clone());
+    Router::new().fallback(dispatch).with_state(Door { tenants, process, request_metrics, cors })
 }
 
 async fn dispatch(State(door): State<Door>, request: Request) -> Response {
-    let routes = match named(request.headers()) {
-        // Browsers ask without the header whether they may send it.
-        Err(TenantIdError::Empty) if is_of_process(request.uri().path()) || request.method() == Method::OPTIONS => {
-            Ok(door.process)
-        }
-        Err(error @ TenantIdError::Empty) => return (StatusCode::UNAUTHORIZED, format!("{error}\n")).into_response(),
-        Err(error) => return (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
-        Ok(tenant) => match door.tenants.open(&tenant) {
-            Some(routes) => Ok(routes),
-            None => door.tenants.opened(tenant).await,
-        },
+    let refusal = match door.routes(request.headers(), request.uri().path(), request.method()).await {
+        Ok(routes) => return routes.oneshot(request).await.unwrap_or_else(|never| match never {}),
+        Err(refusal) => refusal,
     };
-    match routes {
-        Ok(routes) => routes.oneshot(request).await.unwrap_or_else(|never| match never {}),
-        // Senders keep their samples in both cases.
-        Err(refused) => {
-            let again = [(header::RETRY_AFTER, "10")];
-            (StatusCode::SERVICE_UNAVAILABLE, again, format!("{refused}\n")).into_response()
+    let counted = door.request_metrics.begin(&request);
+    let mut response = refusal.into_response();
+    door.cors.add_headers(request.headers().get(header::ORIGIN), response.headers_mut());
+    door.request_metrics.end(counted, &response);
+    response
+}
+
+impl Door {
+    async fn routes(&self, headers: &HeaderMap, path: &str, method: &Method) -> Result<Router, Refusal> {
+        match named(headers)? {
+            Some(tenant) => match self.tenants.open(&tenant) {
+                Some(routes) => Ok(routes),
+                None => Ok(self.tenants.opened(tenant).await?),
+            },
+            // Browsers ask without the header whether they may send it.
+            None if is_of_process(path) || method == Method::OPTIONS => Ok(self.process.clone()),
+            None => Err(TenantIdError::Empty.into()),
         }
     }
 }
 
-/// The tenant that a request names.
-fn named(headers: &HeaderMap) -> Result<TenantId, TenantIdError> {
-    let Some(value) = headers.get(tenant::HEADER) else { return Err(TenantIdError::Empty) };
-    String::from_utf8_lossy(value.as_bytes()).parse()
+/// Why a request has no routes.
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error(transparent)]
+    Name(#[from] TenantIdError),
+    #[error("the header {} is there more than once", tenant::HEADER)]
+    Twice,
+    #[error(transparent)]
+    Tenant(#[from] TenantRefused),
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let text = format!("{self}\n");
+        match self {
+            Self::Name(TenantIdError::Empty) => (StatusCode::UNAUTHORIZED, text).into_response(),
+            Self::Name(_) | Self::Twice => (StatusCode::BAD_REQUEST, text).into_response(),
+            // Senders keep their samples.
+            Self::Tenant(_) => (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "10")], text).into_response(),
+        }
+    }
+}
+
+/// The tenant that a request names. A proxy that adds its header instead of replacing the client's must not be fooled.
+fn named(headers: &HeaderMap) -> Result<Option<TenantId>, Refusal> {
+    let mut values = headers.get_all(tenant::HEADER).iter();
+    let Some(value) = values.next().filter(|value| !value.is_empty()) else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(Refusal::Twice);
+    }
+    Ok(Some(String::from_utf8_lossy(value.as_bytes()).parse()?))
 }
 
 fn is_of_process(path: &str) -> bool {
@@ -105,6 +142,9 @@ fn is_of_process(path: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::readiness::Readiness;
+    use crate::runtime::notices::Notices;
+    use crate::telemetry::registries::Registries;
     use axum::body::Body;
     use axum::routing::get;
     use futures::FutureExt;
@@ -138,7 +178,16 @@ mod tests {
             Some(tenant) => request.header("X-Scope-OrgID", tenant),
             None => request,
         };
-        let door = by_tenant(Arc::new(Two), routes("process"));
+        let early = EarlyState {
+            readiness: Readiness::default(),
+            replay: Arc::default(),
+            registries: Registries::default(),
+            prometheus_names: false,
+            request_metrics: RequestMetrics::default(),
+            notices: Notices::new(1),
+            cors: AllowedOrigins::new(".*").unwrap(),
+        };
+        let door = by_tenant(Arc::new(Two), routes("process"), &early);
         let answer = door.oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
         let status = answer.status().as_u16();
         let body = answer.into_body().collect().await.unwrap().to_bytes();

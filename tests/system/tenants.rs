@@ -30,7 +30,8 @@ struct Hearth {
 
 impl Drop for Hearth {
     fn drop(&mut self) {
-        self.child.kill().unwrap();
+        // One that has ended cannot be killed.
+        let _ = self.child.kill();
         self.child.wait().unwrap();
     }
 }
@@ -74,6 +75,18 @@ impl Place {
 }
 
 impl Hearth {
+    /// Ends it as an operator does.
+    fn stop(mut self) {
+        let asked = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
+        assert!(asked.success());
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while self.child.try_wait().unwrap().is_none() {
+            assert!(Instant::now() < deadline, "it does not end");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        assert_eq!(self.child.wait().unwrap().code(), Some(0));
+    }
+
     fn until(&self, what: &str, is_so: impl Fn() -> bool) {
         let deadline = Instant::now() + Duration::from_secs(60);
         while !is_so() {
@@ -257,6 +270,12 @@ fn rules_and_alerts_are_of_a_tenant_and_alertmanagers_hear_whose() {
     }
     hearth.write("team-a", "x", now_ms(), 1.0);
     hearth.until("both alerts were heard", || heard.lock().unwrap().len() >= 2);
+    // A rule of the third, which has no such samples, has been evaluated meanwhile.
+    hearth.until("a rule that does not fire was evaluated", || {
+        let group = hearth.data("team-b", "/api/v1/rules");
+        let evaluated = group.pointer("/groups/0/rules/0/lastEvaluation").and_then(Value::as_str);
+        evaluated.is_some_and(|at| !at.starts_with("0001"))
+    });
     let expected = [("filed", "OfFile"), ("team-a", "Down")].map(|(tenant, alert)| (tenant.into(), alert.into()));
     assert_eq!(*heard.lock().unwrap(), BTreeSet::from(expected));
     let alerts = |tenant: &str| hearth.data(tenant, "/api/v1/alerts").pointer("/alerts/0").is_some();
@@ -269,6 +288,9 @@ fn rules_and_alerts_are_of_a_tenant_and_alertmanagers_hear_whose() {
     hearth.until("rules by API are there again", || {
         hearth.data("team-b", "/api/v1/rules").pointer("/groups/0/rules/0/name").is_some_and(|name| name == "Down")
     });
+    hearth.stop();
+    let hearth = place.start(&["--tenants.enabled"]);
+    assert_eq!(hearth.values("filed", "count(last_over_time(r[1h]))", now_ms()), ["1"], "the stop lost nothing");
 }
 
 async fn hear(State(heard): State<Heard>, headers: HeaderMap, body: String) {

@@ -93,12 +93,9 @@ impl Lifecycle {
             Some(finer) => blocks.iter().filter(|block| block.meta().ulid == *finer).cloned().collect(),
             None => view.raw_within(range_of(build.day)).cloned().collect(),
         };
-        let built = {
-            let _turn = self.shared.merging.lock();
-            match build.finer {
-                Some(_) => from_tier(&io, &inputs, build, &self.staging, &tenant, hide),
-                None => from_samples(&io, &inputs, build, &self.staging, &tenant, hide),
-            }
+        let built = match build.finer {
+            Some(_) => from_tier(&io, &inputs, build, &self.staging, &tenant, hide),
+            None => from_samples(&io, &inputs, build, &self.staging, &tenant, hide),
         };
         match &built {
             Ok(_) => self.shared.damage.clear(&inputs),

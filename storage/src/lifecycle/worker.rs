@@ -36,6 +36,8 @@ use tokio::sync::watch;
 const STAGING: &str = "staging";
 /// At the end, what is under way has so long. What is cut off is as after a crash.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Whoever waits for its turn to merge looks this often whether the process stops.
+const TURN_LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Garbage is looked for this often.
 const COLLECT_EVERY: Duration = Duration::from_secs(600);
 /// When nothing came for so long, the clock of the process counts instead of that of the samples.
@@ -156,7 +158,7 @@ impl Lifecycle {
         match request {
             Request::Flush { compact } => {
                 self.flush_all(i64::MIN)?;
-                if compact { self.despite_takeovers(Self::merge_all) } else { Ok(()) }
+                if compact { self.in_turn(|lifecycle| lifecycle.despite_takeovers(Self::merge_all)) } else { Ok(()) }
             }
             Request::Relieve => {
                 self.relieve_if_due();
@@ -176,12 +178,31 @@ impl Lifecycle {
                 }
                 // Whoever asks may have put right what was damaged.
                 self.shared.damage.clear_all();
-                self.despite_takeovers(|lifecycle| {
-                    while lifecycle.carry_out_deletion()? {}
-                    Ok(())
+                self.in_turn(|lifecycle| {
+                    lifecycle.despite_takeovers(|lifecycle| {
+                        while lifecycle.carry_out_deletion()? {}
+                        Ok(())
+                    })
                 })
             }
         }
+    }
+
+    /// Does what was asked for when no other store of the process merges.
+    ///
+    /// # Errors
+    /// As `work`; or the process stops.
+    fn in_turn(&mut self, work: impl FnOnce(&mut Self) -> Result<(), StoreError>) -> Result<(), StoreError> {
+        let merging = Arc::clone(&self.shared.merging);
+        let _turn = loop {
+            if let Some(turn) = merging.try_lock_for(TURN_LOOK_EVERY) {
+                break turn;
+            }
+            if *self.stopped.borrow() {
+                return Err(StoreError::Closed);
+            }
+        };
+        work(self)
     }
 
     /// Merges and makes tiers until nothing is left to do, past blocks that turn out to be damaged.
@@ -348,7 +369,10 @@ impl Lifecycle {
 
     /// Merges, rewrites and drops what is due, one block at a time.
     fn maintain(&mut self) -> Result<(), StoreError> {
-        if self.shared.shortage.of_memory() {
+        let merging = Arc::clone(&self.shared.merging);
+        // While another store merges, this one goes on with what takes no memory, and looks again soon.
+        let turn = merging.try_lock().filter(|_| !self.shared.shortage.of_memory());
+        if turn.is_none() {
             return self.drop_expired();
         }
         // A block that one of them cannot read does not keep the others from their work.
@@ -399,10 +423,7 @@ impl Lifecycle {
         let hide = |labels: &Labels, since| retention.hidden_by_class(labels, &view.deletions, since, now_ms);
         let tenant = &self.shared.options.tenant;
         let target = Target { staging: &self.staging, tenant, level, now_ms, hide: &hide, view: &view, keep };
-        let merged = {
-            let _turn = self.shared.merging.lock();
-            merge_blocks(&self.shared.io, inputs, &target)
-        };
+        let merged = merge_blocks(&self.shared.io, inputs, &target);
         match &merged {
             Ok(_) => self.shared.damage.clear(inputs),
             Err(error) => drop(self.shared.damage.note(inputs, error)),
