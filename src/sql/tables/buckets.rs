@@ -8,13 +8,12 @@ use super::{Scan, ScanRequest, Table};
 use crate::query::error::QueryFailure;
 use crate::query::executor::LocalQueries;
 use crate::sql::batch::{label_maps, label_type, labels_type, schema, text_column, time_type, times};
-use crate::sql::pushdown::{Condition, Role};
+use crate::sql::pushdown::Condition;
 use crate::sql::scan::{Output, Portions, ScanSource};
 use crate::sql::scope::{Bounds, Scope};
 use datafusion::arrow::array::{ArrayRef, BooleanArray, Float64Array, UInt32Array, UInt64Array};
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use model::bucket::{Bucket, BucketColumns, BucketFields, BucketUse};
-use model::labels::METRIC_NAME;
 use promql::duration::{format_ms, parse_ms};
 use std::ops::Range;
 use std::sync::Arc;
@@ -114,15 +113,6 @@ impl Table for Buckets {
             ("changes", DataType::UInt32, false),
             ("stale_end", DataType::Boolean, false),
         ])
-    }
-
-    fn role(&self, column: &str) -> Role {
-        match column {
-            "time" => Role::Time,
-            "metric" => Role::Label(METRIC_NAME.into()),
-            "labels" => Role::Labels,
-            _ => Role::Other,
-        }
     }
 
     fn reads_samples(&self, _columns: &[usize]) -> bool {

@@ -5,13 +5,12 @@ use super::{Scan, ScanRequest, Table};
 use crate::query::error::QueryFailure;
 use crate::query::executor::LocalQueries;
 use crate::sql::batch::{label_maps, label_type, labels_type, schema, text_column, time_type, times};
-use crate::sql::pushdown::Role;
 use crate::sql::scan::{Output, Whole};
 use crate::sql::scope::Scope;
 use datafusion::arrow::array::{ArrayRef, Float64Array, UInt64Array};
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use model::exemplar::Exemplar;
-use model::labels::{Labels, METRIC_NAME};
+use model::labels::Labels;
 use std::sync::Arc;
 
 /// All exemplars.
@@ -34,15 +33,6 @@ impl Table for Exemplars {
             ("value", DataType::Float64, false),
             ("exemplar_labels", labels_type(), false),
         ])
-    }
-
-    fn role(&self, column: &str) -> Role {
-        match column {
-            "time" => Role::Time,
-            "metric" => Role::Label(METRIC_NAME.into()),
-            "labels" => Role::Labels,
-            _ => Role::Other,
-        }
     }
 
     fn reads_samples(&self, _columns: &[usize]) -> bool {

@@ -9,12 +9,11 @@ use super::{Scan, ScanRequest, Table};
 use crate::query::error::QueryFailure;
 use crate::query::executor::LocalQueries;
 use crate::sql::batch::{label_maps, label_type, labels_type, schema, text_column, time_type, times};
-use crate::sql::pushdown::Role;
 use crate::sql::scope::Scope;
 use datafusion::arrow::array::{ArrayRef, BooleanArray, Float64Array, Int8Array, Int32Array, UInt64Array};
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use model::histogram::{Bucket, BucketKey, Histogram};
-use model::labels::{Labels, METRIC_NAME};
+use model::labels::Labels;
 use std::sync::Arc;
 
 /// The buckets of all native histograms.
@@ -41,15 +40,6 @@ impl Table for HistogramBuckets {
             ("upper", DataType::Float64, false),
             ("count", DataType::Float64, false),
         ])
-    }
-
-    fn role(&self, column: &str) -> Role {
-        match column {
-            "time" => Role::Time,
-            "metric" => Role::Label(METRIC_NAME.into()),
-            "labels" => Role::Labels,
-            _ => Role::Other,
-        }
     }
 
     fn open(&self, request: ScanRequest, local: &LocalQueries<'_>, scope: &Scope) -> Result<Scan, QueryFailure> {

@@ -7,7 +7,6 @@ use super::{Scan, ScanRequest, Table};
 use crate::query::error::QueryFailure;
 use crate::query::executor::LocalQueries;
 use crate::sql::batch::{BATCH_ROWS, label_maps, label_type, labels_type, schema, text_column, time_type, times};
-use crate::sql::pushdown::Role;
 use crate::sql::scope::Scope;
 use datafusion::arrow::array::{
     ArrayRef, Float64Array, Int8Array, ListArray, NullBufferBuilder, StringArray, StructArray, UInt64Array,
@@ -15,7 +14,7 @@ use datafusion::arrow::array::{
 use datafusion::arrow::buffer::OffsetBuffer;
 use datafusion::arrow::datatypes::{DataType, Field, Fields, SchemaRef};
 use model::histogram::Histogram;
-use model::labels::{Labels, METRIC_NAME};
+use model::labels::Labels;
 use std::sync::Arc;
 
 /// Rows of a batch: a histogram may have hundreds of buckets.
@@ -58,15 +57,6 @@ impl Table for Histograms {
             ("buckets", DataType::List(bucket_field()), may_end),
             ("histogram", DataType::Utf8, may_end),
         ])
-    }
-
-    fn role(&self, column: &str) -> Role {
-        match column {
-            "time" => Role::Time,
-            "metric" => Role::Label(METRIC_NAME.into()),
-            "labels" => Role::Labels,
-            _ => Role::Other,
-        }
     }
 
     fn open(&self, request: ScanRequest, local: &LocalQueries<'_>, scope: &Scope) -> Result<Scan, QueryFailure> {

@@ -24,6 +24,7 @@ use datafusion::catalog::{Session, TableProvider};
 use datafusion::error::Result;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
+use model::labels::METRIC_NAME;
 use std::fmt;
 use std::sync::Arc;
 
@@ -54,8 +55,15 @@ pub(super) trait Table: fmt::Debug + Clone + Send + Sync + 'static {
     /// All columns.
     fn schema(&self) -> SchemaRef;
 
-    /// What a column is to a store.
-    fn role(&self, column: &str) -> Role;
+    /// What a column is to a store; most tables have these three.
+    fn role(&self, column: &str) -> Role {
+        match column {
+            "time" => Role::Time,
+            "metric" => Role::Label(METRIC_NAME.into()),
+            "labels" => Role::Labels,
+            _ => Role::Other,
+        }
+    }
 
     /// Whether the store selects by conditions at all; if not, DataFusion checks all of them.
     fn selects(&self) -> bool {

@@ -119,15 +119,6 @@ impl Table for AllSamples {
         ])
     }
 
-    fn role(&self, column: &str) -> Role {
-        match column {
-            "time" => Role::Time,
-            "metric" => Role::Label(METRIC_NAME.into()),
-            "labels" => Role::Labels,
-            _ => Role::Other,
-        }
-    }
-
     fn open(&self, request: ScanRequest, local: &LocalQueries<'_>, scope: &Scope) -> Result<Scan, QueryFailure> {
         open(&Self::columns(), self.include_stale, request, local, scope)
     }

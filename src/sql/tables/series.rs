@@ -6,12 +6,11 @@ use crate::query::error::QueryFailure;
 use crate::query::executor::LocalQueries;
 use crate::query::store::MetadataSource;
 use crate::sql::batch::{BATCH_ROWS, label_maps, label_type, labels_type, schema, text_column, time_type};
-use crate::sql::pushdown::Role;
 use crate::sql::scan::{Output, Portions, ScanSource};
 use crate::sql::scope::Scope;
 use datafusion::arrow::array::{ArrayRef, TimestampMillisecondArray, UInt64Array};
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
-use model::labels::{Labels, METRIC_NAME};
+use model::labels::Labels;
 use model::sample::SampleColumns;
 use std::collections::HashMap;
 use std::ops::Range;
@@ -38,14 +37,6 @@ impl Table for AllSeries {
             ("first_time", time_type(), true),
             ("last_time", time_type(), true),
         ])
-    }
-
-    fn role(&self, column: &str) -> Role {
-        match column {
-            "metric" => Role::Label(METRIC_NAME.into()),
-            "labels" => Role::Labels,
-            _ => Role::Other,
-        }
     }
 
     fn reads_samples(&self, columns: &[usize]) -> bool {
