@@ -6,6 +6,7 @@
 
 use crate::telemetry::prometheus_names::with_prometheus_names;
 use crate::telemetry::registries::Registries;
+use model::tenant::TenantId;
 use prometheus_client::registry::Registry;
 use std::collections::HashMap;
 use std::fmt::{self, Write as _};
@@ -20,7 +21,7 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 pub fn page(registries: &Registries, prometheus_names: bool) -> Result<String, fmt::Error> {
     let mut families = Families::default();
     for (registry, tenant) in registries.all() {
-        families.add(&registry, tenant.as_deref())?;
+        families.add(&registry, tenant.as_ref())?;
     }
     let page = families.print();
     Ok(if prometheus_names { with_prometheus_names(page) } else { page })
@@ -36,10 +37,11 @@ struct Families {
 
 impl Families {
     /// Adds all metrics of a registry, those of a tenant with its name as a label.
-    fn add(&mut self, registry: &Registry, tenant: Option<&str>) -> Result<(), fmt::Error> {
+    fn add(&mut self, registry: &Registry, tenant: Option<&TenantId>) -> Result<(), fmt::Error> {
         let mut openmetrics = String::with_capacity(64 << 10);
         prometheus_client::encoding::text::encode_registry(&mut openmetrics, registry)?;
-        let label = tenant.map(|tenant| format!("tenant=\"{}\"", escaped(tenant)));
+        // Names of tenants have nothing to escape.
+        let label = tenant.map(|tenant| format!("tenant=\"{tenant}\""));
         let (mut help, mut family) = (None, None);
         for line in openmetrics.lines() {
             if let Some(text) = line.strip_prefix("# HELP ") {
@@ -100,11 +102,6 @@ fn push_sample(out: &mut String, line: &str, label: Option<&str>) {
         _ => out.push_str(line),
     }
     out.push('\n');
-}
-
-/// A label value as the text format has it.
-fn escaped(value: &str) -> String {
-    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
 fn write_family(out: &mut String, name: &str, kind: &str, help: Option<&str>) -> fmt::Result {

@@ -39,12 +39,12 @@ impl Registries {
 
     /// All of them, those of tenants whose metrics shall say so with their names.
     #[must_use]
-    pub fn all(&self) -> Vec<(Arc<Registry>, Option<String>)> {
+    pub fn all(&self) -> Vec<(Arc<Registry>, Option<TenantId>)> {
         let shared = self.shared.read().unwrap_or_else(PoisonError::into_inner);
         let tenants = shared
             .tenants
             .iter()
-            .map(|(tenant, (registry, labelled))| (Arc::clone(registry), labelled.then(|| tenant.to_string())));
+            .map(|(tenant, (registry, labelled))| (Arc::clone(registry), labelled.then(|| tenant.clone())));
         std::iter::once((Arc::clone(&shared.process), None)).chain(tenants).collect()
     }
 
