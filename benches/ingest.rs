@@ -116,7 +116,14 @@ async fn send(ingest: &Ingest, requests: Vec<WriteRequest>) {
 fn measure(name: &str, store: Arc<dyn Appender>) {
     let local = NodeId::new("local");
     let cpu = CpuPool::new().expect("threads can be started");
-    let ingest = Ingest::new(IngestOptions::default(), Arc::new(Ring::of_one(local.clone())), local, store, cpu);
+    let ingest = Ingest::new(
+        TenantId::anonymous(),
+        IngestOptions::default(),
+        Arc::new(Ring::of_one(local.clone())),
+        local,
+        store,
+        cpu,
+    );
     let runtime = tokio::runtime::Runtime::new().expect("threads can be started");
     runtime.block_on(async {
         let mut total_ns = 0;

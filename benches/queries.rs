@@ -60,7 +60,8 @@ async fn load(engine: &Engine, fleet: &Fleet) {
     let local = NodeId::new("local");
     let cpu = CpuPool::new().expect("threads can be started");
     let ring = Arc::new(Ring::of_one(local.clone()));
-    let ingest = Ingest::new(IngestOptions::default(), ring, local, Arc::new(engine.clone()), cpu);
+    let ingest =
+        Ingest::new(TenantId::anonymous(), IngestOptions::default(), ring, local, Arc::new(engine.clone()), cpu);
     let mut sender = fleet.part(0, 1);
     let mut body = RequestBody::default();
     loop {

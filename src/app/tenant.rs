@@ -107,7 +107,7 @@ impl Tenant {
         let node = NodeId::new("local");
         let ring = Arc::new(Ring::of_one(node.clone()));
         let (options, cpu) = (ingest_options(flags), common.ingest_pool.clone());
-        let ingest = Ingest::of_tenant(id.clone(), options, ring, node, Arc::new(engine.clone()), cpu);
+        let ingest = Ingest::new(id.clone(), options, ring, node, Arc::new(engine.clone()), cpu);
         ingest.bound_by(memory.clone());
         ingest.stored_within(common.space.clone());
 

@@ -95,16 +95,9 @@ struct Inner {
 }
 
 impl Ingest {
-    /// Opens the door to `store`, which belongs to the member `local` of `ring`, for a process without tenancy. Long work runs on
-    /// `cpu`.
+    /// Opens the door to `store`, that of a tenant, which belongs to the member `local` of `ring`. Long work runs on `cpu`.
     #[must_use]
-    pub fn new(options: IngestOptions, ring: Arc<Ring>, local: NodeId, store: Arc<dyn Appender>, cpu: CpuPool) -> Self {
-        Self::of_tenant(TenantId::anonymous(), options, ring, local, store, cpu)
-    }
-
-    /// The same for a tenant, whose store it is.
-    #[must_use]
-    pub fn of_tenant(
+    pub fn new(
         tenant: TenantId,
         options: IngestOptions,
         ring: Arc<Ring>,

@@ -20,7 +20,7 @@ const NOW_MS: i64 = 1_795_132_800_000;
 fn door() -> (Ingest, Arc<MemoryStore>) {
     let (store, local) = (Arc::new(MemoryStore::default()), NodeId::new("local"));
     let ring = Arc::new(Ring::of_one(local.clone()));
-    (Ingest::new(IngestOptions::default(), ring, local, store.clone(), testing::cpu()), store)
+    (Ingest::new(TenantId::anonymous(), IngestOptions::default(), ring, local, store.clone(), testing::cpu()), store)
 }
 
 fn request(series: &[&[(&str, &str)]], timestamp: i64) -> WriteRequest {
@@ -198,7 +198,14 @@ async fn nothing_is_acknowledged_while_others_of_the_ring_hold_series_too() {
         |name| Member { id: NodeId::new(name), zone: String::new(), state: MemberState::Active, healthy: true };
     let store = Arc::new(MemoryStore::default());
     let ring = Arc::new(Ring::new([member("local"), member("other")], 2));
-    let ingest = Ingest::new(IngestOptions::default(), ring, NodeId::new("local"), store.clone(), testing::cpu());
+    let ingest = Ingest::new(
+        TenantId::anonymous(),
+        IngestOptions::default(),
+        ring,
+        NodeId::new("local"),
+        store.clone(),
+        testing::cpu(),
+    );
     let error = ingest.write(request(&[SORTED], NOW_MS), ingest.inflight().begin()).await.unwrap_err();
     assert_eq!(error.kind(), WriteErrorKind::Unavailable);
     assert!(store.series().is_empty());

@@ -33,6 +33,7 @@ mod tests {
     use crate::ingest::{AppendError, IngestOptions};
     use model::histogram::Histogram;
     use model::labels::Labels;
+    use model::tenant::TenantId;
     use model::time::Timestamp;
     use promql::value::SampleValue;
     use std::sync::Arc;
@@ -51,7 +52,7 @@ mod tests {
         let store = Arc::new(MemoryStore::default());
         let local = NodeId::new("local");
         let ring = Arc::new(Ring::of_one(local.clone()));
-        (Ingest::new(IngestOptions::default(), ring, local, store.clone(), cpu()), store)
+        (Ingest::new(TenantId::anonymous(), IngestOptions::default(), ring, local, store.clone(), cpu()), store)
     }
 
     #[tokio::test]

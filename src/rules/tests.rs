@@ -71,7 +71,8 @@ impl World {
         let engine = stored.engine().clone();
         let local = NodeId::new("local");
         let ring = Arc::new(Ring::of_one(local.clone()));
-        let ingest = Ingest::new(IngestOptions::default(), ring, local, Arc::new(engine.clone()), cpu());
+        let ingest =
+            Ingest::new(TenantId::anonymous(), IngestOptions::default(), ring, local, Arc::new(engine.clone()), cpu());
         let options = QueryOptions {
             parse: ParseOptions::default(),
             limits: BudgetLimits::default(),

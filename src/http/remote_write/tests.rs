@@ -14,6 +14,7 @@ use crate::ingest::{Appender, IngestOptions};
 use crate::wire::prost_types::{v1, v2};
 use axum::body::Body;
 use http_body_util::BodyExt;
+use model::tenant::TenantId;
 use prost::Message;
 use tower::ServiceExt;
 
@@ -49,7 +50,7 @@ impl Receiver {
     fn over(store: Arc<dyn Appender>, options: IngestOptions) -> Self {
         let local = NodeId::new("local");
         let ring = Arc::new(Ring::of_one(local.clone()));
-        let ingest = Ingest::new(options, ring, local, store, cpu());
+        let ingest = Ingest::new(TenantId::anonymous(), options, ring, local, store, cpu());
         let state =
             RemoteWriteState::new(ingest.clone()).with_clock(|| NOW_MS).with_body_wait_max(Duration::from_millis(200));
         Self { store: Arc::default(), ingest, router: router(state) }
