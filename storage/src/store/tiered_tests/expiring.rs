@@ -96,5 +96,7 @@ fn what_is_taken_while_samples_expire_is_kept() {
     assert!(!sent.is_empty());
     truth[SERIES].extend(sent.into_iter().map(|at_ms| (at_ms, 43.0)));
     store.flush(true).unwrap();
+    // They did expire.
+    until(&store, &[(0, 1), (5, 4), (60, 4)]);
     check(&store, &truth, base_ms);
 }
