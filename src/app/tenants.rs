@@ -2,7 +2,7 @@
 //!
 //! `anonymous` is always there and has the rule files and the own metrics. With `--tenants.enabled` others are opened when a
 //! request names them, and at the start those that have data: in the directory, in the bucket, or rule files. Invariant: a tenant
-//! is opened once, and never after [`Tenants::shutdown`] began.
+//! is opened once, and none after [`Tenants::stop_opening`].
 
 use super::common::{Common, TENANTS};
 use super::plan::Checked;
@@ -16,10 +16,10 @@ use axum::Router;
 use futures::future::{BoxFuture, join_all};
 use futures::{FutureExt, StreamExt, stream};
 use model::tenant::TenantId;
-use percent_encoding::percent_decode_str;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
+use storage::block::meta::tenant_of_part;
 use storage::store::Store;
 use storage::wal::replay::ReplayProgress;
 use tokio_util::sync::CancellationToken;
@@ -212,11 +212,8 @@ impl Tenants {
     fn in_directory(&self) -> BTreeSet<TenantId> {
         let path = self.common.flags.storage_path.join(TENANTS);
         let entries = std::fs::read_dir(path).into_iter().flatten().filter_map(Result::ok);
-        let name = |entry: std::fs::DirEntry| {
-            let name = entry.file_name().into_string().ok()?;
-            percent_decode_str(&name).decode_utf8().ok()?.parse().ok()
-        };
-        entries.filter_map(name).collect()
+        let tenant = |entry: std::fs::DirEntry| tenant_of_part(entry.file_name().to_str()?)?.parse().ok();
+        entries.filter_map(tenant).collect()
     }
 
     /// The tenant, opened if it is not yet.

@@ -2,6 +2,7 @@
 
 use super::error::BlockError;
 use super::schema::{self, FORMAT_VERSION, META_FILE};
+use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 
 /// A block: immutable, of one tenant, one resolution and one range of time.
@@ -169,6 +170,13 @@ pub fn path_part(tenant: &str) -> String {
     out
 }
 
+/// The tenant whose name [`path_part`] wrote; `None` for what it never writes.
+#[must_use]
+pub fn tenant_of_part(part: &str) -> Option<String> {
+    let name = percent_decode_str(part).decode_utf8().ok()?;
+    (path_part(&name) == part).then(|| name.into_owned())
+}
+
 /// The UTC day of a point in time, `2026-09-01`.
 #[must_use]
 pub fn date(ms: i64) -> String {
@@ -229,6 +237,12 @@ mod tests {
     fn a_tenant_cannot_leave_its_directory() {
         assert_eq!(path_part("../a b/ü"), "%2E.%2Fa%20b%2F%C3%BC");
         assert_eq!(path_part("team-1_x.y"), "team-1_x.y");
+        for tenant in ["../a b/ü", "team-1_x.y", "a/b", ".x", "team-1!*'()"] {
+            assert_eq!(tenant_of_part(&path_part(tenant)).as_deref(), Some(tenant));
+        }
+        for other in ["%2x", "%61", "a/b", "%FF"] {
+            assert_eq!(tenant_of_part(other), None, "{other}");
+        }
     }
 
     #[test]
