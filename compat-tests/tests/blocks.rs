@@ -12,6 +12,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 const READERS: [&str; 3] = ["pyarrow", "polars", "duckdb"];
@@ -26,6 +27,9 @@ fn run(command: &mut Command) -> anyhow::Result<String> {
 
 /// The Python of an environment with the readers.
 fn environment() -> anyhow::Result<PathBuf> {
+    // Two tests need them, and start at once.
+    static INSTALLING: Mutex<()> = Mutex::new(());
+    let _installing = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("block-readers");
     let (python, stamp) = (dir.join("bin/python"), dir.join("installed.txt"));
     if fs::read_to_string(&stamp).is_ok_and(|installed| installed == REQUIREMENTS) {
