@@ -14,7 +14,7 @@ use crate::block::verify::{self, Verification};
 use crate::bucket::{Bucket, BucketOptions};
 use crate::import::ImportError;
 use crate::import::work_dir::WorkDir;
-use crate::manifest::{Epoch, Manifest, ManifestChain, Role, system_clock};
+use crate::manifest::{Manifest, ManifestChain, system_clock};
 use crate::store::view::BlockView;
 use crate::store::{Io, StoreError};
 use std::path::{Path, PathBuf};
@@ -106,11 +106,6 @@ impl BlockStore {
     /// It cannot be made.
     pub fn work_dir(&self) -> Result<WorkDir, ImportError> {
         WorkDir::create(&self.data)
-    }
-
-    /// Claims the right to publish in a role.
-    pub(crate) fn claim(&self, role: Role) -> Result<Epoch, StoreError> {
-        Ok(self.io.wait(self.chain.claim(role))?)
     }
 
     pub(crate) fn chain(&self) -> &ManifestChain {

@@ -85,6 +85,12 @@ impl BlockMeta {
         self.resolution_ms == 0 && self.samples == 0 && self.histograms > 0
     }
 
+    /// Whether it holds float samples.
+    #[must_use]
+    pub fn has_floats(&self) -> bool {
+        self.resolution_ms == 0 && self.samples > 0
+    }
+
     /// The blocks, as they were flushed or imported, whose samples it holds; perhaps itself.
     pub fn origins(&self) -> impl Iterator<Item = &str> {
         let itself = self.sources.is_empty().then_some(self.ulid.as_str());

@@ -39,8 +39,8 @@ pub(crate) struct Generation {
     /// Bytes of the rows in `histograms`.
     pub(crate) histogram_bytes: usize,
     pub(crate) starts: HashMap<u32, StartTimes>,
-    /// The days of which there are samples, and maybe others that a start took for such.
-    pub(crate) days: DaySpans,
+    /// The days of which there are floats, and maybe others that a start took for such.
+    pub(crate) float_days: DaySpans,
 }
 
 /// Which generations are meant.
@@ -69,16 +69,14 @@ impl Generation {
         histograms: HashMap<u32, HistogramSeries>,
         starts: HashMap<u32, StartTimes>,
     ) -> Self {
-        let mut days = DaySpans::default();
+        let mut float_days = DaySpans::default();
         for late in late.values() {
-            late.buffer.iter().for_each(|(time_ms, _)| days.add(*time_ms, *time_ms));
-            late.chunks.iter().for_each(|chunk| days.add(chunk.first_ms, chunk.last_ms));
+            late.buffer.iter().for_each(|(time_ms, _)| float_days.add(*time_ms, *time_ms));
+            late.chunks.iter().for_each(|chunk| float_days.add(chunk.first_ms, chunk.last_ms));
         }
-        let sampled = histograms.values().filter(|series| series.first_ms <= series.last_ms);
-        sampled.for_each(|series| days.add(series.first_ms, series.last_ms));
         let late_buffered = late.values().map(|late| late.buffer.len()).sum();
         let histogram_bytes = histograms.values().map(|series| series.run.as_bytes().len()).sum();
-        Self { number, late, late_buffered, histograms, histogram_bytes, starts, days }
+        Self { number, late, late_buffered, histograms, histogram_bytes, starts, float_days }
     }
 
     /// Whether a series has samples with `after_ms < t <= until_ms`, or may have.
@@ -128,7 +126,8 @@ impl Shard {
         }
         self.mark_below(number, 0);
         let max = self.late_buffered_max;
-        let newest = self.newest_generation(timestamp_ms);
+        let newest = self.newest_generation();
+        newest.float_days.add(timestamp_ms, timestamp_ms);
         let late = newest.late.entry(number).or_default();
         if let Err(at) = late.find(timestamp_ms) {
             late.buffer.insert(at, (timestamp_ms, bits));
@@ -159,7 +158,7 @@ impl Shard {
             };
         }
         self.mark_below(number, if sample.start_ms != 0 { Slot::HAS_STARTS } else { 0 });
-        self.newest_generation(timestamp_ms);
+        self.newest_generation();
         let Some(newest) = self.below.last_mut() else { unreachable!("it was made") };
         let series = newest.histograms.entry(number).or_default();
         let before = series.run.as_bytes().len();
@@ -202,13 +201,11 @@ impl Shard {
     }
 
     /// The generation that takes a sample, made with its first one.
-    fn newest_generation(&mut self, timestamp_ms: i64) -> &mut Generation {
+    fn newest_generation(&mut self) -> &mut Generation {
         if self.below.last().is_none_or(|newest| newest.number < self.generation) {
             self.below.push(Generation { number: self.generation, ..Generation::default() });
         }
-        let newest = self.below.last_mut().unwrap_or_else(|| unreachable!("it was made if there was none"));
-        newest.days.add(timestamp_ms, timestamp_ms);
-        newest
+        self.below.last_mut().unwrap_or_else(|| unreachable!("it was made if there was none"))
     }
 
     /// Moves the buffer of a series to the chunk files, and all of them when they are too large together.

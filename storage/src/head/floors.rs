@@ -88,8 +88,8 @@ impl Head {
         self.inner.eras.visible().floor_ms
     }
 
-    /// The days of which samples are visible here that are in no block yet.
-    pub(crate) fn days(&self, visible: Visible) -> DaySpans {
+    /// The days of which floats are visible here that are in no block yet. Of what came in time all samples count.
+    pub(crate) fn float_days(&self, visible: Visible) -> DaySpans {
         let mut days = DaySpans::default();
         for shard in &self.inner.shards {
             let shard = shard.read();
@@ -98,7 +98,7 @@ impl Head {
                 days.add(first_ms, shard.last_ms);
             }
             let generations = shard.below.iter().filter(|generation| generation.number > visible.after_generation);
-            generations.for_each(|generation| days.add_all(&generation.days));
+            generations.for_each(|generation| days.add_all(&generation.float_days));
         }
         days
     }

@@ -3,11 +3,12 @@
 //! Where tiers outlive samples, these do not go before the tiers hold everything that was acknowledged of their days. What came late
 //! is in the head, or on its way there, before it is in a block. So the days are closed first: their floats are refused, as
 //! they are of all days that have expired. When all that was taken before is in the head, and nothing of these days is there alone,
-//! the samples go; else the days are opened again, and wait for the next flush.
+//! the samples go; else the days are opened again, and wait for the next flush. A day that has waited for long stays closed. When
+//! the log has failed nobody can tell what was taken, and no samples go until the next start.
 
 use super::Change;
 use super::retention::Candidate;
-use super::tiering_plan::unfinished;
+use super::tiering_plan::{overdue, unfinished};
 use super::window::{DAY_MS, day_of, day_range};
 use super::worker::Lifecycle;
 use crate::block::meta::BlockMeta;
@@ -21,6 +22,7 @@ use crate::wal::pool::now_ms;
 use hashbrown::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 /// After the end of a day, retention by time waits so long until its samples are in tiers.
 const TIERS_WAIT_MS: i64 = DAY_MS;
@@ -37,7 +39,7 @@ impl Expiring {
     /// What is lost with the floats of some blocks; `None` if they have none.
     pub(crate) fn of<'m>(blocks: impl Iterator<Item = &'m BlockMeta>, manifest: &Manifest) -> Option<Self> {
         let mut days = DaySpans::default();
-        for block in blocks.filter(|block| has_floats(block)) {
+        for block in blocks.filter(|block| block.has_floats()) {
             days.add(block.min_ms, block.max_ms);
         }
         let known = || Arc::new(manifest.blocks.iter().map(|block| block.ulid.clone()).collect());
@@ -47,7 +49,7 @@ impl Expiring {
     /// Whether others published floats of these days meanwhile.
     pub(super) fn is_outdated(&self, manifest: &Manifest) -> bool {
         let new = manifest.blocks.iter().filter(|block| !self.known.contains(&block.ulid));
-        new.filter(|block| has_floats(block)).any(|block| {
+        new.filter(|block| block.has_floats()).any(|block| {
             let mut days = DaySpans::default();
             days.add(block.min_ms, block.max_ms);
             days.meet(&self.days)
@@ -55,15 +57,25 @@ impl Expiring {
     }
 }
 
-fn has_floats(block: &BlockMeta) -> bool {
-    block.resolution_ms == 0 && block.samples > 0
-}
-
 impl Lifecycle {
-    /// The days of which the head has samples that are in no block.
+    /// The days of which the head has floats that are in no block.
     pub(super) fn late_days(&self) -> DaySpans {
         let head = self.shared.engine.head();
-        head.days(head.pin().visible())
+        head.float_days(head.pin().visible())
+    }
+
+    /// Closes the days that have waited for long, and no others.
+    pub(super) fn close_overdue(&self) {
+        let (view, retention) = (self.shared.view(), self.shared.retention());
+        let days = retention.tiers.as_ref().map(|policy| {
+            let keep_ms = retention.keep_ms.and_then(|keep_ms| u64::try_from(keep_ms).ok());
+            let keep = keep_ms.map_or(policy.raw_keep, |keep_ms| policy.raw_keep.min(Duration::from_millis(keep_ms)));
+            overdue(view.manifest.blocks.iter(), policy, keep, now_ms())
+        });
+        let days = days.unwrap_or_default();
+        if self.shared.closed_days() != days {
+            self.shared.close_days(days);
+        }
     }
 
     /// Takes no more floats of the days; `false` when some are in no block yet, and the days stay open.
@@ -129,7 +141,7 @@ impl Lifecycle {
     pub(super) fn expired(&self, blocks: u64) -> Result<(), StoreError> {
         self.shared.counters.expired_blocks.fetch_add(blocks, Ordering::Relaxed);
         self.shared.follow()?;
-        self.shared.close_days(DaySpans::default());
+        self.close_overdue();
         Ok(())
     }
 

@@ -6,6 +6,8 @@ use crate::block::schema::META_FILE;
 use crate::bucket::Bucket;
 use crate::head::FlushedState;
 use crate::manifest::{Conflict, Epoch, Manifest, ManifestChain, ManifestError};
+use crate::tiers::day_spans::DaySpans;
+use crate::tiers::days::TierCoverage;
 use crate::tombstone::Tombstone;
 use futures::stream::{StreamExt, TryStreamExt};
 use std::sync::Arc;
@@ -26,6 +28,8 @@ pub(crate) struct Change {
     pub(crate) done_tombstones: Vec<String>,
     /// The days whose floats go with what is removed.
     pub(crate) expiring: Option<Expiring>,
+    /// The days of the floats that were imported: while only tiers are left of one, it takes none.
+    pub(crate) imported: DaySpans,
     /// The version of the manifest whose deletions are carried out in what stands in for other blocks.
     pub(crate) deleted_up_to: Option<u64>,
 }
@@ -50,6 +54,10 @@ pub(crate) async fn publish(
             }
             if change.expiring.as_ref().is_some_and(|expiring| expiring.is_outdated(manifest)) {
                 return Err(Conflict::Late);
+            }
+            let expired = || TierCoverage::of(manifest.blocks.iter()).expired;
+            if change.imported != DaySpans::default() && change.imported.meet(&expired()) {
+                return Err(Conflict::Expired);
             }
             let add = staged.iter().map(|block| block.meta.clone()).collect();
             let mut next = manifest.replace_blocks(&change.remove, add)?;

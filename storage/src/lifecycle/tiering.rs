@@ -37,28 +37,30 @@ impl Lifecycle {
         let Some(policy) = &retention.tiers else { return Ok(false) };
         let floor_ms = self.shared.engine.head().read_floor_ms();
         let metas = view.blocks.iter().map(|block| block.meta().as_ref());
+        let expiring =
+            |ulids: &[String]| Expiring::of(metas.clone().filter(|block| ulids.contains(&block.ulid)), &view.manifest);
         // One damaged block keeps its day from being made, not the others.
         let can_read = |ulid: &str| self.shared.damage.of(ulid).is_none();
-        let can_build = |build: &TierBuild| match &build.finer {
-            Some(finer) => can_read(finer),
-            None => view.raw_within(range_of(build.day)).all(|block| can_read(&block.meta().ulid)),
+        let can_do = |step: &TierStep| match step {
+            TierStep::Drop(_) => true,
+            TierStep::Expire(ulids) => self.close(expiring(ulids).as_ref()),
+            TierStep::Thin(ulid, _) => can_read(ulid) && self.close(expiring(std::slice::from_ref(ulid)).as_ref()),
+            TierStep::Build(TierBuild { finer: Some(finer), .. }) => can_read(finer),
+            TierStep::Build(TierBuild { day, .. }) => {
+                view.raw_within(range_of(*day)).all(|block| can_read(&block.meta().ulid))
+            }
         };
-        match plan(metas.clone(), policy, now_ms, floor_ms, &self.late_days(), &can_build, &can_read) {
+        match plan(metas.clone(), policy, now_ms, floor_ms, &self.late_days(), &can_do) {
             None => Ok(false),
             Some(TierStep::Thin(ulid, resolution_ms)) => {
                 let Some(block) = view.blocks.iter().find(|block| block.meta().ulid == ulid) else { return Ok(false) };
-                if !self.close(Expiring::of([block.meta().as_ref()].into_iter(), &view.manifest).as_ref()) {
-                    return Ok(false);
-                }
                 let keep = Keep::Histograms(resolution_ms);
                 self.rewrite_keeping(keep, std::slice::from_ref(block), LEVEL, Vec::new())?;
                 self.expired(1).map(|()| true)
             }
-            Some(TierStep::Drop(remove)) => {
-                let expiring = Expiring::of(metas.filter(|block| remove.contains(&block.ulid)), &view.manifest);
-                if !self.close(expiring.as_ref()) {
-                    return Ok(false);
-                }
+            Some(TierStep::Drop(remove)) => self.drop_blocks(remove, None).map(|()| true),
+            Some(TierStep::Expire(remove)) => {
+                let expiring = expiring(&remove);
                 self.drop_blocks(remove, expiring).map(|()| true)
             }
             Some(TierStep::Build(build)) => {

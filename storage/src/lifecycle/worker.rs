@@ -18,7 +18,6 @@ use crate::engine::Flush;
 use crate::error::ErrorKind;
 use crate::manifest::{Role, collect_garbage};
 use crate::store::{Shared, StoreError};
-use crate::tiers::day_spans::DaySpans;
 use crate::tiers::days::left_behind;
 use crate::tombstone::{Since, Tombstone};
 use crate::wal::pool::now_ms;
@@ -228,9 +227,9 @@ impl Lifecycle {
     fn tick(&mut self) {
         let started = Instant::now();
         // What others published; a store that is down says so where it matters.
-        if self.refresh().is_ok() && self.shared.closed_days() != DaySpans::default() {
-            // What came of it is in the manifest.
-            self.shared.close_days(DaySpans::default());
+        if self.refresh().is_ok() {
+            // What came of those that were closed is in the manifest.
+            self.close_overdue();
         }
         let boundary_ms = self.due_boundary(started);
         if self.pending.is_some() || boundary_ms > self.shared.engine.head().read_floor_ms() {

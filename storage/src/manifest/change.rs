@@ -74,6 +74,9 @@ pub enum Conflict {
     /// Tiers do not hold what came meanwhile of days whose samples were to go.
     #[error("samples came of days that expire")]
     Late,
+    /// What was imported has floats of days of which only tiers are left.
+    #[error("the samples of the days that are imported have expired")]
+    Expired,
     /// Whatever else the author of the change found.
     #[error("{0}")]
     Other(String),

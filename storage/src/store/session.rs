@@ -126,7 +126,7 @@ impl StoreSession {
     fn orders(&self, foreseen: &[Foreseen]) -> Vec<Order> {
         // The head first, as always.
         let (head, pin, days) = (self.store.engine().head(), self.store.engine().pin(), OnceCell::new());
-        let late = || days.get_or_init(|| head.days(pin.visible())).clone();
+        let late = || days.get_or_init(|| head.float_days(pin.visible())).clone();
         let view = self.store.inner.shared.view();
         let mut orders: Vec<Order> = Vec::new();
         for Foreseen { matchers, range, series_max, buckets } in foreseen {

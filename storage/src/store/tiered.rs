@@ -190,7 +190,7 @@ impl StoreView {
         series_max: usize,
         buckets: &BucketUse,
     ) -> Result<Selection, SelectError> {
-        let late = || self.head.head().days(self.head.pin().visible());
+        let late = || self.head.head().float_days(self.head.pin().visible());
         let Some((coverage, range)) = divide(&self.blocks, late, buckets, range) else {
             return self.select(matchers, range.after_ms, range.until_ms, series_max);
         };

@@ -2,6 +2,10 @@
 
 use super::late::{append, check, truth_of};
 use super::*;
+use crate::block::meta::ulid;
+use crate::bucket::BucketOptions;
+use crate::manifest::{Manifest, Role};
+use crate::offline::BlockStore;
 use std::time::Instant;
 
 fn retention(raw_days: u32, keep_ms: Option<i64>) -> Retention {
@@ -19,12 +23,16 @@ fn busy(path: &std::path::Path, base_ms: i64, seed: u64) -> (Store, Vec<BTreeMap
     // What comes in order keeps the head from being flushed up to now.
     append(&store, &mut truth, SERIES, base_ms + 3 * DAY + HOUR + 5, 41.0);
     drop(store);
+    (open_busy(path), truth)
+}
+
+fn open_busy(path: &std::path::Path) -> Store {
     let mut options = StoreOptions::new(path);
     options.engine.segment_bytes = 256 << 10;
     options.engine.shards = Some(2);
     options.check_interval = Duration::from_millis(1);
     options.retention = retention(30, None);
-    (Store::open(options, &ReplayProgress::default()).unwrap(), truth)
+    Store::open(options, &ReplayProgress::default()).unwrap()
 }
 
 fn until(store: &Store, wanted: &[(u64, u64)]) {
@@ -96,7 +104,78 @@ fn what_is_taken_while_samples_expire_is_kept() {
     assert!(!sent.is_empty());
     truth[SERIES].extend(sent.into_iter().map(|at_ms| (at_ms, 43.0)));
     store.flush(true).unwrap();
-    // They did expire.
+    // They did expire: of samples at most the fourth day is left, which has tiers as soon as nothing is in the head.
+    let begun = Instant::now();
+    while blocks(&store).iter().any(|(resolution, blocks)| *resolution == 0 && *blocks > 1) {
+        assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", blocks(&store));
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    check(&store, &truth, base_ms);
+}
+
+/// Whoever sends late samples all the time does not keep the samples of a day for ever.
+#[test]
+fn a_day_that_has_waited_for_long_is_closed() {
+    let dir = tempfile::tempdir().unwrap();
+    let base_ms = base_ms();
+    let (store, mut truth) = busy(dir.path(), base_ms, 32);
+    drop(store);
+    // As if all of it had come when it was new.
+    let blocks = BlockStore::open(&BucketOptions::default(), dir.path(), "anonymous").unwrap();
+    let chain = blocks.chain();
+    let claimed = blocks.io().wait(chain.claim(Role::Compactor)).unwrap();
+    let age = |manifest: &Manifest| {
+        let (mut next, mut aged) = (manifest.clone(), BTreeMap::<String, String>::new());
+        for block in &mut next.blocks {
+            let origins: Vec<String> = block.origins().map(str::to_owned).collect();
+            let mut name = |origin: String| {
+                let number = aged.len() as u128;
+                aged.entry(origin).or_insert_with(|| ulid((base_ms + 4 * DAY) as u64, number)).clone()
+            };
+            block.sources = origins.into_iter().map(&mut name).collect();
+        }
+        Ok(next)
+    };
+    blocks.io().wait(chain.commit(claimed, age)).unwrap();
+    let store = open_busy(dir.path());
+    until(&store, &[(0, 4), (5, 4), (60, 4)]);
+    store.set_retention(retention(5, None));
+    let begun = Instant::now();
+    // The late sample in the head keeps the third day's samples; more of them are not taken, those of the fourth day are.
+    let refused = loop {
+        let at_ms = base_ms + 2 * DAY + 1_000_000 + begun.elapsed().as_millis() as i64;
+        let mut rows = Rows::default();
+        rows.push(series(&store, SERIES), at_ms, 43.0);
+        if store.engine().append_wait(rows).unwrap().rejected == [(0, Rejection::TooOld)] {
+            break at_ms;
+        }
+        truth[SERIES].insert(at_ms, 43.0);
+        assert!(begun.elapsed() < Duration::from_secs(30));
+    };
+    check(&store, &truth, base_ms);
+    store.flush(true).unwrap();
     until(&store, &[(0, 1), (5, 4), (60, 4)]);
     check(&store, &truth, base_ms);
+    assert!(!truth[SERIES].contains_key(&refused));
+}
+
+/// Late native histograms are in no tier, so nothing waits for them.
+#[test]
+fn late_histograms_keep_no_floats() {
+    let dir = tempfile::tempdir().unwrap();
+    let base_ms = base_ms();
+    let store = open(dir.path());
+    fill(&store, base_ms, 33);
+    live(&store, 30);
+    let mut batch = Batch::default();
+    let (series, histogram) = (series(&store, SERIES + 1), Histogram::default());
+    batch.histograms.push(HistogramRow { series, timestamp_ms: base_ms + DAY + 7, start_ms: 0, histogram });
+    assert_eq!(store.engine().append_wait(batch).unwrap().histograms_written, 1);
+    let has_floats = || {
+        let head = store.engine().head();
+        head.float_days(head.pin().visible()).contains(base_ms + DAY + 7)
+    };
+    assert!(!has_floats());
+    append(&store, &mut vec![BTreeMap::new(); SERIES + 1], SERIES, base_ms + DAY + 8, 1.0);
+    assert!(has_floats());
 }

@@ -3,9 +3,10 @@
 use super::*;
 use crate::bucket::BucketOptions;
 use crate::import::room::Room;
-use crate::import::{EachSeries, ImportError, ImportOptions, ImportedSeries, Source, run};
+use crate::import::{EachSeries, ImportError, ImportOptions, ImportedSeries, Source, Watch, run};
 use crate::offline::BlockStore;
 use model::bucket::{Segment, bucket_end};
+use std::cell::RefCell;
 
 /// Of each series, the buckets of all segments and the samples of all other time.
 type Answers = BTreeMap<usize, (Vec<Bucket>, SampleColumns)>;
@@ -220,4 +221,35 @@ fn an_import_leaves_out_what_would_vanish() {
     let (work, options) = (blocks.work_dir().unwrap(), ImportOptions { again: false, room: Room::new(1 << 30) });
     let report = run(&blocks, &Everything(vec![day - 30, day + 1, day + 5]), work.path(), options, &()).unwrap();
     assert_eq!((report.days, report.days_expired, report.samples), (3, 1, 5));
+}
+
+/// Has the samples of a day expire as soon as an import looks what there is.
+struct Meanwhile<'s>(&'s Store, RefCell<Vec<String>>);
+
+impl Watch for Meanwhile<'_> {
+    fn begin(&self, _: &str, _: u64) {}
+
+    fn advance(&self, _: u64) {
+        live(self.0, 5);
+    }
+
+    fn note(&self, text: &str) {
+        self.1.borrow_mut().push(text.to_owned());
+    }
+}
+
+#[test]
+fn what_expires_while_it_is_imported_is_left_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, base_ms) = (open(dir.path()), base_ms());
+    fill(&store, base_ms, 9);
+    live(&store, 30);
+    let day = base_ms / DAY;
+    let blocks = BlockStore::open(&BucketOptions::default(), dir.path(), "anonymous").unwrap();
+    let (work, options) = (blocks.work_dir().unwrap(), ImportOptions { again: false, room: Room::new(1 << 30) });
+    let watch = Meanwhile(&store, RefCell::default());
+    let report = run(&blocks, &Everything(vec![day + 1]), work.path(), options, &watch).unwrap();
+    assert_eq!((report.days, report.days_expired, report.samples), (1, 1, 1));
+    assert_eq!(watch.1.take().len(), 1);
+    assert!(std::fs::read_dir(work.path()).unwrap().all(|entry| !entry.unwrap().path().is_dir()));
 }
