@@ -11,6 +11,7 @@ mod ask;
 #[path = "long-run/send.rs"]
 mod send;
 
+use anyhow::ensure;
 use clap::Parser;
 use compat_tests::drive::{flush, restart};
 use compat_tests::load::{Fleet, SERIES_PER_TARGET};
@@ -38,6 +39,9 @@ struct Arguments {
     /// Hours between two rows of the table
     #[arg(long, default_value_t = 2)]
     report_hours: i64,
+    /// Wait before each row until nothing is left to flush or to merge: over those hours there would be time for it
+    #[arg(long)]
+    settle: bool,
     /// Connections that send at once
     #[arg(long, default_value_t = 4)]
     connections: usize,
@@ -57,6 +61,8 @@ struct Arguments {
 
 const DAY_MS: i64 = 86_400_000;
 const MEBIBYTE: f64 = 1_048_576.0;
+/// So often in a row, at intervals of two seconds: the server looks every ten what is due.
+const QUIET: usize = 7;
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> anyhow::Result<()> {
@@ -129,6 +135,9 @@ async fn grow(server: &Server, fleet: &Fleet, arguments: &Arguments, root: &Path
         server.reset_peak()?;
         let cpu_before = server.cpu_seconds();
         let samples = senders.send_until(until).await?;
+        if arguments.settle {
+            quiet(server).await?;
+        }
         let cpu_micros = (server.cpu_seconds() - cpu_before) * 1e6 / samples as f64;
         let page = metrics::page(&server.url).await?;
         let figure = |name: &str| metrics::sum(&page, name).unwrap_or(0.0);
@@ -151,16 +160,23 @@ async fn grow(server: &Server, fleet: &Fleet, arguments: &Arguments, root: &Path
     Ok(())
 }
 
-/// Waits until nothing more becomes coarser, and says how much is kept at which resolution.
-async fn coarser(server: &Server) -> anyhow::Result<String> {
+/// Waits until the server has nothing to do, for a quarter of an hour at most.
+async fn quiet(server: &Server) -> anyhow::Result<()> {
     let began = Instant::now();
-    flush(server, true).await?;
     let mut quiet = 0;
-    while quiet < 5 && began.elapsed() < Duration::from_secs(900) {
+    while quiet < QUIET && began.elapsed() < Duration::from_secs(900) {
         let before = server.cpu_seconds();
         tokio::time::sleep(Duration::from_secs(2)).await;
         quiet = if server.cpu_seconds() - before < 0.06 { quiet + 1 } else { 0 };
     }
+    ensure!(quiet == QUIET, "the server was never at rest");
+    Ok(())
+}
+
+/// Waits until nothing more becomes coarser, and says how much is kept at which resolution.
+async fn coarser(server: &Server) -> anyhow::Result<String> {
+    flush(server, true).await?;
+    quiet(server).await?;
     let page = metrics::page(&server.url).await?;
     let mut table = Table::new(&["resolution", "blocks", "MiB"]);
     for resolution in ["raw", "5m", "1h"] {
