@@ -75,7 +75,6 @@ pub fn run(
             report.bytes += block.meta.bytes();
             std::fs::remove_dir_all(&block.dir).map_err(ImportError::io("remove", &block.dir))?;
         }
-        fail::fail_point!("import-day-committed");
     }
     Ok(report)
 }
@@ -93,7 +92,6 @@ fn import_day(
         let expired = TierCoverage::of(store.refresh()?.blocks.iter()).expired;
         let of_day = Unexpired { source, expired, left_out: Cell::default(), float_days: RefCell::default() };
         let blocks = write_day(&of_day, day, (staging, store.tenant()), now_ms(), room, watch)?;
-        fail::fail_point!("import-day-written");
         match commit(store, epoch, &blocks, of_day.float_days.take()) {
             Err(ManifestError::Conflict(Conflict::Expired)) => {
                 let mut dirs = blocks.iter().map(|block| &block.dir);
