@@ -54,10 +54,11 @@ async fn senders_are_asked_to_come_again_before_memory_is_full() -> anyhow::Resu
     ensure!(figure(&server, "hearth_memory_turned_away_total{kind=\"write\"}").await? >= 1.0, "not counted");
     ensure!(figure(&server, "hearth_memory_limit_bytes").await? == LIMIT as f64, "another limit");
 
-    // A person's query is turned away as well, and told to come again.
-    let url = format!("{}/api/v1/query?query=count(many)&time={}", server.url, BASE_MS / 1000);
-    let answer = reqwest::get(url).await?;
-    ensure!(answer.status() == 503 && answer.headers().contains_key("retry-after"), "{}", answer.status());
+    // A person's query is turned away as well, and told to come again; so is who looks up series.
+    for path in [format!("query?query=count(many)&time={}", BASE_MS / 1000), "series?match[]=many".into()] {
+        let answer = reqwest::get(format!("{}/api/v1/{path}", server.url)).await?;
+        ensure!(answer.status() == 503 && answer.headers().contains_key("retry-after"), "{path}: {}", answer.status());
+    }
     ensure!(server.terminate()?, "it did not end well");
 
     let server = launch.start().await?;

@@ -1,6 +1,7 @@
 //! Where the engine gets its series from. The engine asks; whoever embeds it answers.
 
 use crate::budget::Budget;
+use crate::query_error::QueryError;
 pub use crate::rehearsal::Foreseen;
 use model::bucket::{BucketColumns, BucketFields, BucketUse, Coverage, Segment};
 use model::histogram::{Histogram, HistogramColumns};
@@ -138,12 +139,13 @@ pub trait SeriesSet: Send + Sync {
     /// The labels of one series.
     fn labels(&self, index: usize) -> Labels;
 
-    /// Gets the labels of all series ready, so that [`Self::labels`] neither waits nor fails.
+    /// Gets the labels of all series ready, so that [`Self::labels`] neither waits nor fails. Returns the bytes that `account` holds
+    /// for that, to be released with the set.
     ///
     /// # Errors
-    /// Storage failed.
-    fn fetch_labels(&self) -> Result<(), SourceError> {
-        Ok(())
+    /// Storage failed, or there is no room.
+    fn fetch_labels(&self, _account: &Budget) -> Result<usize, QueryError> {
+        Ok(0)
     }
 
     /// The labels of one series restricted to `names` (sorted): cheaper than [`SeriesSet::labels`] for aggregations.

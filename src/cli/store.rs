@@ -16,8 +16,8 @@ use storage::store::StoreError;
 /// Which blocks.
 #[derive(Debug, Clone, Args)]
 pub struct StoreArguments {
-    /// YAML file whose section `object_store` says where blocks are; without it they are below --storage.path. What its sections
-    /// `retention` and `tenants` keep no longer is not exported
+    /// YAML file whose section `object_store` says where blocks are; without it they are below --storage.path. An export leaves out
+    /// what its sections `retention` and `tenants` keep no longer
     #[arg(long = "config.file", value_name = "FILE", env = "HEARTH_CONFIG_FILE")]
     pub config_file: Option<PathBuf>,
 

@@ -277,6 +277,33 @@ async fn answers_are_held_until_they_are_sent() {
     }
 }
 
+/// Whoever looks up series waits as queries do until there is memory.
+#[tokio::test]
+async fn look_ups_are_turned_away_while_memory_is_short() {
+    let app = App::recent();
+    let memory = Memory::new(1_000_000);
+    app.queries.bound_by(memory.clone());
+    let selected = "match[]=up";
+    let series = format!("/api/v1/series?{selected}");
+    let paths = [
+        format!("{series}&limit=5"),
+        format!("/api/v1/labels?{selected}"),
+        format!("/api/v1/label/job/values?{selected}"),
+        "/api/v1/query_exemplars?query=up".into(),
+        "/api/v1/query?query=up".into(),
+        series,
+    ];
+    for (used, status) in [(799_999, 200), (800_000, 503), (100, 200)] {
+        memory.note(used);
+        for path in &paths {
+            let answered = answer(&app.router, get_request(path)).await;
+            assert_eq!(answered.status, status, "{path}, {used} bytes in use: {}", answered.text());
+            assert_eq!(answered.headers.contains_key(header::RETRY_AFTER), status == 503, "{path}");
+        }
+    }
+    assert_eq!(memory.turned_away(), (0, paths.len() as u64));
+}
+
 #[tokio::test]
 async fn stats_tell_what_a_query_cost() {
     let app = App::new();

@@ -15,6 +15,7 @@ use model::matcher::Matcher;
 use model::metadata::Metadata;
 use model::sample::{Sample, SampleColumns};
 use promql::budget::Budget;
+use promql::engine::QueryError;
 use promql::source::{SelectRequest, SeriesSet, SeriesSource, SourceError, TimelineToken};
 use session::{QuerySession, account, refusal};
 use std::ops::Range;
@@ -190,8 +191,15 @@ impl SeriesSet for SelectedSeries {
         self.selection.labels(index).unwrap_or_else(unreadable)
     }
 
-    fn fetch_labels(&self) -> Result<(), SourceError> {
-        self.selection.fetch_labels().map_err(source_error)
+    fn fetch_labels(&self, account: &Budget) -> Result<usize, QueryError> {
+        let (mut held, mut refused) = (0, Ok(()));
+        let mut hold = |bytes| {
+            refused = account.hold(0, bytes);
+            held += bytes;
+            refused.is_ok()
+        };
+        self.selection.fetch_labels(&mut hold).map_err(source_error)?;
+        refused.map(|()| held)
     }
 
     fn labels_among(&self, index: usize, names: &[&str]) -> Labels {

@@ -314,12 +314,15 @@ impl QueryExecutor {
     /// thread that may wait, so that evaluations keep theirs; so many at once that some threads remain, others wait for their turn.
     ///
     /// # Errors
-    /// It gave up or panicked.
+    /// Memory is short, it gave up or panicked.
     pub async fn run_store_lookup<T: Send + 'static>(
         &self,
         after_ms: i64,
         lookup: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, QueryFailure> {
+        if let Some(memory) = self.shared.memory.get() {
+            memory.admit_query()?;
+        }
         if !self.shared.source.may_wait(after_ms) {
             return self.run_lookup(lookup).await;
         }

@@ -55,9 +55,7 @@ impl Doomed {
                 let selected = source.select(&SelectRequest { matchers, after_ms, until_ms, series_max })?;
                 let earlier = sets.get(..at).unwrap_or_default();
                 let is_told_apart = counted.is_needed || !earlier.is_empty();
-                if is_told_apart {
-                    selected.fetch_labels()?;
-                }
+                let held = if is_told_apart { selected.fetch_labels(account)? } else { 0 };
                 for index in 0..selected.len() {
                     let labels = if is_told_apart { selected.labels(index) } else { Labels::empty() };
                     if satisfies_any(earlier, &labels) {
@@ -69,6 +67,7 @@ impl Doomed {
                     found.samples += samples;
                     found.series += u64::from(samples > 0 && counted.is_new(&labels, account)?);
                 }
+                account.release(0, held);
             }
         }
         Ok(found)

@@ -109,7 +109,7 @@ impl Union {
             let selected = store.select(&SelectRequest { matchers, after_ms, until_ms, series_max })?;
             account.hold(0, selected.len() * SELECTED_BYTES)?;
             // Here, where waiting is allowed and failing is possible.
-            selected.fetch_labels()?;
+            selected.fetch_labels(account)?;
             selections.push(selected);
         }
         Ok(Self { sets, selections, next: (0, 0) })

@@ -218,3 +218,31 @@ fn labels_of_series_in_blocks_have_numbers() {
     }
     assert_eq!((selection.len(), known.len()), (40, 4));
 }
+
+/// Of series that only blocks know, whoever counts memory is told of every part, and can end it.
+#[test]
+fn labels_of_blocks_are_counted_while_they_are_read() {
+    let (_dir, network, store) = cold();
+    drop(store);
+    let elsewhere = tempfile::tempdir().unwrap();
+    let bucket = Bucket::new(network.store(), "", RetryPolicy::default(), 1);
+    let store = Store::open_on(bucket, StoreOptions::new(elsewhere.path()), &ReplayProgress::default()).unwrap();
+    let selection = store.session(Account::default()).view().select(&[], RANGE.after_ms, RANGE.until_ms, 100).unwrap();
+    assert_eq!(selection.len(), 40);
+    let mut parts = Vec::new();
+    let mut hold = |bytes| {
+        parts.push(bytes);
+        true
+    };
+    assert!(selection.fetch_labels(&mut hold).unwrap());
+    // Three columns of one block; the texts of the names are the longest.
+    assert_eq!(parts.len(), 3);
+    assert!(parts.iter().all(|bytes| (10..1000).contains(bytes)), "{parts:?}");
+    let mut asked = 0;
+    let mut hold = |_| {
+        asked += 1;
+        asked < 2
+    };
+    assert!(!selection.fetch_labels(&mut hold).unwrap());
+    assert_eq!(asked, 2);
+}

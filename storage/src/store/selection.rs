@@ -249,12 +249,26 @@ impl Merged {
         self.labels.get_or_init(read).as_deref().map_err(|error| SelectError::Block(error.clone()))
     }
 
-    /// See [`Self::block_labels`].
-    pub(crate) fn fetch_labels(&self) -> Result<(), SelectError> {
+    /// See [`super::Selection::fetch_labels`].
+    pub(crate) fn fetch_labels(&self, hold: &mut dyn FnMut(usize) -> bool) -> Result<bool, SelectError> {
         if self.series.iter().all(|places| places.head != NONE) {
-            return Ok(());
+            return Ok(true);
         }
-        self.block_labels().map(drop)
+        let labels = self.block_labels()?;
+        let mut indices = vec![Vec::new(); labels.len()];
+        for index in 0..self.series.len() {
+            if let (None, [(block, row), ..]) = self.all_places(index)
+                && let Some(of_block) = indices.get_mut(usize::from(*block))
+            {
+                of_block.push(*row as usize);
+            }
+        }
+        for (labels, indices) in labels.iter().zip(indices) {
+            if !labels.decode(indices.into_iter(), hold)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// The samples of all series that a block has; when they are not here, those of all blocks with any in the range are

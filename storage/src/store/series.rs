@@ -67,14 +67,15 @@ impl Selection {
         }
     }
 
-    /// Reads the labels of all series that are not in the head, so that asking for one neither waits nor fails.
+    /// Reads the labels of all series that are not in the head, so that asking for one neither waits nor fails. `hold` is told of the
+    /// bytes of each part, which stay as long as the selection; `false` as soon as it says that there is room for no more.
     ///
     /// # Errors
     /// A block cannot be read.
-    pub fn fetch_labels(&self) -> Result<(), SelectError> {
+    pub fn fetch_labels(&self, hold: &mut dyn FnMut(usize) -> bool) -> Result<bool, SelectError> {
         match self {
-            Self::Head(_) => Ok(()),
-            Self::Merged(merged) => merged.fetch_labels(),
+            Self::Head(_) => Ok(true),
+            Self::Merged(merged) => merged.fetch_labels(hold),
         }
     }
 

@@ -95,6 +95,21 @@ impl<P: Decode> Column<P> {
         Ok(())
     }
 
+    /// Calls `visit` with each page that has some of the rows, which ascend, until that says that it is enough; returns whether it
+    /// never did.
+    pub(crate) fn each_page(&self, rows: &[u32], mut visit: impl FnMut(&P) -> bool) -> Result<bool, ReadError> {
+        let mut rest = rows;
+        while let Some(row) = rest.first() {
+            let after = self.layout.pages.partition_point(|page| page.row <= u64::from(*row));
+            if !visit(self.page(after.wrapping_sub(1))?.0) {
+                return Ok(false);
+            }
+            let end = self.layout.pages.get(after).map_or(u64::MAX, |next| next.row);
+            rest = rest.get(rest.partition_point(|row| u64::from(*row) < end)..).unwrap_or_default();
+        }
+        Ok(true)
+    }
+
     fn leaves_out_rows(&self) -> ReadError {
         PageError("the page index leaves out rows").at(&self.bytes.object.key, 0)
     }

@@ -51,6 +51,32 @@ impl BlockLabels {
         Ok(Labels::from_sorted(pairs))
     }
 
+    /// Decodes the labels of some series and tells `hold` of the bytes of each part; `false` as soon as that says that there is room
+    /// for no more.
+    ///
+    /// # Errors
+    /// The block is damaged.
+    pub(crate) fn decode(
+        &self,
+        indices: impl Iterator<Item = usize>,
+        hold: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<bool, ReadError> {
+        let mut rows: Vec<u32> = indices.map(|index| self.row(index)).collect();
+        rows.sort_unstable();
+        for (_, column) in &self.columns {
+            let mut counted = None;
+            let has_room = column.each_page(&rows, |page| {
+                // Pages of a row group share one.
+                let is_new = counted.replace(page.dictionary_number) != Some(page.dictionary_number);
+                hold(page.ids.memory() + if is_new { page.dictionary.memory() } else { 0 })
+            })?;
+            if !has_room {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     fn row(&self, index: usize) -> u32 {
         self.rows.get(index).copied().unwrap_or(u32::MAX)
     }
