@@ -31,14 +31,14 @@ impl Epochs {
 }
 
 impl Lifecycle {
-    /// Does what somebody waits for. When another process took over meanwhile, it is decided anew on what is there now.
+    /// Does what somebody waits for. When another process was faster, it is decided anew on what is there now.
     pub(super) fn despite_takeovers(
         &mut self,
         work: impl Fn(&mut Self) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         for _ in 1..TRIES_MAX {
             match work(self) {
-                Err(error) if error.is_takeover() => self.refresh()?,
+                Err(error) if error.is_outrun() => self.refresh()?,
                 outcome => return outcome,
             }
         }

@@ -82,6 +82,14 @@ pub enum Conflict {
     Other(String),
 }
 
+impl Conflict {
+    /// Whether others changed meanwhile what the change was made for: made anew, it may be right.
+    #[must_use]
+    pub fn is_outdated(&self) -> bool {
+        matches!(self, Self::BlockGone { .. } | Self::Deleted | Self::Late | Self::Expired)
+    }
+}
+
 impl Manifest {
     /// This manifest with some blocks replaced by others: both lists may be empty.
     ///

@@ -71,7 +71,9 @@ impl ManifestError {
         match self {
             Self::Bucket(error) => error.kind(),
             Self::Damaged { .. } => ErrorKind::Corrupt,
-            Self::Newer { .. } | Self::Diverged { .. } | Self::Conflict(_) => ErrorKind::Invalid,
+            Self::Newer { .. } | Self::Diverged { .. } => ErrorKind::Invalid,
+            Self::Conflict(conflict) if !conflict.is_outdated() => ErrorKind::Invalid,
+            Self::Conflict(_) => ErrorKind::Unavailable,
             // Whoever claims the role anew can go on.
             Self::Fenced { .. } | Self::Contended { .. } => ErrorKind::Unavailable,
         }

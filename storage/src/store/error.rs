@@ -91,6 +91,12 @@ impl StoreError {
         matches!(self, Self::Manifest(ManifestError::Fenced { .. }))
     }
 
+    /// Whether another process was faster: what is to be done has to be decided anew.
+    pub(crate) fn is_outrun(&self) -> bool {
+        self.is_takeover()
+            || matches!(self, Self::Manifest(ManifestError::Conflict(conflict)) if conflict.is_outdated())
+    }
+
     /// For `map_err`: a file operation that failed.
     pub(crate) fn io(step: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();
