@@ -12,16 +12,21 @@ const FLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer
      -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
      -Cllvm-args=-sanitizer-coverage-trace-compares";
 
-/// Runs every target of `tests/fuzz/src`; a target counts as one test.
-pub(crate) fn run_all() -> Result<Tally, String> {
-    // With a target of its own, so that the instrumentation stays out of build scripts and of everybody else's artifacts.
-    let target = "x86_64-unknown-linux-gnu";
+/// With a target of its own, so that the instrumentation stays out of build scripts and of everybody else's artifacts.
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+/// Builds every target of `tests/fuzz/src`, in a directory of its own: other builds may go on beside it.
+pub(crate) fn build() -> Result<(), String> {
     let build =
-        cargo(&["build", "--release", "--locked", "--target", target, "--target-dir", "target"]).directory(DIRECTORY);
-    run(&Step::new("fuzz targets", build.env("RUSTFLAGS", FLAGS)))?;
+        cargo(&["build", "--release", "--locked", "--target", TARGET, "--target-dir", "target"]).directory(DIRECTORY);
+    run(&Step::new("fuzz targets", build.env("RUSTFLAGS", FLAGS))).map(drop)
+}
+
+/// Runs every target that was built; a target counts as one test.
+pub(crate) fn run_all() -> Result<Tally, String> {
     let mut tally = Tally::default();
     for name in targets()? {
-        let program = Path::new(DIRECTORY).join("target").join(target).join("release").join(&name);
+        let program = Path::new(DIRECTORY).join("target").join(TARGET).join("release").join(&name);
         let work = Path::new(DIRECTORY).join("target").join("work").join(&name);
         std::fs::create_dir_all(&work).map_err(|error| format!("{}: {error}", work.display()))?;
         let seeds = Path::new(DIRECTORY).join("seeds").join(&name);
