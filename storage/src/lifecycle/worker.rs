@@ -334,7 +334,7 @@ impl Lifecycle {
         fail::fail_point!("flush-written");
         let change = Change { flushed: Some(flush.state()), ..Change::default() };
         if let Err(error) = self.publish(Role::Writer, &staged, &change) {
-            if error.kind() == ErrorKind::Unavailable && !error.is_takeover() {
+            if error.kind() == ErrorKind::Unavailable && !error.is_outrun() {
                 self.pending = Some((flush, staged));
             } else {
                 self.unstage(&staged);
