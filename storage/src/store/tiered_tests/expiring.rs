@@ -35,12 +35,17 @@ fn open_busy(path: &std::path::Path) -> Store {
     Store::open(options, &ReplayProgress::default()).unwrap()
 }
 
-fn until(store: &Store, wanted: &[(u64, u64)]) {
+fn until(store: &Store, is_wanted: impl Fn(&[(u64, u64)]) -> bool) {
     let begun = Instant::now();
-    while blocks(store) != wanted {
-        assert!(begun.elapsed() < Duration::from_secs(30), "{:?}, not {wanted:?}", blocks(store));
+    while !is_wanted(&blocks(store)) {
+        assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", blocks(store));
         std::thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// Of samples at most the fourth day is left, which has tiers as soon as nothing is in the head.
+fn until_expired(store: &Store) {
+    until(store, |blocks| blocks.iter().all(|(resolution, blocks)| *resolution > 0 || *blocks <= 1));
 }
 
 /// By the time of tiers, and by the time of retention, which may be shorter.
@@ -53,7 +58,7 @@ fn what_came_late_is_in_the_tiers_before_the_samples_go() {
         let retention = if by_tiers { retention(5, None) } else { retention(30, Some(keep_ms)) };
         let (store, mut truth) = busy(dir.path(), base_ms, 30);
         store.set_retention(retention);
-        until(&store, &[(0, 2), (5, 4), (60, 4)]);
+        until(&store, |blocks| blocks == [(0, 2), (5, 4), (60, 4)]);
         check(&store, &truth, base_ms);
         if by_tiers {
             // As long as its samples are there, a day takes more.
@@ -62,7 +67,7 @@ fn what_came_late_is_in_the_tiers_before_the_samples_go() {
         std::thread::sleep(Duration::from_millis(100));
         check(&store, &truth, base_ms);
         store.flush(true).unwrap();
-        until(&store, &[(0, 1), (5, 4), (60, 4)]);
+        until_expired(&store);
         check(&store, &truth, base_ms);
     }
 }
@@ -104,12 +109,7 @@ fn what_is_taken_while_samples_expire_is_kept() {
     assert!(!sent.is_empty());
     truth[SERIES].extend(sent.into_iter().map(|at_ms| (at_ms, 43.0)));
     store.flush(true).unwrap();
-    // They did expire: of samples at most the fourth day is left, which has tiers as soon as nothing is in the head.
-    let begun = Instant::now();
-    while blocks(&store).iter().any(|(resolution, blocks)| *resolution == 0 && *blocks > 1) {
-        assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", blocks(&store));
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    until_expired(&store);
     check(&store, &truth, base_ms);
 }
 
@@ -138,7 +138,7 @@ fn a_day_that_has_waited_for_long_is_closed() {
     };
     blocks.io().wait(chain.commit(claimed, age)).unwrap();
     let store = open_busy(dir.path());
-    until(&store, &[(0, 4), (5, 4), (60, 4)]);
+    until(&store, |blocks| blocks == [(0, 4), (5, 4), (60, 4)]);
     store.set_retention(retention(5, None));
     let begun = Instant::now();
     // The late sample in the head keeps the third day's samples; more of them are not taken, those of the fourth day are.
@@ -154,7 +154,7 @@ fn a_day_that_has_waited_for_long_is_closed() {
     };
     check(&store, &truth, base_ms);
     store.flush(true).unwrap();
-    until(&store, &[(0, 1), (5, 4), (60, 4)]);
+    until_expired(&store);
     check(&store, &truth, base_ms);
     assert!(!truth[SERIES].contains_key(&refused));
 }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::bucket::BucketOptions;
 use crate::import::room::Room;
-use crate::import::{EachSeries, ImportError, ImportOptions, ImportedSeries, Source, Watch, run};
+use crate::import::{EachSeries, ImportError, ImportOptions, ImportReport, ImportedSeries, Source, Watch, run};
 use crate::offline::BlockStore;
 use model::bucket::{Segment, bucket_end};
 use std::cell::RefCell;
@@ -209,6 +209,15 @@ impl Source for Everything {
     }
 }
 
+/// Imports [`Everything`] of some days, and leaves nothing behind.
+fn import(path: &std::path::Path, days: Vec<i64>, watch: &dyn Watch) -> ImportReport {
+    let blocks = BlockStore::open(&BucketOptions::default(), path, "anonymous").unwrap();
+    let (work, options) = (blocks.work_dir().unwrap(), ImportOptions { again: false, room: Room::new(1 << 30) });
+    let report = run(&blocks, &Everything(days), work.path(), options, watch).unwrap();
+    assert!(std::fs::read_dir(work.path()).unwrap().all(|entry| !entry.unwrap().path().is_dir()));
+    report
+}
+
 /// What only tiers are left of takes no floats, and whoever imports is told.
 #[test]
 fn an_import_leaves_out_what_would_vanish() {
@@ -217,13 +226,11 @@ fn an_import_leaves_out_what_would_vanish() {
     fill(&store, base_ms, 8);
     live(&store, 5);
     let day = base_ms / DAY;
-    let blocks = BlockStore::open(&BucketOptions::default(), dir.path(), "anonymous").unwrap();
-    let (work, options) = (blocks.work_dir().unwrap(), ImportOptions { again: false, room: Room::new(1 << 30) });
-    let report = run(&blocks, &Everything(vec![day - 30, day + 1, day + 5]), work.path(), options, &()).unwrap();
+    let report = import(dir.path(), vec![day - 30, day + 1, day + 5], &());
     assert_eq!((report.days, report.days_expired, report.samples), (3, 1, 5));
 }
 
-/// Has the samples of a day expire as soon as an import looks what there is.
+/// Has the samples of days expire while an import writes them.
 struct Meanwhile<'s>(&'s Store, RefCell<Vec<String>>);
 
 impl Watch for Meanwhile<'_> {
@@ -245,11 +252,8 @@ fn what_expires_while_it_is_imported_is_left_out() {
     fill(&store, base_ms, 9);
     live(&store, 30);
     let day = base_ms / DAY;
-    let blocks = BlockStore::open(&BucketOptions::default(), dir.path(), "anonymous").unwrap();
-    let (work, options) = (blocks.work_dir().unwrap(), ImportOptions { again: false, room: Room::new(1 << 30) });
     let watch = Meanwhile(&store, RefCell::default());
-    let report = run(&blocks, &Everything(vec![day + 1]), work.path(), options, &watch).unwrap();
+    let report = import(dir.path(), vec![day + 1], &watch);
     assert_eq!((report.days, report.days_expired, report.samples), (1, 1, 1));
     assert_eq!(watch.1.take().len(), 1);
-    assert!(std::fs::read_dir(work.path()).unwrap().all(|entry| !entry.unwrap().path().is_dir()));
 }
